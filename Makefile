@@ -1,0 +1,65 @@
+# `make` alone lists the targets.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOL := go tool -modfile=tools/go.mod
+
+# Which packages, benchmarks and fuzz functions; how long and how often.
+PKG ?= ./...
+BENCH ?= .
+FUZZ ?= .
+COUNT ?= 1
+FUZZTIME ?= 10s
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Build and start a server to try (ARGS='--addr 127.0.0.1:0' and the like)
+	@scripts/setup run
+	@$(MAKE) --no-print-directory build
+	@exec bin/countersign dev $(ARGS)
+
+.PHONY: build
+build: ## Build bin/countersign, static, with its version in it
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X github.com/countersign-mfa/countersign/internal/cli.Version=$(VERSION)' -o bin/countersign ./cmd/countersign
+
+.PHONY: test
+test: ## Install what the tests need, run them all, search their logs for secrets
+	@scripts/setup test
+	scripts/test
+
+.PHONY: check
+check: lint test ## Everything that a change must pass: format, vet, lint, test
+
+.PHONY: lint
+lint: ## Formatting, go vet and staticcheck alone
+	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then \
+		echo 'not formatted (run gofmt -w on them):'; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks (PKG, BENCH, COUNT); with COUNT=10, summed up by benchstat
+	@mkdir -p .cache
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) | tee .cache/bench.txt
+	@if [[ $(COUNT) -gt 1 ]]; then $(TOOL) benchstat .cache/bench.txt; fi
+
+.PHONY: fuzz
+fuzz: ## Run each Fuzz function for FUZZTIME (10s), or those that match FUZZ
+	@go test -list '^Fuzz' $(PKG) \
+	| awk '/^Fuzz/ { names[n++] = $$1; next } $$1 == "ok" { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 }' \
+	| { grep -E -e '$(FUZZ)' || { echo 'no such Fuzz function' >&2; exit 1; }; } \
+	| while read -r package name; do \
+		echo "$$name in $$package"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+
+.PHONY: clean
+clean: ## Remove what was built and installed here
+	rm -rf bin .cache conformance/node/node_modules
