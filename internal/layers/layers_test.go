@@ -1,0 +1,268 @@
+// Package layers_test holds the import rule: imports run downward only. The
+// table of places below is the architecture; a new package gets its place there
+// in the same commit.
+package layers_test
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/countersign-mfa/countersign"
+
+// A layer says what its packages may import of ours, apart from what place.also
+// adds for one of them.
+type layer int
+
+const (
+	command layer = iota // a main package: signals and exit code
+	cli                  // what the command line does
+	library              // the root package, for mounting the server elsewhere; it holds openapi.yaml
+	config               // one struct
+	server               // wires one process; the only package that knows all
+	face                 // what talks to clients and people
+	adapter              // what talks to databases and providers
+	middle               // the domain
+	ground               // pure: imports nothing of ours
+	support              // for tests: imported by tests, and by packages of its kind
+	tool                 // a program for this repository alone
+)
+
+// below lists the layers that each layer may import.
+var below = map[layer][]layer{
+	command: {cli},
+	cli:     {library, config, server, middle, ground},
+	library: {config, server, middle, ground},
+	config:  {ground},
+	server:  {config, face, adapter, middle, ground},
+	face:    {middle, ground},
+	adapter: {middle, ground},
+	middle:  {ground},
+	ground:  {},
+	support: {support, middle, ground},
+	tool:    {},
+}
+
+// A place is where a package stands.
+type place struct {
+	layer layer
+	also  []string // packages of ours that it may import besides
+	never []string // packages of others that it may not
+}
+
+// places has every package of the module that is not made of tests alone, as its
+// directory, and some that are to come.
+var places = map[string]place{
+	"cmd/countersign": {layer: command},
+	"internal/cli":    {layer: cli},
+	".":               {layer: library},
+	"internal/config": {layer: config},
+	"internal/server": {layer: server},
+
+	"internal/httpapi": {layer: face},
+	"internal/console": {layer: face},
+
+	"internal/inbox":          {layer: adapter},
+	"internal/sms":            {layer: adapter},
+	"internal/webhook":        {layer: adapter},
+	"internal/store/migrate":  {layer: adapter},
+	"internal/store/postgres": {layer: adapter, also: []string{"internal/store/migrate"}},
+	"internal/store/sqlite":   {layer: adapter, also: []string{"internal/store/migrate"}},
+
+	// An API key names an environment, which is mfa's. Never the other way.
+	"internal/access": {layer: middle, also: []string{"internal/mfa"}},
+	"internal/mfa":    {layer: middle, never: []string{"net/http", "database/sql", "encoding/json"}},
+
+	"internal/qr":        {layer: ground},
+	"internal/ratelimit": {layer: ground},
+	"internal/secret":    {layer: ground},
+	"internal/totp":      {layer: ground},
+
+	"internal/leak":            {layer: support},
+	"internal/store/storetest": {layer: support},
+
+	"internal/tools/logcheck": {layer: tool},
+}
+
+// neverAnywhere is what no package imports outside its tests.
+var neverAnywhere = map[string]string{
+	"math/rand":    "randomness comes from crypto/rand, injected",
+	"math/rand/v2": "randomness comes from crypto/rand, injected",
+}
+
+func TestImportsRunDownwardOnly(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages, err := readPackages(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(packages) == 0 {
+		t.Fatal("found no package: is this test still two directories below go.mod?")
+	}
+	for _, dir := range slices.Sorted(maps.Keys(packages)) {
+		for _, imported := range packages[dir] {
+			if fault := judge(dir, imported.path); fault != "" {
+				t.Errorf("%s: %s", imported.at, fault)
+			}
+		}
+		if _, ok := places[dir]; !ok {
+			t.Errorf("%s has no place: add it to the table in internal/layers/layers_test.go", dir)
+		}
+	}
+}
+
+func TestTheRuleRefuses(t *testing.T) {
+	const ours = module + "/"
+	for _, tc := range []struct {
+		name, from, to string
+		allowed        bool
+	}{
+		{"the command imports cli", "cmd/countersign", ours + "internal/cli", true},
+		{"the command imports nothing else", "cmd/countersign", ours + "internal/server", false},
+		{"the library imports the server", ".", ours + "internal/server", true},
+		{"the library imports no store", ".", ours + "internal/store/sqlite", false},
+		{"the library imports no face", ".", ours + "internal/httpapi", false},
+		{"the library does not import cli", ".", ours + "internal/cli", false},
+		{"cli takes openapi.yaml from the library", "internal/cli", module, true},
+		{"cli leaves the wiring to the server", "internal/cli", ours + "internal/store/sqlite", false},
+		{"the server imports a store", "internal/server", ours + "internal/store/sqlite", true},
+		{"the server does not import the library", "internal/server", module, false},
+		{"a face imports the domain", "internal/httpapi", ours + "internal/mfa", true},
+		{"a face imports no face", "internal/httpapi", ours + "internal/console", false},
+		{"a face imports no adapter", "internal/httpapi", ours + "internal/inbox", false},
+		{"a face does not read config", "internal/httpapi", ours + "internal/config", false},
+		{"an adapter imports no face", "internal/inbox", ours + "internal/httpapi", false},
+		{"an adapter imports no adapter", "internal/sms", ours + "internal/webhook", false},
+		{"one store imports no other", "internal/store/postgres", ours + "internal/store/sqlite", false},
+		{"a store imports the migrator", "internal/store/sqlite", ours + "internal/store/migrate", true},
+		{"only tests import the suite of the stores", "internal/store/sqlite", ours + "internal/store/storetest", false},
+		{"the suite imports the domain", "internal/store/storetest", ours + "internal/mfa", true},
+		{"the domain imports the ground", "internal/mfa", ours + "internal/totp", true},
+		{"the domain imports no store", "internal/mfa", ours + "internal/store/sqlite", false},
+		{"access may import mfa", "internal/access", ours + "internal/mfa", true},
+		{"mfa does not import access", "internal/mfa", ours + "internal/access", false},
+		{"the domain does not know HTTP", "internal/mfa", "net/http", false},
+		{"the domain does not know SQL", "internal/mfa", "database/sql", false},
+		{"the domain does not know JSON", "internal/mfa", "encoding/json", false},
+		{"the ground imports nothing of ours", "internal/totp", ours + "internal/secret", false},
+		{"no package draws weak randomness", "internal/server", "math/rand/v2", false},
+		{"a package without a place is not imported", "internal/server", ours + "internal/util", false},
+		{"other modules are no matter of layers", "internal/mfa", module + "-go", true},
+		{"the standard library is", "internal/totp", "crypto/hmac", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if fault := judge(tc.from, tc.to); (fault == "") != tc.allowed {
+				t.Errorf("judge(%q, %q) = %q", tc.from, tc.to, fault)
+			}
+		})
+	}
+}
+
+// judge says what is wrong when the package in dir imports what is at path, or
+// "" if nothing is.
+func judge(dir, path string) string {
+	if reason, ok := neverAnywhere[path]; ok {
+		return fmt.Sprintf("%s imports %s: %s", dir, path, reason)
+	}
+	from, ok := places[dir]
+	if !ok {
+		return "" // reported once, not for every import
+	}
+	if slices.Contains(from.never, path) {
+		return fmt.Sprintf("%s imports %s, which it must not know", dir, path)
+	}
+	target, ok := directory(path)
+	if !ok {
+		return ""
+	}
+	to, ok := places[target]
+	if !ok {
+		return fmt.Sprintf("%s imports %s, which has no place in the table", dir, target)
+	}
+	if !slices.Contains(below[from.layer], to.layer) && !slices.Contains(from.also, target) {
+		return fmt.Sprintf("%s imports %s, which is not below it", dir, target)
+	}
+	return ""
+}
+
+// directory returns the directory of one of our packages.
+func directory(importPath string) (string, bool) {
+	if importPath == module {
+		return ".", true
+	}
+	return strings.CutPrefix(importPath, module+"/")
+}
+
+// An importSpec is one import and the file and line it stands at.
+type importSpec struct{ path, at string }
+
+// readPackages returns the imports of every package under root, by its directory
+// with forward slashes: those of all platforms, without tests. It reads the files
+// itself, because go test cannot know what a go list that it does not see has
+// read, and would answer from its cache.
+func readPackages(root string) (map[string][]importSpec, error) {
+	packages := map[string][]importSpec{}
+	files := token.NewFileSet()
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if name != root && notOurs(name, entry.Name()) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(files, name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		relative = filepath.ToSlash(relative)
+		dir := path.Dir(relative)
+		if packages[dir] == nil {
+			packages[dir] = []importSpec{} // one that imports nothing is a package too
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			at := fmt.Sprintf("%s:%d", relative, files.Position(spec.Pos()).Line)
+			packages[dir] = append(packages[dir], importSpec{imported, at})
+		}
+		return nil
+	})
+	return packages, err
+}
+
+// notOurs reports whether the go command leaves a directory out of the module.
+func notOurs(name, base string) bool {
+	switch {
+	case strings.HasPrefix(base, "."), strings.HasPrefix(base, "_"):
+		return true
+	case base == "testdata", base == "node_modules", base == "vendor":
+		return true
+	}
+	_, err := os.Stat(filepath.Join(name, "go.mod"))
+	return err == nil
+}

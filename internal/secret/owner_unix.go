@@ -1,0 +1,27 @@
+//go:build unix
+
+package secret
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// keepOwner gives tmp to the owner of path, if path exists: a rotation run as root
+// must not lock the server out of its keys.
+func keepOwner(tmp *os.File, path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(stat.Uid) == os.Geteuid() {
+		return nil
+	}
+	return tmp.Chown(int(stat.Uid), int(stat.Gid))
+}

@@ -1,0 +1,53 @@
+// Command logcheck shows that no log of a test run holds a secret.
+//
+//	logcheck DIR
+//
+// It reads the *.log files of DIR and the secrets, one a line, of its *.secrets
+// files, both written by package leak, and exits with 1 if a line of a log holds
+// one of them, or anything that looks like an API key, an otpauth URI, a full
+// phone number or a QR code. It names file and line, and never what it found. It
+// fails as well if it had no log or no secret to look at, and so showed nothing.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: logcheck DIR")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "logcheck:", err)
+		os.Exit(1)
+	}
+}
+
+// run searches dir and writes what it found, or how much it looked at, to out.
+func run(dir string, out io.Writer) error {
+	secrets, err := readSecrets(dir)
+	if err != nil {
+		return err
+	}
+	found, read, err := searchLogs(dir, secrets)
+	if err != nil {
+		return err
+	}
+	switch {
+	case read.lines == 0:
+		return errors.New("no log to search: no test server wrote one, so nothing is shown")
+	case secrets.len() == 0:
+		return errors.New("no secret to search for: no test recorded one, so nothing is shown")
+	case len(found) > 0:
+		for _, f := range found {
+			fmt.Fprintln(out, f)
+		}
+		return fmt.Errorf("secrets found on %d lines", len(found))
+	}
+	fmt.Fprintf(out, "logcheck: none of %d secrets in %d lines of %d logs\n", secrets.len(), read.lines, read.files)
+	return nil
+}

@@ -1,0 +1,62 @@
+package totp_test
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/totp"
+)
+
+// TestAgreesWithOathtool compares our codes with those of an independent program.
+func TestAgreesWithOathtool(t *testing.T) {
+	oathtool := tool(t, "oathtool")
+	source := rand.NewChaCha8([32]byte{})
+	random := rand.New(source)
+
+	const secrets, stepsEach = 100, 10
+	for range secrets {
+		secret, err := totp.NewSecret(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix := random.Int64N(10_000_000_000) // until 2286
+
+		out, err := exec.CommandContext(t.Context(), oathtool, "--totp",
+			"--now", fmt.Sprintf("@%d", unix), "--window", fmt.Sprint(stepsEach-1),
+			hex.EncodeToString(secret)).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := totp.Step(time.Unix(unix, 0))
+		var codes []string
+		for step := first; step < first+stepsEach; step++ {
+			codes = append(codes, totp.Code(secret, step))
+		}
+		if want := strings.Fields(string(out)); !slices.Equal(codes, want) {
+			t.Errorf("secret %x at %d: codes %v; oathtool has %v", secret, unix, codes, want)
+		}
+	}
+}
+
+// tool returns the path of a program that the test needs. Without it the test is
+// skipped, but fails where every tool must be there.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+		return path
+	case os.Getenv("CI") == "true", os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1":
+		t.Fatalf("%s is required here: %v", name, err)
+	default:
+		t.Skipf("not compared with %s: %v", name, err)
+	}
+	return ""
+}

@@ -1,0 +1,27 @@
+package totp
+
+import (
+	"net/url"
+	"strings"
+)
+
+// URI returns the address that an authenticator app reads from a QR code:
+//
+//	otpauth://totp/Foo%20Corp:user@example.com?secret=JBSWY3DPEHPK3PXP&issuer=Foo%20Corp
+//
+// It names neither algorithm, digits nor period, since they have the values that
+// apps assume. The only literal colon in the label stands between issuer and
+// account.
+func URI(issuer, account string, secret []byte) string {
+	issuer, account = escape(issuer), escape(account)
+	return "otpauth://totp/" + issuer + ":" + account +
+		"?secret=" + EncodeSecret(secret) + "&issuer=" + issuer
+}
+
+// escape percent-encodes s for the label and for the query alike. A space must be
+// %20, as apps show a + as it is; an @ may stay, and keeps addresses readable.
+func escape(s string) string {
+	s = url.QueryEscape(s)
+	s = strings.ReplaceAll(s, "+", "%20") // a plus of s itself is %2B by now
+	return strings.ReplaceAll(s, "%40", "@")
+}
