@@ -1,0 +1,154 @@
+// Package access decides who may call: environments, their API keys, and the
+// authentication of a caller.
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+// The kinds of refusal.
+var (
+	ErrUnauthorized = errors.New("unauthorized")
+	ErrNotFound     = errors.New("not found")
+	ErrExists       = errors.New("exists already")
+	ErrInvalidName  = errors.New("a name has 1 to 64 letters, digits, spaces, dots, hyphens and underscores, and starts with a letter or a digit")
+)
+
+// A Store keeps environments and the hashes of API keys. storetest.RunAccess
+// states its promises.
+type Store interface {
+	// InsertEnvironment stores e under the next free number and returns it with
+	// that; ErrExists if its name is taken.
+	InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error)
+	// Environments lists all environments by number.
+	Environments(ctx context.Context) ([]mfa.Environment, error)
+	// InsertKey stores a key; its environment must exist.
+	InsertKey(ctx context.Context, k Key, h Hash) error
+	// KeyByHash returns a key, revoked or not, or ErrNotFound.
+	KeyByHash(ctx context.Context, h Hash) (Key, error)
+	// Keys lists all keys, oldest first.
+	Keys(ctx context.Context) ([]Key, error)
+	// RevokeKey marks a key as revoked; ErrNotFound if there is no such key. One
+	// that is revoked already stays as it is.
+	RevokeKey(ctx context.Context, id KeyID, at time.Time) error
+}
+
+// A Hash is the SHA-256 of an API key, all that is kept of it.
+type Hash [sha256.Size]byte
+
+// A KeyID names an API key without giving it away.
+type KeyID string
+
+// A Key is an API key, as far as it is remembered.
+type Key struct {
+	ID          KeyID
+	Environment mfa.Environment
+	Hint        string    // its last four characters
+	CreatedAt   time.Time // UTC, whole milliseconds
+	RevokedAt   time.Time // zero while it is good
+}
+
+// A Service manages environments and keys and authenticates callers. It is safe
+// for concurrent use.
+type Service struct {
+	store Store
+	now   func() time.Time
+	cache cache
+}
+
+// NewService returns a Service over store; a nil now means time.Now.
+func NewService(store Store, now func() time.Time) *Service {
+	if now == nil {
+		now = time.Now
+	}
+	return &Service{store: store, now: now}
+}
+
+var nameForm = regexp.MustCompile(`^[\pL\pN][\pL\pN ._-]{0,63}$`)
+
+// CreateEnvironment makes a new environment. Errors: ErrInvalidName, ErrExists.
+func (s *Service) CreateEnvironment(ctx context.Context, name string, production bool) (mfa.Environment, error) {
+	if !nameForm.MatchString(name) {
+		return mfa.Environment{}, ErrInvalidName
+	}
+	e, err := s.store.InsertEnvironment(ctx, mfa.Environment{Name: name, Production: production}, s.instant())
+	if err != nil {
+		return e, fmt.Errorf("create environment %q: %w", name, err)
+	}
+	return e, nil
+}
+
+// Environments lists all environments, oldest first.
+func (s *Service) Environments(ctx context.Context) ([]mfa.Environment, error) {
+	return s.store.Environments(ctx)
+}
+
+// Environment returns the environment of that name, or ErrNotFound.
+func (s *Service) Environment(ctx context.Context, name string) (mfa.Environment, error) {
+	all, err := s.store.Environments(ctx)
+	if err != nil {
+		return mfa.Environment{}, err
+	}
+	for _, e := range all {
+		if e.Name == name {
+			return e, nil
+		}
+	}
+	return mfa.Environment{}, fmt.Errorf("environment %q: %w", name, ErrNotFound)
+}
+
+// Prefixes of API keys, by what environment they open.
+const (
+	sandboxPrefix    = "sk_test_"
+	productionPrefix = "sk_live_"
+)
+
+// CreateKey makes an API key of env. The key itself is returned this once.
+func (s *Service) CreateKey(ctx context.Context, env mfa.Environment) (secret.String, Key, error) {
+	text := sandboxPrefix + rand.Text() // 26 characters of base32, 130 bits
+	if env.Production {
+		text = productionPrefix + rand.Text()
+	}
+	k := s.keyOf(text, env)
+	if err := s.store.InsertKey(ctx, k, hash(text)); err != nil {
+		return secret.String{}, Key{}, fmt.Errorf("create key: %w", err)
+	}
+	return secret.NewString(text), k, nil
+}
+
+// keyOf describes the key text of env. Its id comes from its hash, so that it
+// can be found in a log by whoever holds the key.
+func (s *Service) keyOf(text string, env mfa.Environment) Key {
+	h := hash(text)
+	return Key{
+		ID:          KeyID("key_" + hex.EncodeToString(h[:8])),
+		Environment: env,
+		Hint:        text[len(text)-4:],
+		CreatedAt:   s.instant(),
+	}
+}
+
+// Keys lists all keys, oldest first, revoked ones as well.
+func (s *Service) Keys(ctx context.Context) ([]Key, error) { return s.store.Keys(ctx) }
+
+// Revoke ends a key. Every node refuses it within 5 s. ErrNotFound if there is none.
+func (s *Service) Revoke(ctx context.Context, id KeyID) error {
+	if err := s.store.RevokeKey(ctx, id, s.instant()); err != nil {
+		return fmt.Errorf("revoke %s: %w", id, err)
+	}
+	return nil
+}
+
+func (s *Service) instant() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
+
+func hash(key string) Hash { return sha256.Sum256([]byte(key)) }

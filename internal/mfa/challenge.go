@@ -1,0 +1,58 @@
+package mfa
+
+import "time"
+
+// A Challenge asks the holder of a factor to prove possession of it, once.
+type Challenge struct {
+	ID         ChallengeID
+	Factor     FactorID
+	CodeMAC    []byte    // of the code that was sent, bound to ID; nil for totp
+	SealedCode []byte    // generic_otp: the code, which replies repeat while it can be used
+	Attempts   int       // codes tried so far, right or wrong
+	CreatedAt  time.Time // UTC, whole milliseconds, as all times here
+	UpdatedAt  time.Time
+	ExpiresAt  time.Time
+	VerifiedAt time.Time // zero until a right code arrives
+}
+
+// OfTOTP reports whether the challenge asks for a totp code, which nobody sent.
+func (c *Challenge) OfTOTP() bool { return c.CodeMAC == nil }
+
+// Attempt records one submitted code, right or wrong, at now; limit is how many
+// may be tried. A wrong code is an outcome, not an error. An error means that no
+// code could have succeeded, and changes nothing: ErrAlreadyVerified, ErrExpired
+// or ErrTooManyAttempts.
+func (c *Challenge) Attempt(right bool, limit int, now time.Time) error {
+	if err := c.refuse(limit, now); err != nil {
+		return err
+	}
+	c.Attempts++
+	c.UpdatedAt = now
+	if right {
+		c.VerifiedAt = now
+	}
+	if right || c.Attempts >= limit {
+		c.SealedCode = nil // it can be used no more
+	}
+	return nil
+}
+
+// refuse returns the error that Attempt would, before a code is looked at.
+func (c *Challenge) refuse(limit int, now time.Time) error {
+	switch {
+	case !c.VerifiedAt.IsZero():
+		return &ChallengeError{ID: c.ID, Kind: ErrAlreadyVerified}
+	case !now.Before(c.ExpiresAt):
+		return &ChallengeError{ID: c.ID, Kind: ErrExpired}
+	case c.Attempts >= limit:
+		return &LimitError{Kind: ErrTooManyAttempts}
+	}
+	return nil
+}
+
+func (c *Challenge) associated() []byte { return associate("challenges.code", c.ID) }
+
+// codeMessage is what CodeMAC is made over: the code, bound to its challenge.
+func (c *Challenge) codeMessage(code string) []byte {
+	return append(c.associated(), code...)
+}

@@ -1,0 +1,244 @@
+package mfa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/countersign-mfa/countersign/internal/qr"
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/totp"
+)
+
+// EnrollParams say what to enroll; which of them count depends on Type.
+type EnrollParams struct {
+	Type        FactorType
+	User        string        // the caller's own id of the owner; "" for none
+	Issuer      string        // totp: default Options.Issuer
+	Account     string        // totp: default the user, or "user"
+	Secret      secret.String // totp: an existing secret in base32; default a new one
+	PhoneNumber string        // sms: in international form
+	Challenge   bool          // create the first challenge as well
+}
+
+// Details are a factor with what is sealed in it, as far as its owner may see it
+// again.
+type Details struct {
+	Factor
+	Phone Phone // sms
+}
+
+// An Enrollment is a new factor, with what is shown only once.
+type Enrollment struct {
+	Details
+	Secret    secret.String // totp: in base32
+	URI       secret.String // totp: what the QR code says, otpauth://totp/...
+	QRCode    secret.String // totp: a PNG image as a data URI
+	Challenge *Issued       // if it was asked for
+}
+
+// The most bytes of what callers name; the longest of all three still fits a QR code.
+const (
+	maxUser    = 256
+	maxIssuer  = 128
+	maxAccount = 256
+)
+
+// Enroll creates a factor. The error is an ErrInvalid that names what is wrong.
+func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, once *Once[Enrollment]) (Enrollment, error) {
+	now := s.now()
+	e, err := s.newEnrollment(env, p, once, now)
+	if err != nil {
+		return Enrollment{}, err
+	}
+	if err := claim(ctx, s, once, now); err != nil {
+		return Enrollment{}, err
+	}
+	bucket := e.ID.Bucket()
+	events, err := s.journal(env.ID, now, bucket)
+	if err != nil {
+		return Enrollment{}, err
+	}
+	return decide(ctx, s, Read{Bucket: bucket}, once, now, func(tx *Tx) (Enrollment, error) {
+		tx.put(InsertFactor{&e.Factor})
+		events.append(tx, Event{Type: FactorEnrolled, Factor: e.ID, Reason: string(e.Type)})
+		if c := e.Challenge; c != nil {
+			tx.put(InsertChallenge{&c.Challenge})
+			events.append(tx, Event{Type: ChallengeCreated, Factor: e.ID, Challenge: c.ID})
+		}
+		return e, nil
+	})
+}
+
+// newEnrollment makes all that an enrollment needs, so that storing it draws nothing.
+func (s *Service) newEnrollment(env Environment, p EnrollParams, once *Once[Enrollment], now time.Time) (e Enrollment, err error) {
+	if err := p.check(); err != nil {
+		return e, err
+	}
+	e.Factor = Factor{Environment: env.ID, Type: p.Type, User: p.User, CreatedAt: now, UpdatedAt: now}
+	bucket, err := s.enrollBucket(env.ID, p.User, once)
+	if err != nil {
+		return e, err
+	}
+	id, err := s.ids.next(now, bucket)
+	if err != nil {
+		return e, err
+	}
+	e.ID = id
+	switch p.Type {
+	case TOTP:
+		err = s.fillTOTP(&e, env, p)
+	case SMS:
+		err = s.fillSMS(&e, env, p)
+	}
+	if err != nil || !p.Challenge {
+		return e, err
+	}
+	c, err := s.newChallenge(bucket, now)
+	if err != nil {
+		return e, err
+	}
+	c, err = s.sealCode(c, &e.Factor)
+	e.Challenge = &c
+	return e, err
+}
+
+// enrollBucket places a factor with its user's others, or else where a repetition
+// of the request will look for it, or anywhere.
+func (s *Service) enrollBucket(env EnvironmentID, user string, once *Once[Enrollment]) (Bucket, error) {
+	switch {
+	case user != "":
+		return UserBucket(env, user), nil
+	case once != nil:
+		return once.Key.bucket(), nil
+	}
+	var b [2]byte
+	if _, err := s.opts.Rand.Read(b[:]); err != nil {
+		return 0, fmt.Errorf("draw a bucket: %w", err)
+	}
+	return Bucket(uint16(b[0])<<8|uint16(b[1])) % Buckets, nil
+}
+
+func (s *Service) fillTOTP(e *Enrollment, env Environment, p EnrollParams) (err error) {
+	e.Issuer, e.Account = firstNonEmpty(p.Issuer, s.opts.Issuer, env.Name), firstNonEmpty(p.Account, p.User, "user")
+	var key []byte
+	if given := p.Secret.Reveal(); given != "" {
+		key, err = parseTOTPSecret(given)
+	} else {
+		key, err = totp.NewSecret(s.opts.Rand)
+	}
+	if err != nil {
+		return err
+	}
+	uri := totp.URI(e.Issuer, e.Account, key)
+	image, err := qr.DataURI(uri)
+	if err != nil {
+		return fmt.Errorf("draw a QR code: %w", err)
+	}
+	e.Secret, e.URI, e.QRCode = secret.NewString(totp.EncodeSecret(key)), secret.NewString(uri), secret.NewString(image)
+	return s.seal(&e.Factor, key)
+}
+
+func (s *Service) fillSMS(e *Enrollment, env Environment, p EnrollParams) (err error) {
+	if e.Phone, err = ParsePhone(p.PhoneNumber, env.Production); err != nil {
+		return err
+	}
+	return s.seal(&e.Factor, []byte(e.Phone.E164()))
+}
+
+func (s *Service) seal(f *Factor, plain []byte) (err error) {
+	if f.Sealed, err = s.keys.Load().Seal(plain, f.associated()); err != nil {
+		return fmt.Errorf("seal factor: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) open(f *Factor) ([]byte, error) {
+	plain, err := s.keys.Load().Open(f.Sealed, f.associated())
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", f.ID, err)
+	}
+	return plain, nil
+}
+
+// details opens what the owner of a factor may see again.
+func (s *Service) details(f *Factor) (Details, error) {
+	d := Details{Factor: *f}
+	if f.Type == SMS {
+		number, err := s.open(f)
+		if err != nil {
+			return d, err
+		}
+		d.Phone = newPhone(string(number))
+	}
+	return d, nil
+}
+
+func parseTOTPSecret(text string) ([]byte, error) {
+	key, err := totp.ParseSecret(text)
+	switch {
+	case errors.Is(err, totp.ErrSecretTooShort):
+		return nil, invalid("totp_secret", "too_short", "totp_secret must have at least 80 bits, which are 16 base32 characters")
+	case errors.Is(err, totp.ErrSecretTooLong):
+		return nil, invalid("totp_secret", "too_long", "totp_secret must have at most 128 bytes")
+	case err != nil:
+		return nil, invalid("totp_secret", "not_base32", "totp_secret must be base32: the letters A to Z and the digits 2 to 7")
+	}
+	return key, nil
+}
+
+// check names every field that is wrong.
+func (p EnrollParams) check() error {
+	var e InvalidError
+	add := func(field, code, message string) { e.Fields = append(e.Fields, FieldError{field, code, message}) }
+	text := func(field, value string, most int) {
+		switch {
+		case !utf8.ValidString(value) || hasControl(value):
+			add(field, "invalid_characters", field+" must be plain text without control characters")
+		case len(value) > most:
+			add(field, "too_long", fmt.Sprintf("%s must have at most %d bytes", field, most))
+		}
+	}
+	types := []FactorType{TOTP, SMS, GenericOTP}
+	switch {
+	case p.Type == "":
+		add("type", "required", "type is required: totp, sms or generic_otp")
+	case !slices.Contains(types, p.Type):
+		add("type", "unsupported", "type must be totp, sms or generic_otp")
+	case p.Challenge && p.Type != TOTP:
+		add("type", "unsupported", "type must be totp here")
+	case p.Type == SMS && p.PhoneNumber == "":
+		add("phone_number", "required", "phone_number is required for an sms factor")
+	}
+	text("user_id", p.User, maxUser)
+	if p.Type == TOTP {
+		text("totp_issuer", p.Issuer, maxIssuer)
+		text("totp_user", p.Account, maxAccount)
+	}
+	if e.Fields != nil {
+		return &e
+	}
+	return nil
+}
+
+func hasControl(s string) bool {
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			return true
+		}
+	}
+	return false
+}
+
+func firstNonEmpty(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,116 @@
+package mfa
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The kinds of refusal. Each is an answer to the caller, not a fault of the
+// server; what an operation records of it is committed.
+var (
+	ErrNotFound        = errors.New("not found")
+	ErrExpired         = errors.New("challenge expired")
+	ErrAlreadyVerified = errors.New("challenge already verified")
+	ErrTooManyAttempts = errors.New("too many attempts")
+	ErrSendLimit       = errors.New("too many messages to this phone number")
+	ErrInvalid         = errors.New("invalid request")
+	ErrKeyReused       = errors.New("idempotency key used before with another request")
+)
+
+// ErrDelivery means that a message could not be handed to any carrier. The
+// challenge is void and what it took from the limits has been given back.
+var ErrDelivery = errors.New("message not delivered")
+
+// ErrUnavailable means that the store cannot take a request now. Nothing of it
+// was stored.
+var ErrUnavailable = errors.New("store unavailable")
+
+// An Entity names a kind of thing that can be missing.
+type Entity string
+
+// The entities that have ids.
+const (
+	EntityFactor    Entity = "Authentication Factor"
+	EntityChallenge Entity = "Authentication Challenge"
+)
+
+// A NotFoundError is an ErrNotFound that tells what was asked for.
+type NotFoundError struct {
+	Entity Entity
+	ID     string // as the caller wrote it
+}
+
+func (e *NotFoundError) Error() string { return string(e.Entity) + " not found" }
+
+// Is reports that e is an ErrNotFound.
+func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
+
+// A ChallengeError is an ErrExpired or ErrAlreadyVerified with its challenge.
+type ChallengeError struct {
+	ID   ChallengeID
+	Kind error
+}
+
+func (e *ChallengeError) Error() string { return fmt.Sprintf("%s: %v", e.ID, e.Kind) }
+
+func (e *ChallengeError) Unwrap() error { return e.Kind }
+
+// A LimitError is an ErrTooManyAttempts or ErrSendLimit that tells when another
+// try may be allowed.
+type LimitError struct {
+	Kind  error
+	After time.Duration // until another try; 0 if waiting does not help
+}
+
+func (e *LimitError) Error() string { return e.Kind.Error() }
+
+func (e *LimitError) Unwrap() error { return e.Kind }
+
+// An InvalidError is an ErrInvalid that names every field at fault.
+type InvalidError struct{ Fields []FieldError }
+
+// A FieldError says what is wrong with one field of a request. Neither text
+// holds the value that was sent.
+type FieldError struct {
+	Field   string // as it is called on the wire
+	Code    string // stable, for programs: "required", "too_long"
+	Message string // for people
+}
+
+func invalid(field, code, message string) error {
+	return &InvalidError{Fields: []FieldError{{field, code, message}}}
+}
+
+func (e *InvalidError) Error() string {
+	var names []string
+	for _, f := range e.Fields {
+		names = append(names, f.Field+" "+f.Code)
+	}
+	return "invalid request: " + strings.Join(names, ", ")
+}
+
+// Is reports that e is an ErrInvalid.
+func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// An InvalidPhoneError is an ErrInvalid for text that is no phone number. Its
+// text does not repeat the number, which may be personal.
+type InvalidPhoneError struct{ Given string }
+
+func (e *InvalidPhoneError) Error() string { return "phone number is invalid" }
+
+// Is reports that e is an ErrInvalid.
+func (e *InvalidPhoneError) Is(target error) bool { return target == ErrInvalid }
+
+// refusals are the outcomes that commit: no fault of ours, and worth recording.
+var refusals = []error{ErrNotFound, ErrExpired, ErrAlreadyVerified, ErrTooManyAttempts}
+
+func isRefusal(err error) bool {
+	for _, kind := range refusals {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}

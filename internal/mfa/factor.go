@@ -1,0 +1,102 @@
+package mfa
+
+import (
+	"time"
+)
+
+// A FactorType is what a factor proves possession of.
+type FactorType string
+
+// The types of factor, as they are called on the wire.
+const (
+	TOTP       FactorType = "totp"        // an authenticator app that shares a secret (RFC 6238)
+	SMS        FactorType = "sms"         // a phone number that receives text messages
+	GenericOTP FactorType = "generic_otp" // a one-time code that the caller delivers
+)
+
+// An Environment is a tenant. Nothing of one is visible in another.
+type Environment struct {
+	ID         EnvironmentID
+	Name       string
+	Production bool // otherwise a sandbox
+}
+
+// A Factor is one thing that a person can prove possession of.
+type Factor struct {
+	ID          FactorID
+	Environment EnvironmentID
+	Type        FactorType
+	User        string    // the caller's own id of its owner; "" if it has none
+	Issuer      string    // totp: who the code is for, as the app shows it
+	Account     string    // totp: whose account, as the app shows it
+	Sealed      []byte    // totp: the secret; sms: the phone number
+	LastStep    int64     // totp: the last time step whose code was accepted
+	Failures    int       // consecutive wrong codes over all its challenges
+	LockedUntil time.Time // no code is looked at before; zero if not locked
+	CreatedAt   time.Time // UTC, whole milliseconds, as all times here
+	UpdatedAt   time.Time
+}
+
+// associated binds a sealed value to its row and field, so that it does not open
+// when it is moved to another.
+func (f *Factor) associated() []byte { return associate("factors.sealed."+string(f.Type), f.ID) }
+
+func associate(field string, id [16]byte) []byte {
+	return append(append(make([]byte, 0, len(field)+1+len(id)), field...), id[:]...)
+}
+
+// userKey returns the key of the factor's user, zero if it has none.
+func (f *Factor) userKey() UserKey {
+	if f.User == "" {
+		return UserKey{}
+	}
+	return UserKey{f.Environment, f.User}
+}
+
+// refuse returns a *LimitError while no code of the factor may be looked at.
+func (f *Factor) refuse(l Limits, now time.Time) error {
+	switch {
+	case f.Failures >= l.FactorFailures:
+		return &LimitError{Kind: ErrTooManyAttempts}
+	case now.Before(f.LockedUntil):
+		return &LimitError{Kind: ErrTooManyAttempts, After: f.LockedUntil.Sub(now)}
+	}
+	return nil
+}
+
+// record counts one code, right or wrong, and reports whether it locked the factor.
+func (f *Factor) record(right bool, l Limits, now time.Time) (locked bool) {
+	if right {
+		f.Failures, f.LockedUntil = 0, time.Time{}
+		return false
+	}
+	f.Failures++
+	wait := l.backoff(f.Failures)
+	if wait > 0 {
+		f.LockedUntil = now.Add(wait)
+	}
+	return wait > 0 || f.Failures >= l.FactorFailures
+}
+
+// A UserKey names a user of an environment; zero is none.
+type UserKey struct {
+	Environment EnvironmentID
+	ID          string
+}
+
+// Bucket returns the partition in which the user's rows live.
+func (k UserKey) Bucket() Bucket { return UserBucket(k.Environment, k.ID) }
+
+// A User is what is remembered of the owner of factors: only failures, and only
+// while there are any.
+type User struct {
+	UserKey
+	Failures int // consecutive wrong codes over all factors
+}
+
+func (u *User) refuse(l Limits) error {
+	if u != nil && u.Failures >= l.UserFailures {
+		return &LimitError{Kind: ErrTooManyAttempts}
+	}
+	return nil
+}

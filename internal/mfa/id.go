@@ -1,0 +1,187 @@
+package mfa
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Buckets is the number of partitions that rows are spread over. It is part of
+// every stored id and can never change.
+const Buckets = 1024
+
+// A Bucket is the partition, 0 to 1023, that a row lives in.
+type Bucket uint16
+
+// UserBucket returns the bucket in which all factors of a user live.
+func UserBucket(env EnvironmentID, user string) Bucket {
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, uint64(env)), user...))
+	return Bucket(binary.BigEndian.Uint16(sum[:])) % Buckets
+}
+
+// An EnvironmentID numbers an environment; 0 is none.
+type EnvironmentID int64
+
+// FactorID, ChallengeID and EventID are ULIDs, 48 bits of Unix milliseconds and
+// 80 of randomness, whose last 10 bits are the bucket of the row. The zero value
+// is no id.
+type (
+	FactorID    [16]byte
+	ChallengeID [16]byte
+	EventID     [16]byte
+)
+
+const (
+	factorPrefix    = "auth_factor_"
+	challengePrefix = "auth_challenge_"
+	eventPrefix     = "event_"
+)
+
+// String returns the id as it stands on the wire, auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M.
+func (id FactorID) String() string { return formatID(factorPrefix, id) }
+
+// String returns the id as it stands on the wire, auth_challenge_01FZ4WRNQ7S9GT4BJBMN9KQKVC.
+func (id ChallengeID) String() string { return formatID(challengePrefix, id) }
+
+// String returns the id as it stands on the wire, event_01FZ4WRNQ7S9GT4BJBMN9KQKVC.
+func (id EventID) String() string { return formatID(eventPrefix, id) }
+
+// Bucket returns the partition of the factor and of all that belongs to it.
+func (id FactorID) Bucket() Bucket { return bucketIn(id) }
+
+// Bucket returns the partition of the challenge, which is its factor's.
+func (id ChallengeID) Bucket() Bucket { return bucketIn(id) }
+
+// Bucket returns the partition of the event, which is its factor's.
+func (id EventID) Bucket() Bucket { return bucketIn(id) }
+
+// ParseFactorID reads an id as String writes it. Any other text is a
+// *NotFoundError: no factor can have that id.
+func ParseFactorID(s string) (FactorID, error) {
+	id, ok := parseID(factorPrefix, s)
+	if !ok {
+		return FactorID{}, &NotFoundError{Entity: EntityFactor, ID: s}
+	}
+	return id, nil
+}
+
+// ParseChallengeID reads an id as String writes it. Any other text is a
+// *NotFoundError: no challenge can have that id.
+func ParseChallengeID(s string) (ChallengeID, error) {
+	id, ok := parseID(challengePrefix, s)
+	if !ok {
+		return ChallengeID{}, &NotFoundError{Entity: EntityChallenge, ID: s}
+	}
+	return id, nil
+}
+
+func bucketIn(id [16]byte) Bucket { return Bucket(binary.BigEndian.Uint16(id[14:])) % Buckets }
+
+// crockford is the alphabet of a ULID: base 32 without I, L, O and U.
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+const ulidLen = 26
+
+var crockfordValue = func() (v [256]byte) {
+	for i := range v {
+		v[i] = 0xff
+	}
+	for i := range len(crockford) {
+		v[crockford[i]] = byte(i)
+	}
+	return v
+}()
+
+// formatID writes 128 bits as 26 characters of 5 bits, the first two bits zero.
+func formatID(prefix string, id [16]byte) string {
+	var buf [len(challengePrefix) + ulidLen]byte
+	n := copy(buf[:], prefix)
+	hi, lo := binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
+	for i := ulidLen - 1; i >= 0; i-- {
+		buf[n+i] = crockford[lo&31]
+		lo = lo>>5 | hi<<59
+		hi >>= 5
+	}
+	return string(buf[:n+ulidLen])
+}
+
+// parseID accepts only the canonical, upper-case form, so that one row has one name.
+func parseID(prefix, s string) (id [16]byte, ok bool) {
+	if len(s) != len(prefix)+ulidLen || s[:len(prefix)] != prefix {
+		return id, false
+	}
+	s = s[len(prefix):]
+	if s[0] > '7' {
+		return id, false // more than 128 bits
+	}
+	var hi, lo uint64
+	for i := range ulidLen {
+		v := crockfordValue[s[i]]
+		if v == 0xff {
+			return id, false
+		}
+		hi = hi<<5 | lo>>59
+		lo = lo<<5 | uint64(v)
+	}
+	binary.BigEndian.PutUint64(id[:8], hi)
+	binary.BigEndian.PutUint64(id[8:], lo)
+	return id, true
+}
+
+// firstIDAt returns the smallest id of an instant, for ranges over ids by time.
+func firstIDAt(t time.Time) (id [16]byte) {
+	putMillis(&id, t.UnixMilli())
+	return id
+}
+
+func putMillis(id *[16]byte, ms int64) {
+	binary.BigEndian.PutUint64(id[:8], uint64(ms)<<16|uint64(binary.BigEndian.Uint16(id[6:8])))
+}
+
+// idSource makes ids. Within a millisecond each is greater than the one before,
+// so that what one process makes sorts in the order in which it was made.
+type idSource struct {
+	rand io.Reader
+
+	mu     sync.Mutex
+	ms     int64
+	hi, lo uint64 // the 70 random bits of the last id: 6 and 64 of them
+}
+
+// idSpan is how many ids one draw is good for: the one returned and those that
+// follow it.
+const idSpan = 8
+
+// following returns the n-th id after id, n < idSpan, of the same draw.
+func following(id [16]byte, n int) [16]byte {
+	lo := binary.BigEndian.Uint64(id[8:])
+	binary.BigEndian.PutUint64(id[8:], lo+uint64(n)<<10)
+	return id
+}
+
+// next returns a new id of time now in bucket b.
+func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ms := now.UnixMilli(); ms == s.ms {
+		if s.lo += idSpan; s.lo < idSpan {
+			s.hi++
+		}
+	} else {
+		var r [9]byte
+		if _, err := io.ReadFull(s.rand, r[:]); err != nil {
+			return [16]byte{}, fmt.Errorf("draw an id: %w", err)
+		}
+		// The top bit stays clear, so that counting up cannot overflow.
+		// The low bits stay clear, so that a span does not carry either.
+		s.ms, s.hi, s.lo = ms, uint64(r[8]&0x1f), binary.BigEndian.Uint64(r[:8])&^(idSpan-1)
+	}
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[8:], s.lo<<10|uint64(b))
+	binary.BigEndian.PutUint16(id[6:8], uint16(s.hi<<10|s.lo>>54))
+	putMillis(&id, s.ms)
+	return id, nil
+}

@@ -1,0 +1,240 @@
+package mfa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+// ChallengeParams say how to challenge a factor.
+type ChallengeParams struct {
+	Template string // sms: the message, with {{code}} in it; "" for the default text
+}
+
+// An Issued is a challenge with what its caller may see of its code.
+type Issued struct {
+	Challenge
+	Code secret.String // generic_otp: the code, for the caller to deliver; else empty
+
+	sent secret.String // sms: the code, for the phone alone
+}
+
+const (
+	codePlace       = "{{code}}"
+	defaultTemplate = "Your verification code is: " + codePlace
+	maxTemplate     = 1600 // characters, the most that carriers join into one message
+)
+
+// errUnreserved undoes the creation of an sms challenge whose message has not
+// been counted yet: that is done in the phone number's own bucket.
+type errUnreserved struct{ phone Phone }
+
+func (*errUnreserved) Error() string { return "message not reserved" }
+
+// Challenge creates a challenge of a factor and sends its code if it is an sms
+// factor. Errors: ErrNotFound; ErrTooManyAttempts for a factor that only an
+// operator can unlock; ErrSendLimit; ErrDelivery; ErrInvalid.
+func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *Once[Issued]) (Issued, error) {
+	if err := p.check(); err != nil {
+		return Issued{}, err
+	}
+	now := s.now()
+	if err := claim(ctx, s, once, now); err != nil {
+		return Issued{}, err
+	}
+	c, err := s.newChallenge(id.Bucket(), now)
+	if err != nil {
+		return Issued{}, err
+	}
+	created, err := s.create(ctx, env, id, c, once, now, false)
+	if unreserved, ok := errors.AsType[*errUnreserved](err); ok {
+		return s.createAndSend(ctx, env, id, c, p, unreserved.phone, once, now)
+	}
+	return created, err
+}
+
+func (p ChallengeParams) check() error {
+	switch t := p.Template; {
+	case t == "":
+		return nil
+	case !strings.Contains(t, codePlace):
+		return invalid("sms_template", "missing_code", "sms_template must contain {{code}}, where the code goes")
+	case utf8.RuneCountInString(t) > maxTemplate:
+		return invalid("sms_template", "too_long", fmt.Sprintf("sms_template must have at most %d characters", maxTemplate))
+	}
+	return nil
+}
+
+// newChallenge makes a challenge with a code that no factor claims yet.
+func (s *Service) newChallenge(b Bucket, now time.Time) (c Issued, err error) {
+	id, err := s.ids.next(now, b)
+	if err != nil {
+		return c, err
+	}
+	c.Challenge = Challenge{ID: id, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(s.opts.ChallengeTTL)}
+	c.sent, err = newCode(s.opts.Rand)
+	return c, err
+}
+
+// sealCode gives a challenge to its factor and keeps of its code what that type
+// of factor needs.
+func (s *Service) sealCode(c Issued, f *Factor) (_ Issued, err error) {
+	c.Factor = f.ID
+	if f.Type == TOTP {
+		c.sent = secret.String{}
+		return c, nil
+	}
+	if c.CodeMAC, err = s.keys.Load().MAC(c.codeMessage(c.sent.Reveal())); err != nil {
+		return c, fmt.Errorf("authenticate a code: %w", err)
+	}
+	if f.Type == GenericOTP {
+		c.Code = c.sent
+		if c.SealedCode, err = s.keys.Load().Seal([]byte(c.Code.Reveal()), c.associated()); err != nil {
+			return c, fmt.Errorf("seal a code: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// create stores c as a challenge of the factor id. For an sms factor its message
+// must have been reserved; otherwise the error is an *errUnreserved.
+func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Issued, once *Once[Issued], now time.Time, reserved bool) (Issued, error) {
+	events, err := s.journal(env.ID, now, id.Bucket())
+	if err != nil {
+		return Issued{}, err
+	}
+	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (Issued, error) {
+		f := tx.Factor
+		if f == nil || f.Environment != env.ID {
+			return Issued{}, &NotFoundError{EntityFactor, id.String()}
+		}
+		if err := s.refuseForGood(f, tx.User, now); err != nil {
+			return Issued{}, err
+		}
+		if f.Type == SMS && !reserved {
+			number, err := s.open(f)
+			if err != nil {
+				return Issued{}, err
+			}
+			return Issued{}, &errUnreserved{newPhone(string(number))}
+		}
+		c, err := s.sealCode(c, f)
+		if err != nil {
+			return Issued{}, err
+		}
+		tx.put(InsertChallenge{&c.Challenge})
+		events.append(tx, Event{Type: ChallengeCreated, Factor: id, Challenge: c.ID})
+		return c, nil
+	})
+}
+
+// refuseForGood refuses a challenge that no code could ever verify. A wait is no
+// reason: it may be over when the code arrives.
+func (s *Service) refuseForGood(f *Factor, u *User, now time.Time) error {
+	if err := u.refuse(s.opts.Limits); err != nil {
+		return err
+	}
+	err := f.refuse(s.opts.Limits, now)
+	if limit, ok := errors.AsType[*LimitError](err); ok && limit.After == 0 {
+		return err
+	}
+	return nil
+}
+
+// createAndSend counts the message of c against its phone number, stores c and
+// then sends it. If anything fails on the way, what it took is given back.
+func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, phone Phone, once *Once[Issued], now time.Time) (Issued, error) {
+	if s.sender == nil {
+		return Issued{}, fmt.Errorf("%w: no SMS provider is configured", ErrDelivery)
+	}
+	// From here on a caller who hangs up must not leave a message half sent.
+	ctx = context.WithoutCancel(ctx)
+	ref, keep := SendRef(c.ID[8:]), time.Duration(0)
+	if once != nil {
+		ref, keep = once.Key.ref(), once.Keep
+	}
+	if err := s.reserve(ctx, env.ID, phone, ref, keep, now); err != nil {
+		return Issued{}, err
+	}
+	created, err := s.create(ctx, env, id, c, once, now, true)
+	if IsReplayed(err) {
+		return Issued{}, err // the same request, which counted the message, came first
+	}
+	if err != nil {
+		return Issued{}, errors.Join(err, s.giveBack(ctx, env.ID, phone, ref))
+	}
+	if err := s.send(ctx, env, created, phone, p); err != nil {
+		return Issued{}, errors.Join(err, s.void(ctx, env, created, once), s.giveBack(ctx, env.ID, phone, ref))
+	}
+	created.sent = secret.String{}
+	return created, nil
+}
+
+func (s *Service) send(ctx context.Context, env Environment, c Issued, phone Phone, p ChallengeParams) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.SendTimeout)
+	defer cancel()
+	text := strings.ReplaceAll(firstNonEmpty(p.Template, defaultTemplate), codePlace, c.sent.Reveal())
+	err := s.sender.Send(ctx, Message{
+		Environment: env.ID, Challenge: c.ID, To: phone,
+		Text: secret.NewString(text), Code: c.sent, At: c.CreatedAt,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDelivery, err)
+	}
+	return nil
+}
+
+// reserve counts a message to phone, or returns a *LimitError.
+func (s *Service) reserve(ctx context.Context, env EnvironmentID, phone Phone, ref SendRef, keep time.Duration, now time.Time) error {
+	r := s.readPhone(env, phone)
+	return s.store.Update(ctx, r, func(tx *Tx) error {
+		limit := tx.Phone
+		if limit == nil {
+			limit = &PhoneLimit{Bucket: r.Bucket, Key: r.Phone}
+		}
+		if err := limit.reserve(ref, keep, s.opts.Limits, now); err != nil {
+			return err
+		}
+		tx.put(PutPhone{limit})
+		return nil
+	})
+}
+
+func (s *Service) giveBack(ctx context.Context, env EnvironmentID, phone Phone, ref SendRef) error {
+	return s.store.Update(ctx, s.readPhone(env, phone), func(tx *Tx) error {
+		if tx.Phone != nil {
+			tx.Phone.giveBack(ref)
+			tx.put(PutPhone{tx.Phone})
+		}
+		return nil
+	})
+}
+
+// readPhone names the limit of a phone number by its keyed hash.
+func (s *Service) readPhone(env EnvironmentID, phone Phone) Read {
+	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", env, phone.E164())))
+	return Read{Bucket: key.bucket(), Phone: key}
+}
+
+// void removes a challenge whose message was not sent, and the record of its
+// answer, so that the same request may be tried again.
+func (s *Service) void(ctx context.Context, env Environment, c Issued, once *Once[Issued]) error {
+	bucket := c.ID.Bucket()
+	events, err := s.journal(env.ID, s.now(), bucket)
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, Read{Bucket: bucket}, func(tx *Tx) error {
+		tx.put(DeleteChallenge{c.ID})
+		if once != nil {
+			tx.put(DeleteReplay{bucket, once.Key})
+		}
+		events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: reasonDelivery})
+		return nil
+	})
+}

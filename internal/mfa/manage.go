@@ -1,0 +1,165 @@
+package mfa
+
+import (
+	"context"
+	"slices"
+	"unicode/utf8"
+)
+
+// Factor returns a factor of env, or ErrNotFound.
+func (s *Service) Factor(ctx context.Context, env Environment, id FactorID) (Details, error) {
+	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Factor: id})
+	if err != nil {
+		return Details{}, err
+	}
+	if rows.Factor == nil || rows.Factor.Environment != env.ID {
+		return Details{}, &NotFoundError{EntityFactor, id.String()}
+	}
+	return s.details(rows.Factor)
+}
+
+// DeleteFactor removes a factor of env with its secret, so that none of its
+// challenges can be verified any more. It returns ErrNotFound for one that is not
+// there, also for one that was deleted before.
+func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID) error {
+	events, err := s.journal(env.ID, s.now(), id.Bucket())
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
+		if tx.Factor == nil || tx.Factor.Environment != env.ID {
+			return &NotFoundError{EntityFactor, id.String()}
+		}
+		tx.put(DeleteFactor{id})
+		events.append(tx, Event{Type: FactorDeleted, Factor: id})
+		return nil
+	})
+}
+
+// UnlockFactor lifts the lock of a factor, whatever its environment, for an
+// operator. It returns ErrNotFound for an unknown one.
+func (s *Service) UnlockFactor(ctx context.Context, id FactorID) error {
+	now := s.now()
+	events, err := s.journal(0, now, id.Bucket())
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
+		f := tx.Factor
+		if f == nil {
+			return &NotFoundError{EntityFactor, id.String()}
+		}
+		events.env = f.Environment
+		f.record(true, s.opts.Limits, now)
+		tx.put(UpdateFactor{f})
+		events.append(tx, Event{Type: FactorUnlocked, Factor: id})
+		return nil
+	})
+}
+
+// UnlockUser lifts the lock that a user has over all factors, for an operator.
+// The factors' own locks stay. It does nothing for a user without failures.
+func (s *Service) UnlockUser(ctx context.Context, env EnvironmentID, user string) error {
+	key := UserKey{env, user}
+	events, err := s.journal(env, s.now(), key.Bucket())
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, Read{Bucket: key.Bucket(), User: key}, func(tx *Tx) error {
+		if tx.User != nil {
+			tx.put(DeleteUser{key})
+			events.append(tx, Event{Type: UserUnlocked})
+		}
+		return nil
+	})
+}
+
+// ListParams ask for one page of a user's factors.
+type ListParams struct {
+	User      string
+	Limit     int    // 1 to 100; 0 means 10
+	Ascending bool   // oldest first; otherwise newest first
+	After     string // the id of the factor that the page follows
+	Before    string // the id of the factor that the page ends before
+}
+
+// A Page is a part of a list, with the ids that its neighbours start from.
+type Page struct {
+	Factors []Details
+	Before  string // for the page before this one; "" if there is none
+	After   string // for the page after this one; "" if there is none
+}
+
+const (
+	defaultPage = 10
+	maxPage     = 100
+)
+
+// Factors lists the factors of a user of env. With After and Before, the page
+// lies between the two; with Before alone it is the one next to it. A cursor is
+// a place in the order, so that it holds when its factor is deleted meanwhile.
+func (s *Service) Factors(ctx context.Context, env Environment, p ListParams) (Page, error) {
+	user := UserKey{env.ID, p.User}
+	after, before, err := p.check(user.Bucket())
+	if err != nil {
+		return Page{}, err
+	}
+	if p.Limit == 0 {
+		p.Limit = defaultPage
+	}
+	q := FactorQuery{User: user, After: after, Until: before, Ascending: p.Ascending, Limit: p.Limit + 1}
+	backwards := p.After == "" && p.Before != ""
+	if backwards {
+		q.After, q.Until, q.Ascending = before, FactorID{}, !p.Ascending
+	}
+	found, err := s.store.Factors(ctx, q)
+	if err != nil {
+		return Page{}, err
+	}
+	more := len(found) > p.Limit
+	found = found[:min(len(found), p.Limit)]
+	if backwards {
+		slices.Reverse(found)
+	}
+	page := Page{Factors: make([]Details, len(found))}
+	for i := range found {
+		if page.Factors[i], err = s.details(&found[i]); err != nil {
+			return Page{}, err
+		}
+	}
+	if len(found) == 0 {
+		return page, nil
+	}
+	if backwards && more || p.After != "" {
+		page.Before = found[0].ID.String()
+	}
+	if backwards || more {
+		page.After = found[len(found)-1].ID.String()
+	}
+	return page, nil
+}
+
+func (p ListParams) check(b Bucket) (after, before FactorID, err error) {
+	var e InvalidError
+	cursor := func(field, text string) (id FactorID) {
+		if text == "" {
+			return id
+		}
+		id, err := ParseFactorID(text)
+		if err != nil || id.Bucket() != b {
+			e.Fields = append(e.Fields, FieldError{field, "invalid_cursor", field + " must be the id of a factor of this user"})
+		}
+		return id
+	}
+	after, before = cursor("after", p.After), cursor("before", p.Before)
+	if p.Limit < 0 || p.Limit > maxPage {
+		e.Fields = append(e.Fields, FieldError{"limit", "out_of_range", "limit must be from 1 to 100"})
+	}
+	if p.User == "" || len(p.User) > maxUser || !utf8.ValidString(p.User) || hasControl(p.User) {
+		e.Fields = append(e.Fields, FieldError{"user_id", "invalid_characters", "user_id must be 1 to 256 bytes of plain text"})
+	}
+	if e.Fields != nil {
+		return after, before, &e
+	}
+	return after, before, nil
+}

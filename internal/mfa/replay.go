@@ -1,0 +1,141 @@
+package mfa
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A ReplayKey is the hash of an idempotency key and of all that scopes it; zero
+// is none.
+type ReplayKey [32]byte
+
+// bucket returns the partition for what only its key can place.
+func (k ReplayKey) bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
+
+// ref names the request when its message is counted.
+func (k ReplayKey) ref() SendRef { return SendRef(k[:8]) }
+
+// A Replay is the recorded answer to a request that may come again.
+type Replay struct {
+	Bucket      Bucket
+	Key         ReplayKey
+	Fingerprint [32]byte // of the request; another request under this key is refused
+	Sealed      []byte   // the answer; nil while the key is only claimed
+	ExpiresAt   time.Time
+}
+
+func (r *Replay) associated() []byte { return append([]byte("replays.answer"), r.Key[:]...) }
+
+// A Once makes an operation happen once, however often it is asked for: its
+// answer is recorded in the transaction of its effect, and given again for the
+// same key. A nil *Once records nothing.
+type Once[T any] struct {
+	Key         ReplayKey
+	Fingerprint [32]byte
+	Keep        time.Duration // how long the answer is given again
+	// Claim says that the request alone does not tell in which bucket its effect
+	// will be, so that the key must be claimed in a bucket of its own.
+	Claim bool
+	// Answer encodes an outcome for its record; nil for what is not to be
+	// recorded. It must depend on its arguments alone.
+	Answer func(result T, err error) []byte
+}
+
+// Replayed is returned in place of a result when the operation happened before.
+// It holds what Once.Answer made of it then.
+type Replayed struct{ Answer []byte }
+
+func (*Replayed) Error() string { return "answered before" }
+
+// decide runs fn in one Update of the rows r and records its outcome under once.
+// An error of fn that is a refusal commits what fn wrote; any other undoes it.
+func decide[T any](ctx context.Context, s *Service, r Read, once *Once[T], now time.Time,
+	fn func(*Tx) (T, error),
+) (T, error) {
+	if once != nil {
+		r.Replay = once.Key
+	}
+	var result T
+	var outcome error
+	err := s.store.Update(ctx, r, func(tx *Tx) error {
+		if once != nil {
+			if outcome = s.recorded(tx.Replay, once.Fingerprint, now); outcome != nil {
+				return outcome
+			}
+		}
+		if result, outcome = fn(tx); outcome != nil && !isRefusal(outcome) {
+			return outcome
+		}
+		if once == nil {
+			return nil
+		}
+		return record(s, tx, r.Bucket, once, now, result, outcome)
+	})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return result, outcome
+}
+
+// recorded returns *Replayed or ErrKeyReused if a request was answered under the
+// key of r, and nil if this one is to be carried out.
+func (s *Service) recorded(r *Replay, fingerprint [32]byte, now time.Time) error {
+	switch {
+	case r == nil || !now.Before(r.ExpiresAt):
+		return nil
+	case r.Fingerprint != fingerprint:
+		return ErrKeyReused
+	case r.Sealed == nil:
+		return nil
+	}
+	answer, err := s.keys.Load().Open(r.Sealed, r.associated())
+	if err != nil {
+		return fmt.Errorf("open a recorded answer: %w", err)
+	}
+	return &Replayed{answer}
+}
+
+func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, result T, outcome error) error {
+	answer := once.Answer(result, outcome)
+	if answer == nil {
+		return nil
+	}
+	r := &Replay{Bucket: b, Key: once.Key, Fingerprint: once.Fingerprint, ExpiresAt: now.Add(once.Keep)}
+	var err error
+	// Sealing draws a nonce at every run of the transaction. That is safe: what
+	// an earlier run sealed was never stored.
+	if r.Sealed, err = s.keys.Load().Seal(answer, r.associated()); err != nil {
+		return fmt.Errorf("seal an answer: %w", err)
+	}
+	tx.put(PutReplay{r})
+	return nil
+}
+
+// claim ties the key of once to its request, in the key's own bucket, if the
+// bucket of the effect cannot be told from the request alone.
+func claim[T any](ctx context.Context, s *Service, once *Once[T], now time.Time) error {
+	if once == nil || !once.Claim {
+		return nil
+	}
+	r := Read{Bucket: once.Key.bucket(), Replay: once.Key}
+	return s.store.Update(ctx, r, func(tx *Tx) error {
+		err := s.recorded(tx.Replay, once.Fingerprint, now)
+		if err != nil || tx.Replay != nil && now.Before(tx.Replay.ExpiresAt) {
+			return err
+		}
+		tx.put(PutReplay{&Replay{
+			Bucket: r.Bucket, Key: once.Key, Fingerprint: once.Fingerprint, ExpiresAt: now.Add(once.Keep),
+		}})
+		return nil
+	})
+}
+
+// IsReplayed reports whether err is a *Replayed.
+func IsReplayed(err error) bool {
+	_, ok := errors.AsType[*Replayed](err)
+	return ok
+}

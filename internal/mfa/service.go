@@ -1,0 +1,136 @@
+// Package mfa holds the rules of authentication factors and challenges: what may
+// be enrolled, challenged and verified, by whom, how often and until when. It
+// knows neither HTTP nor SQL.
+package mfa
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+// A Service decides what happens to factors and challenges. It is safe for
+// concurrent use, by any number of processes over one Store.
+type Service struct {
+	store  Store
+	keys   atomic.Pointer[secret.Keyset]
+	sender Sender
+	opts   Options
+	ids    idSource
+}
+
+// Options change how a Service behaves; zero fields take their defaults.
+type Options struct {
+	Limits             Limits
+	ChallengeTTL       time.Duration // how long a challenge may be verified; default and most 10 min
+	TOTPWindow         *int          // time steps accepted on either side of now; 0 to 2; default 1
+	Issuer             string        // of totp factors enrolled without one; default the environment's name
+	ChallengeRetention time.Duration // how long a challenge is kept; default 24 h
+	EventRetention     time.Duration // how long an event is kept; default 400 days
+	SendTimeout        time.Duration // for handing over one message; default 12 s
+	Logger             *slog.Logger  // default slog.Default()
+	Now                func() time.Time
+	Rand               io.Reader // default crypto/rand.Reader
+}
+
+// A Sender delivers text messages.
+type Sender interface {
+	// Send hands m over. A nil error means accepted, not read.
+	Send(ctx context.Context, m Message) error
+}
+
+// A Message is a text message with a one-time code.
+type Message struct {
+	Environment EnvironmentID
+	Challenge   ChallengeID
+	To          Phone
+	Text        secret.String // what to send, code and all
+	Code        secret.String
+	At          time.Time
+}
+
+// maxChallengeTTL is how long an out-of-band code may live (NIST SP 800-63B,
+// section 3.1.3.2).
+const maxChallengeTTL = 10 * time.Minute
+
+// NewService returns a Service that keeps its rows in store, sealed under keys.
+// Without a sender, sms factors can be enrolled but not challenged.
+func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (*Service, error) {
+	var err error
+	if opts.Limits, err = opts.Limits.withDefaults(); err != nil {
+		return nil, err
+	}
+	def := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	def(&opts.ChallengeTTL, maxChallengeTTL)
+	def(&opts.ChallengeRetention, 24*time.Hour)
+	def(&opts.EventRetention, 400*24*time.Hour)
+	def(&opts.SendTimeout, 12*time.Second)
+	if opts.TOTPWindow == nil {
+		one := 1
+		opts.TOTPWindow = &one
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Rand == nil {
+		opts.Rand = rand.Reader
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	switch {
+	case opts.ChallengeTTL < time.Millisecond || opts.ChallengeTTL > maxChallengeTTL:
+		return nil, fmt.Errorf("challenge TTL is %v; it must be from 1 ms to %v", opts.ChallengeTTL, maxChallengeTTL)
+	case opts.ChallengeRetention < opts.ChallengeTTL:
+		return nil, fmt.Errorf("challenge retention is %v, less than their TTL of %v", opts.ChallengeRetention, opts.ChallengeTTL)
+	case opts.EventRetention < 0 || opts.SendTimeout < 0:
+		return nil, errors.New("event retention and send timeout must be positive")
+	case *opts.TOTPWindow < 0 || *opts.TOTPWindow > 2:
+		return nil, fmt.Errorf("TOTP window is %d steps; it must be from 0 to 2", *opts.TOTPWindow)
+	}
+	s := &Service{store: store, sender: sender, opts: opts, ids: idSource{rand: opts.Rand}}
+	s.keys.Store(keys)
+	return s, nil
+}
+
+// SetKeys makes keys the keyset from now on. It must still hold every key that
+// stored rows are sealed under.
+func (s *Service) SetKeys(keys *secret.Keyset) { s.keys.Store(keys) }
+
+// now is the time of one operation: UTC, whole milliseconds, as times are stored.
+func (s *Service) now() time.Time { return s.opts.Now().UTC().Truncate(time.Millisecond) }
+
+// A journal appends the events of one operation. Its ids are drawn before the
+// transaction, which may run more than once.
+type journal struct {
+	first EventID
+	env   EnvironmentID
+}
+
+func (s *Service) journal(env EnvironmentID, now time.Time, b Bucket) (journal, error) {
+	id, err := s.ids.next(now, b)
+	return journal{EventID(id), env}, err
+}
+
+// append adds an event to tx; at most idSpan events fit in one transaction.
+func (j journal) append(tx *Tx, e Event) {
+	n := 0
+	for _, w := range tx.Writes {
+		if _, ok := w.(AppendEvent); ok {
+			n++
+		}
+	}
+	e.ID, e.Environment = EventID(following(j.first, n)), j.env
+	tx.put(AppendEvent{e})
+}

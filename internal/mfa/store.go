@@ -1,0 +1,138 @@
+package mfa
+
+import (
+	"context"
+	"time"
+)
+
+// A Store keeps factors, challenges and what belongs to them. It knows no rule:
+// it reads the rows that it is asked for and writes what it is told.
+// storetest.Run states its promises.
+type Store interface {
+	// Update reads the rows that r names, runs fn on them and commits what fn has
+	// put into tx, all in one serializable transaction. It returns nil only after
+	// a durable commit. If fn fails, nothing is stored and its error is returned.
+	// fn may run more than once, each time on freshly read rows.
+	Update(ctx context.Context, r Read, fn func(tx *Tx) error) error
+
+	// View reads the rows that r names, as of one moment.
+	View(ctx context.Context, r Read) (Rows, error)
+
+	// Factors lists factors of one user.
+	Factors(ctx context.Context, q FactorQuery) ([]Factor, error)
+
+	// FactorsAfter lists up to limit factors of all users, in an order of the
+	// store's own in which each comes once; after is the last one seen, zero at
+	// the start.
+	FactorsAfter(ctx context.Context, after FactorID, limit int) ([]Factor, error)
+
+	// Events lists up to limit events in the same way, those of a bucket from
+	// oldest to newest.
+	Events(ctx context.Context, after EventID, limit int) ([]Event, error)
+
+	// Sweep removes up to limit rows of each kind that have outlived h, and
+	// returns how many it removed of the kind of which it removed most. Its cost
+	// does not grow with what it leaves.
+	Sweep(ctx context.Context, h Horizon, limit int) (int, error)
+}
+
+// A Read names the rows that one decision looks at. All lie in Bucket; what is
+// zero is not read.
+type Read struct {
+	Bucket    Bucket
+	Challenge ChallengeID // brings its factor and that factor's user as well
+	Factor    FactorID    // brings its user as well
+	User      UserKey
+	Phone     PhoneKey
+	Replay    ReplayKey
+}
+
+// Rows are the rows of a Read; nil stands for what is not stored. A challenge
+// whose factor is gone is not stored either.
+type Rows struct {
+	Challenge *Challenge
+	Factor    *Factor
+	User      *User
+	Phone     *PhoneLimit
+	Replay    *Replay
+}
+
+// A Tx holds the rows that were read and gathers what is to be written. The
+// rows are the Update's own: fn may change them freely.
+type Tx struct {
+	Rows
+	Writes []Write // in the order in which they are to be made
+}
+
+// A Write is one row to store or to remove: one of the types below.
+type Write interface{ write() }
+
+// The writes that a Store must know.
+type (
+	// InsertFactor stores a new factor.
+	InsertFactor struct{ *Factor }
+	// UpdateFactor stores what may change of a factor: Sealed, LastStep,
+	// Failures, LockedUntil and UpdatedAt.
+	UpdateFactor struct{ *Factor }
+	// DeleteFactor removes a factor; its challenges can be read no more.
+	DeleteFactor struct{ ID FactorID }
+	// InsertChallenge stores a new challenge.
+	InsertChallenge struct{ *Challenge }
+	// UpdateChallenge stores what may change of a challenge: SealedCode,
+	// Attempts, UpdatedAt and VerifiedAt.
+	UpdateChallenge struct{ *Challenge }
+	// DeleteChallenge removes a challenge.
+	DeleteChallenge struct{ ID ChallengeID }
+	// PutUser stores a user's row, new or changed.
+	PutUser struct{ *User }
+	// DeleteUser removes a user's row, if it is there.
+	DeleteUser struct{ Key UserKey }
+	// PutPhone stores a phone number's limit, new or changed.
+	PutPhone struct{ *PhoneLimit }
+	// PutReplay stores a replay record, new or in place of an older one.
+	PutReplay struct{ *Replay }
+	// DeleteReplay removes a replay record, if it is there.
+	DeleteReplay struct {
+		Bucket Bucket
+		Key    ReplayKey
+	}
+	// AppendEvent stores a new event.
+	AppendEvent struct{ Event }
+)
+
+func (InsertFactor) write()    {}
+func (UpdateFactor) write()    {}
+func (DeleteFactor) write()    {}
+func (InsertChallenge) write() {}
+func (UpdateChallenge) write() {}
+func (DeleteChallenge) write() {}
+func (PutUser) write()         {}
+func (DeleteUser) write()      {}
+func (PutPhone) write()        {}
+func (PutReplay) write()       {}
+func (DeleteReplay) write()    {}
+func (AppendEvent) write()     {}
+
+func (tx *Tx) put(w Write) { tx.Writes = append(tx.Writes, w) }
+
+// A FactorQuery asks for one page of a user's factors.
+type FactorQuery struct {
+	User      UserKey
+	After     FactorID // only ids beyond this one in the direction of reading; zero: from the start
+	Until     FactorID // only ids short of this one in that direction; zero: to the end
+	Ascending bool     // oldest first
+	Limit     int
+}
+
+// A Horizon is how far back rows are kept: what is older may be swept.
+type Horizon struct {
+	Challenges time.Time // by creation
+	Events     time.Time // by creation
+	Expired    time.Time // replays and phone limits by their ExpiresAt
+}
+
+// ChallengesBefore returns the first id that is not to be swept.
+func (h Horizon) ChallengesBefore() ChallengeID { return firstIDAt(h.Challenges) }
+
+// EventsBefore returns the first id that is not to be swept.
+func (h Horizon) EventsBefore() EventID { return firstIDAt(h.Events) }

@@ -1,0 +1,151 @@
+package mfa
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/totp"
+)
+
+// A Verification is the answer to one submitted code.
+type Verification struct {
+	Challenge Issued
+	Valid     bool
+}
+
+// Verify tries code against a challenge. A wrong code is an outcome, not an
+// error. Errors: ErrNotFound, also for a challenge whose factor was deleted;
+// ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts while the challenge, its
+// factor or its user may not be tried. Every code that is looked at is counted
+// before it is answered, and every one that is not leaves an event.
+func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, code string, once *Once[Verification]) (Verification, error) {
+	now := s.now()
+	if err := claim(ctx, s, once, now); err != nil {
+		return Verification{}, err
+	}
+	events, err := s.journal(env.ID, now, id.Bucket())
+	if err != nil {
+		return Verification{}, err
+	}
+	code = typedCode(code)
+	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (Verification, error) {
+		c, f := tx.Challenge, tx.Factor
+		if c == nil || f == nil || f.Environment != env.ID {
+			return Verification{}, &NotFoundError{EntityChallenge, id.String()}
+		}
+		if err := s.refuse(c, f, tx.User, now); err != nil {
+			events.append(tx, Event{Type: ChallengeRefused, Factor: f.ID, Challenge: id, Reason: refusalReason(err)})
+			return Verification{}, err
+		}
+		return s.try(tx, events, code, now)
+	})
+}
+
+// refuse returns why no code can succeed now, in the order of what callers need
+// to know first.
+func (s *Service) refuse(c *Challenge, f *Factor, u *User, now time.Time) error {
+	if err := c.refuse(s.opts.Limits.Attempts, now); err != nil {
+		return err
+	}
+	if err := f.refuse(s.opts.Limits, now); err != nil {
+		return err
+	}
+	return u.refuse(s.opts.Limits)
+}
+
+// try compares a code that may be looked at, and counts it.
+func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Verification, err error) {
+	c, f := tx.Challenge, tx.Factor
+	if v.Challenge.Code, err = s.openCode(c); err != nil {
+		return v, err
+	}
+	before := *f
+	wrong, err := s.compare(c, f, code, now)
+	if err != nil {
+		return v, err
+	}
+	v.Valid = wrong == ""
+	if err := c.Attempt(v.Valid, s.opts.Limits.Attempts, now); err != nil {
+		return v, err
+	}
+	v.Challenge.Challenge = *c
+	tx.put(UpdateChallenge{c})
+	if v.Valid {
+		events.append(tx, Event{Type: ChallengeSucceeded, Factor: f.ID, Challenge: c.ID})
+	} else {
+		events.append(tx, Event{Type: ChallengeFailed, Factor: f.ID, Challenge: c.ID, Reason: wrong})
+	}
+	if f.record(v.Valid, s.opts.Limits, now) {
+		events.append(tx, Event{Type: FactorLocked, Factor: f.ID, Challenge: c.ID})
+	}
+	if f.LastStep != before.LastStep || f.Failures != before.Failures {
+		tx.put(UpdateFactor{f})
+	}
+	s.recordUser(tx, events, v.Valid)
+	return v, nil
+}
+
+// compare returns "" for a right code, whose step it spends if it is a totp code,
+// and otherwise why it is wrong.
+func (s *Service) compare(c *Challenge, f *Factor, code string, now time.Time) (wrong string, err error) {
+	if f.Type != TOTP {
+		if s.keys.Load().VerifyMAC(c.CodeMAC, c.codeMessage(code)) {
+			return "", nil
+		}
+		return reasonWrongCode, nil
+	}
+	key, err := s.open(f)
+	if err != nil {
+		return "", err
+	}
+	step, outcome := totp.Match(key, code, now, *s.opts.TOTPWindow, f.LastStep)
+	switch outcome {
+	case totp.Right:
+		f.LastStep = step
+		return "", nil
+	case totp.Spent:
+		return reasonSpentCode, nil
+	}
+	return reasonWrongCode, nil
+}
+
+// recordUser counts a code over all factors of their user.
+func (s *Service) recordUser(tx *Tx, events journal, right bool) {
+	key, u := tx.Factor.userKey(), tx.User
+	switch {
+	case key == UserKey{}:
+	case right && u != nil:
+		tx.put(DeleteUser{key})
+	case !right:
+		if u == nil {
+			u = &User{UserKey: key}
+		}
+		if u.Failures++; u.Failures >= s.opts.Limits.UserFailures {
+			events.append(tx, Event{Type: UserLocked, Factor: tx.Factor.ID, Challenge: tx.Challenge.ID})
+		}
+		tx.put(PutUser{u})
+	}
+}
+
+func (s *Service) openCode(c *Challenge) (secret.String, error) {
+	if c.SealedCode == nil {
+		return secret.String{}, nil
+	}
+	code, err := s.keys.Load().Open(c.SealedCode, c.associated())
+	if err != nil {
+		return secret.String{}, errors.Join(errors.New("open the code of "+c.ID.String()), err)
+	}
+	return secret.NewString(string(code)), nil
+}
+
+func refusalReason(err error) string {
+	switch {
+	case errors.Is(err, ErrAlreadyVerified):
+		return reasonVerified
+	case errors.Is(err, ErrExpired):
+		return reasonExpired
+	}
+	return reasonTooManyAttempts
+}
