@@ -1,0 +1,125 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+const (
+	insertEnvironment  = `INSERT INTO environments (name, production, created_at) VALUES (?, ?, ?)`
+	selectEnvironments = `SELECT id, name, production FROM environments ORDER BY id`
+	insertKey          = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, 0)`
+	selectKeys         = `SELECT k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
+		` FROM api_keys k JOIN environments e ON e.id = k.environment`
+	revokeKey  = `UPDATE api_keys SET revoked_at = CASE revoked_at WHEN 0 THEN ? ELSE revoked_at END WHERE id = ?`
+	selectMeta = `SELECT value FROM meta WHERE name = ?`
+	putMeta    = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`
+)
+
+// InsertEnvironment stores an environment; see access.Store.
+func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error) {
+	err := s.write(ctx, func(c *conn) error {
+		err := c.prepare(insertEnvironment).text(e.Name).int(boolean(e.Production)).time(at).one()
+		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
+			return access.ErrExists
+		}
+		e.ID = mfa.EnvironmentID(c.db.LastInsertRowID())
+		return domainError(err)
+	})
+	return e, err
+}
+
+// Environments lists all environments; see access.Store.
+func (s *Store) Environments(ctx context.Context) (found []mfa.Environment, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.prepare(selectEnvironments).each(func(row *columns) error {
+			found = append(found, scanEnvironment(row))
+			return nil
+		})
+	})
+	return found, err
+}
+
+// InsertKey stores a key; see access.Store.
+func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash) error {
+	return s.write(ctx, func(c *conn) error {
+		return domainError(c.prepare(insertKey).blob(h[:]).text(string(k.ID)).int(int64(k.Environment.ID)).
+			text(k.Hint).time(k.CreatedAt).one())
+	})
+}
+
+// KeyByHash finds a key; see access.Store.
+func (s *Store) KeyByHash(ctx context.Context, h access.Hash) (access.Key, error) {
+	found, err := s.keys(ctx, func(c *conn) *statement { return c.prepare(selectKeys + ` WHERE k.hash = ?`).blob(h[:]) })
+	if err == nil && len(found) == 0 {
+		return access.Key{}, access.ErrNotFound
+	}
+	if err != nil {
+		return access.Key{}, err
+	}
+	return found[0], nil
+}
+
+// Keys lists all keys; see access.Store.
+func (s *Store) Keys(ctx context.Context) ([]access.Key, error) {
+	return s.keys(ctx, func(c *conn) *statement { return c.prepare(selectKeys + ` ORDER BY k.created_at, k.id`) })
+}
+
+func (s *Store) keys(ctx context.Context, query func(*conn) *statement) (found []access.Key, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return query(c).each(func(row *columns) error {
+			k := access.Key{ID: access.KeyID(row.text()), Hint: row.text(), CreatedAt: row.time(), RevokedAt: row.time()}
+			k.Environment = scanEnvironment(row)
+			found = append(found, k)
+			return nil
+		})
+	})
+	return found, err
+}
+
+// RevokeKey marks a key as revoked; see access.Store.
+func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) error {
+	return s.write(ctx, func(c *conn) error {
+		n, err := c.prepare(revokeKey).time(at).text(string(id)).exec()
+		if err == nil && n == 0 {
+			return access.ErrNotFound
+		}
+		return domainError(err)
+	})
+}
+
+// Meta returns what is stored under name, nil if nothing is.
+func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.prepare(selectMeta).text(name).each(func(row *columns) error {
+			value = row.blob()
+			return nil
+		})
+	})
+	return value, err
+}
+
+// PutMeta stores value under name in place of what was there.
+func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
+	return s.write(ctx, func(c *conn) error {
+		_, err := c.prepare(putMeta).text(name).blob(value).exec()
+		return domainError(err)
+	})
+}
+
+func scanEnvironment(row *columns) mfa.Environment {
+	return mfa.Environment{ID: mfa.EnvironmentID(row.int()), Name: row.text(), Production: row.bool()}
+}
+
+func boolean(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

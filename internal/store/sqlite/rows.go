@@ -1,0 +1,195 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// Update runs fn on the writer; see mfa.Store.
+func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
+	return s.write(ctx, func(c *conn) error {
+		rows, err := load(c, r)
+		if err != nil {
+			return err
+		}
+		tx := &mfa.Tx{Rows: rows}
+		if err := fn(tx); err != nil {
+			return err
+		}
+		for _, w := range tx.Writes {
+			if err := apply(c, w); err != nil {
+				return domainError(fmt.Errorf("%T: %w", w, err))
+			}
+		}
+		return nil
+	})
+}
+
+// View reads on a connection of its own; see mfa.Store.
+func (s *Store) View(ctx context.Context, r mfa.Read) (rows mfa.Rows, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.transaction("BEGIN", func() (err error) {
+			rows, err = load(c, r)
+			return err
+		})
+	})
+	return rows, err
+}
+
+const (
+	factorColumns    = `f.id, f.environment, f.type, f.user_id, f.issuer, f.account, f.sealed, f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
+	challengeColumns = `c.id, c.factor, c.code_mac, c.sealed_code, c.attempts, c.created_at, c.updated_at, c.expires_at, c.verified_at`
+	joinUser         = ` LEFT JOIN users u ON u.environment = f.environment AND u.id = f.user_id`
+
+	selectChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + `, u.failures FROM challenges c` +
+		` JOIN factors f ON f.id = c.factor` + joinUser + ` WHERE c.id = ?`
+	selectFactor = `SELECT ` + factorColumns + `, u.failures FROM factors f` + joinUser + ` WHERE f.id = ?`
+	selectUser   = `SELECT failures FROM users WHERE environment = ? AND id = ?`
+	selectPhone  = `SELECT sends, expires_at FROM phones WHERE key = ?`
+	selectReplay = `SELECT fingerprint, sealed, expires_at FROM replays WHERE bucket = ? AND key = ?`
+)
+
+// load reads the rows that r names.
+func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
+	none := mfa.Read{}
+	if r.Challenge != none.Challenge {
+		err = c.prepare(selectChallenge).id(r.Challenge).each(func(row *columns) error {
+			rows.Challenge = scanChallenge(row)
+			rows.Factor = scanFactor(row)
+			rows.User = scanFailures(row, rows.Factor.Environment, rows.Factor.User)
+			return nil
+		})
+	}
+	if err == nil && r.Factor != none.Factor {
+		err = c.prepare(selectFactor).id(r.Factor).each(func(row *columns) error {
+			rows.Factor = scanFactor(row)
+			rows.User = scanFailures(row, rows.Factor.Environment, rows.Factor.User)
+			return nil
+		})
+	}
+	if err == nil && r.User != none.User {
+		err = c.prepare(selectUser).int(int64(r.User.Environment)).text(r.User.ID).each(func(row *columns) error {
+			rows.User = scanFailures(row, r.User.Environment, r.User.ID)
+			return nil
+		})
+	}
+	if err == nil && r.Phone != none.Phone {
+		err = c.prepare(selectPhone).blob(r.Phone[:]).each(func(row *columns) (err error) {
+			rows.Phone = &mfa.PhoneLimit{Bucket: r.Bucket, Key: r.Phone}
+			rows.Phone.Sends, err = mfa.DecodeSends(row.blob())
+			rows.Phone.ExpiresAt = row.time()
+			return err
+		})
+	}
+	if err == nil && r.Replay != none.Replay {
+		err = c.prepare(selectReplay).int(int64(r.Bucket)).blob(r.Replay[:]).each(func(row *columns) error {
+			rows.Replay = &mfa.Replay{
+				Bucket: r.Bucket, Key: r.Replay, Fingerprint: row.hash(), Sealed: row.blob(), ExpiresAt: row.time(),
+			}
+			return nil
+		})
+	}
+	return rows, err
+}
+
+func scanFactor(row *columns) *mfa.Factor {
+	return &mfa.Factor{
+		ID:          row.id(),
+		Environment: mfa.EnvironmentID(row.int()),
+		Type:        mfa.FactorType(row.text()),
+		User:        row.text(),
+		Issuer:      row.text(),
+		Account:     row.text(),
+		Sealed:      row.blob(),
+		LastStep:    row.int(),
+		Failures:    int(row.int()),
+		LockedUntil: row.time(),
+		CreatedAt:   row.time(),
+		UpdatedAt:   row.time(),
+	}
+}
+
+func scanChallenge(row *columns) *mfa.Challenge {
+	return &mfa.Challenge{
+		ID:         row.id(),
+		Factor:     row.id(),
+		CodeMAC:    row.blob(),
+		SealedCode: row.blob(),
+		Attempts:   int(row.int()),
+		CreatedAt:  row.time(),
+		UpdatedAt:  row.time(),
+		ExpiresAt:  row.time(),
+		VerifiedAt: row.time(),
+	}
+}
+
+// scanFailures reads a count that is NULL, and so 0, where there is no row. A row
+// that is there counts at least one failure.
+func scanFailures(row *columns, env mfa.EnvironmentID, user string) *mfa.User {
+	n := row.int()
+	if n == 0 {
+		return nil
+	}
+	return &mfa.User{UserKey: mfa.UserKey{Environment: env, ID: user}, Failures: int(n)}
+}
+
+const (
+	insertFactor = `INSERT INTO factors (id, environment, type, user_id, issuer, account, sealed, last_step, failures, locked_until, created_at, updated_at)` +
+		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateFactor    = `UPDATE factors SET sealed = ?, last_step = ?, failures = ?, locked_until = ?, updated_at = ? WHERE id = ?`
+	deleteFactor    = `DELETE FROM factors WHERE id = ?`
+	insertChallenge = `INSERT INTO challenges (id, factor, code_mac, sealed_code, attempts, created_at, updated_at, expires_at, verified_at)` +
+		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateChallenge = `UPDATE challenges SET sealed_code = ?, attempts = ?, updated_at = ?, verified_at = ? WHERE id = ?`
+	deleteChallenge = `DELETE FROM challenges WHERE id = ?`
+	putUser         = `INSERT INTO users (environment, id, failures) VALUES (?, ?, ?)` +
+		` ON CONFLICT DO UPDATE SET failures = excluded.failures`
+	deleteUser = `DELETE FROM users WHERE environment = ? AND id = ?`
+	putPhone   = `INSERT INTO phones (key, sends, expires_at) VALUES (?, ?, ?)` +
+		` ON CONFLICT DO UPDATE SET sends = excluded.sends, expires_at = excluded.expires_at`
+	putReplay = `INSERT INTO replays (bucket, key, fingerprint, sealed, expires_at) VALUES (?, ?, ?, ?, ?)` +
+		` ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, sealed = excluded.sealed, expires_at = excluded.expires_at`
+	deleteReplay = `DELETE FROM replays WHERE bucket = ? AND key = ?`
+	insertEvent  = `INSERT INTO events (id, environment, type, factor, challenge, reason) VALUES (?, ?, ?, ?, ?, ?)`
+)
+
+// apply makes one write.
+func apply(c *conn, w mfa.Write) (err error) {
+	switch w := w.(type) {
+	case mfa.InsertFactor:
+		return c.prepare(insertFactor).id(w.ID).int(int64(w.Environment)).text(string(w.Type)).
+			text(w.User).text(w.Issuer).text(w.Account).blob(w.Sealed).int(w.LastStep).int(int64(w.Failures)).
+			time(w.LockedUntil).time(w.CreatedAt).time(w.UpdatedAt).one()
+	case mfa.UpdateFactor:
+		return c.prepare(updateFactor).blob(w.Sealed).int(w.LastStep).int(int64(w.Failures)).
+			time(w.LockedUntil).time(w.UpdatedAt).id(w.ID).one()
+	case mfa.DeleteFactor:
+		return c.prepare(deleteFactor).id(w.ID).one()
+	case mfa.InsertChallenge:
+		return c.prepare(insertChallenge).id(w.ID).id(w.Factor).blob(w.CodeMAC).blob(w.SealedCode).
+			int(int64(w.Attempts)).time(w.CreatedAt).time(w.UpdatedAt).time(w.ExpiresAt).time(w.VerifiedAt).one()
+	case mfa.UpdateChallenge:
+		return c.prepare(updateChallenge).blob(w.SealedCode).int(int64(w.Attempts)).time(w.UpdatedAt).time(w.VerifiedAt).
+			id(w.ID).one()
+	case mfa.DeleteChallenge:
+		_, err = c.prepare(deleteChallenge).id(w.ID).exec()
+	case mfa.PutUser:
+		return c.prepare(putUser).int(int64(w.Environment)).text(w.ID).int(int64(w.Failures)).one()
+	case mfa.DeleteUser:
+		_, err = c.prepare(deleteUser).int(int64(w.Key.Environment)).text(w.Key.ID).exec()
+	case mfa.PutPhone:
+		return c.prepare(putPhone).blob(w.Key[:]).blob(mfa.EncodeSends(w.Sends)).time(w.ExpiresAt).one()
+	case mfa.PutReplay:
+		return c.prepare(putReplay).int(int64(w.Bucket)).blob(w.Key[:]).blob(w.Fingerprint[:]).blob(w.Sealed).time(w.ExpiresAt).one()
+	case mfa.DeleteReplay:
+		_, err = c.prepare(deleteReplay).int(int64(w.Bucket)).blob(w.Key[:]).exec()
+	case mfa.AppendEvent:
+		return c.prepare(insertEvent).id(w.ID).int(int64(w.Environment)).text(string(w.Type)).
+			id(w.Factor).id(w.Challenge).text(w.Reason).one()
+	default:
+		return fmt.Errorf("unknown write %T", w)
+	}
+	return err
+}
