@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"text/tabwriter"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/server"
+)
+
+type environmentCommand struct {
+	Create createEnvironment `cmd:"" help:"Create an environment."`
+	List   listEnvironments  `cmd:"" help:"List all environments."`
+}
+
+type createEnvironment struct {
+	storeFlag
+	Name       string `arg:"" help:"Its name, such as 'production' or 'Acme staging'."`
+	Production bool   `help:"For real users: its keys are sk_live_…. Without it, a sandbox with keys sk_test_…."`
+}
+
+func (createEnvironment) Help() string {
+	return `Nothing of one environment is visible in another.
+
+Example:
+
+  countersign environment create production --production --store sqlite:/var/lib/countersign/countersign.db`
+}
+
+func (c *createEnvironment) Run(ctx context.Context, con console) error {
+	return c.open(func(store server.Store) error {
+		e, err := access.NewService(store, nil).CreateEnvironment(ctx, c.Name, c.Production)
+		if err == nil {
+			con.printf("created %s environment %q; next: countersign key create --env %q --store %s\n", kind(e), e.Name, e.Name, c.Store)
+		}
+		return err
+	})
+}
+
+func kind(e mfa.Environment) string {
+	if e.Production {
+		return "production"
+	}
+	return "sandbox"
+}
+
+type listEnvironments struct{ storeFlag }
+
+func (c *listEnvironments) Run(ctx context.Context, con console) error {
+	return c.open(func(store server.Store) error {
+		all, err := store.Environments(ctx)
+		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "NAME\tKIND")
+		for _, e := range all {
+			fmt.Fprintf(w, "%s\t%s\n", e.Name, kind(e))
+		}
+		return errors.Join(err, w.Flush())
+	})
+}
+
+type keyCommand struct {
+	Create createKey `cmd:"" help:"Create an API key and print it, this once."`
+	List   listKeys  `cmd:"" help:"List all API keys by their ids."`
+	Revoke revokeKey `cmd:"" help:"Revoke an API key; every node refuses it within 5 s."`
+}
+
+type createKey struct {
+	storeFlag
+	Env string `required:"" placeholder:"NAME" help:"The environment that the key opens. One that does not exist is created as a sandbox."`
+}
+
+func (createKey) Help() string {
+	return `The key alone is printed on standard output; only its hash is kept.
+
+Example:
+
+  COUNTERSIGN_KEY=$(countersign key create --env production)`
+}
+
+func (c *createKey) Run(ctx context.Context, con console) error {
+	return c.open(func(store server.Store) error {
+		keys := access.NewService(store, nil)
+		env, err := keys.Environment(ctx, c.Env)
+		if errors.Is(err, access.ErrNotFound) {
+			if env, err = keys.CreateEnvironment(ctx, c.Env, false); err == nil {
+				con.notef("created sandbox environment %q (for production: countersign environment create NAME --production)\n", c.Env)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		text, k, err := keys.CreateKey(ctx, env)
+		if err != nil {
+			return err
+		}
+		con.printf("%s\n", text.Reveal())
+		if isTerminal(con.out) {
+			con.notef("Keep it now, it cannot be shown again. To revoke it: countersign key revoke %s --store %s\n", k.ID, c.Store)
+		}
+		return nil
+	})
+}
+
+type listKeys struct{ storeFlag }
+
+func (c *listKeys) Run(ctx context.Context, con console) error {
+	return c.open(func(store server.Store) error {
+		all, err := store.Keys(ctx)
+		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "ID\tENVIRONMENT\tKIND\tENDS IN\tCREATED\tREVOKED")
+		for _, k := range all {
+			revoked := "-"
+			if !k.RevokedAt.IsZero() {
+				revoked = k.RevokedAt.Format("2006-01-02 15:04:05Z")
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t…%s\t%s\t%s\n", k.ID, k.Environment.Name, kind(k.Environment), k.Hint,
+				k.CreatedAt.Format("2006-01-02 15:04:05Z"), revoked)
+		}
+		return errors.Join(err, w.Flush())
+	})
+}
+
+type revokeKey struct {
+	storeFlag
+	ID string `arg:"" help:"The id of the key, key_…, as 'countersign key list' shows it."`
+}
+
+func (c *revokeKey) Run(ctx context.Context, con console) error {
+	return c.open(func(store server.Store) error {
+		err := access.NewService(store, nil).Revoke(ctx, access.KeyID(c.ID))
+		if errors.Is(err, access.ErrNotFound) {
+			return fmt.Errorf("there is no key %s; 'countersign key list --store %s' shows all", c.ID, c.Store)
+		}
+		if err == nil {
+			con.printf("revoked %s\n", c.ID)
+		}
+		return err
+	})
+}
+
+type factorCommand struct {
+	Unlock unlockFactor `cmd:"" help:"Let codes of a factor be tried again."`
+}
+
+type unlockFactor struct {
+	storeFlag
+	ID string `arg:"" help:"The id of the factor, auth_factor_…."`
+}
+
+func (c *unlockFactor) Run(ctx context.Context, con console) error {
+	id, err := mfa.ParseFactorID(c.ID)
+	if err != nil {
+		return fmt.Errorf("%q is not the id of a factor", c.ID)
+	}
+	return c.unlock(func(s *mfa.Service, _ server.Store) error {
+		if err := s.UnlockFactor(ctx, id); err != nil {
+			return err
+		}
+		con.printf("unlocked %s\n", id)
+		return nil
+	})
+}
+
+// unlock hands fn a Service that can lift locks. It seals and opens nothing.
+func (f storeFlag) unlock(fn func(*mfa.Service, server.Store) error) error {
+	return f.open(func(store server.Store) error {
+		keys, err := secret.NewKeyset()
+		if err != nil {
+			return err
+		}
+		s, err := mfa.NewService(store, keys, nil, mfa.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return err
+		}
+		return fn(s, store)
+	})
+}
+
+type userCommand struct {
+	Unlock unlockUser `cmd:"" help:"Let codes of a user's factors be tried again."`
+}
+
+type unlockUser struct {
+	storeFlag
+	Env string `required:"" placeholder:"NAME" help:"The user's environment."`
+	ID  string `arg:"" help:"The user's id, as it was given at enrollment."`
+}
+
+func (c *unlockUser) Run(ctx context.Context, con console) error {
+	return c.unlock(func(s *mfa.Service, store server.Store) error {
+		env, err := access.NewService(store, nil).Environment(ctx, c.Env)
+		if err != nil {
+			return err
+		}
+		if err := s.UnlockUser(ctx, env.ID, c.ID); err != nil {
+			return err
+		}
+		con.printf("unlocked user %s; factors that are locked themselves are unlocked by 'countersign factor unlock'\n", c.ID)
+		return nil
+	})
+}
+
+type migrateCommand struct{ storeFlag }
+
+func (migrateCommand) Help() string {
+	return `'serve' does this by itself when it starts on an embedded store. Here it can be done before.`
+}
+
+func (c *migrateCommand) Run(con console) error {
+	return c.open(func(server.Store) error {
+		con.printf("%s is up to date\n", c.Store)
+		return nil
+	})
+}
+
+type keysetCommand struct {
+	Create  createKeyset  `cmd:"" help:"Make a keyset file."`
+	Add     addKeyset     `cmd:"" help:"Rotation, step 1: add new keys, which open but do not seal yet."`
+	Promote promoteKeyset `cmd:"" help:"Rotation, step 2: seal under the new keys."`
+	Retire  retireKeyset  `cmd:"" help:"Rotation, step 3: drop the old keys. What they sealed is lost."`
+}
+
+func (keysetCommand) Help() string {
+	return `To rotate without downtime, take the three steps one after another, and after each give the file to every node
+and send it SIGHUP (or restart it). Between promote and retire wait at least a day and the time of one maintenance turn
+(30 minutes): nodes seal what is old anew in the background, and recorded answers live for 24 hours.`
+}
+
+type keysetFile struct {
+	File string `arg:"" type:"path" help:"The keyset file, such as countersign.db.keyset."`
+}
+
+type createKeyset struct{ keysetFile }
+
+func (c *createKeyset) Run(con console) error {
+	if _, err := secret.CreateKeysetFile(c.File); err != nil {
+		return err
+	}
+	con.printf("made %s; back it up apart from the store, which cannot be read without it\n", c.File)
+	return nil
+}
+
+// rewrite puts the file through one step of a rotation.
+func (f keysetFile) rewrite(con console, done string, step func(*secret.Keyset) (*secret.Keyset, error)) error {
+	keys, err := secret.ReadKeysetFile(f.File)
+	if err != nil {
+		return err
+	}
+	if keys, err = step(keys); err != nil {
+		return err
+	}
+	if err := secret.WriteKeysetFile(f.File, keys); err != nil {
+		return err
+	}
+	con.printf("%s\n", done)
+	return nil
+}
+
+type addKeyset struct{ keysetFile }
+
+func (c *addKeyset) Run(con console) error {
+	return c.rewrite(con, "added; next: give the file to every node, send SIGHUP, then 'keyset promote'", (*secret.Keyset).Add)
+}
+
+type promoteKeyset struct{ keysetFile }
+
+func (c *promoteKeyset) Run(con console) error {
+	return c.rewrite(con, "promoted; next: give the file to every node, send SIGHUP, wait a day, then 'keyset retire'", (*secret.Keyset).Promote)
+}
+
+type retireKeyset struct{ keysetFile }
+
+func (c *retireKeyset) Run(con console) error {
+	return c.rewrite(con, "retired; next: give the file to every node and send SIGHUP", (*secret.Keyset).Retire)
+}

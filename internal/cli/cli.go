@@ -1,0 +1,147 @@
+// Package cli is the command line: it reads flags, environment variables and the
+// configuration file, and runs what they ask for.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/countersign-mfa/countersign/internal/server"
+)
+
+// Version is set by the linker.
+var Version = ""
+
+type commands struct {
+	Dev         devCommand         `cmd:"" help:"Try Countersign: a server with its own store, key and message inbox."`
+	Serve       serveCommand       `cmd:"" help:"Run the server."`
+	Environment environmentCommand `cmd:"" help:"Create and list environments, the tenants of a server."`
+	Key         keyCommand         `cmd:"" help:"Create, list and revoke API keys."`
+	Factor      factorCommand      `cmd:"" help:"Unlock a factor after too many wrong codes."`
+	User        userCommand        `cmd:"" help:"Unlock a user after too many wrong codes."`
+	Keyset      keysetCommand      `cmd:"" help:"Make and rotate the keys that seal what is stored."`
+	Migrate     migrateCommand     `cmd:"" help:"Bring the schema of a store up to date."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
+}
+
+const description = `Countersign serves authentication factors and challenges over HTTP.
+
+Try it, run it, let a program in:
+
+    countersign dev
+    countersign serve --store sqlite:/var/lib/countersign/countersign.db --tls-cert cert.pem --tls-key key.pem
+    countersign key create --env staging --store sqlite:/var/lib/countersign/countersign.db
+
+Every flag is also an environment variable: --challenge-ttl is COUNTERSIGN_CHALLENGE_TTL.`
+
+// console is where a command writes.
+type console struct {
+	out, err io.Writer
+}
+
+func (c console) printf(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
+
+func (c console) notef(format string, args ...any) { fmt.Fprintf(c.err, format, args...) }
+
+// exit carries the code of a parser that is done, after --help.
+type exit struct{ code int }
+
+// Run carries out the command line args, without the program's name, until it is
+// done or ctx ends, and returns the exit code: 0, 1 for a failure, 2 for a
+// command line that cannot be understood.
+func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
+	defer func() {
+		if e, ok := recover().(exit); ok {
+			code = e.code
+		} else if p := recover(); p != nil {
+			panic(p)
+		}
+	}()
+	con := console{out, err}
+	var cmds commands
+	parser, parserErr := kong.New(&cmds,
+		kong.Name("countersign"),
+		kong.Description(description),
+		kong.DefaultEnvars("COUNTERSIGN"),
+		kong.Writers(out, err),
+		kong.Exit(func(code int) { panic(exit{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Configuration(readFile),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(con),
+	)
+	if parserErr != nil {
+		panic(parserErr) // the tags above are wrong
+	}
+	command, parseErr := parser.Parse(args)
+	if parseErr != nil {
+		con.notef("countersign: %v\nRun 'countersign --help', or a command with --help, for what can be said.\n", parseErr)
+		return 2
+	}
+	if runErr := command.Run(); runErr != nil {
+		con.notef("countersign: %v\n", runErr)
+		return 1
+	}
+	return 0
+}
+
+// A storeFlag names the store that a command works on.
+type storeFlag struct {
+	Store string `default:"sqlite:countersign.db" placeholder:"sqlite:PATH" help:"Where everything is kept. Default ${default}."`
+}
+
+// open opens the store and hands it to fn.
+func (f storeFlag) open(fn func(server.Store) error) error {
+	store, err := server.OpenStore(f.Store, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(store), store.Close())
+}
+
+func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level: %w", err)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	if format == "text" {
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, opts)), nil
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(con console) error {
+	con.printf("countersign %s\n", version())
+	return nil
+}
+
+func version() string {
+	if Version != "" {
+		return Version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(unknown)"
+}
+
+// isTerminal reports whether w is one, so that a secret written there is seen by
+// whoever sits before it and not by a log.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	countersign "github.com/countersign-mfa/countersign"
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/server"
+)
+
+type devCommand struct {
+	Addr  string `default:"127.0.0.1:4100" placeholder:"HOST:PORT" help:"Where to listen; port 0 picks a free one. Default ${default}."`
+	Store string `default:"sqlite:.countersign/dev.db" placeholder:"sqlite:PATH" help:"Where everything is kept; its keys lie in files beside it. Default ${default}."`
+	JSON  bool   `name:"json" help:"Print one line of JSON with the url and the api_key when ready, and nothing else."`
+	TLS   bool   `name:"tls" help:"Serve HTTPS with a certificate made for this machine."`
+
+	Settings config.Config `embed:""`
+}
+
+func (devCommand) Help() string {
+	return `Starts a server with all that is needed to try it: a store and keys of its own, an environment "sandbox"
+with an API key, and an inbox at /dev/inbox in place of a phone. What was enrolled is still there next time; delete
+the directory .countersign to begin anew. Not for production: who reaches the address can read the inbox.
+
+Examples:
+
+  countersign dev
+  countersign dev --addr 127.0.0.1:0 --json
+  countersign dev --tls`
+}
+
+const devEnvironment = "sandbox"
+
+func (d *devCommand) Run(ctx context.Context, con console) error {
+	path, ok := config.SQLitePath(d.Store)
+	if !ok {
+		return fmt.Errorf("dev keeps everything beside a SQLite store; %q is not of the form sqlite:PATH", d.Store)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	cfg, err := d.configure(path)
+	if err != nil {
+		return err
+	}
+	log, err := newLogger(con.err, cfg.LogFormat, cfg.LogLevel)
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log})
+	if err != nil {
+		return err
+	}
+	key, err := devKey(ctx, srv.Access(), path+".apikey")
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	ln, url, err := srv.Listen()
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	if d.JSON {
+		err = json.NewEncoder(con.out).Encode(map[string]string{"url": url, "api_key": key})
+	} else {
+		con.printf("%s", d.welcome(url, key, cfg.TLSCert))
+	}
+	return errors.Join(err, srv.Serve(ctx, ln), srv.Close())
+}
+
+// configure says what differs from serve: people read the log, the inbox is
+// there, and plain HTTP is no danger.
+func (d *devCommand) configure(path string) (config.Config, error) {
+	cfg := d.Settings
+	cfg.Addr, cfg.Store, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, true, true
+	cfg.LogFormat = "text"
+	if d.TLS {
+		cfg.TLSCert, cfg.TLSKey = path+".crt", path+".key"
+		if err := server.MakeCertificate(cfg.TLSCert, cfg.TLSKey); err != nil {
+			return cfg, fmt.Errorf("make a certificate: %w", err)
+		}
+	}
+	return cfg, nil
+}
+
+// devKey returns the API key kept in a file, or makes one and keeps it there.
+func devKey(ctx context.Context, keys *access.Service, path string) (string, error) {
+	kept, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if key := strings.TrimSpace(string(kept)); key != "" {
+		if _, err := keys.Authenticate(ctx, key); err == nil {
+			return key, nil
+		} else if !errors.Is(err, access.ErrUnauthorized) {
+			return "", err
+		}
+	}
+	env, err := keys.Environment(ctx, devEnvironment)
+	if errors.Is(err, access.ErrNotFound) {
+		env, err = keys.CreateEnvironment(ctx, devEnvironment, false)
+	}
+	if err != nil {
+		return "", err
+	}
+	key, _, err := keys.CreateKey(ctx, env)
+	if err != nil {
+		return "", err
+	}
+	return key.Reveal(), os.WriteFile(path, []byte(key.Reveal()+"\n"), 0o600)
+}
+
+func (d *devCommand) welcome(url, key, cert string) string {
+	curl := "curl -s"
+	trust := ""
+	if cert != "" {
+		curl += " --cacert " + cert
+		trust = "\n  Trust     " + cert + "  (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, curl --cacert)"
+	}
+	return strings.NewReplacer("{url}", url, "{key}", key, "{store}", d.Store, "{curl}", curl, "{trust}", trust).Replace(welcome)
+}
+
+// welcome shows a whole life of a factor in commands that can be pasted as they are.
+const welcome = `
+Countersign is ready, for development.
+
+  URL       {url}
+  API key   {key}
+  Inbox     {url}/dev/inbox
+  Data      {store}{trust}
+
+Enroll an authenticator app. This writes qr.png: open it, and scan it with the app.
+
+  export API_KEY={key}
+  {curl} {url}/auth/factors/enroll -H "Authorization: Bearer $API_KEY" \
+    -d '{"type":"totp","totp_issuer":"Example","totp_user":"you@example.com"}' > factor.json
+  sed 's/.*base64,\([^"]*\)".*/\1/' factor.json | base64 -d > qr.png
+
+Challenge it, and verify the code that the app shows: type it in place of 123456.
+
+  export FACTOR_ID=$(sed 's/.*"id":"\([^"]*\)".*/\1/' factor.json)
+  {curl} -X POST {url}/auth/factors/$FACTOR_ID/challenge -H "Authorization: Bearer $API_KEY" | tee challenge.json; echo
+  CHALLENGE_ID=$(sed 's/.*"id":"\([^"]*\)".*/\1/' challenge.json)
+  {curl} {url}/auth/challenges/$CHALLENGE_ID/verify -H "Authorization: Bearer $API_KEY" -d '{"code":"123456"}'; echo
+
+Ctrl-C stops the server. What you enrolled is still here next time.
+
+`

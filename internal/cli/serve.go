@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	countersign "github.com/countersign-mfa/countersign"
+	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/server"
+)
+
+type serveCommand struct {
+	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file in YAML: the flags below without their dashes, such as 'challenge_ttl: 5m'. Flags and environment variables go before it."`
+	Addr   string          `default:":4100" placeholder:"HOST:PORT" help:"Where to listen; port 0 picks a free one. Default ${default}."`
+	Store  string          `default:"sqlite:countersign.db" placeholder:"sqlite:PATH" help:"Where everything is kept. Default ${default}."`
+	Keyset string          `placeholder:"SOURCE" help:"Keys that seal what is stored: file:PATH, env:NAME, or exec:COMMAND, whose output it is (to unwrap it by a KMS). Default a file beside the SQLite store, made when both are new."`
+
+	Settings config.Config `embed:""`
+}
+
+func (serveCommand) Help() string {
+	return `Examples:
+
+  countersign serve --addr 127.0.0.1:4100 --store sqlite:/var/lib/countersign/countersign.db
+  countersign serve --tls-cert fullchain.pem --tls-key privkey.pem
+  countersign serve --plain-http --config /etc/countersign.yaml
+
+SIGTERM or Ctrl-C lets requests in flight finish. SIGHUP reads the keyset again.`
+}
+
+func (s *serveCommand) Run(ctx context.Context, con console) error {
+	cfg := s.Settings
+	cfg.Addr, cfg.Store, cfg.Keyset = s.Addr, s.Store, s.Keyset
+	log, err := newLogger(con.err, cfg.LogFormat, cfg.LogLevel)
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log})
+	if err != nil {
+		return err
+	}
+	ln, url, err := srv.Listen()
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	log.Info("ready", "url", url, "store", cfg.Store, "version", version())
+	defer onHangup(func() {
+		if err := srv.Reload(ctx); err != nil {
+			log.Error("reload the keyset; the old one stays in use", "error", err)
+			return
+		}
+		log.Info("reloaded the keyset")
+	})()
+	err = srv.Serve(ctx, ln)
+	log.Info("stopped")
+	return errors.Join(err, srv.Close())
+}
+
+// onHangup calls fn at every SIGHUP until the function that it returns is called.
+func onHangup(fn func()) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				fn()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(hangups); close(done) }
+}

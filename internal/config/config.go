@@ -1,0 +1,133 @@
+// Package config says what a server can be told. Only internal/cli and
+// internal/server read it; everything else gets plain values.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Config is all that one server process is told. The tags are for the command
+// line, where each field is a flag, an environment variable COUNTERSIGN_… and a
+// key of the configuration file. Durations are written 90s, 10m or 24h.
+type Config struct {
+	Addr   string `kong:"-"` // host:port to listen on; port 0 picks a free one
+	Store  string `kong:"-"` // sqlite:PATH
+	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file beside the SQLite store, made when it is not there
+	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox, to anybody
+
+	TLSCert   string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS. Read again when it changes."`
+	TLSKey    string `name:"tls-key" type:"path" group:"Transport" placeholder:"FILE" help:"Private key of the certificate in PEM."`
+	PlainHTTP bool   `name:"plain-http" group:"Transport" help:"Serve plain HTTP beyond this machine, because a proxy in front ends TLS."`
+
+	ChallengeTTL           time.Duration `name:"challenge-ttl" default:"10m" group:"Rules" placeholder:"DURATION" help:"How long a challenge can be verified; at most 10m. Default ${default}."`
+	TOTPWindow             int           `name:"totp-window" default:"1" group:"Rules" placeholder:"STEPS" help:"Time steps accepted on either side of now, 0 to 2. Default ${default}."`
+	TOTPIssuer             string        `name:"totp-issuer" group:"Rules" placeholder:"NAME" help:"Issuer of TOTP factors enrolled without one. Default the environment's name."`
+	TOTPChallengeExpiresAt string        `name:"totp-challenge-expires-at" enum:"send,omit" default:"send" group:"Rules" placeholder:"send|omit" help:"Whether TOTP challenges show expires_at, which some client libraries cannot do without. Default ${default}."`
+
+	RateLimit         int           `name:"rate-limit" default:"6000" group:"Limits" placeholder:"N" help:"Requests per minute and API key. Default ${default}."`
+	ChallengeAttempts int           `name:"challenge-attempts" default:"5" group:"Limits" placeholder:"N" help:"Codes tried per challenge, 1 to 10. Default ${default}."`
+	FreeFailures      int           `name:"free-failures" default:"5" group:"Limits" placeholder:"N" help:"Consecutive wrong codes of a factor before it makes its user wait. Default ${default}."`
+	FactorFailures    int           `name:"factor-failures" default:"50" group:"Limits" placeholder:"N" help:"Consecutive wrong codes that lock a factor until an operator unlocks it, at most 100. Default ${default}."`
+	UserFailures      int           `name:"user-failures" default:"100" group:"Limits" placeholder:"N" help:"The same over all factors of a user, at most 100. Default ${default}."`
+	SMSSpacing        time.Duration `name:"sms-spacing" default:"30s" group:"Limits" placeholder:"DURATION" help:"Between two messages to one phone number. Default ${default}."`
+	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" placeholder:"N/DURATION,..." help:"Messages to one phone number in any such span. Default ${default}."`
+
+	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or not. Default ${default}."`
+	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`
+
+	LogFormat       string        `name:"log-format" enum:"json,text" default:"json" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default ${default}."`
+	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Least level logged: debug, info, warn or error; each request is a line at info. Default ${default}."`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" group:"Process" placeholder:"DURATION" help:"How long requests in flight may take to finish at the end. Default ${default}."`
+}
+
+// Check reports what is wrong with c by itself. What the services refuse they
+// report themselves.
+func (c Config) Check() error {
+	var errs []error
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		errs = append(errs, errors.New("--tls-cert and --tls-key belong together; give both or neither"))
+	}
+	for name, d := range map[string]time.Duration{
+		"challenge-ttl": c.ChallengeTTL, "sms-spacing": c.SMSSpacing, "challenge-retention": c.ChallengeRetention,
+		"event-retention": c.EventRetention, "shutdown-timeout": c.ShutdownTimeout,
+	} {
+		if d <= 0 {
+			errs = append(errs, fmt.Errorf("--%s is %v; it must be positive", name, d))
+		}
+	}
+	for name, n := range map[string]int{
+		"rate-limit": c.RateLimit, "challenge-attempts": c.ChallengeAttempts, "free-failures": c.FreeFailures,
+		"factor-failures": c.FactorFailures, "user-failures": c.UserFailures,
+	} {
+		if n <= 0 {
+			errs = append(errs, fmt.Errorf("--%s is %d; it must be positive, a limit cannot be switched off", name, n))
+		}
+	}
+	errs = append(errs, c.checkTransport())
+	return errors.Join(errs...)
+}
+
+// checkTransport keeps secrets from crossing a network in the clear (RFC 4226,
+// section 7.1, RP3).
+func (c Config) checkTransport() error {
+	if c.TLSCert != "" || c.PlainHTTP || c.Addr == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.Addr)
+	if err != nil {
+		return fmt.Errorf("--addr %q is not host:port: %w", c.Addr, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("--addr %s can be reached from other machines, and secrets would cross the network in the clear; "+
+		"give --tls-cert and --tls-key, or --plain-http if a proxy in front ends TLS, or --addr 127.0.0.1:4100", c.Addr)
+}
+
+// SMSWindows reads SMSLimits as counts and spans.
+func (c Config) SMSWindows() (counts []int, spans []time.Duration, err error) {
+	for _, text := range c.SMSLimits {
+		n, span, _ := strings.Cut(text, "/")
+		var count int
+		if _, err := fmt.Sscanf(n+"\n", "%d\n", &count); err != nil || count < 1 {
+			return nil, nil, fmt.Errorf("--sms-limits: %q is not of the form 5/10m", text)
+		}
+		d, err := time.ParseDuration(span)
+		if err != nil || d <= 0 {
+			return nil, nil, fmt.Errorf("--sms-limits: %q is not of the form 5/10m", text)
+		}
+		counts, spans = append(counts, count), append(spans, d)
+	}
+	return counts, spans, nil
+}
+
+// SQLitePath returns the path of a store of the form sqlite:PATH.
+func SQLitePath(store string) (path string, ok bool) {
+	path, ok = strings.CutPrefix(store, "sqlite:")
+	return path, ok && path != ""
+}
+
+// Default returns the configuration that the command line starts from.
+func Default() Config {
+	return Config{
+		ChallengeTTL:           10 * time.Minute,
+		TOTPWindow:             1,
+		TOTPChallengeExpiresAt: "send",
+		RateLimit:              6000,
+		ChallengeAttempts:      5,
+		FreeFailures:           5,
+		FactorFailures:         50,
+		UserFailures:           100,
+		SMSSpacing:             30 * time.Second,
+		SMSLimits:              []string{"5/10m", "10/1h", "20/24h"},
+		ChallengeRetention:     24 * time.Hour,
+		EventRetention:         400 * 24 * time.Hour,
+		LogFormat:              "json",
+		LogLevel:               "info",
+		ShutdownTimeout:        30 * time.Second,
+	}
+}

@@ -1,0 +1,207 @@
+// Package httpapi is the HTTP face: it decodes requests, authenticates their
+// callers, asks the domain and encodes its answers. It holds no rules.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/ratelimit"
+)
+
+// maxBody is the most bytes of a request body.
+const maxBody = 64 << 10
+
+// An API serves the HTTP API. Make one with New.
+type API struct {
+	mfa    *mfa.Service
+	access *access.Service
+	limit  *ratelimit.Limiter[access.KeyID]
+	opts   Options
+	mux    *http.ServeMux
+}
+
+// Options change how an API behaves; zero fields take their defaults.
+type Options struct {
+	RateLimit      int                             // requests per minute and API key; default 6,000
+	OmitTOTPExpiry bool                            // leave expires_at out of totp challenges, as it is documented
+	OpenAPI        []byte                          // served at /openapi.yaml; not served if empty
+	Ready          func(ctx context.Context) error // says whether requests can be served; nil: always
+	Inbox          http.Handler                    // serves /dev/inbox; nil: there is none
+	Logger         *slog.Logger                    // default slog.Default()
+	Now            func() time.Time                // default time.Now
+}
+
+// New returns the API of the two services.
+func New(service *mfa.Service, keys *access.Service, opts Options) (*API, error) {
+	if opts.RateLimit == 0 {
+		opts.RateLimit = 6000
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	limit, err := ratelimit.New[access.KeyID](opts.RateLimit)
+	if err != nil {
+		return nil, err
+	}
+	a := &API{mfa: service, access: keys, limit: limit, opts: opts, mux: http.NewServeMux()}
+	a.routes()
+	return a, nil
+}
+
+// routes is the list of all that is served.
+func (a *API) routes() {
+	a.route("POST /auth/factors/enroll", a.enroll)
+	a.route("GET /auth/factors/{id}", a.factor)
+	a.route("DELETE /auth/factors/{id}", a.deleteFactor)
+	a.route("POST /auth/factors/{id}/challenge", a.challenge)
+	a.route("POST /auth/challenges/{id}/verify", a.verify)
+
+	// Client libraries up to 2022 call these, and a deprecated method of later ones.
+	a.route("POST /auth/factors/challenge", a.challengeByBody)
+	a.route("POST /auth/factors/verify", a.verifyByBody)
+
+	a.route("POST /user_management/users/{user}/auth_factors", a.enrollForUser)
+	a.route("GET /user_management/users/{user}/auth_factors", a.factorsOfUser)
+
+	a.open("GET /healthz", a.healthz)
+	a.open("GET /readyz", a.readyz)
+	if len(a.opts.OpenAPI) > 0 {
+		a.open("GET /openapi.yaml", a.openapi)
+	}
+	if a.opts.Inbox != nil {
+		a.open("/dev/inbox", func(w http.ResponseWriter, r *request) error {
+			a.opts.Inbox.ServeHTTP(w, r.Request)
+			return nil
+		})
+	}
+}
+
+// A request is an HTTP request with what the wrapper has found out about it.
+type request struct {
+	*http.Request
+	id   string     // of this request, for logs and the reply
+	key  access.Key // of the caller; zero on open routes
+	body []byte     // of a POST
+}
+
+type handler func(w http.ResponseWriter, r *request) error
+
+// route serves what only a caller with an API key may ask for.
+func (a *API) route(pattern string, h handler) {
+	a.open(pattern, func(w http.ResponseWriter, r *request) (err error) {
+		if r.key, err = a.authenticate(r); err != nil {
+			return err
+		}
+		if wait, ok := a.limit.Allow(r.key.ID, a.opts.Now()); !ok {
+			return &rateError{wait}
+		}
+		if r.Method == http.MethodPost {
+			if r.body, err = readBody(w, r.Request); err != nil {
+				return err
+			}
+		}
+		return h(w, r)
+	})
+}
+
+// open serves what anybody may ask for. Around every handler it names the
+// request, answers errors and panics, and logs.
+func (a *API) open(pattern string, h handler) {
+	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		a.serve(pattern, w, r, h)
+	})
+}
+
+// ServeHTTP answers a request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The mux would redirect a path that is not clean; here it is just unknown.
+	_, pattern := a.mux.Handler(r)
+	if pattern == "" || strings.Contains(r.URL.Path, "//") {
+		a.serve("", w, r, a.unknown)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h handler) {
+	start := a.opts.Now()
+	req := &request{Request: r, id: newRequestID()}
+	rec := &recorder{ResponseWriter: w}
+	// Lower case: one client library looks for exactly this key.
+	rec.Header()["x-request-id"] = []string{req.id}
+	err := guarded(h, rec, req)
+	if err != nil {
+		a.fail(rec, req, err)
+	}
+	if !a.opts.Logger.Enabled(r.Context(), slog.LevelInfo) {
+		return
+	}
+	// The pattern, not the path: what callers put there is theirs.
+	a.opts.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+		slog.String("request", req.id),
+		slog.String("route", pattern),
+		slog.String("method", logMethod(r.Method)),
+		slog.Int("status", rec.status),
+		slog.Duration("took", a.opts.Now().Sub(start)),
+		slog.String("key", string(req.key.ID)),
+	)
+}
+
+func logMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead, http.MethodOptions:
+		return m
+	}
+	return "other"
+}
+
+// authenticate returns the key that the request bears.
+func (a *API) authenticate(r *request) (access.Key, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return access.Key{}, access.ErrUnauthorized
+	}
+	return a.access.Authenticate(r.Context(), strings.TrimSpace(token))
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > maxBody {
+		return nil, errTooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, errTooLarge
+	}
+	if err != nil {
+		return nil, &bodyError{errors.New("cut short")}
+	}
+	return body, nil
+}
+
+// unknown answers what no route is for.
+func (a *API) unknown(w http.ResponseWriter, r *request) error {
+	var allowed []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+		probe := r.Request.Clone(r.Context())
+		probe.Method = m
+		if _, pattern := a.mux.Handler(probe); pattern != "" && !strings.Contains(r.URL.Path, "//") {
+			allowed = append(allowed, m)
+		}
+	}
+	if allowed == nil {
+		return errNoRoute
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return errMethod
+}

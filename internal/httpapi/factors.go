@@ -1,0 +1,142 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+type enrollRequest struct {
+	Type        text    `json:"type"`
+	TOTPIssuer  text    `json:"totp_issuer"`
+	TOTPUser    text    `json:"totp_user"`
+	TOTPSecret  text    `json:"totp_secret"`
+	PhoneNumber anyText `json:"phone_number"`
+	UserID      text    `json:"user_id"`
+}
+
+func (q *enrollRequest) params() (mfa.EnrollParams, error) {
+	err := check(
+		named{"type", q.Type}, named{"totp_issuer", q.TOTPIssuer}, named{"totp_user", q.TOTPUser},
+		named{"totp_secret", q.TOTPSecret}, named{"user_id", q.UserID},
+	)
+	return mfa.EnrollParams{
+		Type:        mfa.FactorType(q.Type.string),
+		User:        q.UserID.string,
+		Issuer:      q.TOTPIssuer.string,
+		Account:     q.TOTPUser.string,
+		Secret:      secret.NewString(q.TOTPSecret.string),
+		PhoneNumber: q.PhoneNumber.string,
+	}, err
+}
+
+// enroll serves POST /auth/factors/enroll.
+func (a *API) enroll(w http.ResponseWriter, r *request) error {
+	var req enrollRequest
+	if err := decode(r.body, &req); err != nil {
+		return err
+	}
+	params, err := req.params()
+	if err != nil {
+		return err
+	}
+	toJSON := func(e mfa.Enrollment) any { return enrollmentJSON(e) }
+	o, err := once(r, http.StatusCreated, toJSON)
+	if err != nil {
+		return err
+	}
+	if o != nil {
+		o.Claim = params.User != "" && !isDeterministic(r)
+	}
+	e, err := a.mfa.Enroll(r.Context(), r.key.Environment, params, o)
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusCreated, toJSON(e))
+}
+
+// enrollForUser serves POST /user_management/users/{user}/auth_factors.
+func (a *API) enrollForUser(w http.ResponseWriter, r *request) error {
+	var req enrollRequest
+	if err := decode(r.body, &req); err != nil {
+		return err
+	}
+	params, err := req.params()
+	if err != nil {
+		return err
+	}
+	params.User, params.Challenge = r.PathValue("user"), true
+	o, err := once(r, http.StatusCreated, a.userEnrollmentJSON)
+	if err != nil {
+		return err
+	}
+	e, err := a.mfa.Enroll(r.Context(), r.key.Environment, params, o)
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusCreated, a.userEnrollmentJSON(e))
+}
+
+// factor serves GET /auth/factors/{id}.
+func (a *API) factor(w http.ResponseWriter, r *request) error {
+	id, err := mfa.ParseFactorID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	f, err := a.mfa.Factor(r.Context(), r.key.Environment, id)
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusOK, detailsJSON(f))
+}
+
+// deleteFactor serves DELETE /auth/factors/{id}.
+func (a *API) deleteFactor(w http.ResponseWriter, r *request) error {
+	id, err := mfa.ParseFactorID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if err := a.mfa.DeleteFactor(r.Context(), r.key.Environment, id); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// factorsOfUser serves GET /user_management/users/{user}/auth_factors.
+func (a *API) factorsOfUser(w http.ResponseWriter, r *request) error {
+	params, err := listParams(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	params.User = r.PathValue("user")
+	page, err := a.mfa.Factors(r.Context(), r.key.Environment, params)
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusOK, pageJSON(page))
+}
+
+func listParams(q url.Values) (p mfa.ListParams, err error) {
+	var e mfa.InvalidError
+	p.After, p.Before = q.Get("after"), q.Get("before")
+	if limit := q.Get("limit"); limit != "" {
+		if p.Limit, err = strconv.Atoi(limit); err != nil || p.Limit < 1 {
+			e.Fields = append(e.Fields, mfa.FieldError{Field: "limit", Code: "out_of_range", Message: "limit must be from 1 to 100"})
+		}
+	}
+	switch q.Get("order") {
+	case "asc":
+		p.Ascending = true
+	case "desc", "":
+	default:
+		e.Fields = append(e.Fields, mfa.FieldError{Field: "order", Code: "unsupported", Message: "order must be asc or desc"})
+	}
+	if e.Fields != nil {
+		return p, &e
+	}
+	return p, nil
+}

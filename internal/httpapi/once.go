@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+const (
+	keepAnswer = 24 * time.Hour
+	// keepDeterministic is for keys that a client library makes of the request
+	// itself: they repeat in a later request that means something new, so that
+	// only retries may find the answer.
+	keepDeterministic = 30 * time.Second
+
+	maxIdempotencyKey = 255
+)
+
+var deterministicKey = regexp.MustCompile(`^retry-[0-9a-f]{64}$`)
+
+// once returns what makes the request happen once, nil if its caller did not ask
+// for that. status and toJSON make the answer of a success.
+func once[T any](r *request, status int, toJSON func(T) any) (*mfa.Once[T], error) {
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" {
+		return nil, nil
+	}
+	if len(key) > maxIdempotencyKey || strings.ContainsFunc(key, notPrintable) {
+		return nil, &mfa.InvalidError{Fields: []mfa.FieldError{{
+			Field: "Idempotency-Key", Code: "invalid", Message: "Idempotency-Key must have 1 to 255 printable ASCII characters",
+		}}}
+	}
+	o := &mfa.Once[T]{Fingerprint: sha256.Sum256(r.body), Keep: keepAnswer}
+	if isDeterministic(r) {
+		o.Keep = keepDeterministic
+	}
+	h := sha256.New()
+	for _, part := range []string{string(r.key.ID), r.Method, r.URL.Path, key} {
+		var n [4]byte
+		binary.BigEndian.PutUint32(n[:], uint32(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	h.Sum(o.Key[:0])
+	o.Answer = func(result T, err error) []byte { return answer(status, toJSON, result, err) }
+	return o, nil
+}
+
+func isDeterministic(r *request) bool {
+	return deterministicKey.MatchString(r.Header.Get("Idempotency-Key"))
+}
+
+func notPrintable(c rune) bool { return c < ' ' || c > '~' }
+
+// answer is a status in two bytes and then the body, as sendAnswer reads it.
+func answer[T any](status int, toJSON func(T) any, result T, err error) []byte {
+	var v any
+	if err == nil {
+		v = toJSON(result)
+	} else {
+		var p problem
+		if status, p, _ = describe(err); status >= 500 || status == http.StatusTooManyRequests {
+			return nil
+		}
+		v = p
+	}
+	body, err := encode(v)
+	if err != nil {
+		return nil
+	}
+	return append(binary.BigEndian.AppendUint16(nil, uint16(status)), body...)
+}
+
+func sendAnswer(w http.ResponseWriter, answer []byte) {
+	w.Header().Set("Idempotency-Replayed", "true")
+	send(w, int(binary.BigEndian.Uint16(answer)), answer[2:])
+}

@@ -1,0 +1,177 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/ratelimit"
+)
+
+// Errors of the face itself.
+var (
+	errNoRoute  = errors.New("no such route")
+	errMethod   = errors.New("method not allowed")
+	errTooLarge = errors.New("request body too large")
+)
+
+// A bodyError means that a body could not be read or is no JSON.
+type bodyError struct{ cause error }
+
+func (e *bodyError) Error() string { return "request body: " + e.cause.Error() }
+
+func (e *bodyError) Is(target error) bool { return target == errBody }
+
+var errBody = errors.New("unreadable request body")
+
+// A rateError means that an API key has made too many requests.
+type rateError struct{ wait time.Duration }
+
+func (e *rateError) Error() string { return "too many requests" }
+
+func (e *rateError) Is(target error) bool { return target == errRate }
+
+var errRate = errors.New("too many requests")
+
+// A problem is what an error looks like on the wire.
+type problem struct {
+	Error    string       `json:"error,omitempty"`
+	Message  string       `json:"message"`
+	Code     string       `json:"code,omitempty"`
+	EntityID string       `json:"entity_id,omitempty"`
+	Errors   []fieldError `json:"errors,omitempty"`
+
+	RetryAfter int `json:"retry_after,omitempty"` // seconds until another try may succeed
+}
+
+type fieldError struct {
+	Field   string `json:"field"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// problems is the only place where an error becomes a status.
+var problems = []struct {
+	err     error
+	status  int
+	code    string
+	message string
+}{
+	{access.ErrUnauthorized, http.StatusUnauthorized, "", "Unauthorized"},
+	{mfa.ErrNotFound, http.StatusNotFound, "entity_not_found", ""},
+	{mfa.ErrExpired, http.StatusUnprocessableEntity, "authentication_challenge_expired", ""},
+	{mfa.ErrAlreadyVerified, http.StatusUnprocessableEntity, "authentication_challenge_previously_verified", ""},
+	{mfa.ErrTooManyAttempts, http.StatusBadRequest, "one_time_code_too_many_attempts", "Request could not be processed."},
+	{mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_send_limit_exceeded", "Too many messages to this phone number. Try again later."},
+	{mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"},
+	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before with a different request."},
+	{mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered. No code was sent."},
+	{mfa.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "The service cannot take this request now. Try again."},
+	{errNoRoute, http.StatusNotFound, "", "Not Found"},
+	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "Method Not Allowed"},
+	{errTooLarge, http.StatusRequestEntityTooLarge, "request_too_large", "The request body is larger than 64 KiB."},
+	{errBody, http.StatusBadRequest, "invalid_json", ""},
+	{errRate, http.StatusTooManyRequests, "rate_limit_exceeded", "Too many requests. Try again later."},
+}
+
+// describe turns an error into a status and a problem; internal says that it is
+// a fault of ours, which nobody is shown.
+func describe(err error) (status int, p problem, internal bool) {
+	for _, known := range problems {
+		if errors.Is(err, known.err) {
+			p = problem{Message: known.message, Code: known.code}
+			p.detail(err)
+			return known.status, p, false
+		}
+	}
+	return http.StatusInternalServerError, problem{Message: "Internal Server Error", Code: "internal_error"}, true
+}
+
+// detail adds what an error carries beyond its kind.
+func (p *problem) detail(err error) {
+	if e, ok := errors.AsType[*mfa.NotFoundError](err); ok {
+		p.Message, p.EntityID = fmt.Sprintf("%s not found: '%s'.", e.Entity, e.ID), e.ID
+	}
+	if e, ok := errors.AsType[*mfa.ChallengeError](err); ok {
+		p.Message = fmt.Sprintf("The authentication challenge '%s' has expired.", e.ID)
+		if errors.Is(e, mfa.ErrAlreadyVerified) {
+			p.Message = fmt.Sprintf("The authentication challenge '%s' has already been verified.", e.ID)
+		}
+	}
+	if e, ok := errors.AsType[*mfa.InvalidPhoneError](err); ok {
+		p.Code, p.Message = "invalid_phone_number", fmt.Sprintf("Phone number is invalid: '%s'", e.Given)
+	}
+	if e, ok := errors.AsType[*mfa.InvalidError](err); ok {
+		for _, f := range e.Fields {
+			// Some clients show their users nothing but the codes, so that these
+			// name the field as well.
+			code := strings.ReplaceAll(strings.ToLower(f.Field), "-", "_") + "_" + f.Code
+			p.Errors = append(p.Errors, fieldError{f.Field, code, f.Message})
+		}
+	}
+	if e, ok := errors.AsType[*bodyError](err); ok {
+		p.Message = fmt.Sprintf("The request body must be a JSON object; it is %v.", e.cause)
+	}
+	if errors.Is(err, errNoRoute) {
+		p.Error = "Not Found"
+	}
+	if wait := retryAfter(err); wait > 0 {
+		p.RetryAfter = ratelimit.Seconds(wait)
+	}
+}
+
+// maxRetryAfter is the most seconds in a Retry-After header. Client libraries
+// that retry by themselves sleep as long as it says, in the middle of a sign-in;
+// the body has the whole wait for programs that read it.
+const maxRetryAfter = 60
+
+// retryAfter returns how long to wait before another try, 0 if nothing is known.
+func retryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*mfa.LimitError](err); ok {
+		return e.After
+	}
+	if e, ok := errors.AsType[*rateError](err); ok {
+		return cmp.Or(e.wait, time.Second)
+	}
+	if errors.Is(err, mfa.ErrUnavailable) {
+		return time.Second
+	}
+	return 0
+}
+
+// fail answers an error. It logs what is a fault of ours, for whoever runs the server.
+func (a *API) fail(w *recorder, r *request, err error) {
+	if replayed, ok := errors.AsType[*mfa.Replayed](err); ok {
+		sendAnswer(w, replayed.Answer)
+		return
+	}
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		w.status = 499 // the caller has gone; there is nobody to answer
+		return
+	}
+	status, p, internal := describe(err)
+	if internal || status >= http.StatusInternalServerError {
+		a.opts.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
+			slog.String("request", r.id), slog.Int("status", status), slog.String("error", err.Error()))
+	}
+	if w.status != 0 {
+		return // too late for another answer
+	}
+	if p.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(min(p.RetryAfter, maxRetryAfter)))
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	if err := respond(w, status, p); err != nil {
+		a.opts.Logger.Error("encode a problem", "request", r.id, "error", err)
+	}
+}

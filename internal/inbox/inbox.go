@@ -1,0 +1,121 @@
+// Package inbox is where text messages arrive in development: instead of a phone,
+// a page for people and a JSON document for programs, both at one address.
+package inbox
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// An Inbox is an mfa.Sender that keeps the newest messages in memory and an
+// http.Handler that shows them to everyone who asks. It is safe for concurrent
+// use, and logs nothing.
+type Inbox struct {
+	opts  Options
+	hosts map[string]bool
+
+	mu       sync.RWMutex
+	messages []mfa.Message // oldest first
+	bytes    int           // the size of all messages
+}
+
+// Options change how an Inbox behaves; zero fields take their defaults.
+type Options struct {
+	Hosts       []string // names to answer under besides localhost, without port; default none
+	MaxMessages int      // kept at once, the newest; default 1,000
+	MaxBytes    int      // kept at once, the newest; default 1 MiB
+	Now         func() time.Time
+	Rand        io.Reader // default crypto/rand.Reader
+}
+
+// overhead is what a message takes in memory besides its text, in bytes, roughly.
+const overhead = 256
+
+// New returns an empty Inbox; zero Options are ready to use.
+func New(opts Options) *Inbox {
+	if opts.MaxMessages <= 0 {
+		opts.MaxMessages = 1000
+	}
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = 1 << 20
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Rand == nil {
+		opts.Rand = rand.Reader
+	}
+	in := &Inbox{opts: opts, hosts: make(map[string]bool)}
+	for _, name := range opts.Hosts {
+		in.hosts[canonicalHost(name)] = true
+	}
+	return in
+}
+
+// Send keeps m, and forgets the oldest messages if there are too many now. Only a
+// message larger than the whole inbox is an error.
+func (in *Inbox) Send(_ context.Context, m mfa.Message) error {
+	size := sizeOf(m)
+	if size > in.opts.MaxBytes {
+		return fmt.Errorf("message of %d bytes is larger than the inbox of %d", size, in.opts.MaxBytes)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.messages = append(in.messages, m)
+	in.bytes += size
+	for len(in.messages) > in.opts.MaxMessages || in.bytes > in.opts.MaxBytes {
+		in.bytes -= sizeOf(in.messages[0])
+		in.messages[0] = mfa.Message{} // the array may live on; its text must not
+		in.messages = in.messages[1:]
+	}
+	return nil
+}
+
+func sizeOf(m mfa.Message) int {
+	return overhead + len(m.To.E164()) + len(m.Text.Reveal()) + len(m.Code.Reveal())
+}
+
+// newest returns the messages whose E.164 number matches, newest first.
+func (in *Inbox) newest(matches func(e164 string) bool) []mfa.Message {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	var found []mfa.Message
+	for _, m := range slices.Backward(in.messages) {
+		if matches(m.To.E164()) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// exactly matches one number, as programs ask for it. The plus sign may be
+// missing, or have become a space because it stood in a URL unescaped. The empty
+// string matches every number.
+func exactly(to string) func(e164 string) bool {
+	if to == "" {
+		return anyNumber
+	}
+	want := "+" + strings.TrimPrefix(withoutSeparators(to), "+")
+	return func(e164 string) bool { return e164 == want }
+}
+
+// containing matches numbers with to in them, as people look for one: its last
+// digits will do. page.js does the same.
+func containing(to string) func(e164 string) bool {
+	want := withoutSeparators(to)
+	return func(e164 string) bool { return strings.Contains(e164, want) }
+}
+
+func anyNumber(string) bool { return true }
+
+var separators = strings.NewReplacer(" ", "", "\t", "", "-", "", ".", "", "(", "", ")", "")
+
+func withoutSeparators(to string) string { return separators.Replace(to) }

@@ -1,0 +1,219 @@
+// Package server wires one process from its configuration.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/httpapi"
+	"github.com/countersign-mfa/countersign/internal/inbox"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+// A Server is one process: a store, the services over it and their HTTP face.
+type Server struct {
+	cfg      config.Config
+	log      *slog.Logger
+	store    Store
+	mfa      *mfa.Service
+	access   *access.Service
+	api      *httpapi.API
+	draining atomic.Bool
+
+	stop        context.CancelFunc // ends the background work
+	background  sync.WaitGroup
+	closeOnce   sync.Once
+	closeResult error
+}
+
+// Parts are what a Server is given beside its configuration.
+type Parts struct {
+	OpenAPI []byte       // served at /openapi.yaml
+	Sender  mfa.Sender   // delivers messages; nil: the inbox if there is one, or nobody
+	Logger  *slog.Logger // default slog.Default()
+}
+
+// New opens what cfg names and starts the background work. Close the Server.
+func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	if parts.Logger == nil {
+		parts.Logger = slog.Default()
+	}
+	s := &Server{cfg: cfg, log: parts.Logger}
+	if s.store, err = OpenStore(cfg.Store, s.log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.store.Close())
+		}
+	}()
+	keys, err := openKeyset(ctx, cfg, s.store, s.log)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wire(keys, parts); err != nil {
+		return nil, err
+	}
+	var work context.Context
+	work, s.stop = context.WithCancel(context.Background())
+	s.background.Go(func() { s.mfa.Maintain(work) })
+	return s, nil
+}
+
+func (s *Server) wire(keys *secret.Keyset, parts Parts) error {
+	opts := httpapi.Options{
+		RateLimit:      s.cfg.RateLimit,
+		OmitTOTPExpiry: s.cfg.TOTPChallengeExpiresAt == "omit",
+		OpenAPI:        parts.OpenAPI,
+		Ready:          s.ready,
+		Logger:         s.log,
+	}
+	sender := parts.Sender
+	if s.cfg.Inbox {
+		box := inbox.New(inbox.Options{})
+		opts.Inbox = box
+		if sender == nil {
+			sender = box
+		}
+	}
+	limits, err := limitsOf(s.cfg)
+	if err != nil {
+		return err
+	}
+	s.mfa, err = mfa.NewService(s.store, keys, sender, mfa.Options{
+		Limits:             limits,
+		ChallengeTTL:       s.cfg.ChallengeTTL,
+		TOTPWindow:         &s.cfg.TOTPWindow,
+		Issuer:             s.cfg.TOTPIssuer,
+		ChallengeRetention: s.cfg.ChallengeRetention,
+		EventRetention:     s.cfg.EventRetention,
+		Logger:             s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.access = access.NewService(s.store, nil)
+	s.api, err = httpapi.New(s.mfa, s.access, opts)
+	return err
+}
+
+func limitsOf(cfg config.Config) (mfa.Limits, error) {
+	l := mfa.Limits{
+		Attempts:       cfg.ChallengeAttempts,
+		FreeFailures:   cfg.FreeFailures,
+		FactorFailures: cfg.FactorFailures,
+		UserFailures:   cfg.UserFailures,
+		SendSpacing:    cfg.SMSSpacing,
+	}
+	counts, spans, err := cfg.SMSWindows()
+	for i := range counts {
+		l.Sends = append(l.Sends, mfa.SendWindow{Count: counts[i], Span: spans[i]})
+	}
+	return l, err
+}
+
+// ServeHTTP answers a request to the API.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.api.ServeHTTP(w, r) }
+
+// Access returns the service of environments and keys.
+func (s *Server) Access() *access.Service { return s.access }
+
+func (s *Server) ready(ctx context.Context) error {
+	if s.draining.Load() {
+		return errors.New("shutting down")
+	}
+	return s.store.Ping(ctx)
+}
+
+// Reload takes the keyset from its source again.
+func (s *Server) Reload(ctx context.Context) error {
+	keys, err := openKeyset(ctx, s.cfg, s.store, s.log)
+	if err != nil {
+		return err
+	}
+	s.mfa.SetKeys(keys)
+	return nil
+}
+
+// Listen takes the address of the configuration. The URL is where to reach it.
+func (s *Server) Listen() (_ net.Listener, url string, err error) {
+	ln, err := net.Listen("tcp", s.cfg.Addr)
+	if err != nil {
+		return nil, "", fmt.Errorf("listen: %w", err)
+	}
+	scheme := "http"
+	if s.cfg.TLSCert != "" {
+		certs := &certificate{certFile: s.cfg.TLSCert, keyFile: s.cfg.TLSKey}
+		if _, err := certs.get(nil); err != nil {
+			return nil, "", errors.Join(err, ln.Close())
+		}
+		ln = tls.NewListener(ln, &tls.Config{
+			GetCertificate: certs.get,
+			MinVersion:     tls.VersionTLS12,
+			NextProtos:     []string{"h2", "http/1.1"},
+		})
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		return nil, "", errors.Join(err, ln.Close())
+	}
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return ln, scheme + "://" + net.JoinHostPort(host, port), nil
+}
+
+// Serve answers requests on ln until ctx ends, then lets those in flight finish.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		// Some clients keep connections for 30 s; one that is closed under them
+		// costs them a retry.
+		IdleTimeout:    120 * time.Second,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	s.log.Info("shutting down", "timeout", s.cfg.ShutdownTimeout)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
+	defer cancel()
+	if err := h.Shutdown(grace); err != nil {
+		return errors.Join(fmt.Errorf("requests were still in flight after %v: %w", s.cfg.ShutdownTimeout, err), h.Close())
+	}
+	return nil
+}
+
+// Close ends the background work and closes the store.
+func (s *Server) Close() error {
+	s.closeOnce.Do(func() {
+		s.stop()
+		s.background.Wait()
+		s.closeResult = s.store.Close()
+	})
+	return s.closeResult
+}

@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+)
+
+// A Store keeps everything that a server keeps.
+type Store interface {
+	mfa.Store
+	access.Store
+	// Meta returns what PutMeta stored under name, nil if nothing.
+	Meta(ctx context.Context, name string) ([]byte, error)
+	PutMeta(ctx context.Context, name string, value []byte) error
+	// Ping reports whether requests can be served.
+	Ping(ctx context.Context) error
+	io.Closer
+}
+
+// OpenStore opens the store of that name and brings its schema up to date.
+func OpenStore(name string, log *slog.Logger) (Store, error) {
+	path, ok := config.SQLitePath(name)
+	if !ok {
+		return nil, fmt.Errorf("store %q is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db", name)
+	}
+	return sqlite.Open(path, log)
+}
+
+// KeysetSource returns where the keyset of a configuration comes from.
+func KeysetSource(cfg config.Config) (string, error) {
+	if cfg.Keyset != "" {
+		return cfg.Keyset, nil
+	}
+	path, ok := config.SQLitePath(cfg.Store)
+	if !ok {
+		return "", errors.New("--keyset is needed: file:PATH, env:NAME or exec:COMMAND")
+	}
+	return "file:" + path + ".keyset", nil
+}
+
+// A keyset is tried against a value that was sealed when the store was new, so
+// that a server never starts with a keyset that opens nothing.
+const (
+	metaKeyset  = "keyset_check"
+	keysetProof = "countersign"
+)
+
+// openKeyset loads the keyset of the store. A new store gets a new keyset if
+// none was named.
+func openKeyset(ctx context.Context, cfg config.Config, store Store, log *slog.Logger) (*secret.Keyset, error) {
+	proof, err := store.Meta(ctx, metaKeyset)
+	if err != nil {
+		return nil, err
+	}
+	source, err := KeysetSource(cfg)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := secret.LoadKeyset(ctx, source)
+	if errors.Is(err, fs.ErrNotExist) && cfg.Keyset == "" {
+		if proof != nil {
+			return nil, fmt.Errorf("the store is sealed, but its keyset is gone: %w; restore the file from its backup", err)
+		}
+		path := source[len("file:"):]
+		if keys, err = secret.CreateKeysetFile(path); err == nil {
+			log.Warn("made a keyset; back it up apart from the store, which cannot be read without it", "file", path)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load keyset: %w", err)
+	}
+	return keys, proveKeyset(ctx, store, keys, proof)
+}
+
+func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []byte) error {
+	if proof != nil {
+		if _, err := keys.Open(proof, []byte(metaKeyset)); err != nil {
+			return errors.New("this keyset is not the one that the store is sealed with; name the right one with --keyset")
+		}
+		if !keys.Stale(proof) {
+			return nil
+		}
+	}
+	proof, err := keys.Seal([]byte(keysetProof), []byte(metaKeyset))
+	if err != nil {
+		return err
+	}
+	return store.PutMeta(ctx, metaKeyset, proof)
+}
