@@ -1,0 +1,31 @@
+package conformance_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestBrowser opens the pages of countersign dev in Chromium. With
+// COUNTERSIGN_SCREENSHOTS it leaves pictures in the directory of that name.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	node := tool(t, "node")
+	chromium := tool(t, "chromium")
+	runners(t, "node")
+
+	s := start(t)
+	env := []string{
+		"COUNTERSIGN_URL=" + s.URL,
+		"COUNTERSIGN_API_KEY=" + s.APIKey,
+		"COUNTERSIGN_CHROMIUM=" + chromium,
+	}
+	if dir := os.Getenv("COUNTERSIGN_SCREENSHOTS"); dir != "" {
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env = append(env, "COUNTERSIGN_SCREENSHOTS="+dir)
+	}
+	run(t, func(line) {}, "node", env, node, "browser.mjs")
+}

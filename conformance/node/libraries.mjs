@@ -1,0 +1,54 @@
+// The generations of the library @workos-inc/node that are driven here, by the
+// names under which package.json installs them, and where they differ. What is the
+// same in all is what steps/ checks.
+import { readFile } from "node:fs/promises";
+
+const generations = {
+  "workos-oldest": {
+    mfa: (workos) => workos.mfa,
+    enrollForUser: (workos, options) => workos.userManagement.enrollAuthFactor(options),
+    listOfUser: (workos, options) => workos.userManagement.listAuthFactors(options),
+    hasVerifyFactor: true,
+    readsRequestID: true,
+    retries: false,
+    lostReplyError: "TypeError",
+    tooManyRequestsError: "GenericServerException",
+    listsOnlyTOTP: true,
+    sendsSecret: false, // it knows no totpSecret
+  },
+  "workos-7": {
+    mfa: (workos) => workos.mfa,
+    enrollForUser: (workos, options) => workos.userManagement.enrollAuthFactor(options),
+    listOfUser: (workos, options) => workos.userManagement.listAuthFactors(options),
+    hasVerifyFactor: true,
+    readsRequestID: false, // it looks for a property of a Headers object, and finds none
+    retries: false,
+    lostReplyError: "Error",
+    tooManyRequestsError: "RateLimitExceededException",
+    listsOnlyTOTP: true,
+    sendsSecret: true,
+  },
+  "workos-newest": {
+    mfa: (workos) => workos.multiFactorAuth,
+    enrollForUser: (workos, options) => workos.multiFactorAuth.createUserAuthFactor(options),
+    listOfUser: (workos, options) => workos.multiFactorAuth.listUserAuthFactors(options),
+    hasVerifyFactor: false,
+    readsRequestID: true,
+    retries: true,
+    lostReplyError: null, // it tries again
+    tooManyRequestsError: "RateLimitExceededException",
+    listsOnlyTOTP: false,
+    sendsSecret: true,
+  },
+};
+
+// load returns a generation with its version and its exports.
+export async function load(name) {
+  const generation = generations[name];
+  if (!generation) {
+    throw new Error(`there is no library ${name}; there are ${Object.keys(generations).join(", ")}`);
+  }
+  const description = await readFile(new URL(`node_modules/${name}/package.json`, import.meta.url), "utf8");
+  const { name: library, version } = JSON.parse(description);
+  return { ...generation, library, version, exports: await import(name) };
+}

@@ -1,0 +1,122 @@
+// What the server refuses arrives as an error of the library's own class.
+import assert from "node:assert/strict";
+import { Proxy } from "../proxy.mjs";
+import { codeAt } from "../totp.mjs";
+
+const unknown = "01FVYZ5QM8N98T9ME5BCB2BBMJ";
+
+export async function refusals(world) {
+  const { mfa, report, generation } = world;
+
+  await report.step("unknown factor", async () => {
+    for (const id of [`auth_factor_${unknown}`, `auth_challenge_${unknown}`, "no-such-factor", "O'Brien"]) {
+      await world.refused(() => mfa.getFactor(id), world.factorNotFound(id));
+      await world.refused(() => mfa.deleteFactor(id), world.factorNotFound(id));
+      await world.refused(() => world.challenge({ id }), world.factorNotFound(id));
+    }
+    return "NotFoundException with code and message";
+  });
+
+  await report.step("unknown challenge", async () => {
+    for (const id of [`auth_challenge_${unknown}`, `auth_factor_${unknown}`, "no-such-challenge"]) {
+      await world.refused(() => world.verify({ id }, "123456"), world.challengeNotFound(id));
+    }
+    return "NotFoundException with code and message";
+  });
+
+  await report.step("unknown path", async () => {
+    await world.refused(() => world.workos.get("/no/such/path"), { class: "NotFoundException", status: 404, message: "Not Found" });
+  });
+
+  await report.step("an error names its request", async () => {
+    const proxy = await Proxy.start(world.server.url);
+    const far = world.mfaAt(world.connect({ ...world.server, url: proxy.url }));
+    const id = `auth_factor_${unknown}`;
+    const { requestID } = await world.refused(() => far.getFactor(id), world.factorNotFound(id));
+    proxy.close();
+    const [{ headers }] = proxy.tries;
+    const sent = headers[headers.indexOf("x-request-id") + 1]; // some libraries find it in lower case alone
+    assert.equal(requestID, generation.readsRequestID ? sent : "");
+    return generation.readsRequestID ? "requestID is x-request-id" : "this version looks for the header in the wrong place, and gives ''";
+  });
+
+  await report.step("bad phone number", async () => {
+    for (const phoneNumber of ["foo", "123", "+1 202", "+999 12345678"]) {
+      await world.refused(() => mfa.enrollFactor({ type: "sms", phoneNumber }), {
+        class: "UnprocessableEntityException",
+        status: 422,
+        code: "invalid_phone_number",
+        message: `Phone number is invalid: '${phoneNumber}'`,
+      });
+    }
+    return "UnprocessableEntityException invalid_phone_number";
+  });
+
+  // Of a list of errors this library shows the codes alone.
+  await report.step("bad input", async () => {
+    const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: world.phone() });
+    for (const [call, requirement] of [
+      [() => mfa.enrollFactor({ type: "sms" }), "phone_number_required"],
+      [() => mfa.enrollFactor({ type: "sms", phoneNumber: "" }), "phone_number_required"],
+      [() => mfa.enrollFactor({ type: "webauthn" }), "type_unsupported"],
+      [() => mfa.enrollFactor({}), "type_required"],
+      [() => mfa.enrollFactor({ type: "totp", issuer: "line\nbreak" }), "totp_issuer_invalid_characters"],
+      [() => world.challenge(factor, { smsTemplate: "no place for it" }), "sms_template_missing_code"],
+    ]) {
+      await world.refused(call, invalid(requirement));
+    }
+    return "UnprocessableEntityException invalid_request_parameters, with what must be met";
+  });
+
+  await report.step("bad API key", async () => {
+    const factor = await world.enrollTOTP();
+    const challenge = await world.challenge(factor);
+    const stranger = world.connect({ ...world.server, key: "sk_test_wrong" });
+    const theirs = world.mfaAt(stranger);
+    for (const call of [
+      () => theirs.enrollFactor({ type: "totp" }),
+      () => theirs.getFactor(factor.id),
+      () => theirs.deleteFactor(factor.id),
+      () => theirs.challengeFactor({ authenticationFactorId: factor.id }),
+      () => world.verify(challenge, codeAt(factor.totp.secret), theirs),
+      () => world.enrollForUser({ userId: "user_1", type: "totp" }, stranger),
+      () => world.listOfUser({ userId: "user_1" }, stranger),
+    ]) {
+      await world.refused(call, { class: "UnauthorizedException", status: 401 });
+    }
+    return "UnauthorizedException, from every call";
+  });
+
+  await report.step("another environment", async () => {
+    const factor = await mfa.enrollFactor({ type: "generic_otp" });
+    const elsewhere = world.mfaAt(world.connect(world.brief));
+    await world.refused(() => elsewhere.getFactor(factor.id), world.factorNotFound(factor.id));
+  });
+
+  await report.step("too many messages to a number", async () => {
+    const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: world.phone() });
+    await world.challenge(factor);
+    // The newest library would wait as long as it is told to, and try again.
+    const impatient = world.mfaAt(world.connect(world.server, { maxRetries: 0 }));
+    const error = await world.refused(() => world.challenge(factor, {}, impatient), {
+      class: generation.tooManyRequestsError,
+      status: 429,
+      message: "Too many messages to this phone number. Try again later.",
+    });
+    if (generation.tooManyRequestsError === "RateLimitExceededException") {
+      const wait = error.retryAfter;
+      assert.ok(Number.isInteger(wait) && wait >= 1 && wait <= 30, `retryAfter ${wait} is 1 to 30`);
+    }
+    return `${generation.tooManyRequestsError} 429`;
+  });
+}
+
+// invalid is how the library shows requirements, of which there is one.
+export function invalid(requirement) {
+  return {
+    class: "UnprocessableEntityException",
+    status: 422,
+    code: "invalid_request_parameters",
+    message: `The following requirement must be met:\n\t${requirement}\n`,
+  };
+}

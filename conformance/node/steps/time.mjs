@@ -1,0 +1,45 @@
+// What has to do with time, on a server whose challenges expire at once and whose
+// phone numbers have to wait a second only.
+import assert from "node:assert/strict";
+import { Proxy } from "../proxy.mjs";
+import { Skip } from "../report.mjs";
+import { codeAt } from "../totp.mjs";
+import { until } from "../world.mjs";
+
+export async function time(world) {
+  const { report, generation } = world;
+  const mfa = world.mfaAt(world.connect(world.brief));
+
+  for (const type of ["totp", "generic_otp"]) {
+    await report.step(`expiry of ${type}`, async () => {
+      const factor = type === "totp" ? await world.enrollTOTP(mfa) : await mfa.enrollFactor({ type });
+      const challenge = await world.challenge(factor, {}, mfa);
+      await until(Date.parse(challenge.expiresAt));
+      const code = challenge.code ?? codeAt(factor.totp.secret);
+      await world.refused(() => world.verify(challenge, code, mfa), {
+        class: "UnprocessableEntityException",
+        status: 422,
+        code: "authentication_challenge_expired",
+        message: `The authentication challenge '${challenge.id}' has expired.`,
+      });
+      return "the right code, too late: UnprocessableEntityException authentication_challenge_expired";
+    });
+  }
+
+  await report.step("too many messages, then waiting", async () => {
+    if (!generation.retries) {
+      throw new Skip("this version does not try again");
+    }
+    const phone = world.phone();
+    const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: phone });
+    const proxy = await Proxy.start(world.brief.url);
+    const patient = world.mfaAt(world.connect({ ...world.brief, url: proxy.url }));
+    await world.challenge(factor, {}, patient);
+    await world.challenge(factor, {}, patient);
+    proxy.close();
+    assert.deepEqual(proxy.tries.map(({ status }) => status), [201, 429, 201]);
+    assert.equal(proxy.tries[2].key, proxy.tries[1].key);
+    assert.equal((await world.messages(phone, world.brief)).length, 2, "messages");
+    return "waits as Retry-After says, tries again with the same key, and the message goes out";
+  });
+}

@@ -1,0 +1,212 @@
+package conformance_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/leak"
+)
+
+// A line is what a runner prints: the outcome of a step, or secrets.
+type line struct {
+	Library string `json:"library"`
+	Version string `json:"version"`
+	Step    string `json:"step"`
+	OK      bool   `json:"ok"`
+	Skipped bool   `json:"skipped"` // it does not apply to this library
+	Detail  string `json:"detail"`
+
+	QRCode string `json:"qr_code"` // a picture that the step was given, as a data URI
+	Text   string `json:"text"`    // what its QR code must say
+
+	Secrets []string `json:"secrets"`
+}
+
+// A table has the outcome of every step by library. It may be used by many tests
+// at once.
+type table struct {
+	mu      sync.Mutex
+	columns []string // library and version, in the order of their names
+	steps   []string // in the order in which they were first run
+	cells   map[[2]string]string
+}
+
+func (tb *table) add(l line) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	column := l.Library + " " + l.Version
+	if !slices.Contains(tb.columns, column) {
+		tb.columns = append(tb.columns, column)
+	}
+	if !slices.Contains(tb.steps, l.Step) {
+		tb.steps = append(tb.steps, l.Step)
+	}
+	if tb.cells == nil {
+		tb.cells = map[[2]string]string{}
+	}
+	cell := "ok"
+	switch {
+	case l.Skipped:
+		cell = "-"
+	case !l.OK:
+		cell = "FAILED"
+	}
+	tb.cells[[2]string{l.Step, column}] = cell
+}
+
+// String returns the table as text, with "?" for what was not run.
+func (tb *table) String() string {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	slices.SortFunc(tb.columns, compareVersions)
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	row := func(first string, cell func(column string) string) {
+		fmt.Fprint(w, first)
+		for _, column := range tb.columns {
+			fmt.Fprint(w, "\t", cell(column))
+		}
+		fmt.Fprintln(w)
+	}
+	row("", func(column string) string { return column })
+	for _, step := range tb.steps {
+		row(step, func(column string) string {
+			if cell, ok := tb.cells[[2]string{step, column}]; ok {
+				return cell
+			}
+			return "?"
+		})
+	}
+	w.Flush()
+	return text.String()
+}
+
+// compareVersions orders columns by library, and then by the numbers in their versions.
+func compareVersions(a, b string) int {
+	return slices.Compare(numbersPadded(a), numbersPadded(b))
+}
+
+func numbersPadded(s string) []string {
+	parts := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '.' })
+	for i, part := range parts {
+		if part[0] >= '0' && part[0] <= '9' {
+			parts[i] = fmt.Sprintf("%8s", part)
+		}
+	}
+	return parts
+}
+
+// run starts a runner and makes a subtest of each step that it reports. Every
+// step goes to seen too.
+func run(t *testing.T, seen func(line), dir string, env []string, program string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = dir
+	cmd.Env = append(cleanEnvironment(), env...)
+	cmd.WaitDelay = 10 * time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	steps, failed, readErr := readLines(t, stdout, seen)
+	switch err := cmd.Wait(); {
+	case readErr != nil:
+		t.Errorf("read the report: %v", readErr)
+	case ctx.Err() != nil:
+		t.Errorf("the runner did not end in time: %v", ctx.Err())
+	case err != nil && !failed:
+		t.Errorf("the runner ended with %v, though no step failed", err)
+	case err == nil && failed:
+		t.Error("the runner ended well, though a step failed")
+	case steps == 0:
+		t.Error("the runner reported no step")
+	}
+	if t.Failed() && stderr.Len() > 0 {
+		t.Logf("it wrote:\n%s", stderr.Bytes())
+	}
+}
+
+func readLines(t *testing.T, stdout io.Reader, seen func(line)) (steps int, failed bool, err error) {
+	in := bufio.NewScanner(stdout)
+	in.Buffer(nil, 16<<20)
+	for in.Scan() {
+		var l line
+		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
+			io.Copy(io.Discard, stdout) // so that the runner can end
+			return steps, failed, fmt.Errorf("%w in %q", err, in.Text())
+		}
+		leak.Secret(t, l.Secrets...)
+		if l.Step == "" {
+			continue
+		}
+		steps++
+		failed = failed || !l.OK
+		ok := t.Run(l.Step, func(t *testing.T) { judge(t, l) })
+		l.OK = l.OK && ok
+		seen(l)
+	}
+	return steps, failed, in.Err()
+}
+
+// judge is the test of one step.
+func judge(t *testing.T, l line) {
+	switch {
+	case l.Skipped:
+		t.Skip(l.Detail)
+	case !l.OK:
+		t.Fatal(l.Detail)
+	case l.QRCode != "":
+		if got := scan(t, l.QRCode); got != l.Text {
+			t.Errorf("the QR code says %q; want %q", got, l.Text)
+		}
+	}
+}
+
+// scan has an independent program read the QR code of a PNG image in a data URI.
+func scan(t *testing.T, dataURI string) string {
+	t.Helper()
+	zbarimg := tool(t, "zbarimg")
+	encoded, ok := strings.CutPrefix(dataURI, "data:image/png;base64,")
+	if !ok {
+		t.Fatalf("not a PNG image in a data URI: %.40q", dataURI)
+	}
+	image, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "qr.png")
+	if err := os.WriteFile(path, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), zbarimg,
+		"--quiet", "--raw", "--nodbus", "-Sdisable", "-Sqrcode.enable", path).Output()
+	if err != nil {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			t.Logf("%s", exit.Stderr)
+		}
+		t.Fatalf("zbarimg reads no QR code: %v", err)
+	}
+	return strings.TrimSuffix(string(out), "\n")
+}

@@ -1,0 +1,186 @@
+package conformance_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	// The server runs as a process of its own. Without this import go test would
+	// not know that what these tests find depends on it, and answer from its cache.
+	_ "github.com/countersign-mfa/countersign/internal/cli"
+	"github.com/countersign-mfa/countersign/internal/leak"
+)
+
+var binaries string // the directory of what is built once for all tests
+
+func TestMain(m *testing.M) {
+	var err error
+	if binaries, err = os.MkdirTemp("", "countersign-conformance-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(binaries)
+	os.Exit(code)
+}
+
+// build makes the command, with the race detector if the tests have it.
+var build = sync.OnceValues(func() (path string, err error) {
+	path = filepath.Join(binaries, "countersign")
+	args := []string{"build", "-o", path}
+	if underRaceDetector() {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./cmd/countersign")...)
+	cmd.Dir = ".."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func underRaceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}
+
+// A server is countersign dev, running.
+type server struct {
+	URL    string `json:"url"`
+	APIKey string `json:"api_key"`
+}
+
+// start runs countersign dev on a store of its own until the test ends. It must
+// then end well, whatever was asked of it.
+func start(t *testing.T, flags ...string) server {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"dev", "--json", "--addr", "127.0.0.1:0",
+		"--store", "sqlite:" + filepath.Join(t.TempDir(), "dev.db")}, flags...)
+	cmd := exec.Command(binary, args...)
+	cmd.Env = cleanEnvironment()
+	var log bytes.Buffer // read after the process has ended
+	cmd.Stderr = io.MultiWriter(leak.Log(t, t.Name()), &log)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+
+	ready := make(chan error, 1)
+	var s server
+	go func() { ready <- json.NewDecoder(stdout).Decode(&s) }()
+	t.Cleanup(func() { stop(t, cmd, &log) })
+	select {
+	case err := <-ready:
+		if err != nil {
+			t.Fatalf("countersign dev printed no line of JSON: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("countersign dev was not ready within a minute")
+	}
+	leak.Secret(t, s.APIKey)
+	return s
+}
+
+// stop ends a server as an operator does.
+func stop(t *testing.T, cmd *exec.Cmd, log *bytes.Buffer) {
+	cmd.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	defer kill.Stop()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("countersign dev ended with %v", err)
+	}
+	if t.Failed() {
+		t.Logf("the end of its log:\n%s", lastLines(log.Bytes(), 40))
+	}
+}
+
+func lastLines(text []byte, n int) []byte {
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-n-1):], nil)
+}
+
+// cleanEnvironment returns the environment without what would change the settings
+// of a server under test.
+func cleanEnvironment() []string {
+	var env []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "COUNTERSIGN_") {
+			env = append(env, entry)
+		}
+	}
+	return env
+}
+
+// tool returns the path of a program that the test needs.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		missing(t, err)
+	}
+	return path
+}
+
+// missing skips a test for which something is not installed, but fails where
+// everything must be there.
+func missing(t *testing.T, err error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" || os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1" {
+		t.Fatalf("required here: %v", err)
+	}
+	t.Skipf("needs what scripts/setup installs: %v", err)
+}
+
+// runners makes the outcome of a test depend on the programs in a directory and
+// on the libraries that they are pinned to, which go test cannot see otherwise.
+func runners(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.Name() == "node_modules":
+			return filepath.SkipDir
+		case entry.IsDir():
+			return nil
+		}
+		_, err = os.Stat(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			missing(t, err)
+		}
+		t.Fatal(err)
+	}
+}
