@@ -132,8 +132,9 @@ func parseID(prefix, s string) (id [16]byte, ok bool) {
 }
 
 // firstIDAt returns the smallest id of an instant, for ranges over ids by time.
+// No id is older than 1970.
 func firstIDAt(t time.Time) (id [16]byte) {
-	putMillis(&id, t.UnixMilli())
+	putMillis(&id, max(0, t.UnixMilli()))
 	return id
 }
 

@@ -113,7 +113,7 @@ type Send struct {
 // not counted again and its failure can be given back.
 type SendRef [8]byte
 
-// reserve counts a message for ref, or returns a *LimitError and changes nothing.
+// reserve counts a message for ref, or returns a *LimitError and counts nothing.
 // A ref that was counted less than keep ago is not counted again.
 func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time.Time) error {
 	longest := l.SendSpacing

@@ -44,7 +44,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 		Expired:    now,
 	}
 	for {
-		if n, err := s.store.Sweep(ctx, h, batch); err != nil || n < batch {
+		if more, err := s.store.Sweep(ctx, h, batch); err != nil || !more {
 			return err
 		}
 	}

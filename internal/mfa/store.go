@@ -30,14 +30,15 @@ type Store interface {
 	// oldest to newest.
 	Events(ctx context.Context, after EventID, limit int) ([]Event, error)
 
-	// Sweep removes up to limit rows of each kind that have outlived h, and
-	// returns how many it removed of the kind of which it removed most. Its cost
-	// does not grow with what it leaves.
-	Sweep(ctx context.Context, h Horizon, limit int) (int, error)
+	// Sweep takes one step of removing what has outlived h: a transaction of at
+	// most limit rows of each kind. It reports whether there are more steps to take
+	// now; after the last one all is gone. The cost does not grow with what it
+	// leaves.
+	Sweep(ctx context.Context, h Horizon, limit int) (more bool, err error)
 }
 
 // A Read names the rows that one decision looks at. All lie in Bucket; what is
-// zero is not read.
+// zero is not read. Of Challenge, Factor and User at most one is set.
 type Read struct {
 	Bucket    Bucket
 	Challenge ChallengeID // brings its factor and that factor's user as well
@@ -64,7 +65,8 @@ type Tx struct {
 	Writes []Write // in the order in which they are to be made
 }
 
-// A Write is one row to store or to remove: one of the types below.
+// A Write is one row to store or to remove: one of the types below. What changes
+// or replaces a row, or deletes a factor, must be among the Rows if it is stored.
 type Write interface{ write() }
 
 // The writes that a Store must know.
@@ -81,9 +83,9 @@ type (
 	// UpdateChallenge stores what may change of a challenge: SealedCode,
 	// Attempts, UpdatedAt and VerifiedAt.
 	UpdateChallenge struct{ *Challenge }
-	// DeleteChallenge removes a challenge.
+	// DeleteChallenge removes a challenge, if it is there.
 	DeleteChallenge struct{ ID ChallengeID }
-	// PutUser stores a user's row, new or changed.
+	// PutUser stores a user's row, new or changed, with at least one failure.
 	PutUser struct{ *User }
 	// DeleteUser removes a user's row, if it is there.
 	DeleteUser struct{ Key UserKey }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -12,8 +13,9 @@ const (
 	// checkpointPages is how long the write-ahead log grows before it is copied
 	// into the database, in pages of 4 KiB: 16 MiB.
 	checkpointPages = 4096
-	// tailPages is how little must be left to copy for the writer to do it.
-	tailPages = 512
+	// tail is the part of the log that may be left to the writer, as a divisor. It
+	// grows with the log, so that the log cannot grow for ever.
+	tail = 8
 )
 
 // A checkpointer copies the write-ahead log into the database on a connection
@@ -26,9 +28,16 @@ type checkpointer struct {
 	wake chan struct{}
 	done chan struct{}
 
+	turn   atomic.Int32
 	logged atomic.Int64 // pages in the log after the last commit
-	tail   atomic.Bool  // little is left, for the writer to copy
 }
+
+// Whose turn it is to copy; two at once would only be refused.
+const (
+	ofNobody int32 = iota
+	ofBackground
+	ofWriter
+)
 
 func startCheckpointer(c *conn, log *slog.Logger) *checkpointer {
 	k := &checkpointer{c: c, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
@@ -40,11 +49,8 @@ func startCheckpointer(c *conn, log *slog.Logger) *checkpointer {
 // the log.
 func (k *checkpointer) hook(_ *sqlite3.Conn, _ string, pages int) error {
 	k.logged.Store(int64(pages))
-	if pages >= checkpointPages && !k.tail.Load() {
-		select {
-		case k.wake <- struct{}{}:
-		default: // it is awake
-		}
+	if pages >= checkpointPages && k.turn.CompareAndSwap(ofNobody, ofBackground) {
+		k.wake <- struct{}{}
 	}
 	return nil
 }
@@ -52,27 +58,36 @@ func (k *checkpointer) hook(_ *sqlite3.Conn, _ string, pages int) error {
 func (k *checkpointer) run() {
 	defer close(k.done)
 	for range k.wake {
-		start := time.Now()
-		_, copied, err := k.c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
-		if err != nil {
-			k.log.Warn("checkpoint", "error", err)
-			continue
+		copied, ok := k.copy(k.c)
+		if logged := k.logged.Load(); ok && logged-int64(copied) <= logged/tail {
+			k.turn.Store(ofWriter)
+		} else {
+			k.turn.Store(ofNobody) // the next commit wakes it again
 		}
-		left := int(k.logged.Load()) - copied
-		k.log.Debug("checkpoint", "copied", copied, "left", left, "took", time.Since(start))
-		// Otherwise the next commit wakes it again.
-		k.tail.Store(left <= tailPages)
 	}
 }
 
 // after is called by the writer between two groups.
-func (k *checkpointer) after(writer *conn) {
-	if !k.tail.CompareAndSwap(true, false) {
-		return
+func (k *checkpointer) after(c *conn) {
+	if k.turn.Load() == ofWriter {
+		k.copy(c)
+		k.turn.Store(ofNobody)
 	}
-	if _, _, err := writer.db.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE); err != nil {
+}
+
+// copy copies what it can and returns how many pages of the log are copied now.
+func (k *checkpointer) copy(c *conn) (copied int, ok bool) {
+	start := time.Now()
+	_, copied, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+	switch {
+	case errors.Is(err, sqlite3.BUSY):
+		return 0, false // another process is copying
+	case err != nil:
 		k.log.Warn("checkpoint", "error", err)
+		return 0, false
 	}
+	k.log.Debug("checkpoint", "logged", k.logged.Load(), "copied", copied, "took", time.Since(start))
+	return copied, true
 }
 
 // stop ends the goroutine and closes its connection.

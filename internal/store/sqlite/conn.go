@@ -38,12 +38,25 @@ func dial(path string, cachePages int) (*conn, error) {
 		fmt.Sprintf("cache_size = %d", cachePages),
 	}
 	if err = db.BusyTimeout(busyTimeout); err == nil {
-		err = db.Exec("PRAGMA " + strings.Join(pragmas, "; PRAGMA "))
+		err = patiently(func() error { return db.Exec("PRAGMA " + strings.Join(pragmas, "; PRAGMA ")) })
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("set up %s: %w", path, err), c.close())
 	}
 	return c, nil
+}
+
+// patiently repeats fn while the database is locked: SQLite does not wait when
+// another process is just making the database or closing it.
+func patiently(fn func() error) error {
+	start := time.Now()
+	for {
+		err := fn()
+		if !errors.Is(err, sqlite3.BUSY) || time.Since(start) > busyTimeout {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func (c *conn) close() error {
@@ -164,8 +177,15 @@ func (c *columns) bool() bool { return c.int() != 0 }
 
 func (c *columns) text() string { return c.ColumnText(c.next()) }
 
-// blob returns a copy, nil for NULL.
-func (c *columns) blob() []byte { return c.ColumnBlob(c.next(), nil) }
+// blob returns a copy, nil for NULL alone.
+func (c *columns) blob() []byte {
+	n := c.next()
+	b := c.ColumnBlob(n, nil)
+	if b == nil && c.ColumnType(n) != sqlite3.NULL {
+		return []byte{}
+	}
+	return b
+}
 
 func (c *columns) id() (id [16]byte) { copy(id[:], c.ColumnRawBlob(c.next())); return id }
 

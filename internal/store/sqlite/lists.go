@@ -87,9 +87,9 @@ const (
 )
 
 // Sweep removes rows that have outlived h; see mfa.Store.
-func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (most int, err error) {
+func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool, err error) {
 	err = s.write(ctx, func(c *conn) error {
-		most = 0
+		more = false
 		for _, sweep := range []*statement{
 			c.prepare(sweepChallenges).id(h.ChallengesBefore()),
 			c.prepare(sweepEvents).id(h.EventsBefore()),
@@ -100,9 +100,9 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (most int, 
 			if err != nil {
 				return domainError(err)
 			}
-			most = max(most, n)
+			more = more || n == limit
 		}
 		return nil
 	})
-	return most, err
+	return more, err
 }

@@ -12,7 +12,7 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) 
 	return s.write(ctx, func(c *conn) error {
 		rows, err := load(c, r)
 		if err != nil {
-			return err
+			return domainError(err)
 		}
 		tx := &mfa.Tx{Rows: rows}
 		if err := fn(tx); err != nil {

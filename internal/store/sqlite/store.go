@@ -34,7 +34,8 @@ type Store struct {
 	closing    sync.RWMutex
 	closed     bool
 	writer     *conn
-	readers    chan *conn
+	readers    chan *conn // closed with the store
+	reading    int        // how many readers there are
 	checkpoint *checkpointer
 	log        *slog.Logger
 }
@@ -70,12 +71,16 @@ func Open(path string, log *slog.Logger) (_ *Store, err error) {
 	if err = s.migrate(); err != nil {
 		return nil, fmt.Errorf("migrate %s: %w", path, err)
 	}
+	if err = hide(path); err != nil {
+		return nil, err
+	}
 	for range cap(s.readers) {
 		c, err := dial(path, readerCache)
 		if err != nil {
 			return nil, err
 		}
 		s.readers <- c
+		s.reading++
 	}
 	background, err := dial(path, readerCache)
 	if err != nil {
@@ -87,8 +92,7 @@ func Open(path string, log *slog.Logger) (_ *Store, err error) {
 	return s, nil
 }
 
-// create makes the file so that only its owner can read it. SQLite gives the
-// files beside it the same mode.
+// create makes the file so that only its owner can read it.
 func create(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the directory of the store: %w", err)
@@ -98,6 +102,17 @@ func create(path string) error {
 		return fmt.Errorf("create the store: %w", err)
 	}
 	return f.Close()
+}
+
+// hide does the same for the files that SQLite keeps beside it, which the driver
+// lets everybody read. They hold no rows yet: the first are written after this.
+func hide(path string) error {
+	for _, file := range []string{path + "-wal", path + "-shm"} {
+		if err := os.Chmod(file, 0o600); err != nil {
+			return fmt.Errorf("hide the log of the store: %w", err)
+		}
+	}
+	return nil
 }
 
 func (s *Store) migrate() error {
@@ -135,7 +150,8 @@ func (s *Store) migrate() error {
 	})
 }
 
-// Close waits for the writes that were accepted and closes the file.
+// Close waits for the writes that were accepted and the reads that have begun,
+// and closes the file. Whatever is asked of the store afterwards is ErrUnavailable.
 func (s *Store) Close() error {
 	s.closing.Lock()
 	if s.closed {
@@ -154,13 +170,11 @@ func (s *Store) closeConns() error {
 	if s.checkpoint != nil {
 		errs = append(errs, s.checkpoint.stop())
 	}
-	for range cap(s.readers) {
-		select {
-		case c := <-s.readers:
-			errs = append(errs, c.close())
-		default:
-		}
+	for range s.reading {
+		c := <-s.readers
+		errs = append(errs, c.close())
 	}
+	close(s.readers)
 	// Last, so that its close finds itself alone and leaves no log behind.
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
@@ -172,11 +186,18 @@ func (s *Store) closeConns() error {
 // is not interrupted when ctx ends: an interrupted transaction could not even be
 // rolled back.
 func (s *Store) read(ctx context.Context, fn func(c *conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	var c *conn
+	var open bool
 	select {
-	case c = <-s.readers:
+	case c, open = <-s.readers:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if !open {
+		return errClosed
 	}
 	defer func() { s.readers <- c }()
 	return domainError(fn(c))

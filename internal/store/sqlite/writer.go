@@ -19,6 +19,8 @@ const (
 	maxGroup = 256
 )
 
+var errClosed = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
+
 // A job is one write that waits for the writer.
 type job struct {
 	run   func(c *conn) error
@@ -39,11 +41,14 @@ const (
 // write has run executed by the writer and returns when it is durable, or with
 // the error that kept it from being stored.
 func (s *Store) write(ctx context.Context, run func(c *conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	j := &job{run: run, done: make(chan struct{})}
 	s.closing.RLock()
 	if s.closed {
 		s.closing.RUnlock()
-		return fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
+		return errClosed
 	}
 	select {
 	case s.jobs <- j:
@@ -116,7 +121,8 @@ func commitGroup(c *conn, group []*job) {
 			before := c.wrote
 			c.wrote = false
 			j.err = guard(c, j.run)
-			if j.err != nil && c.wrote {
+			// Some errors of reading make SQLite roll back by itself.
+			if j.err != nil && (c.wrote || c.db.GetAutocommit()) {
 				return errSpoilt
 			}
 			c.wrote = c.wrote || before

@@ -1,0 +1,99 @@
+package sqlite
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRequestsSearch asks SQLite how it would run each statement that a request
+// or the sweep runs: through a key or an index, and without sorting.
+func TestRequestsSearch(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "countersign.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for name, sql := range map[string]string{
+		"selectChallenge":    selectChallenge,
+		"selectFactor":       selectFactor,
+		"selectUser":         selectUser,
+		"selectPhone":        selectPhone,
+		"selectReplay":       selectReplay,
+		"insertFactor":       insertFactor,
+		"updateFactor":       updateFactor,
+		"deleteFactor":       deleteFactor,
+		"insertChallenge":    insertChallenge,
+		"updateChallenge":    updateChallenge,
+		"deleteChallenge":    deleteChallenge,
+		"putUser":            putUser,
+		"deleteUser":         deleteUser,
+		"putPhone":           putPhone,
+		"putReplay":          putReplay,
+		"deleteReplay":       deleteReplay,
+		"insertEvent":        insertEvent,
+		"selectFactorsUp":    selectFactorsUp,
+		"selectFactorsDown":  selectFactorsDown,
+		"selectFactorsAfter": selectFactorsAfter,
+		"selectEvents":       selectEvents,
+		"sweepChallenges":    sweepChallenges,
+		"sweepEvents":        sweepEvents,
+		"sweepReplays":       sweepReplays,
+		"sweepPhones":        sweepPhones,
+		"selectKeyByHash":    selectKeys + ` WHERE k.hash = ?`,
+		"revokeKey":          revokeKey,
+		"selectMeta":         selectMeta,
+	} {
+		t.Run(name, func(t *testing.T) {
+			searched := strings.HasPrefix(sql, "INSERT")
+			err := s.writer.prepare("EXPLAIN QUERY PLAN " + sql).each(func(row *columns) error {
+				step := row.ColumnText(3)
+				searched = searched || strings.HasPrefix(step, "SEARCH ")
+				if strings.Contains(step, "SCAN") || strings.Contains(step, "TEMP B-TREE") {
+					t.Errorf("%s\n%s", step, sql)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !searched {
+				t.Errorf("no search\n%s", sql)
+			}
+		})
+	}
+}
+
+// TestCommitsAreDurable asks every connection whether a commit survives the loss
+// of power, which no test can cause.
+func TestCommitsAreDurable(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "countersign.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	conns := []*conn{s.writer, s.checkpoint.c}
+	for range s.reading {
+		c := <-s.readers
+		defer func() { s.readers <- c }()
+		conns = append(conns, c)
+	}
+	for _, c := range conns {
+		for pragma, want := range map[string]string{
+			"journal_mode":  "wal",
+			"synchronous":   "2", // FULL
+			"foreign_keys":  "1",
+			"secure_delete": "2", // FAST
+		} {
+			err := c.prepare("PRAGMA " + pragma).each(func(row *columns) error {
+				if got := row.text(); got != want {
+					t.Errorf("%s is %s; want %s", pragma, got, want)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

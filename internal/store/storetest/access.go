@@ -1,0 +1,171 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// RunAccess states what every access.Store promises; open returns an empty store.
+func RunAccess(t *testing.T, open func(*testing.T) access.Store) {
+	check := func(promise string, test func(*testing.T, access.Store)) {
+		t.Run(promise, func(t *testing.T) { test(t, open(t)) })
+	}
+	check("environments are numbered from 1 and listed by number", environmentsAreNumbered)
+	check("a name belongs to one environment", environmentNamesAreUnique)
+	check("racing environments get numbers of their own", racingEnvironments)
+	check("a key is found by its hash", keyIsFoundByHash)
+	check("a key needs its environment", keyNeedsEnvironment)
+	check("a key is stored once", keyIsStoredOnce)
+	check("keys are listed oldest first", keysAreListed)
+	check("a key is revoked once", keyIsRevokedOnce)
+}
+
+func environment(t *testing.T, s access.Store, name string, production bool) mfa.Environment {
+	t.Helper()
+	e, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: name, Production: production}, morning)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func environments(t *testing.T, s access.Store) []mfa.Environment {
+	t.Helper()
+	all, err := s.Environments(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func environmentsAreNumbered(t *testing.T, s access.Store) {
+	sameList(t, environments(t, s), nil)
+	want := []mfa.Environment{{ID: 1, Name: "zebra", Production: true}, {ID: 2, Name: awkward}, {ID: 3, Name: "Zebra"}}
+	for _, e := range want {
+		got := environment(t, s, e.Name, e.Production)
+		same(t, &got, &e)
+	}
+	sameList(t, environments(t, s), want)
+}
+
+func environmentNamesAreUnique(t *testing.T, s access.Store) {
+	want := environment(t, s, "sandbox", false)
+	if _, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: "sandbox", Production: true}, morning); !errors.Is(err, access.ErrExists) {
+		t.Errorf("InsertEnvironment = %v; want %v", err, access.ErrExists)
+	}
+	sameList(t, environments(t, s), []mfa.Environment{want})
+}
+
+func racingEnvironments(t *testing.T, s access.Store) {
+	errs := together(20, func(i int) error {
+		_, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: string(rune('a' + i/2))}, morning)
+		return err
+	})
+	for i := 0; i < len(errs); i += 2 {
+		if (errs[i] == nil) == (errs[i+1] == nil) || !errors.Is(errors.Join(errs[i], errs[i+1]), access.ErrExists) {
+			t.Errorf("of two racers: %v and %v; want one ErrExists", errs[i], errs[i+1])
+		}
+	}
+	if all := environments(t, s); len(all) != 10 {
+		t.Errorf("stored %+v; want 10", all)
+	}
+}
+
+// newAccessKey returns a key of e that is not stored yet.
+func newAccessKey(e mfa.Environment, at time.Time) (access.Key, access.Hash) {
+	id := mfa.EventID(newID(morning, 0)).String()
+	return access.Key{ID: access.KeyID(id), Environment: e, Hint: id[len(id)-4:], CreatedAt: at}, access.Hash(newKey())
+}
+
+func storeKey(t *testing.T, s access.Store, e mfa.Environment, at time.Time) (access.Key, access.Hash) {
+	t.Helper()
+	k, h := newAccessKey(e, at)
+	if err := s.InsertKey(t.Context(), k, h); err != nil {
+		t.Fatal(err)
+	}
+	return k, h
+}
+
+func keyByHash(t *testing.T, s access.Store, h access.Hash) access.Key {
+	t.Helper()
+	k, err := s.KeyByHash(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func keyIsFoundByHash(t *testing.T, s access.Store) {
+	one, two := environment(t, s, "one", false), environment(t, s, "two", true)
+	for _, e := range []mfa.Environment{one, two, one} {
+		want, h := storeKey(t, s, e, morning)
+		got := keyByHash(t, s, h)
+		same(t, &got, &want)
+		h[0]++
+		if k, err := s.KeyByHash(t.Context(), h); !errors.Is(err, access.ErrNotFound) {
+			t.Errorf("KeyByHash = %+v, %v; want %v", k, err, access.ErrNotFound)
+		}
+	}
+}
+
+func keyNeedsEnvironment(t *testing.T, s access.Store) {
+	k, h := newAccessKey(mfa.Environment{ID: 7, Name: "none"}, morning)
+	if err := s.InsertKey(t.Context(), k, h); err == nil {
+		t.Error("InsertKey = nil; want an error")
+	}
+	if k, err := s.KeyByHash(t.Context(), h); !errors.Is(err, access.ErrNotFound) {
+		t.Errorf("KeyByHash = %+v, %v; want %v", k, err, access.ErrNotFound)
+	}
+}
+
+func keyIsStoredOnce(t *testing.T, s access.Store) {
+	e := environment(t, s, "sandbox", false)
+	want, h := storeKey(t, s, e, morning)
+	other, otherHash := newAccessKey(e, morning)
+	for name, err := range map[string]error{
+		"the same":  s.InsertKey(t.Context(), want, h),
+		"its hash":  s.InsertKey(t.Context(), other, h),
+		"and by id": s.InsertKey(t.Context(), want, otherHash),
+	} {
+		if err == nil {
+			t.Errorf("%s: InsertKey = nil; want an error", name)
+		}
+	}
+	got := keyByHash(t, s, h)
+	same(t, &got, &want)
+}
+
+func keysAreListed(t *testing.T, s access.Store) {
+	e := environment(t, s, "sandbox", false)
+	second, _ := storeKey(t, s, e, morning)
+	third, _ := storeKey(t, s, e, morning.Add(time.Millisecond))
+	first, _ := storeKey(t, s, e, morning.Add(-time.Hour))
+	got, err := s.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameList(t, got, []access.Key{first, second, third})
+}
+
+func keyIsRevokedOnce(t *testing.T, s access.Store) {
+	e := environment(t, s, "sandbox", false)
+	want, h := storeKey(t, s, e, morning)
+	bystander, bystanderHash := storeKey(t, s, e, morning)
+	want.RevokedAt = morning.Add(time.Hour)
+	for _, at := range []time.Time{want.RevokedAt, morning.Add(2 * time.Hour), morning} {
+		if err := s.RevokeKey(t.Context(), want.ID, at); err != nil {
+			t.Fatal(err)
+		}
+		got := keyByHash(t, s, h)
+		same(t, &got, &want)
+	}
+	got := keyByHash(t, s, bystanderHash)
+	same(t, &got, &bystander)
+	if err := s.RevokeKey(t.Context(), "key_unknown", morning); !errors.Is(err, access.ErrNotFound) {
+		t.Errorf("RevokeKey = %v; want %v", err, access.ErrNotFound)
+	}
+}

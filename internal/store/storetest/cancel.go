@@ -1,0 +1,107 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+func cancelledBeforeIsNotStored(t *testing.T, s mfa.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	factors := make([]*mfa.Factor, 512)
+	for i := range factors {
+		factors[i] = NewFactor(NewUser())
+	}
+	for i, err := range together(len(factors), func(i int) error {
+		return s.Update(ctx, mfa.Read{Bucket: factors[i].ID.Bucket()}, Writing(mfa.InsertFactor{Factor: factors[i]}))
+	}) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Update = %v; want %v", err, context.Canceled)
+		}
+		same(t, view(t, s, readFactor(factors[i].ID)).Factor, nil)
+	}
+}
+
+// cancelledIsStoredOrFails cancels Updates at every stage of their way, by
+// letting the others run for a while, and then looks at what became of each.
+func cancelledIsStoredOrFails(t *testing.T, s mfa.Store) {
+	const rounds, callers = 30, 16
+	failed := 0
+	for round := range rounds {
+		var factors [callers]*mfa.Factor
+		for i := range factors {
+			factors[i] = NewFactor(NewUser())
+		}
+		errs := together(callers, func(i int) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				for range i * round {
+					runtime.Gosched()
+				}
+				cancel()
+			}()
+			return s.Update(ctx, readFactor(factors[i].ID), Writing(mfa.InsertFactor{Factor: factors[i]}))
+		})
+		for i, err := range errs {
+			stored := view(t, s, readFactor(factors[i].ID)).Factor != nil
+			switch {
+			case stored && err != nil:
+				t.Errorf("failed but stored: %v", err)
+			case !stored && err == nil:
+				t.Error("neither failed nor stored")
+			case err != nil && !errors.Is(err, context.Canceled):
+				t.Errorf("Update = %v; want %v", err, context.Canceled)
+			}
+			if err != nil {
+				failed++
+			}
+		}
+	}
+	t.Logf("%d of %d Updates were cancelled in time", failed, rounds*callers)
+}
+
+// cancelledReadFails cancels more reads than a store has connections, at once and
+// on their way; the reads that follow must find the store in order.
+func cancelledReadFails(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	q := mfa.FactorQuery{User: mfa.UserKey{Environment: f.Environment, ID: f.User}, Limit: 1}
+	reads := map[string]func(context.Context) error{
+		"View":         func(ctx context.Context) error { _, err := s.View(ctx, readFactor(f.ID)); return err },
+		"Factors":      func(ctx context.Context) error { _, err := s.Factors(ctx, q); return err },
+		"FactorsAfter": func(ctx context.Context) error { _, err := s.FactorsAfter(ctx, mfa.FactorID{}, 1); return err },
+		"Events":       func(ctx context.Context) error { _, err := s.Events(ctx, mfa.EventID{}, 1); return err },
+	}
+	for name, read := range reads {
+		t.Run(name, func(t *testing.T) {
+			cancelled, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := read(cancelled); !errors.Is(err, context.Canceled) {
+				t.Errorf("cancelled before: %v; want %v", err, context.Canceled)
+			}
+			for _, err := range together(256, func(i int) error {
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() {
+					for range i / 4 {
+						runtime.Gosched()
+					}
+					cancel()
+				}()
+				return read(ctx)
+			}) {
+				if err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("cancelled on its way: %v; want %v", err, context.Canceled)
+				}
+			}
+			for _, err := range together(64, func(int) error { return read(t.Context()) }) {
+				if err != nil {
+					t.Errorf("afterwards: %v", err)
+				}
+			}
+		})
+	}
+	same(t, view(t, s, readFactor(f.ID)).Factor, f)
+}

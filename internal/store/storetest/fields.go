@@ -1,0 +1,162 @@
+package storetest
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// The instants at the ends of what a store must keep.
+var (
+	longAgo = time.Date(1900, 1, 1, 0, 0, 0, 1e6, time.UTC)
+	atLast  = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+)
+
+const bigEnvironment mfa.EnvironmentID = 1 << 40
+
+func unknownIsNil(t *testing.T, s mfa.Store) {
+	u := NewUser()
+	b := u.Bucket()
+	for name, r := range map[string]mfa.Read{
+		"nothing":   {Bucket: b},
+		"factor":    {Bucket: b, Factor: newID(morning, b)},
+		"challenge": {Bucket: b, Challenge: newID(morning, b)},
+		"user":      {Bucket: b, User: u},
+		"phone":     {Bucket: b, Phone: newKey()},
+		"replay":    {Bucket: b, Replay: newKey()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if rows := view(t, s, r); rows != (mfa.Rows{}) {
+				t.Errorf("View = %+v; want nothing", rows)
+			}
+			var inside mfa.Rows
+			if err := s.Update(t.Context(), r, func(tx *mfa.Tx) error { inside = tx.Rows; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if inside != (mfa.Rows{}) {
+				t.Errorf("Update reads %+v; want nothing", inside)
+			}
+		})
+	}
+}
+
+// readBoth returns what an Update and a View read.
+func readBoth(t *testing.T, s mfa.Store, r mfa.Read) []mfa.Rows {
+	t.Helper()
+	var inside mfa.Rows
+	if err := s.Update(t.Context(), r, func(tx *mfa.Tx) error { inside = tx.Rows; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return []mfa.Rows{inside, view(t, s, r)}
+}
+
+func factorComesBack(t *testing.T, s mfa.Store) {
+	user := mfa.UserKey{Environment: bigEnvironment, ID: awkward}
+	b := user.Bucket()
+	for name, f := range map[string]*mfa.Factor{
+		"full": {
+			ID: newID(morning, b), Environment: bigEnvironment, Type: mfa.TOTP, User: awkward, Issuer: awkward, Account: awkward,
+			Sealed: []byte{0, 1, 0xff, 0}, LastStep: math.MaxInt64, Failures: math.MaxInt32,
+			LockedUntil: atLast, CreatedAt: longAgo, UpdatedAt: morning,
+		},
+		"bare":         {ID: newID(morning, 0), Environment: 1, Type: mfa.SMS, CreatedAt: morning, UpdatedAt: morning},
+		"empty sealed": {ID: newID(morning, mfa.Buckets-1), Environment: 1, Type: mfa.GenericOTP, Sealed: []byte{}, CreatedAt: morning},
+		"negative":     {ID: newID(morning, 5), Environment: 1, Type: mfa.TOTP, LastStep: math.MinInt64, CreatedAt: atLast, UpdatedAt: longAgo},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := *f
+			store(t, s, f.ID.Bucket(), mfa.InsertFactor{Factor: f})
+			for _, rows := range readBoth(t, s, readFactor(f.ID)) {
+				same(t, rows.Factor, &want)
+			}
+		})
+	}
+}
+
+func challengeComesBack(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	b := f.ID.Bucket()
+	for name, c := range map[string]*mfa.Challenge{
+		"full": {
+			ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{0, 1, 0xff}, SealedCode: []byte{0}, Attempts: math.MaxInt32,
+			CreatedAt: longAgo, UpdatedAt: morning, ExpiresAt: atLast, VerifiedAt: morning.Add(time.Millisecond),
+		},
+		"bare":        {ID: newID(morning, b), Factor: f.ID, CreatedAt: morning, UpdatedAt: morning, ExpiresAt: morning},
+		"empty bytes": {ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{}, SealedCode: []byte{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := *c
+			store(t, s, b, mfa.InsertChallenge{Challenge: c})
+			for _, rows := range readBoth(t, s, readChallenge(c.ID)) {
+				same(t, rows.Challenge, &want)
+			}
+		})
+	}
+}
+
+func phoneComesBack(t *testing.T, s mfa.Store) {
+	sends := []mfa.Send{{At: longAgo, Ref: mfa.SendRef{0, 1, 2}}, {At: morning}, {At: atLast, Ref: mfa.SendRef{0xff}}}
+	for name, p := range map[string]*mfa.PhoneLimit{
+		"full": {Bucket: 7, Key: newKey(), Sends: sends, ExpiresAt: atLast},
+		"bare": {Bucket: 7, Key: newKey(), Sends: []mfa.Send{}, ExpiresAt: morning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store(t, s, 7, mfa.PutPhone{PhoneLimit: p})
+			for _, rows := range readBoth(t, s, mfa.Read{Bucket: 7, Phone: p.Key}) {
+				same(t, rows.Phone, p)
+			}
+		})
+	}
+}
+
+func replayComesBack(t *testing.T, s mfa.Store) {
+	for name, r := range map[string]*mfa.Replay{
+		"answered": {Bucket: 7, Key: newKey(), Fingerprint: newKey(), Sealed: []byte{0, 0xff}, ExpiresAt: atLast},
+		"claimed":  {Bucket: 7, Key: newKey(), ExpiresAt: morning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store(t, s, 7, mfa.PutReplay{Replay: r})
+			for _, rows := range readBoth(t, s, mfa.Read{Bucket: 7, Replay: r.Key}) {
+				same(t, rows.Replay, r)
+			}
+		})
+	}
+}
+
+func eventComesBack(t *testing.T, s mfa.Store) {
+	want := []mfa.Event{
+		{
+			ID: newID(morning, 7), Environment: bigEnvironment, Type: mfa.ChallengeFailed,
+			Factor: newID(morning, 7), Challenge: newID(morning, 7), Reason: awkward,
+		},
+		{ID: newID(morning, 7), Environment: 1, Type: mfa.UserUnlocked},
+	}
+	store(t, s, 7, mfa.AppendEvent{Event: want[0]}, mfa.AppendEvent{Event: want[1]})
+	got, err := s.Events(t.Context(), mfa.EventID{}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameList(t, got, want)
+}
+
+func userIsFoundByKey(t *testing.T, s mfa.Store) {
+	one := mfa.UserKey{Environment: 1, ID: awkward}
+	two := mfa.UserKey{Environment: bigEnvironment, ID: awkward}
+	other := mfa.UserKey{Environment: 1, ID: awkward + " "}
+	store(t, s, one.Bucket(), mfa.PutUser{User: &mfa.User{UserKey: one, Failures: 1}})
+	store(t, s, two.Bucket(), mfa.PutUser{User: &mfa.User{UserKey: two, Failures: math.MaxInt32}})
+	for _, tc := range []struct {
+		key  mfa.UserKey
+		want *mfa.User
+	}{
+		{one, &mfa.User{UserKey: one, Failures: 1}},
+		{two, &mfa.User{UserKey: two, Failures: math.MaxInt32}},
+		{other, nil},
+	} {
+		for _, rows := range readBoth(t, s, readUser(tc.key)) {
+			same(t, rows.User, tc.want)
+		}
+	}
+}

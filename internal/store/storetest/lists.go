@@ -1,0 +1,197 @@
+package storetest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+func eventsArePaged(t *testing.T, s mfa.Store) {
+	want := make(map[mfa.Bucket][]mfa.Event)
+	for _, b := range []mfa.Bucket{0, 9, mfa.Buckets - 1} {
+		var writes []mfa.Write
+		for i := range 7 {
+			e := mfa.Event{ID: newID(morning.Add(time.Duration(i)*time.Minute), b), Environment: 1, Type: mfa.UserLocked}
+			want[b] = append(want[b], e)
+		}
+		for _, i := range []int{3, 0, 6, 1, 5, 2, 4} { // the order of ids counts, not that of arrival
+			writes = append(writes, mfa.AppendEvent{Event: want[b][i]})
+		}
+		store(t, s, b, writes...)
+	}
+	got := make(map[mfa.Bucket][]mfa.Event)
+	var after mfa.EventID
+	for {
+		page, err := s.Events(t.Context(), after, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		if len(page) > 4 {
+			t.Fatalf("a page has %d events; want at most 4", len(page))
+		}
+		for _, e := range page {
+			after = e.ID
+			got[after.Bucket()] = append(got[after.Bucket()], e)
+		}
+	}
+	for b := range want {
+		sameList(t, got[b], want[b])
+	}
+}
+
+func factorsArePaged(t *testing.T, s mfa.Store) {
+	want := make(map[mfa.FactorID]*mfa.Factor)
+	for i := range 21 {
+		f := NewFactor(mfa.UserKey{Environment: mfa.EnvironmentID(1 + i%2)}) // of nobody, and of two environments
+		f.ID = newID(morning.Add(time.Duration(-i)*time.Hour), mfa.Bucket(i%3))
+		want[f.ID] = f
+		store(t, s, f.ID.Bucket(), mfa.InsertFactor{Factor: f})
+	}
+	got := make(map[mfa.FactorID]*mfa.Factor)
+	var after mfa.FactorID
+	for {
+		page, err := s.FactorsAfter(t.Context(), after, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		if len(page) > 4 {
+			t.Fatalf("a page has %d factors; want at most 4", len(page))
+		}
+		for i := range page {
+			after = page[i].ID
+			if got[after] != nil {
+				t.Errorf("%s came twice", after)
+			}
+			got[after] = &page[i]
+		}
+	}
+	for id, f := range want {
+		same(t, got[id], f)
+	}
+	if len(got) != len(want) {
+		t.Errorf("listed %d factors; want %d", len(got), len(want))
+	}
+}
+
+// storeFactors stores n factors of u and returns them, oldest first.
+func storeFactors(t *testing.T, s mfa.Store, u mfa.UserKey, n int) []mfa.Factor {
+	t.Helper()
+	all := make([]mfa.Factor, n)
+	for i := range all {
+		all[i] = *storeFactor(t, s, u)
+	}
+	return all
+}
+
+func list(t *testing.T, s mfa.Store, q mfa.FactorQuery) []mfa.Factor {
+	t.Helper()
+	found, err := s.Factors(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func factorsBothWays(t *testing.T, s mfa.Store) {
+	u := NewUser()
+	up := storeFactors(t, s, u, 7)
+	down := slices.Clone(up)
+	slices.Reverse(down)
+	for _, tc := range []struct {
+		name      string
+		ascending bool
+		all       []mfa.Factor
+	}{
+		{"oldest first", true, up},
+		{"newest first", false, down},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			q := mfa.FactorQuery{User: u, Ascending: tc.ascending, Limit: 100}
+			sameList(t, list(t, s, q), tc.all)
+			q.Limit = 3
+			var got []mfa.Factor
+			for page := list(t, s, q); len(page) > 0; page = list(t, s, q) {
+				got, q.After = append(got, page...), page[len(page)-1].ID
+			}
+			sameList(t, got, tc.all)
+		})
+	}
+}
+
+func factorsBetween(t *testing.T, s mfa.Store) {
+	u := NewUser()
+	f := storeFactors(t, s, u, 6)
+	id := func(i int) mfa.FactorID { return f[i].ID }
+	for _, tc := range []struct {
+		name string
+		q    mfa.FactorQuery
+		want []int
+	}{
+		{"up, after", mfa.FactorQuery{Ascending: true, After: id(2)}, []int{3, 4, 5}},
+		{"up, until", mfa.FactorQuery{Ascending: true, Until: id(2)}, []int{0, 1}},
+		{"up, both", mfa.FactorQuery{Ascending: true, After: id(1), Until: id(4)}, []int{2, 3}},
+		{"up, neighbours", mfa.FactorQuery{Ascending: true, After: id(1), Until: id(2)}, nil},
+		{"up, crossed", mfa.FactorQuery{Ascending: true, After: id(4), Until: id(1)}, nil},
+		{"down, after", mfa.FactorQuery{After: id(2)}, []int{1, 0}},
+		{"down, until", mfa.FactorQuery{Until: id(2)}, []int{5, 4, 3}},
+		{"down, both", mfa.FactorQuery{After: id(4), Until: id(1)}, []int{3, 2}},
+		{"down, crossed", mfa.FactorQuery{After: id(1), Until: id(4)}, nil},
+		{"down, limit", mfa.FactorQuery{After: id(4), Limit: 2}, []int{3, 2}},
+		{"up, limit", mfa.FactorQuery{Ascending: true, After: id(0), Limit: 2}, []int{1, 2}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.q.User = u
+			if tc.q.Limit == 0 {
+				tc.q.Limit = 100
+			}
+			var want []mfa.Factor
+			for _, i := range tc.want {
+				want = append(want, f[i])
+			}
+			sameList(t, list(t, s, tc.q), want)
+		})
+	}
+}
+
+func factorsAreOwn(t *testing.T, s mfa.Store) {
+	u := NewUser()
+	want := storeFactors(t, s, u, 2)
+	elsewhere := mfa.UserKey{Environment: u.Environment + 1, ID: u.ID}
+	storeFactors(t, s, elsewhere, 2)
+	for _, stranger := range []mfa.Factor{
+		{Environment: elsewhere.Environment, User: u.ID},    // in the same bucket
+		{Environment: u.Environment, User: u.ID + "x"},      // in the same bucket
+		{Environment: u.Environment, User: u.ID[1:]},        // in the same bucket
+		{Environment: u.Environment, User: ""},              // in the same bucket
+		{Environment: u.Environment, User: " " + u.ID + ""}, // in the same bucket
+	} {
+		stranger.ID, stranger.Type, stranger.CreatedAt = newID(morning, u.Bucket()), mfa.TOTP, morning
+		store(t, s, u.Bucket(), mfa.InsertFactor{Factor: &stranger})
+	}
+	for _, ascending := range []bool{true, false} {
+		sameList(t, list(t, s, mfa.FactorQuery{User: u, Ascending: ascending, Limit: 100}), want)
+		slices.Reverse(want)
+	}
+	if got := list(t, s, mfa.FactorQuery{User: NewUser(), Limit: 100}); len(got) > 0 {
+		t.Errorf("an unknown user has %+v", got)
+	}
+}
+
+func pingAnswers(t *testing.T, s mfa.Store) {
+	p, ok := s.(interface{ Ping(context.Context) error })
+	if !ok {
+		t.Skip("this store cannot be asked")
+	}
+	if err := p.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

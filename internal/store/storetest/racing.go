@@ -1,0 +1,220 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+func storedIsSeen(t *testing.T, s mfa.Store) {
+	for range 50 {
+		f := storeFactor(t, s, NewUser())
+		same(t, view(t, s, readFactor(f.ID)).Factor, f)
+	}
+}
+
+func emptyUpdateSucceeds(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	nothing := func(*mfa.Tx) error { return nil }
+	for _, err := range together(32, func(int) error { return s.Update(t.Context(), readFactor(f.ID), nothing) }) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// viewIsOfOneMoment keeps a challenge's attempts equal to its replay record's
+// only byte; no View may see one without the other.
+func viewIsOfOneMoment(t *testing.T, s mfa.Store) {
+	f, c := storeChallenge(t, s)
+	r := NewReplay(f.ID.Bucket())
+	r.Sealed = []byte{0}
+	store(t, s, r.Bucket, mfa.PutReplay{Replay: r})
+	read := mfa.Read{Bucket: r.Bucket, Challenge: c.ID, Replay: r.Key}
+	var done atomic.Bool
+	errs := together(3, func(i int) error {
+		if i == 0 {
+			defer done.Store(true)
+			return count(t.Context(), s, read, 100)
+		}
+		for !done.Load() {
+			rows, err := s.View(t.Context(), read)
+			if err != nil {
+				return err
+			}
+			if int(rows.Replay.Sealed[0]) != rows.Challenge.Attempts {
+				t.Errorf("View = %d attempts and %d recorded", rows.Challenge.Attempts, rows.Replay.Sealed[0])
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func count(ctx context.Context, s mfa.Store, r mfa.Read, n int) error {
+	for range n {
+		err := s.Update(ctx, r, func(tx *mfa.Tx) error {
+			tx.Challenge.Attempts++
+			tx.Replay.Sealed[0]++
+			tx.Writes = []mfa.Write{mfa.UpdateChallenge{Challenge: tx.Challenge}, mfa.PutReplay{Replay: tx.Replay}}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func countersAreExact(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	key := mfa.UserKey{Environment: f.Environment, ID: f.User}
+	const callers, rounds = 64, 8
+	errs := together(callers, func(int) error {
+		for range rounds {
+			err := s.Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
+				tx.Factor.Failures++
+				if tx.User == nil {
+					tx.User = &mfa.User{UserKey: key}
+				}
+				tx.User.Failures++
+				tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}, mfa.PutUser{User: tx.User}}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	rows := view(t, s, readFactor(f.ID))
+	if rows.Factor.Failures != callers*rounds || rows.User.Failures != callers*rounds {
+		t.Errorf("counted %d and %d; want %d", rows.Factor.Failures, rows.User.Failures, callers*rounds)
+	}
+}
+
+// attemptsAllowed is how many codes may be tried per challenge.
+const attemptsAllowed = 5
+
+// attempt tries one code against a challenge, as Service.Verify does, but for the
+// rules that are not about concurrency.
+func attempt(ctx context.Context, s mfa.Store, id mfa.ChallengeID, right bool, factorLimit int) error {
+	return s.Update(ctx, readChallenge(id), func(tx *mfa.Tx) error {
+		if tx.Factor.Failures >= factorLimit {
+			return mfa.ErrTooManyAttempts
+		}
+		if err := tx.Challenge.Attempt(right, attemptsAllowed, morning); err != nil {
+			return err
+		}
+		tx.Writes = append(tx.Writes, mfa.UpdateChallenge{Challenge: tx.Challenge})
+		if !right {
+			tx.Factor.Failures++
+			tx.Writes = append(tx.Writes, mfa.UpdateFactor{Factor: tx.Factor})
+		}
+		return nil
+	})
+}
+
+func oneRacerWins(t *testing.T, s mfa.Store) {
+	_, c := storeChallenge(t, s)
+	won := 0
+	for _, err := range together(64, func(int) error { return attempt(t.Context(), s, c.ID, true, 1) }) {
+		switch {
+		case err == nil:
+			won++
+		case !errors.Is(err, mfa.ErrAlreadyVerified):
+			t.Error(err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d racers won; want 1", won)
+	}
+	if got := view(t, s, readChallenge(c.ID)).Challenge; got.Attempts != 1 || !got.VerifiedAt.Equal(morning) {
+		t.Errorf("stored %+v; want one attempt, verified", *got)
+	}
+}
+
+func guessesAreBounded(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	var challenges [8]*mfa.Challenge
+	for i := range challenges {
+		challenges[i] = NewChallenge(f)
+		store(t, s, f.ID.Bucket(), mfa.InsertChallenge{Challenge: challenges[i]})
+	}
+	const allowed = 13 // of the factor, fewer than the 40 of its challenges
+	guessed := 0
+	for _, err := range together(128, func(i int) error {
+		return attempt(t.Context(), s, challenges[i%len(challenges)].ID, false, allowed)
+	}) {
+		switch {
+		case err == nil:
+			guessed++
+		case !errors.Is(err, mfa.ErrTooManyAttempts):
+			t.Error(err)
+		}
+	}
+	counted := 0
+	for _, c := range challenges {
+		n := view(t, s, readChallenge(c.ID)).Challenge.Attempts
+		if n > attemptsAllowed {
+			t.Errorf("%d guesses at one challenge; at most %d are allowed", n, attemptsAllowed)
+		}
+		counted += n
+	}
+	if got := view(t, s, readFactor(f.ID)).Factor; guessed != allowed || counted != allowed || got.Failures != allowed {
+		t.Errorf("%d guesses were let through, %d and %d counted; want %d", guessed, counted, got.Failures, allowed)
+	}
+}
+
+// replayGoesWithEffect sends each of some requests several times at once; of
+// every one, exactly one effect may come about, with its record.
+func replayGoesWithEffect(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	b := f.ID.Bucket()
+	const requests, times = 16, 6
+	var replays [requests]*mfa.Replay
+	var effects [requests * times]*mfa.Challenge
+	for i := range replays {
+		replays[i] = NewReplay(b)
+	}
+	for i := range effects {
+		effects[i] = NewChallenge(f)
+	}
+	errs := together(requests*times, func(i int) error {
+		r := replays[i%requests]
+		return s.Update(t.Context(), mfa.Read{Bucket: b, Factor: f.ID, Replay: r.Key}, func(tx *mfa.Tx) error {
+			if tx.Replay != nil {
+				return errOfFn
+			}
+			tx.Writes = []mfa.Write{mfa.InsertChallenge{Challenge: effects[i]}, mfa.PutReplay{Replay: r}}
+			if i/requests == i%times { // some requests fail at the end
+				tx.Writes = append(tx.Writes, mfa.InsertFactor{Factor: f})
+			}
+			return nil
+		})
+	})
+	var done [requests]int
+	for i, err := range errs {
+		stored := view(t, s, readChallenge(effects[i].ID)).Challenge != nil
+		if stored != (err == nil) {
+			t.Errorf("request %d: Update = %v, stored %v", i, err, stored)
+		}
+		if stored {
+			done[i%requests]++
+		}
+	}
+	for i, n := range done {
+		recorded := view(t, s, mfa.Read{Bucket: b, Replay: replays[i].Key}).Replay != nil
+		if n != 1 || !recorded {
+			t.Errorf("request %d: %d effects, recorded %v; want one, recorded", i, n, recorded)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package storetest
+
+import (
+	"encoding/binary"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// morning is when the rows of the suite are made.
+var morning = time.Date(2026, 3, 29, 8, 30, 0, 123e6, time.UTC)
+
+// awkward is text that a store must not trip over.
+const awkward = `Zoë 漢字 𝄞 👩‍👩‍👧 ' " \ % _ ; -- ?`
+
+// serial makes every id of the process another one.
+var serial atomic.Uint64
+
+// newID returns an id of the instant at in bucket b, above all earlier ones of it.
+func newID(at time.Time, b mfa.Bucket) (id [16]byte) {
+	binary.BigEndian.PutUint64(id[:8], uint64(at.UnixMilli())<<16)
+	binary.BigEndian.PutUint64(id[8:], serial.Add(1)<<10|uint64(b))
+	return id
+}
+
+// newKey returns a key that no row has.
+func newKey() (k [32]byte) {
+	binary.BigEndian.PutUint64(k[8:], serial.Add(1))
+	return k
+}
+
+// NewUser returns a user that has no rows yet, of environment 1.
+func NewUser() mfa.UserKey {
+	id := newID(morning, 0)
+	return mfa.UserKey{Environment: 1, ID: mfa.FactorID(id).String()}
+}
+
+// NewFactor returns a factor of u that is not stored yet. All of one user are in
+// one bucket.
+func NewFactor(u mfa.UserKey) *mfa.Factor {
+	return &mfa.Factor{
+		ID: newID(morning, u.Bucket()), Environment: u.Environment, Type: mfa.GenericOTP, User: u.ID,
+		CreatedAt: morning, UpdatedAt: morning,
+	}
+}
+
+// NewChallenge returns a challenge of f that is not stored yet.
+func NewChallenge(f *mfa.Factor) *mfa.Challenge {
+	return &mfa.Challenge{
+		ID: newID(morning, f.ID.Bucket()), Factor: f.ID, CodeMAC: []byte("the code's MAC"), SealedCode: []byte("the code, sealed"),
+		CreatedAt: morning, UpdatedAt: morning, ExpiresAt: morning.Add(10 * time.Minute),
+	}
+}
+
+// NewEvent returns an event that says that f was challenged.
+func NewEvent(f *mfa.Factor) mfa.Event {
+	return mfa.Event{ID: newID(morning, f.ID.Bucket()), Environment: f.Environment, Type: mfa.ChallengeCreated, Factor: f.ID}
+}
+
+// NewReplay returns a replay record in bucket b that is not stored yet.
+func NewReplay(b mfa.Bucket) *mfa.Replay {
+	return &mfa.Replay{Bucket: b, Key: newKey(), Fingerprint: newKey(), Sealed: []byte("sealed"), ExpiresAt: morning}
+}
+
+// Writing returns an fn for Update that makes these writes, whatever was read.
+func Writing(writes ...mfa.Write) func(*mfa.Tx) error {
+	return func(tx *mfa.Tx) error {
+		tx.Writes = append(tx.Writes, writes...)
+		return nil
+	}
+}
+
+// store makes writes, of which all lie in bucket b, each in an Update of its own
+// that reads what it changes.
+func store(t *testing.T, s mfa.Store, b mfa.Bucket, writes ...mfa.Write) {
+	t.Helper()
+	for _, w := range writes {
+		if err := s.Update(t.Context(), reading(b, w), Writing(w)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// reading names the row that w changes or replaces.
+func reading(b mfa.Bucket, w mfa.Write) mfa.Read {
+	r := mfa.Read{Bucket: b}
+	switch w := w.(type) {
+	case mfa.UpdateFactor:
+		r.Factor = w.ID
+	case mfa.DeleteFactor:
+		r.Factor = w.ID
+	case mfa.UpdateChallenge:
+		r.Challenge = w.ID
+	case mfa.PutUser:
+		r.User = w.UserKey
+	case mfa.PutPhone:
+		r.Phone = w.Key
+	case mfa.PutReplay:
+		r.Replay = w.Key
+	}
+	return r
+}
+
+// storeFactor stores a new factor of u.
+func storeFactor(t *testing.T, s mfa.Store, u mfa.UserKey) *mfa.Factor {
+	t.Helper()
+	f := NewFactor(u)
+	store(t, s, f.ID.Bucket(), mfa.InsertFactor{Factor: f})
+	return f
+}
+
+// storeChallenge stores a new challenge of a new factor.
+func storeChallenge(t *testing.T, s mfa.Store) (*mfa.Factor, *mfa.Challenge) {
+	t.Helper()
+	f := NewFactor(NewUser())
+	c := NewChallenge(f)
+	store(t, s, f.ID.Bucket(), mfa.InsertFactor{Factor: f}, mfa.InsertChallenge{Challenge: c})
+	return f, c
+}
+
+func readFactor(id mfa.FactorID) mfa.Read { return mfa.Read{Bucket: id.Bucket(), Factor: id} }
+
+func readChallenge(id mfa.ChallengeID) mfa.Read { return mfa.Read{Bucket: id.Bucket(), Challenge: id} }
+
+func readUser(k mfa.UserKey) mfa.Read { return mfa.Read{Bucket: k.Bucket(), User: k} }
+
+func view(t *testing.T, s mfa.Store, r mfa.Read) mfa.Rows {
+	t.Helper()
+	rows, err := s.View(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// same complains unless got is exactly want.
+func same[T any](t *testing.T, got, want *T) {
+	t.Helper()
+	switch {
+	case got == nil && want == nil:
+	case got == nil:
+		t.Errorf("got no %T; want %+v", *want, *want)
+	case want == nil:
+		t.Errorf("got %+v; want none", *got)
+	case !reflect.DeepEqual(got, want):
+		t.Errorf("got  %+v\nwant %+v", *got, *want)
+	}
+}
+
+// sameList complains unless got is exactly want; none may be nil or empty.
+func sameList[T any](t *testing.T, got, want []T) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("got %d: %+v\nwant %d: %+v", len(got), got, len(want), want)
+		return
+	}
+	for i := range got {
+		same(t, &got[i], &want[i])
+	}
+}
+
+// together calls fn with 0 to n-1 at the same time and returns what each returns.
+func together(n int, fn func(i int) error) []error {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			errs[i] = fn(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	return errs
+}

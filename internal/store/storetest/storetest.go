@@ -1,0 +1,65 @@
+// Package storetest states what stores promise, as suites that every store runs.
+package storetest
+
+import (
+	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// Run states what every mfa.Store promises; open returns an empty store.
+func Run(t *testing.T, open func(*testing.T) mfa.Store) {
+	check := func(promise string, test func(*testing.T, mfa.Store)) {
+		t.Run(promise, func(t *testing.T) { test(t, open(t)) })
+	}
+	check("a row that is not stored is nil", unknownIsNil)
+	check("every field of a factor comes back", factorComesBack)
+	check("every field of a challenge comes back", challengeComesBack)
+	check("every field of a phone limit comes back", phoneComesBack)
+	check("every field of a replay record comes back", replayComesBack)
+	check("every field of an event comes back", eventComesBack)
+	check("a user is found by environment and id", userIsFoundByKey)
+
+	check("a factor brings its user", factorBringsUser)
+	check("a challenge brings its factor and that factor's user", challengeBringsFactor)
+	check("a challenge whose factor is gone is not read", orphanIsNotRead)
+	check("a replay record belongs to its bucket", replaysAreApart)
+	check("one read brings rows of several kinds", readBringsSeveral)
+	check("an update of a factor changes only what it says", factorUpdateIsPartial)
+	check("an update of a challenge changes only what it says", challengeUpdateIsPartial)
+	check("what is put replaces what was there", putReplaces)
+	check("what is deleted is gone", deleteRemoves)
+	check("what is gone already can be deleted again", deleteRepeats)
+	check("writes are made in their order", writesKeepOrder)
+	check("the rows of an Update are its own", rowsAreOwn)
+
+	check("an error from fn leaves no trace and comes back", failedUpdateLeavesNothing)
+	check("a panic in fn leaves no trace and the store in order", panicLeavesNothing)
+	check("a write that cannot be made fails its Update alone", impossibleWriteFails)
+	check("good Updates are stored beside bad ones", goodBesideBad)
+	check("a refusal beside bad Updates is a refusal", refusalBesideBad)
+
+	check("what was stored is seen at once", storedIsSeen)
+	check("an Update that writes nothing succeeds", emptyUpdateSucceeds)
+	check("a View is of one moment", viewIsOfOneMoment)
+	check("Updates of one row follow one another", countersAreExact)
+	check("of 64 racing attempts one wins", oneRacerWins)
+	check("no more guesses are counted than are allowed", guessesAreBounded)
+	check("a replay record is there if and only if its effect is", replayGoesWithEffect)
+	check("an Update that is cancelled before it starts is not stored", cancelledBeforeIsNotStored)
+	check("a cancelled Update fails or is stored, never both", cancelledIsStoredOrFails)
+	check("a cancelled read fails and the next does not", cancelledReadFails)
+
+	check("every event is on one page, after the older ones of its bucket", eventsArePaged)
+	check("every factor is on one page", factorsArePaged)
+	check("a user's factors are listed in both directions", factorsBothWays)
+	check("a user's factors are listed between two ids", factorsBetween)
+	check("a user's factors are nobody else's", factorsAreOwn)
+
+	check("a sweep removes what has outlived its time and no more", sweepKeepsTime)
+	check("a step of a sweep removes at most its limit of each kind", sweepKeepsLimit)
+	check("the last step of a sweep leaves nothing to remove", sweepIsComplete)
+	check("a sweep to a time before all rows removes nothing", sweepKeepsAll)
+	check("a sweep removes no factor and no user", sweepKeepsFactors)
+	check("a store that can be asked says that it is there", pingAnswers)
+}

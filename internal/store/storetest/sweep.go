@@ -1,0 +1,166 @@
+package storetest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// horizon lies at morning for all kinds.
+var horizon = mfa.Horizon{Challenges: morning, Events: morning, Expired: morning}
+
+// An aged is one row of each kind that can be swept, all of one age.
+type aged struct {
+	challenge *mfa.Challenge
+	event     mfa.Event
+	replay    *mfa.Replay
+	phone     *mfa.PhoneLimit
+}
+
+// storeAged stores rows in the bucket of f that were made, or expire, at at.
+func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
+	t.Helper()
+	b := f.ID.Bucket()
+	a := aged{challenge: NewChallenge(f), event: NewEvent(f), replay: NewReplay(b)}
+	a.challenge.ID, a.event.ID = newID(at, b), newID(at, b)
+	a.challenge.CreatedAt, a.replay.ExpiresAt = at, at
+	a.phone = &mfa.PhoneLimit{Bucket: b, Key: newKey(), Sends: []mfa.Send{{At: at}}, ExpiresAt: at}
+	store(t, s, b, mfa.InsertChallenge{Challenge: a.challenge}, mfa.AppendEvent{Event: a.event},
+		mfa.PutReplay{Replay: a.replay}, mfa.PutPhone{PhoneLimit: a.phone})
+	return a
+}
+
+// left reports which rows of a are still there.
+func (a aged) left(t *testing.T, s mfa.Store) (challenge, event, replay, phone bool) {
+	t.Helper()
+	b := a.replay.Bucket
+	rows := view(t, s, mfa.Read{Bucket: b, Challenge: a.challenge.ID, Replay: a.replay.Key, Phone: a.phone.Key})
+	events, err := s.Events(t.Context(), mfa.EventID{}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	event = slices.Contains(events, a.event)
+	return rows.Challenge != nil, event, rows.Replay != nil, rows.Phone != nil
+}
+
+// sweep takes every step there is to take.
+func sweep(t *testing.T, s mfa.Store, h mfa.Horizon, limit int) {
+	t.Helper()
+	steps := 0
+	for more := true; more; steps++ {
+		if steps > 10*mfa.Buckets {
+			t.Fatal("the sweep does not end")
+		}
+		var err error
+		if more, err = s.Sweep(t.Context(), h, limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func sweepKeepsTime(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	sweep(t, s, horizon, 100) // nothing is there
+	before := storeAged(t, s, f, morning.Add(-time.Millisecond))
+	at := storeAged(t, s, f, morning)
+	after := storeAged(t, s, f, morning.Add(time.Millisecond))
+	sweep(t, s, horizon, 100)
+	if c, e, r, p := before.left(t, s); c || e || r || p {
+		t.Errorf("before the horizon: left %v %v %v %v; want none", c, e, r, p)
+	}
+	// What was made at the horizon is kept; what expires then has expired.
+	if c, e, r, p := at.left(t, s); !c || !e || r || p {
+		t.Errorf("at the horizon: left %v %v %v %v; want challenge and event", c, e, r, p)
+	}
+	if c, e, r, p := after.left(t, s); !c || !e || !r || !p {
+		t.Errorf("after the horizon: left %v %v %v %v; want all", c, e, r, p)
+	}
+	same(t, view(t, s, readChallenge(after.challenge.ID)).Challenge, after.challenge)
+}
+
+// storeSpread stores rows before the horizon, each in a bucket of its own.
+func storeSpread(t *testing.T, s mfa.Store, n int) []aged {
+	t.Helper()
+	var all []aged
+	for i := range n {
+		f := storeFactor(t, s, NewUser())
+		all = append(all, storeAged(t, s, f, morning.Add(time.Duration(i-n)*time.Hour)))
+	}
+	return all
+}
+
+func sweepKeepsLimit(t *testing.T, s mfa.Store) {
+	all := storeSpread(t, s, 5)
+	const limit = 4
+	before := [4]int{5, 5, 5, 5}
+	for more := true; more; {
+		var err error
+		if more, err = s.Sweep(t.Context(), horizon, limit); err != nil {
+			t.Fatal(err)
+		}
+		var left [4]int
+		for _, a := range all {
+			c, e, r, p := a.left(t, s)
+			for i, there := range []bool{c, e, r, p} {
+				if there {
+					left[i]++
+				}
+			}
+		}
+		for i := range left {
+			if before[i]-left[i] > limit {
+				t.Fatalf("one step went from %v to %v of each kind; want at most %d less", before, left, limit)
+			}
+		}
+		before = left
+	}
+	if before != ([4]int{}) {
+		t.Errorf("left %v of each kind; want none", before)
+	}
+}
+
+// sweepIsComplete has more rows of one kind than of the others: the sweep must go
+// on for its sake.
+func sweepIsComplete(t *testing.T, s mfa.Store) {
+	all := storeSpread(t, s, 3)
+	events := make([]mfa.Write, 8)
+	for i := range events {
+		e := mfa.Event{ID: newID(longAgo.AddDate(100, 0, i), 3), Environment: 1, Type: mfa.UserLocked}
+		events[i] = mfa.AppendEvent{Event: e}
+	}
+	store(t, s, 3, events...)
+	sweep(t, s, horizon, 4)
+	for _, a := range all {
+		if c, e, r, p := a.left(t, s); c || e || r || p {
+			t.Errorf("left %v %v %v %v; want none", c, e, r, p)
+		}
+	}
+	if left, err := s.Events(t.Context(), mfa.EventID{}, 10); err != nil || len(left) > 0 {
+		t.Errorf("left %+v, %v; want no events", left, err)
+	}
+}
+
+func sweepKeepsFactors(t *testing.T, s mfa.Store) {
+	f := NewFactor(NewUser())
+	f.ID = newID(morning.AddDate(-20, 0, 0), f.ID.Bucket())
+	f.CreatedAt, f.UpdatedAt = morning.AddDate(-20, 0, 0), morning.AddDate(-20, 0, 0)
+	u := &mfa.User{UserKey: mfa.UserKey{Environment: f.Environment, ID: f.User}, Failures: 1}
+	store(t, s, f.ID.Bucket(), mfa.InsertFactor{Factor: f}, mfa.PutUser{User: u})
+	sweep(t, s, horizon, 100)
+	rows := view(t, s, readFactor(f.ID))
+	same(t, rows.Factor, f)
+	same(t, rows.User, u)
+}
+
+// sweepKeepsAll has horizons before all ids: 1970, and the zero time.
+func sweepKeepsAll(t *testing.T, s mfa.Store) {
+	a := storeAged(t, s, storeFactor(t, s, NewUser()), morning)
+	sweep(t, s, mfa.Horizon{}, 100)
+	before := time.Date(1926, 1, 1, 0, 0, 0, 0, time.UTC)
+	sweep(t, s, mfa.Horizon{Challenges: before, Events: before, Expired: before}, 100)
+	if c, e, r, p := a.left(t, s); !c || !e || !r || !p {
+		t.Errorf("left %v %v %v %v; want all", c, e, r, p)
+	}
+}

@@ -1,0 +1,185 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+func factorBringsUser(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	key := mfa.UserKey{Environment: f.Environment, ID: f.User}
+	for _, rows := range readBoth(t, s, readFactor(f.ID)) {
+		same(t, rows.User, nil)
+	}
+	u := &mfa.User{UserKey: key, Failures: 3}
+	store(t, s, f.ID.Bucket(), mfa.PutUser{User: u})
+	for _, rows := range readBoth(t, s, readFactor(f.ID)) {
+		same(t, rows.Factor, f)
+		same(t, rows.User, u)
+	}
+}
+
+func challengeBringsFactor(t *testing.T, s mfa.Store) {
+	f, c := storeChallenge(t, s)
+	for _, rows := range readBoth(t, s, readChallenge(c.ID)) {
+		same(t, rows.Challenge, c)
+		same(t, rows.Factor, f)
+		same(t, rows.User, nil)
+	}
+	u := &mfa.User{UserKey: mfa.UserKey{Environment: f.Environment, ID: f.User}, Failures: 99}
+	store(t, s, f.ID.Bucket(), mfa.PutUser{User: u})
+	for _, rows := range readBoth(t, s, readChallenge(c.ID)) {
+		same(t, rows.User, u)
+	}
+}
+
+func orphanIsNotRead(t *testing.T, s mfa.Store) {
+	f, c := storeChallenge(t, s)
+	store(t, s, f.ID.Bucket(), mfa.DeleteFactor{ID: f.ID})
+	for _, rows := range readBoth(t, s, readChallenge(c.ID)) {
+		same(t, rows.Challenge, nil)
+		same(t, rows.Factor, nil)
+	}
+}
+
+func replaysAreApart(t *testing.T, s mfa.Store) {
+	one, two := NewReplay(7), NewReplay(8)
+	two.Key = one.Key
+	store(t, s, 7, mfa.PutReplay{Replay: one})
+	same(t, view(t, s, mfa.Read{Bucket: 8, Replay: one.Key}).Replay, nil)
+	store(t, s, 8, mfa.PutReplay{Replay: two})
+	same(t, view(t, s, mfa.Read{Bucket: 7, Replay: one.Key}).Replay, one)
+	same(t, view(t, s, mfa.Read{Bucket: 8, Replay: one.Key}).Replay, two)
+	store(t, s, 7, mfa.DeleteReplay{Bucket: 7, Key: one.Key})
+	same(t, view(t, s, mfa.Read{Bucket: 7, Replay: one.Key}).Replay, nil)
+	same(t, view(t, s, mfa.Read{Bucket: 8, Replay: one.Key}).Replay, two)
+}
+
+func readBringsSeveral(t *testing.T, s mfa.Store) {
+	f, c := storeChallenge(t, s)
+	b := f.ID.Bucket()
+	p, r := &mfa.PhoneLimit{Bucket: b, Key: newKey(), Sends: []mfa.Send{{At: morning}}, ExpiresAt: morning}, NewReplay(b)
+	store(t, s, b, mfa.PutPhone{PhoneLimit: p}, mfa.PutReplay{Replay: r})
+	for _, rows := range readBoth(t, s, mfa.Read{Bucket: b, Challenge: c.ID, Phone: p.Key, Replay: r.Key}) {
+		same(t, rows.Challenge, c)
+		same(t, rows.Factor, f)
+		same(t, rows.Phone, p)
+		same(t, rows.Replay, r)
+	}
+}
+
+func factorUpdateIsPartial(t *testing.T, s mfa.Store) {
+	before, bystander := storeFactor(t, s, NewUser()), storeFactor(t, s, NewUser())
+	later := morning.Add(time.Hour)
+	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{Factor: &mfa.Factor{
+		ID: before.ID, Environment: 2, Type: mfa.TOTP, User: "another", Issuer: "another", Account: "another",
+		Sealed: []byte("new"), LastStep: 4, Failures: 5, LockedUntil: later, CreatedAt: later, UpdatedAt: later,
+	}})
+	want := *before
+	want.Sealed, want.LastStep, want.Failures, want.LockedUntil, want.UpdatedAt = []byte("new"), 4, 5, later, later
+	same(t, view(t, s, readFactor(before.ID)).Factor, &want)
+	same(t, view(t, s, readFactor(bystander.ID)).Factor, bystander)
+
+	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{Factor: &mfa.Factor{ID: before.ID, UpdatedAt: later}})
+	want.Sealed, want.LastStep, want.Failures, want.LockedUntil = nil, 0, 0, time.Time{}
+	same(t, view(t, s, readFactor(before.ID)).Factor, &want)
+}
+
+func challengeUpdateIsPartial(t *testing.T, s mfa.Store) {
+	f, before := storeChallenge(t, s)
+	bystander := NewChallenge(f)
+	later := morning.Add(time.Hour)
+	store(t, s, f.ID.Bucket(), mfa.InsertChallenge{Challenge: bystander}, mfa.UpdateChallenge{Challenge: &mfa.Challenge{
+		ID: before.ID, Factor: newID(morning, f.ID.Bucket()), CodeMAC: []byte("new"), SealedCode: nil, Attempts: 3,
+		CreatedAt: later, UpdatedAt: later, ExpiresAt: later, VerifiedAt: later,
+	}})
+	want := *before
+	want.SealedCode, want.Attempts, want.UpdatedAt, want.VerifiedAt = nil, 3, later, later
+	same(t, view(t, s, readChallenge(before.ID)).Challenge, &want)
+	same(t, view(t, s, readChallenge(bystander.ID)).Challenge, bystander)
+}
+
+func putReplaces(t *testing.T, s mfa.Store) {
+	u, p, r := NewUser(), &mfa.PhoneLimit{Key: newKey()}, NewReplay(0)
+	p.Bucket, r.Bucket = u.Bucket(), u.Bucket()
+	read := mfa.Read{Bucket: u.Bucket(), User: u, Phone: p.Key, Replay: r.Key}
+	for n := 1; n <= 3; n++ {
+		p.Sends = append(p.Sends, mfa.Send{At: morning, Ref: mfa.SendRef{byte(n)}})
+		p.ExpiresAt = morning.Add(time.Duration(n) * time.Second)
+		r.Fingerprint, r.Sealed, r.ExpiresAt = newKey(), []byte{byte(n)}, p.ExpiresAt
+		user := &mfa.User{UserKey: u, Failures: 10 - n}
+		store(t, s, u.Bucket(), mfa.PutUser{User: user}, mfa.PutPhone{PhoneLimit: p}, mfa.PutReplay{Replay: r})
+		for _, rows := range readBoth(t, s, read) {
+			same(t, rows.User, user)
+			same(t, rows.Phone, p)
+			same(t, rows.Replay, r)
+		}
+	}
+	r.Sealed = nil
+	store(t, s, u.Bucket(), mfa.PutReplay{Replay: r})
+	same(t, view(t, s, read).Replay, r)
+}
+
+func deleteRemoves(t *testing.T, s mfa.Store) {
+	f, c := storeChallenge(t, s)
+	kept := NewChallenge(f)
+	b := f.ID.Bucket()
+	u := mfa.UserKey{Environment: f.Environment, ID: f.User}
+	r, keptReplay := NewReplay(b), NewReplay(b)
+	store(t, s, b, mfa.InsertChallenge{Challenge: kept}, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 1}},
+		mfa.PutReplay{Replay: r}, mfa.PutReplay{Replay: keptReplay})
+
+	store(t, s, b, mfa.DeleteChallenge{ID: c.ID}, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: r.Key})
+	gone := view(t, s, mfa.Read{Bucket: b, Challenge: c.ID, User: u, Replay: r.Key})
+	if gone != (mfa.Rows{}) {
+		t.Errorf("View = %+v; want nothing", gone)
+	}
+	left := view(t, s, mfa.Read{Bucket: b, Challenge: kept.ID, Replay: keptReplay.Key})
+	same(t, left.Challenge, kept)
+	same(t, left.Factor, f)
+	same(t, left.Replay, keptReplay)
+
+	store(t, s, b, mfa.DeleteFactor{ID: f.ID})
+	same(t, view(t, s, readFactor(f.ID)).Factor, nil)
+}
+
+func deleteRepeats(t *testing.T, s mfa.Store) {
+	u := NewUser()
+	b := u.Bucket()
+	store(t, s, b, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: newKey()}, mfa.DeleteChallenge{ID: newID(morning, b)})
+}
+
+func writesKeepOrder(t *testing.T, s mfa.Store) {
+	f := NewFactor(NewUser())
+	u := mfa.UserKey{Environment: f.Environment, ID: f.User}
+	again := *f
+	again.Account = "the second"
+	err := s.Update(t.Context(), mfa.Read{Bucket: f.ID.Bucket(), User: u}, Writing(
+		mfa.InsertFactor{Factor: f}, mfa.DeleteFactor{ID: f.ID}, mfa.InsertFactor{Factor: &again},
+		mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 1}}, mfa.DeleteUser{Key: u},
+		mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 2}}, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 3}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := view(t, s, readFactor(f.ID))
+	same(t, rows.Factor, &again)
+	same(t, rows.User, &mfa.User{UserKey: u, Failures: 3})
+}
+
+func rowsAreOwn(t *testing.T, s mfa.Store) {
+	f, c := storeChallenge(t, s)
+	err := s.Update(t.Context(), readChallenge(c.ID), func(tx *mfa.Tx) error {
+		tx.Challenge.Attempts, tx.Challenge.CodeMAC[0] = 99, 'X'
+		tx.Factor.Failures, tx.Factor.User = 99, "another"
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rows := range readBoth(t, s, readChallenge(c.ID)) {
+		same(t, rows.Challenge, c)
+		same(t, rows.Factor, f)
+	}
+}
