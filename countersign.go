@@ -36,8 +36,8 @@ var OpenAPI []byte
 
 // Options say how a Server works. Only Store is required.
 type Options struct {
-	Store        string        // sqlite:PATH; made when it is not there
-	Keyset       string        // file:PATH, env:NAME or exec:COMMAND; default a file beside the store, made when both are new
+	Store        string        // sqlite:PATH, made when it is not there, or a postgres:// URL
+	Keyset       string        // file:PATH, env:NAME or exec:COMMAND; default a file beside the SQLite store, made when both are new
 	Sender       Sender        // delivers text messages; without it sms factors cannot be challenged
 	ChallengeTTL time.Duration // how long a challenge can be verified; default and most 10 minutes
 	RateLimit    int           // requests per minute and API key; default 6,000

@@ -54,6 +54,13 @@ func (c *cache) drop(h Hash) {
 	delete(c.keys, h)
 }
 
+// Forget makes every key be read again at its next use.
+func (s *Service) Forget() {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	clear(s.cache.keys)
+}
+
 // Authenticate returns the key that text is. ErrUnauthorized if there is no such
 // key or it was revoked; any other error means that this could not be found out.
 func (s *Service) Authenticate(ctx context.Context, text string) (Key, error) {

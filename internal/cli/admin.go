@@ -33,10 +33,10 @@ Example:
 }
 
 func (c *createEnvironment) Run(ctx context.Context, con console) error {
-	return c.open(func(store server.Store) error {
+	return c.open(ctx, func(store server.Store) error {
 		e, err := access.NewService(store, nil).CreateEnvironment(ctx, c.Name, c.Production)
 		if err == nil {
-			con.printf("created %s environment %q; next: countersign key create --env %q --store %s\n", kind(e), e.Name, e.Name, c.Store)
+			con.printf("created %s environment %q; next: countersign key create --env %q --store %s\n", kind(e), e.Name, e.Name, c.name())
 		}
 		return err
 	})
@@ -52,7 +52,7 @@ func kind(e mfa.Environment) string {
 type listEnvironments struct{ storeFlag }
 
 func (c *listEnvironments) Run(ctx context.Context, con console) error {
-	return c.open(func(store server.Store) error {
+	return c.open(ctx, func(store server.Store) error {
 		all, err := store.Environments(ctx)
 		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "NAME\tKIND")
@@ -83,7 +83,7 @@ Example:
 }
 
 func (c *createKey) Run(ctx context.Context, con console) error {
-	return c.open(func(store server.Store) error {
+	return c.open(ctx, func(store server.Store) error {
 		keys := access.NewService(store, nil)
 		env, err := keys.Environment(ctx, c.Env)
 		if errors.Is(err, access.ErrNotFound) {
@@ -100,7 +100,7 @@ func (c *createKey) Run(ctx context.Context, con console) error {
 		}
 		con.printf("%s\n", text.Reveal())
 		if isTerminal(con.out) {
-			con.notef("Keep it now, it cannot be shown again. To revoke it: countersign key revoke %s --store %s\n", k.ID, c.Store)
+			con.notef("Keep it now, it cannot be shown again. To revoke it: countersign key revoke %s --store %s\n", k.ID, c.name())
 		}
 		return nil
 	})
@@ -109,7 +109,7 @@ func (c *createKey) Run(ctx context.Context, con console) error {
 type listKeys struct{ storeFlag }
 
 func (c *listKeys) Run(ctx context.Context, con console) error {
-	return c.open(func(store server.Store) error {
+	return c.open(ctx, func(store server.Store) error {
 		all, err := store.Keys(ctx)
 		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "ID\tENVIRONMENT\tKIND\tENDS IN\tCREATED\tREVOKED")
@@ -131,10 +131,10 @@ type revokeKey struct {
 }
 
 func (c *revokeKey) Run(ctx context.Context, con console) error {
-	return c.open(func(store server.Store) error {
+	return c.open(ctx, func(store server.Store) error {
 		err := access.NewService(store, nil).Revoke(ctx, access.KeyID(c.ID))
 		if errors.Is(err, access.ErrNotFound) {
-			return fmt.Errorf("there is no key %s; 'countersign key list --store %s' shows all", c.ID, c.Store)
+			return fmt.Errorf("there is no key %s; 'countersign key list --store %s' shows all", c.ID, c.name())
 		}
 		if err == nil {
 			con.printf("revoked %s\n", c.ID)
@@ -157,7 +157,7 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return fmt.Errorf("%q is not the id of a factor", c.ID)
 	}
-	return c.unlock(func(s *mfa.Service, _ server.Store) error {
+	return c.unlock(ctx, func(s *mfa.Service, _ server.Store) error {
 		if err := s.UnlockFactor(ctx, id); err != nil {
 			return err
 		}
@@ -167,8 +167,8 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 }
 
 // unlock hands fn a Service that can lift locks. It seals and opens nothing.
-func (f storeFlag) unlock(fn func(*mfa.Service, server.Store) error) error {
-	return f.open(func(store server.Store) error {
+func (f storeFlag) unlock(ctx context.Context, fn func(*mfa.Service, server.Store) error) error {
+	return f.open(ctx, func(store server.Store) error {
 		keys, err := secret.NewKeyset()
 		if err != nil {
 			return err
@@ -192,7 +192,7 @@ type unlockUser struct {
 }
 
 func (c *unlockUser) Run(ctx context.Context, con console) error {
-	return c.unlock(func(s *mfa.Service, store server.Store) error {
+	return c.unlock(ctx, func(s *mfa.Service, store server.Store) error {
 		env, err := access.NewService(store, nil).Environment(ctx, c.Env)
 		if err != nil {
 			return err
@@ -208,12 +208,12 @@ func (c *unlockUser) Run(ctx context.Context, con console) error {
 type migrateCommand struct{ storeFlag }
 
 func (migrateCommand) Help() string {
-	return `'serve' does this by itself when it starts on an embedded store. Here it can be done before.`
+	return `'serve' does this by itself when it starts. Here it can be done before, by an account that may change the schema.`
 }
 
-func (c *migrateCommand) Run(con console) error {
-	return c.open(func(server.Store) error {
-		con.printf("%s is up to date\n", c.Store)
+func (c *migrateCommand) Run(ctx context.Context, con console) error {
+	return c.open(ctx, func(server.Store) error {
+		con.printf("%s is up to date\n", c.name())
 		return nil
 	})
 }

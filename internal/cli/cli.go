@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
@@ -94,12 +95,15 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 
 // A storeFlag names the store that a command works on.
 type storeFlag struct {
-	Store string `default:"sqlite:countersign.db" placeholder:"sqlite:PATH" help:"Where everything is kept. Default ${default}."`
+	Store string `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH or a postgres:// URL. Default ${default}."`
 }
 
+// name is the store as it may be shown.
+func (f storeFlag) name() string { return config.StoreName(f.Store) }
+
 // open opens the store and hands it to fn.
-func (f storeFlag) open(fn func(server.Store) error) error {
-	store, err := server.OpenStore(f.Store, slog.New(slog.DiscardHandler))
+func (f storeFlag) open(ctx context.Context, fn func(server.Store) error) error {
+	store, err := server.OpenStore(ctx, f.Store, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -13,12 +13,13 @@ import (
 	countersign "github.com/countersign-mfa/countersign"
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
 type devCommand struct {
 	Addr  string `default:"127.0.0.1:4100" placeholder:"HOST:PORT" help:"Where to listen; port 0 picks a free one. Default ${default}."`
-	Store string `default:"sqlite:.countersign/dev.db" placeholder:"sqlite:PATH" help:"Where everything is kept; its keys lie in files beside it. Default ${default}."`
+	Store string `default:"sqlite:.countersign/dev.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH, with its keys in files beside it, or a postgres:// URL. Default ${default}."`
 	JSON  bool   `name:"json" help:"Print one line of JSON with the url and the api_key when ready, and nothing else."`
 	TLS   bool   `name:"tls" help:"Serve HTTPS with a certificate made for this machine."`
 
@@ -37,12 +38,15 @@ Examples:
   countersign dev --tls`
 }
 
-const devEnvironment = "sandbox"
+const (
+	devEnvironment = "sandbox"
+	devFiles       = ".countersign/dev" // beginning of the names of files that have no store to lie beside
+)
 
 func (d *devCommand) Run(ctx context.Context, con console) error {
 	path, ok := config.SQLitePath(d.Store)
 	if !ok {
-		return fmt.Errorf("dev keeps everything beside a SQLite store; %q is not of the form sqlite:PATH", d.Store)
+		path = devFiles
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -81,6 +85,13 @@ func (d *devCommand) configure(path string) (config.Config, error) {
 	cfg := d.Settings
 	cfg.Addr, cfg.Store, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, true, true
 	cfg.LogFormat = "text"
+	if config.IsPostgres(d.Store) {
+		keyset := path + ".keyset"
+		if _, err := secret.CreateKeysetFile(keyset); err != nil && !errors.Is(err, fs.ErrExist) {
+			return cfg, err
+		}
+		cfg.Keyset = "file:" + keyset
+	}
 	if d.TLS {
 		cfg.TLSCert, cfg.TLSKey = path+".crt", path+".key"
 		if err := server.MakeCertificate(cfg.TLSCert, cfg.TLSKey); err != nil {
@@ -124,7 +135,7 @@ func (d *devCommand) welcome(url, key, cert string) string {
 		curl += " --cacert " + cert
 		trust = "\n  Trust     " + cert + "  (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, curl --cacert)"
 	}
-	return strings.NewReplacer("{url}", url, "{key}", key, "{store}", d.Store, "{curl}", curl, "{trust}", trust).Replace(welcome)
+	return strings.NewReplacer("{url}", url, "{key}", key, "{store}", config.StoreName(d.Store), "{curl}", curl, "{trust}", trust).Replace(welcome)
 }
 
 // welcome shows a whole life of a factor in commands that can be pasted as they are.

@@ -17,7 +17,7 @@ import (
 type serveCommand struct {
 	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file in YAML: the flags below without their dashes, such as 'challenge_ttl: 5m'. Flags and environment variables go before it."`
 	Addr   string          `default:":4100" placeholder:"HOST:PORT" help:"Where to listen; port 0 picks a free one. Default ${default}."`
-	Store  string          `default:"sqlite:countersign.db" placeholder:"sqlite:PATH" help:"Where everything is kept. Default ${default}."`
+	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH, or a postgres:// URL for many nodes. Default ${default}."`
 	Keyset string          `placeholder:"SOURCE" help:"Keys that seal what is stored: file:PATH, env:NAME, or exec:COMMAND, whose output it is (to unwrap it by a KMS). Default a file beside the SQLite store, made when both are new."`
 
 	Settings config.Config `embed:""`
@@ -48,7 +48,7 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}
-	log.Info("ready", "url", url, "store", cfg.Store, "version", version())
+	log.Info("ready", "url", url, "store", config.StoreName(cfg.Store), "version", version())
 	defer onHangup(func() {
 		if err := srv.Reload(ctx); err != nil {
 			log.Error("reload the keyset; the old one stays in use", "error", err)

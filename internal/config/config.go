@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -15,7 +16,7 @@ import (
 // key of the configuration file. Durations are written 90s, 10m or 24h.
 type Config struct {
 	Addr   string `kong:"-"` // host:port to listen on; port 0 picks a free one
-	Store  string `kong:"-"` // sqlite:PATH
+	Store  string `kong:"-"` // sqlite:PATH or a postgres:// URL
 	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file beside the SQLite store, made when it is not there
 	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox, to anybody
 
@@ -109,6 +110,30 @@ func (c Config) SMSWindows() (counts []int, spans []time.Duration, err error) {
 func SQLitePath(store string) (path string, ok bool) {
 	path, ok = strings.CutPrefix(store, "sqlite:")
 	return path, ok && path != ""
+}
+
+// IsPostgres reports whether a store is named by the URL of a PostgreSQL database.
+func IsPostgres(store string) bool {
+	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
+}
+
+// StoreName returns the name of a store as it may be shown: without a password.
+func StoreName(store string) string {
+	if _, ok := SQLitePath(store); ok {
+		return store
+	}
+	u, err := url.Parse(store)
+	if err != nil || u.Scheme == "" {
+		return "(a malformed name)"
+	}
+	q := u.Query()
+	for _, secret := range []string{"password", "sslpassword"} {
+		if q.Has(secret) {
+			q.Set(secret, "xxxxx")
+		}
+	}
+	u.RawQuery = q.Encode()
+	return u.Redacted()
 }
 
 // Default returns the configuration that the command line starts from.

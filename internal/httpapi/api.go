@@ -144,11 +144,15 @@ func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h ha
 	if err != nil {
 		a.fail(rec, req, err)
 	}
-	if !a.opts.Logger.Enabled(r.Context(), slog.LevelInfo) {
+	level := slog.LevelInfo
+	if req.key.ID == "" && rec.status < http.StatusBadRequest {
+		level = slog.LevelDebug // probes, and the inbox looking for news
+	}
+	if !a.opts.Logger.Enabled(r.Context(), level) {
 		return
 	}
 	// The pattern, not the path: what callers put there is theirs.
-	a.opts.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+	a.opts.Logger.LogAttrs(r.Context(), level, "request",
 		slog.String("request", req.id),
 		slog.String("route", pattern),
 		slog.String("method", logMethod(r.Method)),

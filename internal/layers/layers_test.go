@@ -89,6 +89,7 @@ var places = map[string]place{
 	"internal/totp":      {layer: ground},
 
 	"internal/leak":            {layer: support},
+	"internal/pgtest":          {layer: support},
 	"internal/store/storetest": {layer: support},
 
 	"internal/tools/logcheck": {layer: tool},

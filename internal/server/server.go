@@ -53,7 +53,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Logger = slog.Default()
 	}
 	s := &Server{cfg: cfg, log: parts.Logger}
-	if s.store, err = OpenStore(cfg.Store, s.log); err != nil {
+	if s.store, err = OpenStore(ctx, cfg.Store, s.log); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -71,6 +71,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	var work context.Context
 	work, s.stop = context.WithCancel(context.Background())
 	s.background.Go(func() { s.mfa.Maintain(work) })
+	if w, ok := s.store.(keyWatcher); ok {
+		s.background.Go(func() { w.WatchKeys(work, s.access.Forget) })
+	}
 	return s, nil
 }
 

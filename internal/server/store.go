@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
@@ -28,12 +29,23 @@ type Store interface {
 }
 
 // OpenStore opens the store of that name and brings its schema up to date.
-func OpenStore(name string, log *slog.Logger) (Store, error) {
-	path, ok := config.SQLitePath(name)
-	if !ok {
-		return nil, fmt.Errorf("store %q is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db", name)
+func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error) {
+	if path, ok := config.SQLitePath(name); ok {
+		return sqlite.Open(path, log)
 	}
-	return sqlite.Open(path, log)
+	if config.IsPostgres(name) {
+		if err := postgres.Migrate(ctx, name); err != nil {
+			return nil, err
+		}
+		return postgres.Open(ctx, name, postgres.Options{Logger: log})
+	}
+	return nil, fmt.Errorf("store %q is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db, "+
+		"or a postgres:// URL", config.StoreName(name))
+}
+
+// A keyWatcher hears of keys that are revoked on other nodes.
+type keyWatcher interface {
+	WatchKeys(ctx context.Context, changed func())
 }
 
 // KeysetSource returns where the keyset of a configuration comes from.
@@ -43,7 +55,7 @@ func KeysetSource(cfg config.Config) (string, error) {
 	}
 	path, ok := config.SQLitePath(cfg.Store)
 	if !ok {
-		return "", errors.New("--keyset is needed: file:PATH, env:NAME or exec:COMMAND")
+		return "", errors.New("a PostgreSQL store needs --keyset, the same on every node: file:PATH, env:NAME or exec:COMMAND; 'countersign keyset create FILE' makes one")
 	}
 	return "file:" + path + ".keyset", nil
 }

@@ -1,0 +1,6 @@
+package pgtest
+
+import "syscall"
+
+// dieWithParent makes the server end when the test is killed.
+func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGINT }

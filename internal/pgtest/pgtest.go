@@ -1,0 +1,355 @@
+// Package pgtest starts throwaway PostgreSQL clusters for tests, of the server
+// binaries of the machine, with fsync on, on free ports of the loopback address.
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A Cluster is a running PostgreSQL server.
+type Cluster struct {
+	Dir  string // its data directory
+	Port int
+
+	bin     string
+	account *syscall.Credential // who runs it; nil: whoever runs the test
+	process *exec.Cmd
+	exited  chan struct{}
+	names   atomic.Int64
+}
+
+// startWithin is how long a server may take to answer. A machine that is busy
+// with other tests is slow.
+const startWithin = 60 * time.Second
+
+// Required reports whether a missing server fails a test instead of skipping it.
+func Required() bool {
+	return os.Getenv("CI") == "true" || os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1"
+}
+
+// Start starts a new, empty cluster and stops it when the test ends. It skips the
+// test where PostgreSQL is not installed, unless Required.
+func Start(t testing.TB, settings ...string) *Cluster {
+	t.Helper()
+	c, err := New(settings...)
+	if err != nil {
+		if !Required() {
+			t.Skipf("PostgreSQL is not there: %v", err)
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Remove)
+	return c
+}
+
+// New is Start for a TestMain: call Remove at the end. settings are lines of
+// postgresql.conf.
+func New(settings ...string) (*Cluster, error) {
+	c, err := prepare()
+	if err != nil {
+		return nil, err
+	}
+	if out, err := c.run("initdb", "--pgdata="+c.Dir, "--username=postgres", "--auth=trust", "--encoding=UTF8",
+		"--locale=C.UTF-8", "--no-instructions"); err != nil {
+		c.Remove()
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	if err := c.Configure(append([]string{
+		"listen_addresses = '127.0.0.1'",
+		"unix_socket_directories = ''",
+		"fsync = on",
+		"shared_buffers = 64MB",
+		"max_connections = 200",
+		"logging_collector = off",
+	}, settings...)...); err != nil {
+		c.Remove()
+		return nil, err
+	}
+	return c, c.Boot()
+}
+
+// prepare finds the server binaries and makes an empty directory for its account.
+func prepare() (*Cluster, error) {
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{bin: bin}
+	if c.Port, err = freePort(); err != nil {
+		return nil, err
+	}
+	if os.Geteuid() == 0 {
+		if c.account, err = unprivileged(); err != nil {
+			return nil, err
+		}
+	}
+	base, err := os.MkdirTemp("", "pgtest-")
+	if err != nil {
+		return nil, err
+	}
+	c.Dir = filepath.Join(base, "data")
+	if c.account != nil {
+		err = os.Chown(base, int(c.account.Uid), int(c.account.Gid))
+	}
+	return c, err
+}
+
+// binaries returns the directory of the newest server: PostgreSQL keeps its
+// programs out of PATH on Debian.
+func binaries() (string, error) {
+	if dir := os.Getenv("COUNTERSIGN_TEST_PG_BIN"); dir != "" {
+		return dir, nil
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // the pattern is good
+	if path, err := exec.LookPath("postgres"); err == nil && len(found) == 0 {
+		found = append(found, path)
+	}
+	if len(found) == 0 {
+		return "", fmt.Errorf("no server binaries in /usr/lib/postgresql or PATH; scripts/setup installs them")
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
+		return n
+	}
+	newest := slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })
+	return filepath.Dir(newest), nil
+}
+
+// unprivileged returns an account that PostgreSQL agrees to run as; root it refuses.
+func unprivileged() (*syscall.Credential, error) {
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.Atoi(u.Uid)
+		if err != nil {
+			continue
+		}
+		gid, err := strconv.Atoi(u.Gid)
+		if err != nil {
+			continue
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, fmt.Errorf("there is neither an account postgres nor nobody to run PostgreSQL as")
+}
+
+func freePort() (int, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (c *Cluster) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(c.bin, name), args...)
+	cmd.Dir = filepath.Dir(c.Dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.account}
+	if runtime.GOOS == "linux" {
+		dieWithParent(cmd.SysProcAttr)
+	}
+	return cmd
+}
+
+func (c *Cluster) run(name string, args ...string) (string, error) {
+	cmd := c.command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.account}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Configure adds lines to postgresql.conf, which count from the next start.
+func (c *Cluster) Configure(lines ...string) error {
+	return c.appendTo("postgresql.conf", lines...)
+}
+
+func (c *Cluster) appendTo(file string, lines ...string) error {
+	f, err := os.OpenFile(filepath.Join(c.Dir, file), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// Boot starts the server and waits until it answers.
+func (c *Cluster) Boot() error {
+	log, err := os.OpenFile(filepath.Join(filepath.Dir(c.Dir), "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	c.process = c.command("postgres", "-D", c.Dir, "-p", strconv.Itoa(c.Port))
+	c.process.Stdout, c.process.Stderr = log, log
+	// The kernel's promise to end the server with its parent holds for the thread
+	// that starts it, so that this thread must live as long as the process.
+	started := make(chan error)
+	exited := make(chan struct{})
+	cmd := c.process
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait()
+		}
+		close(exited)
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start postgres: %w", err)
+	}
+	c.exited = exited
+	return c.await()
+}
+
+func (c *Cluster) await() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := pgx.Connect(ctx, c.URL("postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-c.exited:
+			return fmt.Errorf("postgres ended:\n%s", c.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("postgres does not answer: %w\n%s", err, c.Log())
+		case <-tick.C:
+		}
+	}
+}
+
+// Log returns what the server has logged.
+func (c *Cluster) Log() string {
+	b, _ := os.ReadFile(filepath.Join(filepath.Dir(c.Dir), "log"))
+	return string(b)
+}
+
+// URL returns how to connect to a database of the cluster.
+func (c *Cluster) URL(database string) string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", c.Port, database)
+}
+
+// Database makes a new, empty database, drops it when the test ends, and returns
+// its URL.
+func (c *Cluster) Database(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("test%d", c.names.Add(1))
+	c.Exec(t, "CREATE DATABASE "+name)
+	t.Cleanup(func() {
+		if c.Running() {
+			c.Exec(t, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+		}
+	})
+	return c.URL(name)
+}
+
+// Exec runs a statement in the database postgres.
+func (c *Cluster) Exec(t testing.TB, sql string, args ...any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, c.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Running reports whether the server is.
+func (c *Cluster) Running() bool {
+	if c.exited == nil {
+		return false
+	}
+	select {
+	case <-c.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Kill ends the server and all its connections at once, as if the machine had
+// failed. The postmaster's children notice and end too.
+func (c *Cluster) Kill() { c.signal(syscall.SIGKILL) }
+
+// Stop ends the server in good order; connections are cut.
+func (c *Cluster) Stop() { c.signal(syscall.SIGINT) }
+
+func (c *Cluster) signal(s syscall.Signal) {
+	if c.Running() {
+		c.process.Process.Signal(s)
+		<-c.exited
+	}
+}
+
+// Standby starts a replica of the cluster that can be promoted. With the name in
+// the primary's synchronous_standby_names, commits wait for it.
+func (c *Cluster) Standby(t testing.TB, name string) *Cluster {
+	t.Helper()
+	s, err := prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Remove)
+	source := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=%s", c.Port, name)
+	if out, err := s.run("pg_basebackup", "--pgdata="+s.Dir, "--dbname="+source, "--checkpoint=fast", "--wal-method=stream"); err != nil {
+		t.Fatalf("pg_basebackup: %v\n%s", err, out)
+	}
+	if err := s.appendTo("postgresql.auto.conf", "primary_conninfo = '"+source+"'"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "standby.signal"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s.account != nil {
+		if err := os.Chown(filepath.Join(s.Dir, "standby.signal"), int(s.account.Uid), int(s.account.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Boot(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Promote makes a standby the primary.
+func (c *Cluster) Promote(t testing.TB) {
+	t.Helper()
+	c.Exec(t, "SELECT pg_promote(true, 30)")
+}
+
+// Remove ends the server and deletes its data.
+func (c *Cluster) Remove() {
+	c.signal(syscall.SIGQUIT)
+	os.RemoveAll(filepath.Dir(c.Dir))
+}

@@ -1,0 +1,145 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+const (
+	insertEnvironment  = `INSERT INTO environments (name, production, created_at) VALUES ($1, $2, $3) RETURNING id`
+	selectEnvironments = `SELECT id, name, production FROM environments ORDER BY id`
+	insertKey          = `INSERT INTO api_keys (hash, id, environment, hint, created_at) VALUES ($1, $2, $3, $4, $5)`
+	selectKeys         = `SELECT k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
+		` FROM api_keys k JOIN environments e ON e.id = k.environment`
+	selectKeyByHash = selectKeys + ` WHERE k.hash = $1`
+	selectAllKeys   = selectKeys + ` ORDER BY k.created_at, k.id`
+	revokeKey       = `UPDATE api_keys SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2`
+	selectMeta      = `SELECT value FROM meta WHERE name = $1`
+	putMeta         = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+
+	// keysChannel is told when a key is revoked.
+	keysChannel = "countersign_keys"
+)
+
+// InsertEnvironment stores an environment; see access.Store.
+func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error) {
+	err := s.pool.QueryRow(ctx, insertEnvironment, e.Name, e.Production, at).Scan(&e.ID)
+	if sqlState(err) == uniqueViolation {
+		return e, access.ErrExists
+	}
+	return e, domainError(err)
+}
+
+// Environments lists all environments; see access.Store.
+func (s *Store) Environments(ctx context.Context) ([]mfa.Environment, error) {
+	rows, err := s.pool.Query(ctx, selectEnvironments)
+	if err != nil {
+		return nil, domainError(err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e mfa.Environment, err error) {
+		return e, row.Scan(&e.ID, &e.Name, &e.Production)
+	})
+	return found, domainError(err)
+}
+
+// InsertKey stores a key; see access.Store.
+func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash) error {
+	_, err := s.pool.Exec(ctx, insertKey, h[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt)
+	return domainError(err)
+}
+
+// KeyByHash finds a key; see access.Store.
+func (s *Store) KeyByHash(ctx context.Context, h access.Hash) (access.Key, error) {
+	k, err := scanKey(s.pool.QueryRow(ctx, selectKeyByHash, h[:]))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return access.Key{}, access.ErrNotFound
+	}
+	return k, domainError(err)
+}
+
+// Keys lists all keys; see access.Store.
+func (s *Store) Keys(ctx context.Context) ([]access.Key, error) {
+	rows, err := s.pool.Query(ctx, selectAllKeys)
+	if err != nil {
+		return nil, domainError(err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (access.Key, error) { return scanKey(row) })
+	return found, domainError(err)
+}
+
+func scanKey(row pgx.Row) (k access.Key, err error) {
+	e := &k.Environment
+	err = row.Scan(&k.ID, &k.Hint, (*moment)(&k.CreatedAt), (*moment)(&k.RevokedAt), &e.ID, &e.Name, &e.Production)
+	return k, err
+}
+
+// RevokeKey marks a key as revoked and tells all nodes; see access.Store.
+func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) error {
+	return domainError(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, revokeKey, at, id)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return access.ErrNotFound
+		}
+		_, err = tx.Exec(ctx, "SELECT pg_notify($1, $2)", keysChannel, string(id))
+		return err
+	}))
+}
+
+// WatchKeys calls changed whenever a key was revoked on any node, until ctx ends.
+// It may miss some, when its connection is lost, and is no more than a way to
+// hear of it sooner.
+func (s *Store) WatchKeys(ctx context.Context, changed func()) {
+	for ctx.Err() == nil {
+		if err := s.listen(ctx, changed); err != nil && ctx.Err() == nil {
+			s.log.Warn("listen for revoked keys", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(connectTimeout):
+		}
+	}
+}
+
+func (s *Store) listen(ctx context.Context, changed func()) error {
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "LISTEN "+keysChannel); err != nil {
+		return err
+	}
+	for {
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return err
+		}
+		changed()
+	}
+}
+
+// Meta returns what is stored under name, nil if nothing is.
+func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error) {
+	err = s.pool.QueryRow(ctx, selectMeta, name).Scan(&value)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return value, domainError(err)
+}
+
+// PutMeta stores value under name in place of what was there.
+func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
+	if _, err := s.pool.Exec(ctx, putMeta, name, value); err != nil {
+		return fmt.Errorf("put %s: %w", name, domainError(err))
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package postgres
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// held is what a transaction has read and, as its jobs decide one after another,
+// what it is going to write: each job sees what those before it in the group did.
+// A row is in its map if it is stored, or will be.
+type held struct {
+	challenges map[mfa.ChallengeID]*mfa.Challenge
+	factors    map[mfa.FactorID]*mfa.Factor
+	users      map[mfa.UserKey]*mfa.User
+	phones     map[mfa.PhoneKey]*mfa.PhoneLimit
+	replays    map[replayRow]*mfa.Replay
+}
+
+type replayRow struct {
+	bucket mfa.Bucket
+	key    mfa.ReplayKey
+}
+
+func newHeld() *held {
+	return &held{
+		challenges: make(map[mfa.ChallengeID]*mfa.Challenge),
+		factors:    make(map[mfa.FactorID]*mfa.Factor),
+		users:      make(map[mfa.UserKey]*mfa.User),
+		phones:     make(map[mfa.PhoneKey]*mfa.PhoneLimit),
+		replays:    make(map[replayRow]*mfa.Replay),
+	}
+}
+
+// rows returns copies of what r names, which the job may change.
+func (h *held) rows(r mfa.Read) (rows mfa.Rows) {
+	if c := h.challenges[r.Challenge]; c != nil {
+		if f := h.factors[c.Factor]; f != nil {
+			rows.Challenge = clone(c)
+			rows.Factor = clone(f)
+		}
+	}
+	if f := h.factors[r.Factor]; f != nil {
+		rows.Factor = clone(f)
+	}
+	if f := rows.Factor; f != nil && f.User != "" {
+		rows.User = clone(h.users[mfa.UserKey{Environment: f.Environment, ID: f.User}])
+	}
+	if u := h.users[r.User]; u != nil {
+		rows.User = clone(u)
+	}
+	if p := h.phones[r.Phone]; p != nil {
+		rows.Phone = clone(p)
+		rows.Phone.Sends = slices.Clone(p.Sends)
+	}
+	rows.Replay = clone(h.replays[replayRow{r.Bucket, r.Replay}])
+	return rows
+}
+
+func clone[T any](row *T) *T {
+	if row == nil {
+		return nil
+	}
+	c := *row
+	return &c
+}
+
+var errNotRead = errors.New("a row to change was not read, or is not stored")
+
+// check refuses to change a row that is not held: without its lock it might be
+// gone when the change arrives, together with COMMIT.
+func (h *held) check(writes []mfa.Write) error {
+	inserted := make(map[any]bool)
+	for _, w := range writes {
+		ok := true
+		switch w := w.(type) {
+		case mfa.InsertFactor:
+			inserted[w.ID] = true
+		case mfa.InsertChallenge:
+			inserted[w.ID] = true
+		case mfa.UpdateFactor:
+			ok = inserted[w.ID] || h.factors[w.ID] != nil
+		case mfa.DeleteFactor:
+			ok = inserted[w.ID] || h.factors[w.ID] != nil
+		case mfa.UpdateChallenge:
+			ok = inserted[w.ID] || h.challenges[w.ID] != nil
+		}
+		if !ok {
+			return errNotRead
+		}
+	}
+	return nil
+}
+
+// apply adds the statements of writes to batch and remembers what they do. A row
+// that may be new or not is inserted if it was not there when it was looked for:
+// should another node have inserted it meanwhile, the unique violation makes the
+// transaction run again.
+func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
+	for _, w := range writes {
+		switch w := w.(type) {
+		case mfa.InsertFactor:
+			batch.Queue(insertFactor, bucket(w.ID), w.ID, w.Environment, w.Type, text(w.User), text(w.Issuer), text(w.Account),
+				w.Sealed, w.LastStep, w.Failures, instant(w.LockedUntil), w.CreatedAt, w.UpdatedAt)
+			h.factors[w.ID] = clone(w.Factor)
+		case mfa.UpdateFactor:
+			batch.Queue(updateFactor, w.Sealed, w.LastStep, w.Failures, instant(w.LockedUntil), w.UpdatedAt, bucket(w.ID), w.ID)
+			h.factors[w.ID] = clone(w.Factor)
+		case mfa.DeleteFactor:
+			batch.Queue(deleteFactor, bucket(w.ID), w.ID)
+			delete(h.factors, w.ID)
+		case mfa.InsertChallenge:
+			batch.Queue(insertChallenge, bucket(w.ID), w.ID, w.Challenge.Factor, w.CodeMAC, w.SealedCode, w.Attempts,
+				w.CreatedAt, w.UpdatedAt, w.ExpiresAt, instant(w.VerifiedAt))
+			h.challenges[w.ID] = clone(w.Challenge)
+		case mfa.UpdateChallenge:
+			batch.Queue(updateChallenge, w.SealedCode, w.Attempts, w.UpdatedAt, instant(w.VerifiedAt), bucket(w.ID), w.ID)
+			h.challenges[w.ID] = clone(w.Challenge)
+		case mfa.DeleteChallenge:
+			batch.Queue(deleteChallenge, bucket(w.ID), w.ID)
+			delete(h.challenges, w.ID)
+		case mfa.PutUser:
+			sql := insertUser
+			if h.users[w.UserKey] != nil {
+				sql = updateUser
+			}
+			batch.Queue(sql, int16(w.Bucket()), w.Environment, w.ID, w.Failures)
+			h.users[w.UserKey] = clone(w.User)
+		case mfa.DeleteUser:
+			batch.Queue(deleteUser, int16(w.Key.Bucket()), w.Key.Environment, w.Key.ID)
+			delete(h.users, w.Key)
+		case mfa.PutPhone:
+			sql := insertPhone
+			if h.phones[w.Key] != nil {
+				sql = updatePhone
+			}
+			batch.Queue(sql, int16(w.Bucket), w.Key[:], mfa.EncodeSends(w.Sends), w.ExpiresAt)
+			h.phones[w.Key] = clone(w.PhoneLimit)
+		case mfa.PutReplay:
+			row, sql := replayRow{w.Bucket, w.Key}, insertReplay
+			if h.replays[row] != nil {
+				sql = updateReplay
+			}
+			batch.Queue(sql, int16(w.Bucket), w.Key[:], w.Fingerprint[:], w.Sealed, w.ExpiresAt)
+			h.replays[row] = clone(w.Replay)
+		case mfa.DeleteReplay:
+			batch.Queue(deleteReplay, int16(w.Bucket), w.Key[:])
+			delete(h.replays, replayRow{w.Bucket, w.Key})
+		case mfa.AppendEvent:
+			batch.Queue(insertEvent, bucket(w.ID), w.ID, w.Environment, w.Type, optional(w.Factor), optional(w.Challenge), text(w.Reason))
+		default:
+			panic("postgres: unknown write") // a write was added to mfa and not here
+		}
+	}
+}

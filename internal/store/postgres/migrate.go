@@ -1,0 +1,109 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/store/migrate"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// ErrOutdated means that the schema is older than this program.
+var ErrOutdated = errors.New("the schema of the store is out of date; run 'countersign migrate' on it")
+
+const (
+	createVersions = `CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL DEFAULT now())`
+	selectVersion  = `SELECT coalesce(max(version), 0) FROM schema_versions`
+	insertVersion  = `INSERT INTO schema_versions (version, name) VALUES ($1, $2)`
+	hasVersions    = `SELECT to_regclass('schema_versions') IS NOT NULL`
+	// migrateLock makes nodes that start at once migrate one after another.
+	migrateLock    = `SELECT pg_advisory_xact_lock($1)`
+	migrateLockKey = 0x636f756e746d6731 // "countmg1"
+)
+
+// Migrate brings the schema of the database at url up to date. Any number of
+// nodes may do so at once. It returns migrate.ErrNewer for a schema that this
+// program does not know.
+func Migrate(ctx context.Context, url string) error {
+	cfg, err := configure(url)
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	all, err := known()
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, migrateLock, int64(migrateLockKey)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, createVersions); err != nil {
+			return err
+		}
+		var version int
+		if err := tx.QueryRow(ctx, selectVersion).Scan(&version); err != nil {
+			return err
+		}
+		missing, err := migrate.After(all, version)
+		if err != nil {
+			return err
+		}
+		for _, m := range missing {
+			if _, err := tx.Exec(ctx, m.SQL); err != nil {
+				return fmt.Errorf("%04d_%s: %w", m.Version, m.Name, err)
+			}
+			if _, err := tx.Exec(ctx, insertVersion, m.Version, m.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func known() ([]migrate.Migration, error) {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return migrate.Load(dir)
+}
+
+// checkSchema returns ErrOutdated for a schema that lacks a migration. A newer
+// one is accepted if it still serves this version: see docs/scaling.md.
+func (s *Store) checkSchema(ctx context.Context) error {
+	all, err := known()
+	if err != nil {
+		return err
+	}
+	var there bool
+	if err := s.pool.QueryRow(ctx, hasVersions).Scan(&there); err != nil {
+		return domainError(err)
+	}
+	if !there {
+		return ErrOutdated
+	}
+	var version int
+	if err := s.pool.QueryRow(ctx, selectVersion).Scan(&version); err != nil {
+		return domainError(err)
+	}
+	missing, err := migrate.After(all, version)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return ErrOutdated
+	}
+	return nil
+}

@@ -1,0 +1,19 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// A moment scans a timestamptz as mfa has its times: UTC, the zero time for NULL.
+type moment time.Time
+
+// ScanTimestamptz makes a moment a pgtype.TimestamptzScanner.
+func (m *moment) ScanTimestamptz(v pgtype.Timestamptz) error {
+	*m = moment{}
+	if v.Valid {
+		*m = moment(v.Time.UTC())
+	}
+	return nil
+}

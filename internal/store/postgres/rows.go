@@ -1,0 +1,190 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+const (
+	factorColumns    = `f.id, f.environment, f.type, coalesce(f.user_id, ''), coalesce(f.issuer, ''), coalesce(f.account, ''), f.sealed, f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
+	challengeColumns = `c.id, c.factor, c.code_mac, c.sealed_code, c.attempts, c.created_at, c.updated_at, c.expires_at, c.verified_at`
+
+	selectChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + ` FROM challenges c` +
+		` JOIN factors f ON f.bucket = c.bucket AND f.id = c.factor WHERE c.bucket = $1 AND f.bucket = $1 AND c.id = $2`
+	selectFactor = `SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = $1 AND f.id = $2`
+
+	// The owner of a factor, found by statements of their own: FOR UPDATE cannot
+	// lock a row that an outer join may not find.
+	selectChallengeUser = `SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = $1 AND (u.environment, u.id) =` +
+		` (SELECT f.environment, f.user_id FROM challenges c JOIN factors f ON f.bucket = c.bucket AND f.id = c.factor` +
+		` WHERE c.bucket = $1 AND f.bucket = $1 AND c.id = $2)`
+	selectFactorUser = `SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = $1 AND (u.environment, u.id) =` +
+		` (SELECT f.environment, f.user_id FROM factors f WHERE f.bucket = $1 AND f.id = $2)`
+
+	selectUser   = `SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = $1 AND u.environment = $2 AND u.id = $3`
+	selectPhone  = `SELECT p.sends, p.expires_at FROM phones p WHERE p.bucket = $1 AND p.key = $2`
+	selectReplay = `SELECT r.fingerprint, r.sealed, r.expires_at FROM replays r WHERE r.bucket = $1 AND r.key = $2`
+	existsEvent  = `SELECT EXISTS (SELECT FROM events WHERE bucket = $1 AND id = $2)`
+
+	insertFactor = `INSERT INTO factors (bucket, id, environment, type, user_id, issuer, account, sealed, last_step, failures, locked_until, created_at, updated_at)` +
+		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
+	updateFactor    = `UPDATE factors SET sealed = $1, last_step = $2, failures = $3, locked_until = $4, updated_at = $5 WHERE bucket = $6 AND id = $7`
+	deleteFactor    = `DELETE FROM factors WHERE bucket = $1 AND id = $2`
+	insertChallenge = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, attempts, created_at, updated_at, expires_at, verified_at)` +
+		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+	updateChallenge = `UPDATE challenges SET sealed_code = $1, attempts = $2, updated_at = $3, verified_at = $4 WHERE bucket = $5 AND id = $6`
+	deleteChallenge = `DELETE FROM challenges WHERE bucket = $1 AND id = $2`
+	insertUser      = `INSERT INTO users (bucket, environment, id, failures) VALUES ($1, $2, $3, $4)`
+	updateUser      = `UPDATE users SET failures = $4 WHERE bucket = $1 AND environment = $2 AND id = $3`
+	deleteUser      = `DELETE FROM users WHERE bucket = $1 AND environment = $2 AND id = $3`
+	insertPhone     = `INSERT INTO phones (bucket, key, sends, expires_at) VALUES ($1, $2, $3, $4)`
+	updatePhone     = `UPDATE phones SET sends = $3, expires_at = $4 WHERE bucket = $1 AND key = $2`
+	insertReplay    = `INSERT INTO replays (bucket, key, fingerprint, sealed, expires_at) VALUES ($1, $2, $3, $4, $5)`
+	updateReplay    = `UPDATE replays SET fingerprint = $3, sealed = $4, expires_at = $5 WHERE bucket = $1 AND key = $2`
+	deleteReplay    = `DELETE FROM replays WHERE bucket = $1 AND key = $2`
+	insertEvent     = `INSERT INTO events (bucket, id, environment, type, factor, challenge, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+)
+
+// A lock ends the SELECTs of a read.
+type lock string
+
+const (
+	noLock    lock = ""
+	forUpdate lock = "update"
+)
+
+func (l lock) on(tables string) string {
+	if l == noLock {
+		return ""
+	}
+	return " FOR UPDATE OF " + tables
+}
+
+// read adds the SELECTs of r to batch; their rows go into h.
+func (h *held) read(batch *pgx.Batch, r mfa.Read, l lock) {
+	b, none := int16(r.Bucket), mfa.Read{}
+	if r.Challenge != none.Challenge {
+		batch.Queue(selectChallenge+l.on("c, f"), b, r.Challenge).Query(each(h.scanChallenge))
+		batch.Queue(selectChallengeUser+l.on("u"), b, r.Challenge).Query(each(h.scanUser))
+	}
+	if r.Factor != none.Factor {
+		batch.Queue(selectFactor+l.on("f"), b, r.Factor).Query(each(h.scanFactor))
+		batch.Queue(selectFactorUser+l.on("u"), b, r.Factor).Query(each(h.scanUser))
+	}
+	if r.User != none.User {
+		batch.Queue(selectUser+l.on("u"), b, r.User.Environment, r.User.ID).Query(each(h.scanUser))
+	}
+	if r.Phone != none.Phone {
+		batch.Queue(selectPhone+l.on("p"), b, r.Phone[:]).Query(each(func(rows pgx.Rows) error {
+			p := &mfa.PhoneLimit{Bucket: r.Bucket, Key: r.Phone}
+			var sends []byte
+			err := rows.Scan(&sends, (*moment)(&p.ExpiresAt))
+			if err == nil {
+				p.Sends, err = mfa.DecodeSends(sends)
+			}
+			h.phones[r.Phone] = p
+			return err
+		}))
+	}
+	if r.Replay != none.Replay {
+		batch.Queue(selectReplay+l.on("r"), b, r.Replay[:]).Query(each(func(rows pgx.Rows) error {
+			p := &mfa.Replay{Bucket: r.Bucket, Key: r.Replay}
+			var fingerprint []byte
+			err := rows.Scan(&fingerprint, &p.Sealed, (*moment)(&p.ExpiresAt))
+			copy(p.Fingerprint[:], fingerprint)
+			h.replays[replayRow{r.Bucket, r.Replay}] = p
+			return err
+		}))
+	}
+}
+
+func each(scan func(pgx.Rows) error) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+}
+
+func (h *held) scanChallenge(rows pgx.Rows) error {
+	c, f := new(mfa.Challenge), new(mfa.Factor)
+	err := rows.Scan(append(challengeFields(c), factorFields(f)...)...)
+	h.challenges[c.ID], h.factors[f.ID] = c, f
+	return err
+}
+
+func (h *held) scanFactor(rows pgx.Rows) error {
+	f := new(mfa.Factor)
+	err := rows.Scan(factorFields(f)...)
+	h.factors[f.ID] = f
+	return err
+}
+
+func (h *held) scanUser(rows pgx.Rows) error {
+	u := new(mfa.User)
+	err := rows.Scan(&u.Environment, &u.ID, &u.Failures)
+	h.users[u.UserKey] = u
+	return err
+}
+
+func factorFields(f *mfa.Factor) []any {
+	return []any{
+		&f.ID, &f.Environment, &f.Type, &f.User, &f.Issuer, &f.Account, &f.Sealed, &f.LastStep, &f.Failures,
+		(*moment)(&f.LockedUntil), (*moment)(&f.CreatedAt), (*moment)(&f.UpdatedAt),
+	}
+}
+
+func challengeFields(c *mfa.Challenge) []any {
+	return []any{
+		&c.ID, &c.Factor, &c.CodeMAC, &c.SealedCode, &c.Attempts,
+		(*moment)(&c.CreatedAt), (*moment)(&c.UpdatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.VerifiedAt),
+	}
+}
+
+// View reads in one round trip; see mfa.Store.
+func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
+	h := newHeld()
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	h.read(batch, r, noLock)
+	batch.Queue("COMMIT")
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return mfa.Rows{}, domainError(err)
+	}
+	return h.rows(r), nil
+}
+
+// bucket returns the column value of an id's bucket.
+func bucket(id interface{ Bucket() mfa.Bucket }) int16 { return int16(id.Bucket()) }
+
+// text stores an empty string as NULL.
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// instant stores the zero time as NULL.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// optional stores the zero id as NULL.
+func optional[ID ~[16]byte](id ID) *[16]byte {
+	if id == (ID{}) {
+		return nil
+	}
+	raw := [16]byte(id)
+	return &raw
+}

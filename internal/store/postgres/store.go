@@ -1,0 +1,149 @@
+// Package postgres keeps everything in PostgreSQL, for many stateless nodes over
+// one database. Every statement of the request path names one bucket, so that a
+// hash-distributed PostgreSQL routes it to one shard.
+//
+// Writes that wait share transactions: a few writers each take what waits, fetch
+// all the rows it decides on in one round trip, let it decide, and send all its
+// writes with COMMIT in another.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// A Store is a PostgreSQL database. It is safe for concurrent use, as is the
+// database by any number of Stores.
+type Store struct {
+	pool    *pgxpool.Pool
+	log     *slog.Logger
+	group   int // how many Updates may share a transaction
+	queues  []chan *job
+	writers sync.WaitGroup
+
+	closing sync.RWMutex
+	closed  bool
+
+	sweeping int // the bucket to sweep next; guarded by sweepMu
+	sweepMu  sync.Mutex
+}
+
+// Options change how a Store works; zero fields take their defaults.
+type Options struct {
+	Writers int          // connections that write at the same time; default 2
+	Group   int          // most Updates that share a transaction; default 64, and 1 where tables are distributed
+	Logger  *slog.Logger // default slog.Default()
+}
+
+// Open connects to the database of a postgres:// URL, whose schema must be up to
+// date: see Migrate.
+func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
+	if opts.Writers <= 0 {
+		opts.Writers = 2
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	cfg, err := configure(url)
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxConns = max(cfg.MaxConns, int32(opts.Writers)+2)
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", scrub(err))
+	}
+	s := &Store{pool: pool, log: opts.Logger, group: opts.Group}
+	defer func() {
+		if err != nil {
+			pool.Close()
+		}
+	}()
+	if err := s.checkSchema(ctx); err != nil {
+		return nil, err
+	}
+	if s.group <= 0 {
+		if s.group, err = s.defaultGroup(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for range opts.Writers {
+		queue := make(chan *job, maxWaiting/opts.Writers)
+		s.queues = append(s.queues, queue)
+		s.writers.Go(func() { s.serve(queue) })
+	}
+	return s, nil
+}
+
+func configure(url string) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("read the PostgreSQL URL: %w", scrub(err))
+	}
+	// A standby can be connected to but not written to. After a failover the
+	// hosts of the URL are tried until one can.
+	if len(cfg.ConnConfig.Fallbacks) > 0 && cfg.ConnConfig.ValidateConnect == nil {
+		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
+		cfg.ConnConfig.RuntimeParams["application_name"] = "countersign"
+	}
+	return cfg, nil
+}
+
+// scrub takes the password out of errors that quote the URL.
+func scrub(err error) error {
+	if e, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
+		return errors.New(strings.TrimSpace(e.Error()))
+	}
+	return err
+}
+
+// defaultGroup returns 1 where the tables are distributed: a transaction over
+// several shards costs more than it shares.
+func (s *Store) defaultGroup(ctx context.Context) (int, error) {
+	distributed, err := s.distributed(ctx)
+	if err != nil || distributed {
+		return 1, err
+	}
+	return 64, nil
+}
+
+// Close waits for the writes that were accepted and closes all connections.
+func (s *Store) Close() error {
+	s.closing.Lock()
+	if s.closed {
+		s.closing.Unlock()
+		return nil
+	}
+	s.closed = true
+	for _, q := range s.queues {
+		close(q)
+	}
+	s.closing.Unlock()
+	s.writers.Wait()
+	s.pool.Close()
+	return nil
+}
+
+// Ping reports whether the store can be written to: a standby cannot.
+func (s *Store) Ping(ctx context.Context) error {
+	var standby bool
+	if err := s.pool.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&standby); err != nil {
+		return domainError(err)
+	}
+	if standby {
+		return errStandby
+	}
+	return nil
+}

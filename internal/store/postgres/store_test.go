@@ -1,0 +1,71 @@
+package postgres_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
+)
+
+var cluster *pgtest.Cluster
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if cluster, err = pgtest.New(); err != nil {
+			fmt.Println("PostgreSQL is not there:", err)
+			if pgtest.Required() {
+				return 1
+			}
+			return 0
+		}
+		defer cluster.Remove()
+		return m.Run()
+	}())
+}
+
+// open returns an empty store in a database of its own.
+func open(t testing.TB, opts postgres.Options) *postgres.Store {
+	t.Helper()
+	return openAt(t, migrated(t), opts)
+}
+
+func migrated(t testing.TB) string {
+	t.Helper()
+	url := cluster.Database(t)
+	if err := postgres.Migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+func openAt(t testing.TB, url string, opts postgres.Options) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), url, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestStore(t *testing.T) {
+	for _, group := range []int{1, 64} {
+		t.Run(fmt.Sprintf("groups of %d", group), func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) mfa.Store { return open(t, postgres.Options{Group: group}) })
+		})
+	}
+}
+
+func TestAccess(t *testing.T) {
+	storetest.RunAccess(t, func(t *testing.T) access.Store { return open(t, postgres.Options{}) })
+}

@@ -1,0 +1,64 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+const (
+	sweepChallenges = `DELETE FROM challenges WHERE bucket = $1 AND id IN (SELECT id FROM challenges WHERE bucket = $1 AND id < $2 ORDER BY id LIMIT $3)`
+	sweepEvents     = `DELETE FROM events WHERE bucket = $1 AND id IN (SELECT id FROM events WHERE bucket = $1 AND id < $2 ORDER BY id LIMIT $3)`
+	sweepReplays    = `DELETE FROM replays WHERE bucket = $1 AND key IN (SELECT key FROM replays WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
+	sweepPhones     = `DELETE FROM phones WHERE bucket = $1 AND key IN (SELECT key FROM phones WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
+
+	// sweepLock keeps other nodes from sweeping at the same time. It ends with its
+	// transaction, so that it works through a pooler too.
+	sweepLock    = `SELECT pg_try_advisory_xact_lock($1)`
+	sweepLockKey = 0x636f756e74737731 // "countsw1"
+
+	bucketsAStep = 64
+)
+
+// Sweep removes what has outlived h from the next few buckets; see mfa.Store. Of
+// several nodes one sweeps at a time, and the others find nothing to do.
+func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool, err error) {
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	buckets := min(bucketsAStep, limit, mfa.Buckets-s.sweeping)
+	var full bool
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, sweepLock, int64(sweepLockKey)).Scan(&more); err != nil || !more {
+			return err
+		}
+		full, err = sweepBuckets(ctx, tx, s.sweeping, buckets, h, limit/buckets)
+		return err
+	})
+	if err != nil || !more {
+		return false, domainError(err)
+	}
+	if !full {
+		s.sweeping = (s.sweeping + buckets) % mfa.Buckets
+	}
+	return full || s.sweeping != 0, nil
+}
+
+// sweepBuckets removes up to limit rows of each kind from each of n buckets, and
+// reports whether there may be more in one of them.
+func sweepBuckets(ctx context.Context, tx pgx.Tx, first, n int, h mfa.Horizon, limit int) (full bool, err error) {
+	batch := &pgx.Batch{}
+	count := func(tag pgconn.CommandTag) error {
+		full = full || tag.RowsAffected() == int64(limit)
+		return nil
+	}
+	for b := first; b < first+n; b++ {
+		batch.Queue(sweepChallenges, int16(b), h.ChallengesBefore(), limit).Exec(count)
+		batch.Queue(sweepEvents, int16(b), h.EventsBefore(), limit).Exec(count)
+		batch.Queue(sweepReplays, int16(b), h.Expired, limit).Exec(count)
+		batch.Queue(sweepPhones, int16(b), h.Expired, limit).Exec(count)
+	}
+	return full, tx.SendBatch(ctx, batch).Close()
+}
