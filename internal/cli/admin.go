@@ -52,7 +52,7 @@ func kind(e mfa.Environment) string {
 type listEnvironments struct{ storeFlag }
 
 func (c *listEnvironments) Run(ctx context.Context, con console) error {
-	return c.open(ctx, func(store server.Store) error {
+	return c.existing(ctx, func(store server.Store) error {
 		all, err := store.Environments(ctx)
 		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "NAME\tKIND")
@@ -109,7 +109,7 @@ func (c *createKey) Run(ctx context.Context, con console) error {
 type listKeys struct{ storeFlag }
 
 func (c *listKeys) Run(ctx context.Context, con console) error {
-	return c.open(ctx, func(store server.Store) error {
+	return c.existing(ctx, func(store server.Store) error {
 		all, err := store.Keys(ctx)
 		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "ID\tENVIRONMENT\tKIND\tENDS IN\tCREATED\tREVOKED")
@@ -130,8 +130,14 @@ type revokeKey struct {
 	ID string `arg:"" help:"The id of the key, key_…, as 'countersign key list' shows it."`
 }
 
+func (revokeKey) Help() string {
+	return `Example:
+
+  countersign key revoke key_db821386bb69d752 --store sqlite:/var/lib/countersign/countersign.db`
+}
+
 func (c *revokeKey) Run(ctx context.Context, con console) error {
-	return c.open(ctx, func(store server.Store) error {
+	return c.existing(ctx, func(store server.Store) error {
 		err := access.NewService(store, nil).Revoke(ctx, access.KeyID(c.ID))
 		if errors.Is(err, access.ErrNotFound) {
 			return fmt.Errorf("there is no key %s; 'countersign key list --store %s' shows all", c.ID, c.name())
@@ -152,6 +158,14 @@ type unlockFactor struct {
 	ID string `arg:"" help:"The id of the factor, auth_factor_…."`
 }
 
+func (unlockFactor) Help() string {
+	return `Find out who has been guessing before you lift a lock.
+
+Example:
+
+  countersign factor unlock auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M --store sqlite:/var/lib/countersign/countersign.db`
+}
+
 func (c *unlockFactor) Run(ctx context.Context, con console) error {
 	id, err := mfa.ParseFactorID(c.ID)
 	if err != nil {
@@ -159,7 +173,7 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 	}
 	return c.unlock(ctx, func(s *mfa.Service, _ server.Store) error {
 		if err := s.UnlockFactor(ctx, id); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", id, err)
 		}
 		con.printf("unlocked %s\n", id)
 		return nil
@@ -168,7 +182,7 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 
 // unlock hands fn a Service that can lift locks. It seals and opens nothing.
 func (f storeFlag) unlock(ctx context.Context, fn func(*mfa.Service, server.Store) error) error {
-	return f.open(ctx, func(store server.Store) error {
+	return f.existing(ctx, func(store server.Store) error {
 		keys, err := secret.NewKeyset()
 		if err != nil {
 			return err
@@ -191,11 +205,19 @@ type unlockUser struct {
 	ID  string `arg:"" help:"The user's id, as it was given at enrollment."`
 }
 
+func (unlockUser) Help() string {
+	return `Factors that are locked themselves stay so.
+
+Example:
+
+  countersign user unlock user_42 --env production --store sqlite:/var/lib/countersign/countersign.db`
+}
+
 func (c *unlockUser) Run(ctx context.Context, con console) error {
 	return c.unlock(ctx, func(s *mfa.Service, store server.Store) error {
 		env, err := access.NewService(store, nil).Environment(ctx, c.Env)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w; 'countersign environment list --store %s' shows all", err, c.name())
 		}
 		if err := s.UnlockUser(ctx, env.ID, c.ID); err != nil {
 			return err
@@ -228,7 +250,11 @@ type keysetCommand struct {
 func (keysetCommand) Help() string {
 	return `To rotate without downtime, take the three steps one after another, and after each give the file to every node
 and send it SIGHUP (or restart it). Between promote and retire wait at least a day and the time of one maintenance turn
-(30 minutes): nodes seal what is old anew in the background, and recorded answers live for 24 hours.`
+(10 minutes): nodes seal what is old anew in the background, and recorded answers live for 24 hours.
+
+Example:
+
+  countersign keyset add /var/lib/countersign/countersign.db.keyset`
 }
 
 type keysetFile struct {

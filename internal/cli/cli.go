@@ -59,12 +59,17 @@ type exit struct{ code int }
 // command line that cannot be understood.
 func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	defer func() {
-		if e, ok := recover().(exit); ok {
-			code = e.code
-		} else if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case exit:
+			code = p.code
+		default:
 			panic(p)
 		}
 	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
 	con := console{out, err}
 	var cmds commands
 	parser, parserErr := kong.New(&cmds,
@@ -101,7 +106,17 @@ type storeFlag struct {
 // name is the store as it may be shown.
 func (f storeFlag) name() string { return config.StoreName(f.Store) }
 
-// open opens the store and hands it to fn.
+// existing is open for a store that must be there already.
+func (f storeFlag) existing(ctx context.Context, fn func(server.Store) error) error {
+	if path, ok := config.SQLitePath(f.Store); ok {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("there is no store at %s: %w; name it with --store", path, err)
+		}
+	}
+	return f.open(ctx, fn)
+}
+
+// open opens the store, which is made if it is not there, and hands it to fn.
 func (f storeFlag) open(ctx context.Context, fn func(server.Store) error) error {
 	store, err := server.OpenStore(ctx, f.Store, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -84,7 +84,9 @@ func (d *devCommand) Run(ctx context.Context, con console) error {
 func (d *devCommand) configure(path string) (config.Config, error) {
 	cfg := d.Settings
 	cfg.Addr, cfg.Store, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, true, true
-	cfg.LogFormat = "text"
+	if cfg.LogFormat == "" {
+		cfg.LogFormat = "text"
+	}
 	if config.IsPostgres(d.Store) {
 		keyset := path + ".keyset"
 		if _, err := secret.CreateKeysetFile(keyset); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -22,12 +23,19 @@ func readFile(r io.Reader) (kong.Resolver, error) {
 		return nil, fmt.Errorf("it is not valid YAML: %w", err)
 	}
 	f := make(file)
-	for key, value := range values {
-		text, err := scalar(value)
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if values[key] == nil {
+			continue // a key without a value says nothing
+		}
+		text, err := scalar(values[key])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		f[strings.ReplaceAll(key, "_", "-")] = text
+		name := strings.ReplaceAll(key, "_", "-")
+		if _, twice := f[name]; twice {
+			return nil, fmt.Errorf("%s is there twice, once with underscores and once with hyphens", key)
+		}
+		f[name] = text
 	}
 	return f, nil
 }
@@ -71,8 +79,16 @@ func (f file) Validate(app *kong.Application) error {
 // Resolve returns the value of a flag that neither the command line nor the
 // environment gave.
 func (f file) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if slices.ContainsFunc(flag.Envs, isSet) {
+		return nil, nil
+	}
 	if value, ok := f[flag.Name]; ok {
 		return value, nil
 	}
 	return nil, nil
+}
+
+func isSet(variable string) bool {
+	_, ok := os.LookupEnv(variable)
+	return ok
 }

@@ -35,13 +35,14 @@ type Config struct {
 	FactorFailures    int           `name:"factor-failures" default:"50" group:"Limits" placeholder:"N" help:"Consecutive wrong codes that lock a factor until an operator unlocks it, at most 100. Default ${default}."`
 	UserFailures      int           `name:"user-failures" default:"100" group:"Limits" placeholder:"N" help:"The same over all factors of a user, at most 100. Default ${default}."`
 	SMSSpacing        time.Duration `name:"sms-spacing" default:"30s" group:"Limits" placeholder:"DURATION" help:"Between two messages to one phone number. Default ${default}."`
-	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" placeholder:"N/DURATION,..." help:"Messages to one phone number in any such span. Default ${default}."`
+	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" sep:"," placeholder:"N/DURATION" help:"Messages to one phone number in any such span. Default ${default}."`
 
 	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or not. Default ${default}."`
 	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`
 
-	LogFormat       string        `name:"log-format" enum:"json,text" default:"json" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default ${default}."`
+	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default json; text for dev."`
 	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Least level logged: debug, info, warn or error; each request is a line at info. Default ${default}."`
+	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" group:"Process" placeholder:"DURATION" help:"How long /readyz says 503 before connections are refused, so that a balancer notices. Default ${default}."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" group:"Process" placeholder:"DURATION" help:"How long requests in flight may take to finish at the end. Default ${default}."`
 }
 
@@ -52,24 +53,55 @@ func (c Config) Check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		errs = append(errs, errors.New("--tls-cert and --tls-key belong together; give both or neither"))
 	}
-	for name, d := range map[string]time.Duration{
-		"challenge-ttl": c.ChallengeTTL, "sms-spacing": c.SMSSpacing, "challenge-retention": c.ChallengeRetention,
-		"event-retention": c.EventRetention, "shutdown-timeout": c.ShutdownTimeout,
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		most  time.Duration // 0: no bound
+	}{
+		{"challenge-ttl", c.ChallengeTTL, 10 * time.Minute},
+		{"sms-spacing", c.SMSSpacing, 0},
+		{"challenge-retention", c.ChallengeRetention, 0},
+		{"event-retention", c.EventRetention, 0},
+		{"shutdown-timeout", c.ShutdownTimeout, 0},
 	} {
-		if d <= 0 {
-			errs = append(errs, fmt.Errorf("--%s is %v; it must be positive", name, d))
+		if d.value <= 0 || d.most > 0 && d.value > d.most {
+			errs = append(errs, fmt.Errorf("--%s is %v; it must be positive%s", d.name, d.value, atMost(d.most > 0, d.most)))
 		}
 	}
-	for name, n := range map[string]int{
-		"rate-limit": c.RateLimit, "challenge-attempts": c.ChallengeAttempts, "free-failures": c.FreeFailures,
-		"factor-failures": c.FactorFailures, "user-failures": c.UserFailures,
+	for _, n := range []struct {
+		name        string
+		value, most int // 0: no bound
+	}{
+		{"rate-limit", c.RateLimit, 0},
+		{"challenge-attempts", c.ChallengeAttempts, 10},
+		{"free-failures", c.FreeFailures, 100},
+		{"factor-failures", c.FactorFailures, 100},
+		{"user-failures", c.UserFailures, 100},
 	} {
-		if n <= 0 {
-			errs = append(errs, fmt.Errorf("--%s is %d; it must be positive, a limit cannot be switched off", name, n))
+		if n.value <= 0 || n.most > 0 && n.value > n.most {
+			errs = append(errs, fmt.Errorf("--%s is %d; it must be positive%s: a limit cannot be switched off", n.name, n.value, atMost(n.most > 0, n.most)))
 		}
 	}
+	if c.TOTPWindow < 0 || c.TOTPWindow > 2 {
+		errs = append(errs, fmt.Errorf("--totp-window is %d; it must be from 0 to 2", c.TOTPWindow))
+	}
+	if c.ShutdownDelay < 0 {
+		errs = append(errs, fmt.Errorf("--shutdown-delay is %v; it must not be negative", c.ShutdownDelay))
+	}
+	if c.ChallengeRetention < c.ChallengeTTL {
+		errs = append(errs, fmt.Errorf("--challenge-retention is %v, less than --challenge-ttl %v", c.ChallengeRetention, c.ChallengeTTL))
+	}
+	_, _, err := c.SMSWindows()
+	errs = append(errs, err)
 	errs = append(errs, c.checkTransport())
 	return errors.Join(errs...)
+}
+
+func atMost(bounded bool, most any) string {
+	if !bounded {
+		return ""
+	}
+	return fmt.Sprintf(" and at most %v", most)
 }
 
 // checkTransport keeps secrets from crossing a network in the clear (RFC 4226,
@@ -119,12 +151,12 @@ func IsPostgres(store string) bool {
 
 // StoreName returns the name of a store as it may be shown: without a password.
 func StoreName(store string) string {
-	if _, ok := SQLitePath(store); ok {
-		return store
-	}
 	u, err := url.Parse(store)
-	if err != nil || u.Scheme == "" {
-		return "(a malformed name)"
+	switch {
+	case !strings.Contains(store, "@") && !strings.Contains(store, "password"):
+		return store
+	case err != nil || !IsPostgres(store):
+		return "(a malformed name)" // it may hold a password in any place
 	}
 	q := u.Query()
 	for _, secret := range []string{"password", "sslpassword"} {
@@ -151,7 +183,6 @@ func Default() Config {
 		SMSLimits:              []string{"5/10m", "10/1h", "20/24h"},
 		ChallengeRetention:     24 * time.Hour,
 		EventRetention:         400 * 24 * time.Hour,
-		LogFormat:              "json",
 		LogLevel:               "info",
 		ShutdownTimeout:        30 * time.Second,
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -126,12 +127,18 @@ func (a *API) open(pattern string, h handler) {
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The mux would redirect a path that is not clean; here it is just unknown.
-	_, pattern := a.mux.Handler(r)
-	if pattern == "" || strings.Contains(r.URL.Path, "//") {
+	if _, pattern := a.mux.Handler(r); pattern == "" || !clean(r) {
 		a.serve("", w, r, a.unknown)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// clean reports whether the path has no empty or dot segments. An escaped slash
+// makes no segment.
+func clean(r *http.Request) bool {
+	p := r.URL.EscapedPath()
+	return path.Clean(p) == p
 }
 
 func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h handler) {
@@ -157,7 +164,7 @@ func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h ha
 		slog.String("route", pattern),
 		slog.String("method", logMethod(r.Method)),
 		slog.Int("status", rec.status),
-		slog.Duration("took", a.opts.Now().Sub(start)),
+		slog.String("took", a.opts.Now().Sub(start).String()),
 		slog.String("key", string(req.key.ID)),
 	)
 }
@@ -199,7 +206,7 @@ func (a *API) unknown(w http.ResponseWriter, r *request) error {
 	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		probe := r.Request.Clone(r.Context())
 		probe.Method = m
-		if _, pattern := a.mux.Handler(probe); pattern != "" && !strings.Contains(r.URL.Path, "//") {
+		if _, pattern := a.mux.Handler(probe); pattern != "" && clean(r.Request) {
 			allowed = append(allowed, m)
 		}
 	}

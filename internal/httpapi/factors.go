@@ -108,7 +108,13 @@ func (a *API) deleteFactor(w http.ResponseWriter, r *request) error {
 
 // factorsOfUser serves GET /user_management/users/{user}/auth_factors.
 func (a *API) factorsOfUser(w http.ResponseWriter, r *request) error {
-	params, err := listParams(r.URL.Query())
+	// Not URL.Query, which passes over what it cannot read: a cursor that is lost
+	// would give the first page again.
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &mfa.InvalidError{Fields: []mfa.FieldError{{Field: "query", Code: "unreadable", Message: "the query is not well formed"}}}
+	}
+	params, err := listParams(query)
 	if err != nil {
 		return err
 	}

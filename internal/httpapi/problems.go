@@ -72,7 +72,7 @@ var problems = []struct {
 	{mfa.ErrTooManyAttempts, http.StatusBadRequest, "one_time_code_too_many_attempts", "Request could not be processed."},
 	{mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_send_limit_exceeded", "Too many messages to this phone number. Try again later."},
 	{mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"},
-	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before with a different request."},
+	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before, with a different request or for a factor that was deleted."},
 	{mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered. No code was sent."},
 	{mfa.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "The service cannot take this request now. Try again."},
 	{errNoRoute, http.StatusNotFound, "", "Not Found"},
@@ -107,7 +107,7 @@ func (p *problem) detail(err error) {
 		}
 	}
 	if e, ok := errors.AsType[*mfa.InvalidPhoneError](err); ok {
-		p.Code, p.Message = "invalid_phone_number", fmt.Sprintf("Phone number is invalid: '%s'", e.Given)
+		p.Code, p.Message = "invalid_phone_number", fmt.Sprintf("Phone number is invalid: '%s'", e.Given.Reveal())
 	}
 	if e, ok := errors.AsType[*mfa.InvalidError](err); ok {
 		for _, f := range e.Fields {

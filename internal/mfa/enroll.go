@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 	"unicode"
@@ -40,6 +41,9 @@ type Enrollment struct {
 	QRCode    secret.String // totp: a PNG image as a data URI
 	Challenge *Issued       // if it was asked for
 }
+
+// shownSecret returns the factor whose secret the answer to an enrollment shows.
+func (e Enrollment) shownSecret() FactorID { return e.ID }
 
 // The most bytes of what callers name; the longest of all three still fits a QR code.
 const (
@@ -89,6 +93,9 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *Once[Enro
 		return e, err
 	}
 	e.ID = id
+	if once != nil {
+		e.Replay = once.Key
+	}
 	switch p.Type {
 	case TOTP:
 		err = s.fillTOTP(&e, env, p)
@@ -117,7 +124,7 @@ func (s *Service) enrollBucket(env EnvironmentID, user string, once *Once[Enroll
 		return once.Key.bucket(), nil
 	}
 	var b [2]byte
-	if _, err := s.opts.Rand.Read(b[:]); err != nil {
+	if _, err := io.ReadFull(s.opts.Rand, b[:]); err != nil {
 		return 0, fmt.Errorf("draw a bucket: %w", err)
 	}
 	return Bucket(uint16(b[0])<<8|uint16(b[1])) % Buckets, nil

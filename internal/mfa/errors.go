@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // The kinds of refusal. Each is an answer to the caller, not a fault of the
@@ -16,7 +18,7 @@ var (
 	ErrTooManyAttempts = errors.New("too many attempts")
 	ErrSendLimit       = errors.New("too many messages to this phone number")
 	ErrInvalid         = errors.New("invalid request")
-	ErrKeyReused       = errors.New("idempotency key used before with another request")
+	ErrKeyReused       = errors.New("idempotency key used before")
 )
 
 // ErrDelivery means that a message could not be handed to any carrier. The
@@ -96,7 +98,7 @@ func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
 // An InvalidPhoneError is an ErrInvalid for text that is no phone number. Its
 // text does not repeat the number, which may be personal.
-type InvalidPhoneError struct{ Given string }
+type InvalidPhoneError struct{ Given secret.String }
 
 func (e *InvalidPhoneError) Error() string { return "phone number is invalid" }
 

@@ -32,6 +32,7 @@ type Factor struct {
 	Sealed      []byte    // totp: the secret; sms: the phone number
 	LastStep    int64     // totp: the last time step whose code was accepted
 	Failures    int       // consecutive wrong codes over all its challenges
+	Replay      ReplayKey // of the recorded answer that shows the secret; zero if there is none
 	LockedUntil time.Time // no code is looked at before; zero if not locked
 	CreatedAt   time.Time // UTC, whole milliseconds, as all times here
 	UpdatedAt   time.Time

@@ -128,7 +128,7 @@ func parseID(prefix, s string) (id [16]byte, ok bool) {
 	}
 	binary.BigEndian.PutUint64(id[:8], hi)
 	binary.BigEndian.PutUint64(id[8:], lo)
-	return id, true
+	return id, hi|lo != 0 // the zero value is no id
 }
 
 // firstIDAt returns the smallest id of an instant, for ranges over ids by time.
@@ -143,7 +143,8 @@ func putMillis(id *[16]byte, ms int64) {
 }
 
 // idSource makes ids. Within a millisecond each is greater than the one before,
-// so that what one process makes sorts in the order in which it was made.
+// so that what one process makes sorts in the order in which it was made, unless
+// its clock is set back.
 type idSource struct {
 	rand io.Reader
 

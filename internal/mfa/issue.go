@@ -38,11 +38,31 @@ func (*errUnreserved) Error() string { return "message not reserved" }
 
 // Challenge creates a challenge of a factor and sends its code if it is an sms
 // factor. Errors: ErrNotFound; ErrTooManyAttempts for a factor that only an
-// operator can unlock; ErrSendLimit; ErrDelivery; ErrInvalid.
+// operator can unlock; ErrSendLimit; ErrDelivery; ErrInvalid. While the same
+// request is being carried out, it waits for what becomes of that.
 func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *Once[Issued]) (Issued, error) {
 	if err := p.check(); err != nil {
 		return Issued{}, err
 	}
+	wait, cancel := context.WithTimeout(ctx, s.opts.SendTimeout)
+	defer cancel()
+	for {
+		c, err := s.challenge(ctx, env, id, p, once)
+		if !errors.Is(err, errPending) {
+			return c, err
+		}
+		select {
+		case <-wait.Done():
+			return Issued{}, err
+		case <-time.After(pendingPause):
+		}
+	}
+}
+
+// pendingPause is between two looks at a request that is being carried out.
+const pendingPause = 25 * time.Millisecond
+
+func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *Once[Issued]) (Issued, error) {
 	now := s.now()
 	if err := claim(ctx, s, once, now); err != nil {
 		return Issued{}, err
@@ -147,7 +167,8 @@ func (s *Service) refuseForGood(f *Factor, u *User, now time.Time) error {
 }
 
 // createAndSend counts the message of c against its phone number, stores c and
-// then sends it. If anything fails on the way, what it took is given back.
+// then sends it. If anything fails on the way, what it took is given back, unless
+// the message may have been sent.
 func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, phone Phone, once *Once[Issued], now time.Time) (Issued, error) {
 	if s.sender == nil {
 		return Issued{}, fmt.Errorf("%w: no SMS provider is configured", ErrDelivery)
@@ -156,22 +177,44 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 	ctx = context.WithoutCancel(ctx)
 	ref, keep := SendRef(c.ID[8:]), time.Duration(0)
 	if once != nil {
-		ref, keep = once.Key.ref(), once.Keep
+		sending := *once
+		sending.pending = s.opts.SendTimeout
+		once, ref, keep = &sending, once.Key.ref(), once.Keep
 	}
 	if err := s.reserve(ctx, env.ID, phone, ref, keep, now); err != nil {
 		return Issued{}, err
 	}
 	created, err := s.create(ctx, env, id, c, once, now, true)
-	if IsReplayed(err) {
-		return Issued{}, err // the same request, which counted the message, came first
+	if IsReplayed(err) || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
+		return Issued{}, err // another request under the key came first, and counted the message
 	}
 	if err != nil {
 		return Issued{}, errors.Join(err, s.giveBack(ctx, env.ID, phone, ref))
 	}
-	if err := s.send(ctx, env, created, phone, p); err != nil {
-		return Issued{}, errors.Join(err, s.void(ctx, env, created, once), s.giveBack(ctx, env.ID, phone, ref))
+	undo := func(err error) error {
+		err = errors.Join(err, s.void(ctx, env, created, once))
+		if errors.Is(err, context.DeadlineExceeded) {
+			return err // perhaps it was sent: it stays counted
+		}
+		return errors.Join(err, s.giveBack(ctx, env.ID, phone, ref))
+	}
+	finished := false
+	defer func() {
+		if !finished {
+			undo(nil) // the sender panicked
+		}
+	}()
+	err = s.send(ctx, env, created, phone, p)
+	finished = true
+	if err != nil {
+		return Issued{}, undo(err)
 	}
 	created.sent = secret.String{}
+	if err := settle(ctx, s, created.ID.Bucket(), once); err != nil {
+		// The challenge stands and its message is out. Only a repetition of the
+		// request has to wait until the record counts as settled by itself.
+		s.opts.Logger.Warn("settle a recorded answer", "challenge", created.ID.String(), "error", err)
+	}
 	return created, nil
 }
 
@@ -218,7 +261,21 @@ func (s *Service) giveBack(ctx context.Context, env EnvironmentID, phone Phone, 
 // readPhone names the limit of a phone number by its keyed hash.
 func (s *Service) readPhone(env EnvironmentID, phone Phone) Read {
 	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", env, phone.E164())))
-	return Read{Bucket: key.bucket(), Phone: key}
+	return Read{Bucket: key.Bucket(), Phone: key}
+}
+
+// settle makes the recorded answer certain, now that its message was sent.
+func settle[T any](ctx context.Context, s *Service, b Bucket, once *Once[T]) error {
+	if once == nil {
+		return nil
+	}
+	return s.store.Update(ctx, Read{Bucket: b, Replay: once.Key}, func(tx *Tx) error {
+		if tx.Replay != nil {
+			tx.Replay.PendingUntil = time.Time{}
+			tx.put(PutReplay{tx.Replay})
+		}
+		return nil
+	})
 }
 
 // void removes a challenge whose message was not sent, and the record of its

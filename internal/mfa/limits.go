@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -65,8 +66,8 @@ func (l Limits) check() error {
 	within("failures per factor", l.FactorFailures, maxFailures)
 	within("failures per user", l.UserFailures, maxFailures)
 	for _, d := range append([]time.Duration{l.SendSpacing}, l.Backoff...) {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("a wait is %v; it must not be negative", d))
+		if d <= 0 {
+			errs = append(errs, fmt.Errorf("a wait is %v; it must be positive", d))
 		}
 	}
 	for _, w := range l.Sends {
@@ -92,7 +93,8 @@ func (l Limits) backoff(failures int) time.Duration {
 // A PhoneKey is the keyed hash of a phone number within an environment; zero is none.
 type PhoneKey [32]byte
 
-func (k PhoneKey) bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
+// Bucket returns the partition in which the limit lives.
+func (k PhoneKey) Bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
 
 // A PhoneLimit remembers when messages went to a phone number, so that no number
 // is flooded whatever factors and challenges they belong to.
@@ -150,11 +152,12 @@ func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time
 	return nil
 }
 
-// giveBack takes back the message that was counted for ref.
+// giveBack takes back the message that was last counted for ref. One counted
+// earlier, for a request that had the same name, was sent.
 func (p *PhoneLimit) giveBack(ref SendRef) {
-	for i, s := range p.Sends {
+	for i, s := range slices.Backward(p.Sends) {
 		if s.Ref == ref {
-			p.Sends = append(p.Sends[:i], p.Sends[i+1:]...)
+			p.Sends = slices.Delete(p.Sends, i, i+1)
 			return
 		}
 	}

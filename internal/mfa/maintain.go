@@ -2,7 +2,11 @@ package mfa
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 const (
@@ -53,39 +57,49 @@ func (s *Service) Sweep(ctx context.Context) error {
 // Reseal seals every factor under the newest key of the keyset. It has nothing to
 // do, and reads nothing, while there is only one.
 func (s *Service) Reseal(ctx context.Context) error {
-	if !s.keys.Load().Rotating() {
+	keys := s.keys.Load()
+	if !keys.Rotating() {
 		return nil
 	}
+	var errs []error
 	var after FactorID
 	for {
 		factors, err := s.store.FactorsAfter(ctx, after, batch)
-		if err != nil || len(factors) == 0 {
-			return err
-		}
-		for i := range factors {
-			after = factors[i].ID
-			if factors[i].Sealed == nil || !s.keys.Load().Stale(factors[i].Sealed) {
-				continue
-			}
-			if err := s.resealFactor(ctx, after); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-func (s *Service) resealFactor(ctx context.Context, id FactorID) error {
-	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
-		f := tx.Factor
-		if f == nil || !s.keys.Load().Stale(f.Sealed) {
-			return nil
-		}
-		plain, err := s.open(f)
 		if err != nil {
 			return err
 		}
-		if err := s.seal(f, plain); err != nil {
-			return err
+		if len(factors) == 0 {
+			break
+		}
+		for i := range factors {
+			after = factors[i].ID
+			if factors[i].Sealed == nil || !keys.Stale(factors[i].Sealed) {
+				continue
+			}
+			// One that does not open must not hold up the others.
+			if err := s.resealFactor(ctx, keys, after); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if s.opts.Resealed == nil || errs != nil {
+		return errors.Join(errs...)
+	}
+	return s.opts.Resealed(ctx, keys)
+}
+
+func (s *Service) resealFactor(ctx context.Context, keys *secret.Keyset, id FactorID) error {
+	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
+		f := tx.Factor
+		if f == nil || !keys.Stale(f.Sealed) {
+			return nil
+		}
+		plain, err := keys.Open(f.Sealed, f.associated())
+		if err != nil {
+			return fmt.Errorf("open %s: %w", id, err)
+		}
+		if f.Sealed, err = keys.Seal(plain, f.associated()); err != nil {
+			return fmt.Errorf("seal %s: %w", id, err)
 		}
 		tx.put(UpdateFactor{f})
 		return nil

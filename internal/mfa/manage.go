@@ -18,7 +18,7 @@ func (s *Service) Factor(ctx context.Context, env Environment, id FactorID) (Det
 	return s.details(rows.Factor)
 }
 
-// DeleteFactor removes a factor of env with its secret, so that none of its
+// DeleteFactor removes a factor of env with its secret, wherever it is kept, so that none of its
 // challenges can be verified any more. It returns ErrNotFound for one that is not
 // there, also for one that was deleted before.
 func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID) error {
@@ -31,6 +31,9 @@ func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID
 			return &NotFoundError{EntityFactor, id.String()}
 		}
 		tx.put(DeleteFactor{id})
+		if tx.Factor.Replay != (ReplayKey{}) {
+			tx.put(ForgetReplay{id.Bucket(), tx.Factor.Replay, id})
+		}
 		events.append(tx, Event{Type: FactorDeleted, Factor: id})
 		return nil
 	})

@@ -2,6 +2,7 @@ package mfa
 
 import (
 	"strings"
+	"unicode"
 
 	"github.com/nyaruka/phonenumbers"
 
@@ -36,10 +37,10 @@ const maxPhoneText = 64
 // sign and with any usual separators. A sandbox also takes numbers that belong to
 // nobody yet, for tests. The error is an *InvalidPhoneError.
 func ParsePhone(text string, production bool) (Phone, error) {
-	bad := &InvalidPhoneError{Given: text}
+	bad := &InvalidPhoneError{Given: secret.NewString(text)}
 	s := strings.TrimSpace(text)
-	if s == "" || len(s) > maxPhoneText {
-		return Phone{}, bad
+	if s == "" || len(s) > maxPhoneText || s[0] != '+' && (s[0] < '0' || s[0] > '9') || strings.ContainsFunc(s, unicode.IsLetter) {
+		return Phone{}, bad // "(607) …" has no country; 1800FLOWERS may mean another number
 	}
 	if rest, ok := strings.CutPrefix(s, "00"); ok {
 		s = rest

@@ -23,8 +23,13 @@ type Replay struct {
 	Bucket      Bucket
 	Key         ReplayKey
 	Fingerprint [32]byte // of the request; another request under this key is refused
-	Sealed      []byte   // the answer; nil while the key is only claimed
+	Factor      FactorID // whose secret the answer shows; zero if none
+	Sealed      []byte   // the answer; nil while the key is only claimed, empty if it was forgotten
 	ExpiresAt   time.Time
+	// PendingUntil is set while the message that the answer speaks of is being
+	// sent. Zero once it was; if it passes, the process that sent it has died, and
+	// perhaps sent it.
+	PendingUntil time.Time
 }
 
 func (r *Replay) associated() []byte { return append([]byte("replays.answer"), r.Key[:]...) }
@@ -39,10 +44,16 @@ type Once[T any] struct {
 	// Claim says that the request alone does not tell in which bucket its effect
 	// will be, so that the key must be claimed in a bucket of its own.
 	Claim bool
+	// pending is how long the answer may wait for its message to be sent.
+	pending time.Duration
 	// Answer encodes an outcome for its record; nil for what is not to be
 	// recorded. It must depend on its arguments alone.
 	Answer func(result T, err error) []byte
 }
+
+// errPending means that the same request is being carried out: its answer is not
+// certain yet.
+var errPending = fmt.Errorf("%w: the same request is being carried out", ErrUnavailable)
 
 // Replayed is returned in place of a result when the operation happened before.
 // It holds what Once.Answer made of it then.
@@ -91,6 +102,10 @@ func (s *Service) recorded(r *Replay, fingerprint [32]byte, now time.Time) error
 		return ErrKeyReused
 	case r.Sealed == nil:
 		return nil
+	case now.Before(r.PendingUntil):
+		return errPending
+	case len(r.Sealed) == 0:
+		return ErrKeyReused // what it made was deleted since, and is not made again
 	}
 	answer, err := s.keys.Load().Open(r.Sealed, r.associated())
 	if err != nil {
@@ -105,6 +120,12 @@ func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, r
 		return nil
 	}
 	r := &Replay{Bucket: b, Key: once.Key, Fingerprint: once.Fingerprint, ExpiresAt: now.Add(once.Keep)}
+	if once.pending > 0 && outcome == nil {
+		r.PendingUntil = now.Add(once.pending)
+	}
+	if shows, ok := any(result).(interface{ shownSecret() FactorID }); ok && outcome == nil {
+		r.Factor = shows.shownSecret()
+	}
 	var err error
 	// Sealing draws a nonce at every run of the transaction. That is safe: what
 	// an earlier run sealed was never stored.

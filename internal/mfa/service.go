@@ -29,15 +29,16 @@ type Service struct {
 // Options change how a Service behaves; zero fields take their defaults.
 type Options struct {
 	Limits             Limits
-	ChallengeTTL       time.Duration // how long a challenge may be verified; default and most 10 min
-	TOTPWindow         *int          // time steps accepted on either side of now; 0 to 2; default 1
-	Issuer             string        // of totp factors enrolled without one; default the environment's name
-	ChallengeRetention time.Duration // how long a challenge is kept; default 24 h
-	EventRetention     time.Duration // how long an event is kept; default 400 days
-	SendTimeout        time.Duration // for handing over one message; default 12 s
-	Logger             *slog.Logger  // default slog.Default()
+	ChallengeTTL       time.Duration                               // how long a challenge may be verified; default and most 10 min
+	TOTPWindow         *int                                        // time steps accepted on either side of now; 0 to 2; default 1
+	Issuer             string                                      // of totp factors enrolled without one; default the environment's name
+	ChallengeRetention time.Duration                               // how long a challenge is kept; default 24 h
+	EventRetention     time.Duration                               // how long an event is kept; default 400 days
+	Resealed           func(context.Context, *secret.Keyset) error // called when all factors are sealed under the newest key
+	SendTimeout        time.Duration                               // for handing over one message; default 12 s
+	Logger             *slog.Logger                                // default slog.Default()
 	Now                func() time.Time
-	Rand               io.Reader // default crypto/rand.Reader
+	Rand               io.Reader // safe for concurrent use; default crypto/rand.Reader
 }
 
 // A Sender delivers text messages.

@@ -98,6 +98,13 @@ type (
 		Bucket Bucket
 		Key    ReplayKey
 	}
+	// ForgetReplay empties the answer of the replay record that shows the secret of
+	// a factor, if it is there.
+	ForgetReplay struct {
+		Bucket Bucket
+		Key    ReplayKey
+		Factor FactorID
+	}
 	// AppendEvent stores a new event.
 	AppendEvent struct{ Event }
 )
@@ -113,6 +120,7 @@ func (DeleteUser) write()      {}
 func (PutPhone) write()        {}
 func (PutReplay) write()       {}
 func (DeleteReplay) write()    {}
+func (ForgetReplay) write()    {}
 func (AppendEvent) write()     {}
 
 func (tx *Tx) put(w Write) { tx.Writes = append(tx.Writes, w) }

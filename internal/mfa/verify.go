@@ -49,10 +49,11 @@ func (s *Service) refuse(c *Challenge, f *Factor, u *User, now time.Time) error 
 	if err := c.refuse(s.opts.Limits.Attempts, now); err != nil {
 		return err
 	}
-	if err := f.refuse(s.opts.Limits, now); err != nil {
+	// A user's lock first: waiting does not help against it, as it may with a factor.
+	if err := u.refuse(s.opts.Limits); err != nil {
 		return err
 	}
-	return u.refuse(s.opts.Limits)
+	return f.refuse(s.opts.Limits, now)
 }
 
 // try compares a code that may be looked at, and counts it.

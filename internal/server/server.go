@@ -104,6 +104,7 @@ func (s *Server) wire(keys *secret.Keyset, parts Parts) error {
 		Issuer:             s.cfg.TOTPIssuer,
 		ChallengeRetention: s.cfg.ChallengeRetention,
 		EventRetention:     s.cfg.EventRetention,
+		Resealed:           s.resealed,
 		Logger:             s.log,
 	})
 	if err != nil {
@@ -152,6 +153,16 @@ func (s *Server) Reload(ctx context.Context) error {
 	return nil
 }
 
+// resealed is called when all rows are sealed under the newest key of keys.
+func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
+	proof, err := s.store.Meta(ctx, metaKeyset)
+	if err != nil || !keys.Stale(proof) {
+		return err
+	}
+	s.log.Info("all rows are sealed under the newest key; once recorded answers have expired, in a day, the old ones can be retired")
+	return putProof(ctx, s.store, keys)
+}
+
 // Listen takes the address of the configuration. The URL is where to reach it.
 func (s *Server) Listen() (_ net.Listener, url string, err error) {
 	ln, err := net.Listen("tcp", s.cfg.Addr)
@@ -160,7 +171,7 @@ func (s *Server) Listen() (_ net.Listener, url string, err error) {
 	}
 	scheme := "http"
 	if s.cfg.TLSCert != "" {
-		certs := &certificate{certFile: s.cfg.TLSCert, keyFile: s.cfg.TLSKey}
+		certs := &certificate{certFile: s.cfg.TLSCert, keyFile: s.cfg.TLSKey, log: s.log}
 		if _, err := certs.get(nil); err != nil {
 			return nil, "", errors.Join(err, ln.Close())
 		}
@@ -202,7 +213,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
-	s.log.Info("shutting down", "timeout", s.cfg.ShutdownTimeout)
+	s.log.Info("shutting down", "delay", s.cfg.ShutdownDelay.String(), "timeout", s.cfg.ShutdownTimeout.String())
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-time.After(s.cfg.ShutdownDelay):
+	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
 	if err := h.Shutdown(grace); err != nil {

@@ -95,14 +95,20 @@ func openKeyset(ctx context.Context, cfg config.Config, store Store, log *slog.L
 }
 
 func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []byte) error {
-	if proof != nil {
-		if _, err := keys.Open(proof, []byte(metaKeyset)); err != nil {
-			return errors.New("this keyset is not the one that the store is sealed with; name the right one with --keyset")
-		}
-		if !keys.Stale(proof) {
-			return nil
-		}
+	if proof == nil {
+		return putProof(ctx, store, keys)
 	}
+	if _, err := keys.Open(proof, []byte(metaKeyset)); err != nil {
+		return errors.New("this keyset is not the one that the store is sealed with; name the right one with --keyset, " +
+			"or put back the key that was retired before all rows were sealed anew")
+	}
+	return nil
+}
+
+// putProof seals the proof under the newest key. Until all rows are, it stays
+// under the oldest that is still needed, so that a keyset which lacks that one is
+// refused.
+func putProof(ctx context.Context, store Store, keys *secret.Keyset) error {
 	proof, err := keys.Seal([]byte(keysetProof), []byte(metaKeyset))
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -21,6 +22,7 @@ import (
 // renewed one needs no restart.
 type certificate struct {
 	certFile, keyFile string
+	log               *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -52,8 +54,10 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	case c.current == nil:
 		return nil, fmt.Errorf("load the TLS certificate: %w", err)
+	default:
+		// Files that are half replaced do not take a good certificate away.
+		c.log.Warn("load the renewed TLS certificate; the old one stays in use", "error", err)
 	}
-	// Files that are half replaced do not take a good certificate away.
 	return c.current, nil
 }
 

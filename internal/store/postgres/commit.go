@@ -1,14 +1,17 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -31,7 +34,7 @@ func (s *Store) commit(group []*job) {
 	err := s.transact(group)
 	switch {
 	case err == nil:
-	case len(group) > 1 && isServerError(err) && !isOutage(err):
+	case len(group) > 1 && isRefused(err) && !isOutage(err):
 		for _, j := range group {
 			j.err = s.transactAlone(j)
 		}
@@ -69,7 +72,7 @@ func jitter(most time.Duration) time.Duration {
 // been.
 func (s *Store) transact(group []*job) error {
 	err := s.transactOnce(group)
-	if err != nil && !isServerError(err) && !errors.Is(err, errUnknown) {
+	if err != nil && !isRefused(err) && !errors.Is(err, errUnknown) {
 		// The connection was lost before COMMIT was sent: perhaps it had died in
 		// the pool, and others with it. Nothing was stored, so once more.
 		s.pool.Reset()
@@ -83,25 +86,25 @@ func (s *Store) transact(group []*job) error {
 }
 
 func (s *Store) transactOnce(group []*job) error {
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout+2*roundTrip)
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout+2*s.wait.roundTrip)
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("acquire a connection: %w", err)
 	}
 	defer conn.Release()
-	if err = transactOn(ctx, conn.Conn(), group); err != nil {
+	if err = s.transactOn(ctx, conn.Conn(), group); err != nil {
 		if isOutage(err) {
 			conn.Conn().Close(ctx) // this server is good for nothing more
 		} else {
-			err = errors.Join(err, rollback(ctx, conn.Conn()))
+			err = errors.Join(err, s.rollback(ctx, conn.Conn()))
 		}
 	}
 	return err
 }
 
-func transactOn(ctx context.Context, conn *pgx.Conn, group []*job) error {
-	held, err := begin(ctx, conn, group)
+func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job) error {
+	held, err := s.begin(ctx, conn, group)
 	if err != nil {
 		return err
 	}
@@ -117,49 +120,70 @@ func transactOn(ctx context.Context, conn *pgx.Conn, group []*job) error {
 		}
 	}
 	if batch.Len() == 0 {
-		return rollback(ctx, conn) // only locks to give back
+		return s.rollback(ctx, conn) // only locks to give back
 	}
-	return end(ctx, conn, batch)
+	return s.end(ctx, conn, batch)
 }
+
+// boundLocks ends a transaction that waits for a lock for so long, and one whose
+// node has vanished while it held some. It is not set for the whole session, which
+// a pooler may share with others.
+const boundLocks = `SELECT set_config('lock_timeout', '4s', true), set_config('idle_in_transaction_session_timeout', '10s', true)`
+
+// byBucket is the order in which all nodes lock what a group reads, so that two
+// groups seldom wait for each other in a circle.
+func byBucket(a, b *job) int { return cmp.Compare(a.read.Bucket, b.read.Bucket) }
 
 // begin starts a transaction and reads all that the group decides on, locked, in
 // one round trip.
-func begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held, error) {
-	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
 	defer cancel()
 	h := newHeld()
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
-	for _, j := range group {
+	batch.Queue(boundLocks)
+	for _, j := range slices.SortedStableFunc(slices.Values(group), byBucket) {
 		h.read(batch, j.read, forUpdate)
 	}
 	return h, conn.SendBatch(ctx, batch).Close()
 }
 
-// end sends the writes and COMMIT in one round trip. After an error of the server
-// nothing was stored; after any other COMMIT may have been carried out.
-func end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
-	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+// end sends the writes and COMMIT in one round trip. Once COMMIT is answered, all
+// is stored, whatever becomes of the connection. Without an answer to it or to
+// what stands before it, it may have been carried out.
+func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
 	defer cancel()
-	batch.Queue("COMMIT")
+	var answer string
+	batch.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		answer = tag.String()
+		return nil
+	})
 	err := conn.SendBatch(ctx, batch).Close()
-	if err != nil && !isServerError(err) {
-		return fmt.Errorf("%w: %w", errUnknown, err)
+	switch {
+	case answer == "COMMIT":
+		return nil
+	case answer != "":
+		return fmt.Errorf("commit: the server answered %s", answer)
+	case isRefused(err), isUnsent(err):
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", errUnknown, err)
 }
 
-func rollback(ctx context.Context, conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+// isUnsent reports whether a batch failed before any of it was sent.
+func isUnsent(err error) bool {
+	_, ok := errors.AsType[pgx.ErrPreprocessingBatch](err)
+	return ok
+}
+
+func (s *Store) rollback(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
 	defer cancel()
 	_, err := conn.Exec(ctx, "ROLLBACK")
 	return err
 }
-
-const (
-	resolveFor   = 5 * time.Second
-	resolvePause = 100 * time.Millisecond
-)
 
 // resolve finds out what became of a transaction whose COMMIT was not answered,
 // by an event that it would have stored. If the event is there, all is, and
@@ -176,11 +200,11 @@ func (s *Store) resolve(group []*job, unknown error) error {
 	if event == (mfa.EventID{}) {
 		return unknown
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), resolveFor)
+	ctx, cancel := context.WithTimeout(context.Background(), s.wait.resolve)
 	defer cancel()
 	for {
 		var found bool
-		err := s.pool.QueryRow(ctx, existsEvent, int16(event.Bucket()), event).Scan(&found)
+		err := s.pool.QueryRow(ctx, confirmEvent, int16(event.Bucket()), event).Scan(&found)
 		if err == nil && found {
 			return nil
 		}

@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,11 +19,14 @@ const (
 	connectTimeout = 5 * time.Second
 	// roundTrip bounds one round trip of a transaction, waits for locks included.
 	roundTrip = 10 * time.Second
+	// resolveFor bounds the search for what became of a commit.
+	resolveFor   = 5 * time.Second
+	resolvePause = 100 * time.Millisecond
 )
 
 var (
-	errClosed  = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
-	errStandby = fmt.Errorf("%w: the server is a standby", mfa.ErrUnavailable)
+	errClosed   = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
+	errReadOnly = fmt.Errorf("%w: the server takes no writes", mfa.ErrUnavailable)
 	// errUnknown means that the connection broke while COMMIT was on its way: it
 	// may or may not have happened.
 	errUnknown = fmt.Errorf("%w: it is not known whether the commit happened", mfa.ErrUnavailable)
@@ -33,6 +39,7 @@ const (
 	serializationFailure = "40001"
 	deadlock             = "40P01"
 	lockNotAvailable     = "55P03"
+	queryCanceled        = "57014" // by a statement timeout
 )
 
 func sqlState(err error) string {
@@ -47,29 +54,55 @@ func sqlState(err error) string {
 // for, and then was when it was inserted, is such a case.
 func isConflict(err error) bool {
 	switch sqlState(err) {
-	case serializationFailure, deadlock, lockNotAvailable, uniqueViolation:
-		return true
+	case serializationFailure, deadlock:
+		return isRefused(err)
+	case uniqueViolation:
+		return isRefused(err) && !isDuplicateID(err)
 	}
 	return false
 }
 
-// isServerError reports whether the server itself answered with err, and so has
-// not committed.
-func isServerError(err error) bool { return sqlState(err) != "" }
+// isDuplicateID reports whether a unique violation comes from a table whose rows
+// are inserted without looking for them first, so that running again cannot help.
+// A shard's name begins with that of its table.
+func isDuplicateID(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && slices.ContainsFunc([]string{"factors", "challenges", "events"}, func(table string) bool {
+		return strings.HasPrefix(e.TableName, table)
+	})
+}
+
+// isRefused reports whether the server answered a statement with err, and so has
+// not committed. A FATAL error is no answer: the server, or a pooler before it,
+// says goodbye with one whatever has become of the statements it was sent.
+func isRefused(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && cmp.Or(e.SeverityUnlocalized, e.Severity) == "ERROR"
+}
+
+// isBusy reports whether a statement was given up because it took too long, as it
+// does when another transaction keeps a lock.
+func isBusy(err error) bool {
+	state := sqlState(err)
+	return isRefused(err) && (state == lockNotAvailable || state == queryCanceled)
+}
 
 // isOutage reports whether err comes from the state of the server or the way to
-// it, not from the statement: classes 08, 25006, 53, 57 and 58, and whatever is
-// no answer of the server at all.
+// it, not from the statement: classes 08, 53, 57 and 58, a server that is
+// read-only, and whatever is no answer to a statement.
 func isOutage(err error) bool {
+	if isBusy(err) {
+		return false
+	}
 	state := sqlState(err)
-	if state == "" {
+	if !isRefused(err) || state == readOnly {
 		return true
 	}
 	switch state[:2] {
 	case "08", "53", "57", "58":
 		return true
 	}
-	return state == readOnly
+	return false
 }
 
 // domainError gives what the domain knows its own name and keeps the rest.
@@ -77,9 +110,9 @@ func domainError(err error) error {
 	switch {
 	case err == nil, errors.Is(err, mfa.ErrUnavailable), errors.Is(err, pgx.ErrNoRows):
 		return err
-	case errors.Is(err, context.Canceled) && !isServerError(err):
+	case errors.Is(err, context.Canceled) && !isRefused(err):
 		return err
-	case isOutage(err), isConflict(err) && sqlState(err) != uniqueViolation:
+	case isOutage(err), isBusy(err), isConflict(err) && sqlState(err) != uniqueViolation:
 		return fmt.Errorf("%w: %w", mfa.ErrUnavailable, err)
 	}
 	return err

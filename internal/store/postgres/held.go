@@ -104,7 +104,7 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 		switch w := w.(type) {
 		case mfa.InsertFactor:
 			batch.Queue(insertFactor, bucket(w.ID), w.ID, w.Environment, w.Type, text(w.User), text(w.Issuer), text(w.Account),
-				w.Sealed, w.LastStep, w.Failures, instant(w.LockedUntil), w.CreatedAt, w.UpdatedAt)
+				w.Sealed, hashOrNull(w.Replay), w.LastStep, w.Failures, instant(w.LockedUntil), w.CreatedAt, w.UpdatedAt)
 			h.factors[w.ID] = clone(w.Factor)
 		case mfa.UpdateFactor:
 			batch.Queue(updateFactor, w.Sealed, w.LastStep, w.Failures, instant(w.LockedUntil), w.UpdatedAt, bucket(w.ID), w.ID)
@@ -144,11 +144,16 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 			if h.replays[row] != nil {
 				sql = updateReplay
 			}
-			batch.Queue(sql, int16(w.Bucket), w.Key[:], w.Fingerprint[:], w.Sealed, w.ExpiresAt)
+			batch.Queue(sql, int16(w.Bucket), w.Key[:], w.Fingerprint[:], optional(w.Replay.Factor), w.Sealed, w.ExpiresAt, instant(w.PendingUntil))
 			h.replays[row] = clone(w.Replay)
 		case mfa.DeleteReplay:
 			batch.Queue(deleteReplay, int16(w.Bucket), w.Key[:])
 			delete(h.replays, replayRow{w.Bucket, w.Key})
+		case mfa.ForgetReplay:
+			batch.Queue(forgetReplay, int16(w.Bucket), w.Key[:], w.Factor)
+			if r := h.replays[replayRow{w.Bucket, w.Key}]; r != nil && r.Factor == w.Factor {
+				r.Sealed = []byte{}
+			}
 		case mfa.AppendEvent:
 			batch.Queue(insertEvent, bucket(w.ID), w.ID, w.Environment, w.Type, optional(w.Factor), optional(w.Challenge), text(w.Reason))
 		default:

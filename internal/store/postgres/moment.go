@@ -17,3 +17,13 @@ func (m *moment) ScanTimestamptz(v pgtype.Timestamptz) error {
 	}
 	return nil
 }
+
+// A hash scans a bytea of 32 bytes; an empty one is the zero hash.
+type hash [32]byte
+
+// ScanBytes makes a hash a pgtype.BytesScanner.
+func (h *hash) ScanBytes(b []byte) error {
+	*h = hash{}
+	copy(h[:], b)
+	return nil
+}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	factorColumns    = `f.id, f.environment, f.type, coalesce(f.user_id, ''), coalesce(f.issuer, ''), coalesce(f.account, ''), f.sealed, f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
+	factorColumns    = `f.id, f.environment, f.type, coalesce(f.user_id, ''), coalesce(f.issuer, ''), coalesce(f.account, ''), f.sealed, coalesce(f.replay, ''), f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
 	challengeColumns = `c.id, c.factor, c.code_mac, c.sealed_code, c.attempts, c.created_at, c.updated_at, c.expires_at, c.verified_at`
 
 	selectChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + ` FROM challenges c` +
@@ -27,11 +27,15 @@ const (
 
 	selectUser   = `SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = $1 AND u.environment = $2 AND u.id = $3`
 	selectPhone  = `SELECT p.sends, p.expires_at FROM phones p WHERE p.bucket = $1 AND p.key = $2`
-	selectReplay = `SELECT r.fingerprint, r.sealed, r.expires_at FROM replays r WHERE r.bucket = $1 AND r.key = $2`
-	existsEvent  = `SELECT EXISTS (SELECT FROM events WHERE bucket = $1 AND id = $2)`
+	selectReplay = `SELECT r.fingerprint, r.factor, r.sealed, r.expires_at, r.pending FROM replays r WHERE r.bucket = $1 AND r.key = $2`
 
-	insertFactor = `INSERT INTO factors (bucket, id, environment, type, user_id, issuer, account, sealed, last_step, failures, locked_until, created_at, updated_at)` +
-		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
+	// The lock makes this a transaction with a commit of its own. Where commits wait
+	// for a standby, it is answered when the standby has that commit, and so the one
+	// that stored the event; that a row can be seen does not prove it.
+	confirmEvent = `SELECT true FROM events WHERE bucket = $1 AND id = $2 FOR UPDATE`
+
+	insertFactor = `INSERT INTO factors (bucket, id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)` +
+		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
 	updateFactor    = `UPDATE factors SET sealed = $1, last_step = $2, failures = $3, locked_until = $4, updated_at = $5 WHERE bucket = $6 AND id = $7`
 	deleteFactor    = `DELETE FROM factors WHERE bucket = $1 AND id = $2`
 	insertChallenge = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, attempts, created_at, updated_at, expires_at, verified_at)` +
@@ -43,8 +47,9 @@ const (
 	deleteUser      = `DELETE FROM users WHERE bucket = $1 AND environment = $2 AND id = $3`
 	insertPhone     = `INSERT INTO phones (bucket, key, sends, expires_at) VALUES ($1, $2, $3, $4)`
 	updatePhone     = `UPDATE phones SET sends = $3, expires_at = $4 WHERE bucket = $1 AND key = $2`
-	insertReplay    = `INSERT INTO replays (bucket, key, fingerprint, sealed, expires_at) VALUES ($1, $2, $3, $4, $5)`
-	updateReplay    = `UPDATE replays SET fingerprint = $3, sealed = $4, expires_at = $5 WHERE bucket = $1 AND key = $2`
+	insertReplay    = `INSERT INTO replays (bucket, key, fingerprint, factor, sealed, expires_at, pending) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	updateReplay    = `UPDATE replays SET fingerprint = $3, factor = $4, sealed = $5, expires_at = $6, pending = $7 WHERE bucket = $1 AND key = $2`
+	forgetReplay    = `UPDATE replays SET sealed = '' WHERE bucket = $1 AND key = $2 AND factor = $3`
 	deleteReplay    = `DELETE FROM replays WHERE bucket = $1 AND key = $2`
 	insertEvent     = `INSERT INTO events (bucket, id, environment, type, factor, challenge, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)`
 )
@@ -94,8 +99,12 @@ func (h *held) read(batch *pgx.Batch, r mfa.Read, l lock) {
 		batch.Queue(selectReplay+l.on("r"), b, r.Replay[:]).Query(each(func(rows pgx.Rows) error {
 			p := &mfa.Replay{Bucket: r.Bucket, Key: r.Replay}
 			var fingerprint []byte
-			err := rows.Scan(&fingerprint, &p.Sealed, (*moment)(&p.ExpiresAt))
+			var factor *[16]byte
+			err := rows.Scan(&fingerprint, &factor, &p.Sealed, (*moment)(&p.ExpiresAt), (*moment)(&p.PendingUntil))
 			copy(p.Fingerprint[:], fingerprint)
+			if factor != nil {
+				p.Factor = *factor
+			}
 			h.replays[replayRow{r.Bucket, r.Replay}] = p
 			return err
 		}))
@@ -136,7 +145,7 @@ func (h *held) scanUser(rows pgx.Rows) error {
 
 func factorFields(f *mfa.Factor) []any {
 	return []any{
-		&f.ID, &f.Environment, &f.Type, &f.User, &f.Issuer, &f.Account, &f.Sealed, &f.LastStep, &f.Failures,
+		&f.ID, &f.Environment, &f.Type, &f.User, &f.Issuer, &f.Account, &f.Sealed, (*hash)(&f.Replay), &f.LastStep, &f.Failures,
 		(*moment)(&f.LockedUntil), (*moment)(&f.CreatedAt), (*moment)(&f.UpdatedAt),
 	}
 }
@@ -187,4 +196,12 @@ func optional[ID ~[16]byte](id ID) *[16]byte {
 	}
 	raw := [16]byte(id)
 	return &raw
+}
+
+// hashOrNull stores the zero hash as NULL.
+func hashOrNull(h [32]byte) []byte {
+	if h == ([32]byte{}) {
+		return nil
+	}
+	return h[:]
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,6 +26,7 @@ type Store struct {
 	pool    *pgxpool.Pool
 	log     *slog.Logger
 	group   int // how many Updates may share a transaction
+	wait    waits
 	queues  []chan *job
 	writers sync.WaitGroup
 
@@ -34,6 +36,9 @@ type Store struct {
 	sweeping int // the bucket to sweep next; guarded by sweepMu
 	sweepMu  sync.Mutex
 }
+
+// waits are the longest times that a transaction waits for the server.
+type waits struct{ roundTrip, resolve time.Duration }
 
 // Options change how a Store works; zero fields take their defaults.
 type Options struct {
@@ -60,7 +65,7 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", scrub(err))
 	}
-	s := &Store{pool: pool, log: opts.Logger, group: opts.Group}
+	s := &Store{pool: pool, log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor}}
 	defer func() {
 		if err != nil {
 			pool.Close()
@@ -136,14 +141,15 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Ping reports whether the store can be written to: a standby cannot.
+// Ping reports whether the store can be written to: a standby cannot, nor can a
+// database whose transactions are read-only by default.
 func (s *Store) Ping(ctx context.Context) error {
-	var standby bool
-	if err := s.pool.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&standby); err != nil {
+	var readOnly string
+	if err := s.pool.QueryRow(ctx, "SHOW transaction_read_only").Scan(&readOnly); err != nil {
 		return domainError(err)
 	}
-	if standby {
-		return errStandby
+	if readOnly != "off" {
+		return errReadOnly
 	}
 	return nil
 }

@@ -113,6 +113,11 @@ func (s *statement) text(v string) *statement {
 	return s.bind(func(n int) error { return s.BindText(n, v) })
 }
 
+// string binds v, which may be empty.
+func (s *statement) string(v string) *statement {
+	return s.bind(func(n int) error { return s.BindText(n, v) })
+}
+
 // blob binds v, NULL if it is nil.
 func (s *statement) blob(v []byte) *statement {
 	if v == nil {
@@ -124,6 +129,14 @@ func (s *statement) blob(v []byte) *statement {
 // id binds an id, NULL if it is none.
 func (s *statement) id(v [16]byte) *statement {
 	if v == ([16]byte{}) {
+		return s.blob(nil)
+	}
+	return s.blob(v[:])
+}
+
+// hash binds a hash, NULL if it is none.
+func (s *statement) hash(v [32]byte) *statement {
+	if v == ([32]byte{}) {
 		return s.blob(nil)
 	}
 	return s.blob(v[:])

@@ -63,18 +63,22 @@ func (s *Store) factors(ctx context.Context, query func(*conn) *statement) (foun
 func (s *Store) Events(ctx context.Context, after mfa.EventID, limit int) (found []mfa.Event, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		return c.prepare(selectEvents).blob(after[:]).int(int64(limit)).each(func(row *columns) error {
-			found = append(found, mfa.Event{
-				ID:          row.id(),
-				Environment: mfa.EnvironmentID(row.int()),
-				Type:        mfa.EventType(row.text()),
-				Factor:      row.id(),
-				Challenge:   row.id(),
-				Reason:      row.text(),
-			})
+			found = append(found, scanEvent(row))
 			return nil
 		})
 	})
 	return found, err
+}
+
+func scanEvent(row *columns) mfa.Event {
+	return mfa.Event{
+		ID:          row.id(),
+		Environment: mfa.EnvironmentID(row.int()),
+		Type:        mfa.EventType(row.text()),
+		Factor:      row.id(),
+		Challenge:   row.id(),
+		Reason:      row.text(),
+	}
 }
 
 // SQLite is built without DELETE … LIMIT, hence the subqueries. Each is a range

@@ -39,7 +39,7 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (rows mfa.Rows, err error)
 }
 
 const (
-	factorColumns    = `f.id, f.environment, f.type, f.user_id, f.issuer, f.account, f.sealed, f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
+	factorColumns    = `f.id, f.environment, f.type, f.user_id, f.issuer, f.account, f.sealed, f.replay, f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
 	challengeColumns = `c.id, c.factor, c.code_mac, c.sealed_code, c.attempts, c.created_at, c.updated_at, c.expires_at, c.verified_at`
 	joinUser         = ` LEFT JOIN users u ON u.environment = f.environment AND u.id = f.user_id`
 
@@ -48,7 +48,7 @@ const (
 	selectFactor = `SELECT ` + factorColumns + `, u.failures FROM factors f` + joinUser + ` WHERE f.id = ?`
 	selectUser   = `SELECT failures FROM users WHERE environment = ? AND id = ?`
 	selectPhone  = `SELECT sends, expires_at FROM phones WHERE key = ?`
-	selectReplay = `SELECT fingerprint, sealed, expires_at FROM replays WHERE bucket = ? AND key = ?`
+	selectReplay = `SELECT fingerprint, factor, sealed, expires_at, pending FROM replays WHERE bucket = ? AND key = ?`
 )
 
 // load reads the rows that r names.
@@ -86,7 +86,8 @@ func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 	if err == nil && r.Replay != none.Replay {
 		err = c.prepare(selectReplay).int(int64(r.Bucket)).blob(r.Replay[:]).each(func(row *columns) error {
 			rows.Replay = &mfa.Replay{
-				Bucket: r.Bucket, Key: r.Replay, Fingerprint: row.hash(), Sealed: row.blob(), ExpiresAt: row.time(),
+				Bucket: r.Bucket, Key: r.Replay, Fingerprint: row.hash(), Factor: row.id(), Sealed: row.blob(),
+				ExpiresAt: row.time(), PendingUntil: row.time(),
 			}
 			return nil
 		})
@@ -103,6 +104,7 @@ func scanFactor(row *columns) *mfa.Factor {
 		Issuer:      row.text(),
 		Account:     row.text(),
 		Sealed:      row.blob(),
+		Replay:      row.hash(),
 		LastStep:    row.int(),
 		Failures:    int(row.int()),
 		LockedUntil: row.time(),
@@ -136,8 +138,8 @@ func scanFailures(row *columns, env mfa.EnvironmentID, user string) *mfa.User {
 }
 
 const (
-	insertFactor = `INSERT INTO factors (id, environment, type, user_id, issuer, account, sealed, last_step, failures, locked_until, created_at, updated_at)` +
-		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertFactor = `INSERT INTO factors (id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)` +
+		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	updateFactor    = `UPDATE factors SET sealed = ?, last_step = ?, failures = ?, locked_until = ?, updated_at = ? WHERE id = ?`
 	deleteFactor    = `DELETE FROM factors WHERE id = ?`
 	insertChallenge = `INSERT INTO challenges (id, factor, code_mac, sealed_code, attempts, created_at, updated_at, expires_at, verified_at)` +
@@ -149,8 +151,9 @@ const (
 	deleteUser = `DELETE FROM users WHERE environment = ? AND id = ?`
 	putPhone   = `INSERT INTO phones (key, sends, expires_at) VALUES (?, ?, ?)` +
 		` ON CONFLICT DO UPDATE SET sends = excluded.sends, expires_at = excluded.expires_at`
-	putReplay = `INSERT INTO replays (bucket, key, fingerprint, sealed, expires_at) VALUES (?, ?, ?, ?, ?)` +
-		` ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, sealed = excluded.sealed, expires_at = excluded.expires_at`
+	putReplay = `INSERT INTO replays (bucket, key, fingerprint, factor, sealed, expires_at, pending) VALUES (?, ?, ?, ?, ?, ?, ?)` +
+		` ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, factor = excluded.factor, sealed = excluded.sealed, expires_at = excluded.expires_at, pending = excluded.pending`
+	forgetReplay = `UPDATE replays SET sealed = x'' WHERE bucket = ? AND key = ? AND factor = ?`
 	deleteReplay = `DELETE FROM replays WHERE bucket = ? AND key = ?`
 	insertEvent  = `INSERT INTO events (id, environment, type, factor, challenge, reason) VALUES (?, ?, ?, ?, ?, ?)`
 )
@@ -159,17 +162,14 @@ const (
 func apply(c *conn, w mfa.Write) (err error) {
 	switch w := w.(type) {
 	case mfa.InsertFactor:
-		return c.prepare(insertFactor).id(w.ID).int(int64(w.Environment)).text(string(w.Type)).
-			text(w.User).text(w.Issuer).text(w.Account).blob(w.Sealed).int(w.LastStep).int(int64(w.Failures)).
-			time(w.LockedUntil).time(w.CreatedAt).time(w.UpdatedAt).one()
+		return bindFactor(c.prepare(insertFactor), w.Factor).one()
 	case mfa.UpdateFactor:
 		return c.prepare(updateFactor).blob(w.Sealed).int(w.LastStep).int(int64(w.Failures)).
 			time(w.LockedUntil).time(w.UpdatedAt).id(w.ID).one()
 	case mfa.DeleteFactor:
 		return c.prepare(deleteFactor).id(w.ID).one()
 	case mfa.InsertChallenge:
-		return c.prepare(insertChallenge).id(w.ID).id(w.Factor).blob(w.CodeMAC).blob(w.SealedCode).
-			int(int64(w.Attempts)).time(w.CreatedAt).time(w.UpdatedAt).time(w.ExpiresAt).time(w.VerifiedAt).one()
+		return bindChallenge(c.prepare(insertChallenge), w.Challenge).one()
 	case mfa.UpdateChallenge:
 		return c.prepare(updateChallenge).blob(w.SealedCode).int(int64(w.Attempts)).time(w.UpdatedAt).time(w.VerifiedAt).
 			id(w.ID).one()
@@ -182,14 +182,29 @@ func apply(c *conn, w mfa.Write) (err error) {
 	case mfa.PutPhone:
 		return c.prepare(putPhone).blob(w.Key[:]).blob(mfa.EncodeSends(w.Sends)).time(w.ExpiresAt).one()
 	case mfa.PutReplay:
-		return c.prepare(putReplay).int(int64(w.Bucket)).blob(w.Key[:]).blob(w.Fingerprint[:]).blob(w.Sealed).time(w.ExpiresAt).one()
+		return c.prepare(putReplay).int(int64(w.Bucket)).blob(w.Key[:]).blob(w.Fingerprint[:]).id(w.Replay.Factor).blob(w.Sealed).time(w.ExpiresAt).time(w.PendingUntil).one()
 	case mfa.DeleteReplay:
 		_, err = c.prepare(deleteReplay).int(int64(w.Bucket)).blob(w.Key[:]).exec()
+	case mfa.ForgetReplay:
+		_, err = c.prepare(forgetReplay).int(int64(w.Bucket)).blob(w.Key[:]).id(w.Factor).exec()
 	case mfa.AppendEvent:
-		return c.prepare(insertEvent).id(w.ID).int(int64(w.Environment)).text(string(w.Type)).
-			id(w.Factor).id(w.Challenge).text(w.Reason).one()
+		return bindEvent(c.prepare(insertEvent), w.Event).one()
 	default:
 		return fmt.Errorf("unknown write %T", w)
 	}
 	return err
+}
+
+func bindFactor(s *statement, f *mfa.Factor) *statement {
+	return s.id(f.ID).int(int64(f.Environment)).text(string(f.Type)).text(f.User).text(f.Issuer).text(f.Account).
+		blob(f.Sealed).hash(f.Replay).int(f.LastStep).int(int64(f.Failures)).time(f.LockedUntil).time(f.CreatedAt).time(f.UpdatedAt)
+}
+
+func bindChallenge(s *statement, c *mfa.Challenge) *statement {
+	return s.id(c.ID).id(c.Factor).blob(c.CodeMAC).blob(c.SealedCode).int(int64(c.Attempts)).
+		time(c.CreatedAt).time(c.UpdatedAt).time(c.ExpiresAt).time(c.VerifiedAt)
+}
+
+func bindEvent(s *statement, e mfa.Event) *statement {
+	return s.id(e.ID).int(int64(e.Environment)).text(string(e.Type)).id(e.Factor).id(e.Challenge).text(e.Reason)
 }

@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(*testing.T) mfa.Store) {
 	check("an update of a challenge changes only what it says", challengeUpdateIsPartial)
 	check("what is put replaces what was there", putReplaces)
 	check("what is deleted is gone", deleteRemoves)
+	check("the answer of a replay is forgotten, and nothing else of it", replayIsForgotten)
 	check("what is gone already can be deleted again", deleteRepeats)
 	check("writes are made in their order", writesKeepOrder)
 	check("the rows of an Update are its own", rowsAreOwn)

@@ -145,6 +145,19 @@ func deleteRemoves(t *testing.T, s mfa.Store) {
 	same(t, view(t, s, readFactor(f.ID)).Factor, nil)
 }
 
+func replayIsForgotten(t *testing.T, s mfa.Store) {
+	r, kept := NewReplay(7), NewReplay(7)
+	r.Factor, kept.Factor = newID(morning, 7), newID(morning, 7)
+	store(t, s, 7, mfa.PutReplay{Replay: r}, mfa.PutReplay{Replay: kept})
+	store(t, s, 7, mfa.ForgetReplay{Bucket: 7, Key: r.Key, Factor: r.Factor},
+		mfa.ForgetReplay{Bucket: 7, Key: kept.Key, Factor: newID(morning, 7)},
+		mfa.ForgetReplay{Bucket: 7, Key: newKey(), Factor: r.Factor})
+	want := *r
+	want.Sealed = []byte{}
+	same(t, view(t, s, mfa.Read{Bucket: 7, Replay: r.Key}).Replay, &want)
+	same(t, view(t, s, mfa.Read{Bucket: 7, Replay: kept.Key}).Replay, kept)
+}
+
 func deleteRepeats(t *testing.T, s mfa.Store) {
 	u := NewUser()
 	b := u.Bucket()

@@ -34,6 +34,7 @@ CREATE TABLE factors (
 	issuer       text,
 	account      text,
 	sealed       bytea,
+	replay       bytea, -- key of the recorded answer to its enrollment
 	last_step    bigint      NOT NULL,
 	failures     integer     NOT NULL,
 	locked_until timestamptz,
@@ -80,8 +81,10 @@ CREATE TABLE replays (
 	bucket      smallint    NOT NULL,
 	key         bytea       NOT NULL,
 	fingerprint bytea       NOT NULL,
+	factor      uuid,
 	sealed      bytea,
 	expires_at  timestamptz NOT NULL,
+	pending     timestamptz, -- until when its message may still be on its way
 	PRIMARY KEY (bucket, key)
 );
 

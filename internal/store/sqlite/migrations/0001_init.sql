@@ -35,6 +35,7 @@ CREATE TABLE factors (
 	issuer       TEXT,
 	account      TEXT,
 	sealed       BLOB,
+	replay       BLOB, -- key of the recorded answer to its enrollment
 	last_step    INTEGER NOT NULL,
 	failures     INTEGER NOT NULL,
 	locked_until INTEGER NOT NULL,
@@ -75,8 +76,10 @@ CREATE TABLE replays (
 	bucket      INTEGER NOT NULL,
 	key         BLOB    NOT NULL,
 	fingerprint BLOB    NOT NULL,
+	factor      BLOB,
 	sealed      BLOB,
 	expires_at  INTEGER NOT NULL,
+	pending     INTEGER NOT NULL, -- until when its message may still be on its way
 	PRIMARY KEY (bucket, key)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,103 @@
+package access_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+)
+
+// A world is a Service over a real store, with a clock that stands still.
+type world struct {
+	*access.Service
+	t     *testing.T
+	store *sqlite.Store
+	path  string
+	clock *clock
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		t:     t,
+		path:  filepath.Join(t.TempDir(), "test.db"),
+		clock: &clock{t: time.Date(2026, 3, 27, 12, 0, 0, 432_567_891, time.UTC)},
+	}
+	var err error
+	if w.store, err = sqlite.Open(w.path, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.store.Close() })
+	w.Service = access.NewService(w.store, w.clock.Now)
+	return w
+}
+
+// another returns a Service as on another node, over a store of its own making.
+func (w *world) another(store access.Store) *access.Service {
+	return access.NewService(store, w.clock.Now)
+}
+
+func (w *world) environment(name string, production bool) mfa.Environment {
+	w.t.Helper()
+	e, err := w.CreateEnvironment(w.t.Context(), name, production)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
+}
+
+// key returns the text of a new key, and the key.
+func (w *world) key(e mfa.Environment) (string, access.Key) {
+	w.t.Helper()
+	text, k, err := w.CreateKey(w.t.Context(), e)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return text.Reveal(), k
+}
+
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// A faulty store fails to read keys while it is broken, and counts the reads.
+type faulty struct {
+	access.Store
+	broken atomic.Pointer[error]
+	reads  atomic.Int32
+}
+
+func (s *faulty) fail(err error) {
+	if err == nil {
+		s.broken.Store(nil)
+		return
+	}
+	s.broken.Store(&err)
+}
+
+func (s *faulty) KeyByHash(ctx context.Context, h access.Hash) (access.Key, error) {
+	s.reads.Add(1)
+	if err := s.broken.Load(); err != nil {
+		return access.Key{}, *err
+	}
+	return s.Store.KeyByHash(ctx, h)
+}

@@ -1,0 +1,186 @@
+package config_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/config"
+)
+
+// local returns the defaults with what they lack: a store and an address.
+func local() config.Config {
+	c := config.Default()
+	c.Addr, c.Store = "127.0.0.1:0", "sqlite:countersign.db"
+	return c
+}
+
+func TestCheck(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*config.Config)
+		want   []string // parts of the error; none for a configuration that is good
+	}{
+		{"the defaults", func(*config.Config) {}, nil},
+		{"no address, where a program serves itself", func(c *config.Config) { c.Addr = "" }, nil},
+
+		{"a certificate without a key", func(c *config.Config) { c.TLSCert = "cert.pem" }, []string{"--tls-cert and --tls-key belong together"}},
+		{"a key without a certificate", func(c *config.Config) { c.TLSKey = "key.pem" }, []string{"--tls-cert and --tls-key belong together"}},
+
+		{"no time to verify", func(c *config.Config) { c.ChallengeTTL = 0 }, []string{"--challenge-ttl is 0s"}},
+		{"a negative time", func(c *config.Config) { c.ShutdownTimeout = -time.Second }, []string{"--shutdown-timeout is -1s"}},
+		{"no spacing of messages", func(c *config.Config) { c.SMSSpacing = 0 }, []string{"--sms-spacing"}},
+		{"no retention of challenges", func(c *config.Config) { c.ChallengeRetention = 0 }, []string{"--challenge-retention"}},
+		{"no retention of events", func(c *config.Config) { c.EventRetention = 0 }, []string{"--event-retention"}},
+
+		{"no rate limit", func(c *config.Config) { c.RateLimit = 0 }, []string{"--rate-limit is 0", "cannot be switched off"}},
+		{"no limit of attempts", func(c *config.Config) { c.ChallengeAttempts = 0 }, []string{"--challenge-attempts"}},
+		{"no free failure", func(c *config.Config) { c.FreeFailures = -1 }, []string{"--free-failures is -1"}},
+		{"no limit of a factor", func(c *config.Config) { c.FactorFailures = 0 }, []string{"--factor-failures"}},
+		{"no limit of a user", func(c *config.Config) { c.UserFailures = 0 }, []string{"--user-failures"}},
+
+		{"two faults", func(c *config.Config) { c.RateLimit, c.TLSKey = 0, "key.pem" }, []string{"--rate-limit", "--tls-cert"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := local()
+			tc.change(&c)
+			says(t, c.Check(), tc.want...)
+		})
+	}
+}
+
+// says checks that an error is there if and only if it has something to say.
+func says(t *testing.T, err error, want ...string) {
+	t.Helper()
+	if (err != nil) != (len(want) > 0) {
+		t.Errorf("error %v; want %q", err, want)
+	}
+	for _, part := range want {
+		if err != nil && !strings.Contains(err.Error(), part) {
+			t.Errorf("error %q; want %q in it", err, part)
+		}
+	}
+}
+
+func TestPlainHTTPStaysOnThisMachine(t *testing.T) {
+	for _, tc := range []struct {
+		addr string
+		ok   bool
+	}{
+		{"127.0.0.1:4100", true},
+		{"127.9.9.9:4100", true},
+		{"[::1]:4100", true},
+		{"localhost:4100", true},
+		{":4100", false},
+		{"0.0.0.0:4100", false},
+		{"[::]:4100", false},
+		{"192.168.1.2:4100", false},
+		{"[fe80::1]:4100", false},
+		{"mfa.example.com:4100", false},
+		{"localhost.example.com:4100", false},
+		{"4100", false},
+		{"localhost", false},
+	} {
+		t.Run(tc.addr, func(t *testing.T) {
+			c := local()
+			c.Addr = tc.addr
+			if err := c.Check(); (err == nil) != tc.ok {
+				t.Errorf("Check = %v", err)
+			} else if err != nil && !strings.Contains(err.Error(), "--addr") {
+				t.Errorf("Check = %v; want the flag named", err)
+			}
+			c.TLSCert, c.TLSKey = "cert.pem", "key.pem"
+			if err := c.Check(); err != nil {
+				t.Errorf("with TLS: %v", err)
+			}
+			c.TLSCert, c.TLSKey, c.PlainHTTP = "", "", true
+			if err := c.Check(); err != nil {
+				t.Errorf("where plain HTTP is meant: %v", err)
+			}
+		})
+	}
+}
+
+func TestTheErrorsOfCheckHaveAnOrder(t *testing.T) {
+	var bad config.Config
+	first := bad.Check().Error()
+	for range 20 {
+		if again := bad.Check().Error(); again != first {
+			t.Fatalf("the same configuration is refused with\n%s\nand with\n%s", first, again)
+		}
+	}
+}
+
+func TestSMSWindows(t *testing.T) {
+	for _, tc := range []struct {
+		text  []string
+		count []int
+		span  []time.Duration
+		bad   string
+	}{
+		{text: []string{"5/10m", "10/1h"}, count: []int{5, 10}, span: []time.Duration{10 * time.Minute, time.Hour}},
+		{text: []string{"1/24h"}, count: []int{1}, span: []time.Duration{24 * time.Hour}},
+		{text: nil},
+		{text: []string{"5"}, bad: `"5"`},
+		{text: []string{"5/"}, bad: `"5/"`},
+		{text: []string{"/10m"}, bad: `"/10m"`},
+		{text: []string{"0/10m"}, bad: `"0/10m"`},
+		{text: []string{"-1/10m"}, bad: `"-1/10m"`},
+		{text: []string{"5/-10m"}, bad: `"5/-10m"`},
+		{text: []string{"5/0s"}, bad: `"5/0s"`},
+		{text: []string{"5x/10m"}, bad: `"5x/10m"`},
+		{text: []string{"5/10"}, bad: `"5/10"`},
+		{text: []string{"5/10m/1h"}, bad: `"5/10m/1h"`},
+		{text: []string{"5/10m", ""}, bad: `""`},
+	} {
+		t.Run(strings.Join(tc.text, ","), func(t *testing.T) {
+			counts, spans, err := config.Config{SMSLimits: tc.text}.SMSWindows()
+			if tc.bad != "" {
+				says(t, err, "--sms-limits", tc.bad)
+				return
+			}
+			if err != nil || !slices.Equal(counts, tc.count) || !slices.Equal(spans, tc.span) {
+				t.Errorf("SMSWindows = %v, %v, %v", counts, spans, err)
+			}
+		})
+	}
+}
+
+func TestSQLitePath(t *testing.T) {
+	for _, tc := range []struct {
+		store, path string
+		ok          bool
+	}{
+		{"sqlite:countersign.db", "countersign.db", true},
+		{"sqlite:/var/lib/countersign.db", "/var/lib/countersign.db", true},
+		{"sqlite:", "", false},
+		{"countersign.db", "countersign.db", false},
+		{"postgres://localhost/countersign", "postgres://localhost/countersign", false},
+		{"", "", false},
+	} {
+		if path, ok := config.SQLitePath(tc.store); ok != tc.ok || ok && path != tc.path {
+			t.Errorf("SQLitePath(%q) = %q, %t", tc.store, path, ok)
+		}
+	}
+}
+
+func TestAStoreIsShownWithoutItsPassword(t *testing.T) {
+	const password = "hunter22"
+	for _, store := range []string{
+		"postgres://user:" + password + "@db.example.com/countersign",
+		"postgresql://user:" + password + "@db.example.com/countersign?sslmode=require",
+		"postgres://db.example.com/countersign?user=u&password=" + password,
+		"postgres://db.example.com/countersign?sslpassword=" + password,
+		"user:" + password + "@db.example.com/countersign",
+		"postgres://user:" + password + "%zz@db.example.com/countersign",
+		"host=db.example.com password=" + password,
+	} {
+		if shown := config.StoreName(store); strings.Contains(shown, password) {
+			t.Errorf("StoreName shows the password: %q", shown)
+		}
+	}
+	if shown := config.StoreName("sqlite:countersign.db"); shown != "sqlite:countersign.db" {
+		t.Errorf("StoreName = %q", shown)
+	}
+}

@@ -1,0 +1,201 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/totp"
+)
+
+// An api is a caller of the HTTP API with one key.
+type api struct {
+	t      testing.TB
+	url    string
+	key    string
+	client *http.Client
+}
+
+func newAPI(t testing.TB, url, key string) *api {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &api{t, url, key, &http.Client{Transport: transport, Timeout: patience}}
+}
+
+// An answer is a reply that was received in full.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	entity
+}
+
+// An entity is what any answer of the API may hold.
+type entity struct {
+	ID        string
+	Type      string
+	Code      string // of a challenge, or of an error
+	Message   string
+	ExpiresAt string `json:"expires_at"`
+	Valid     bool
+	TOTP      struct {
+		Secret string
+		URI    string
+	}
+	Challenge struct{ ID string }
+	Data      []struct{ ID string }
+	Messages  []message
+}
+
+func readEntity(body []byte) (e entity, err error) {
+	err = json.Unmarshal(body, &e)
+	return e, err
+}
+
+// A message is one of the inbox.
+type message struct {
+	To     string
+	Text   string
+	Code   string
+	SentAt string `json:"sent_at"`
+}
+
+// A tornError means that an answer began and did not end.
+type tornError struct{ cause error }
+
+func (e *tornError) Error() string { return "answer torn: " + e.cause.Error() }
+
+// send makes a request. key is for Idempotency-Key, "" for none.
+func (a *api) send(ctx context.Context, method, path, body, key string) (answer, error) {
+	began := false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { began = true }})
+	req, err := http.NewRequestWithContext(ctx, method, a.url+path, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("Authorization", "Bearer "+a.key)
+	req.Header.Set("Accept", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		if began {
+			err = &tornError{err}
+		}
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	got := answer{status: resp.StatusCode, header: resp.Header}
+	if got.body, err = io.ReadAll(resp.Body); err != nil {
+		return answer{}, &tornError{err}
+	}
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+		if got.entity, err = readEntity(got.body); err != nil {
+			return answer{}, fmt.Errorf("%s %s: %w in %q", method, path, err, got.body)
+		}
+	}
+	leak.Secret(a.t, got.TOTP.Secret)
+	if got.status < 300 {
+		leak.Secret(a.t, got.Code)
+	}
+	for _, m := range got.Messages {
+		leak.Secret(a.t, m.To, m.Code)
+	}
+	return got, nil
+}
+
+// want makes a request that must be answered with a status.
+func (a *api) want(status int, method, path, body string) answer {
+	a.t.Helper()
+	got, err := a.send(a.t.Context(), method, path, body, "")
+	if err != nil {
+		a.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	if got.status != status {
+		a.t.Fatalf("%s %s = %d %s%s; want %d", method, path, got.status, got.Code, got.Message, status)
+	}
+	return got
+}
+
+func (a *api) enroll(body string) answer {
+	a.t.Helper()
+	return a.want(http.StatusCreated, "POST", "/auth/factors/enroll", body)
+}
+
+func (a *api) enrollTOTP() answer {
+	a.t.Helper()
+	return a.enroll(`{"type":"totp","totp_issuer":"Example","totp_user":"you@example.com"}`)
+}
+
+func (a *api) challenge(factor string) answer {
+	a.t.Helper()
+	return a.want(http.StatusCreated, "POST", "/auth/factors/"+factor+"/challenge", "")
+}
+
+// verify tries a code that must be looked at, and reports whether it was right.
+func (a *api) verify(challenge, code string) bool {
+	a.t.Helper()
+	return a.want(http.StatusCreated, "POST", verifyPath(challenge), codeBody(code)).Valid
+}
+
+// refused tries a code that must not be looked at, and returns why.
+func (a *api) refused(status int, challenge, code string) string {
+	a.t.Helper()
+	return a.want(status, "POST", verifyPath(challenge), codeBody(code)).Code
+}
+
+// inbox returns the messages to a phone number, newest first.
+func (a *api) inbox(query string) []message {
+	a.t.Helper()
+	return a.want(http.StatusOK, "GET", "/dev/inbox"+query, "").Messages
+}
+
+func verifyPath(challenge string) string { return "/auth/challenges/" + challenge + "/verify" }
+
+func codeBody(code string) string { return fmt.Sprintf(`{"code":%q}`, code) }
+
+// wrong is no code of anything: it has five digits.
+const wrong = "12345"
+
+// codeAt returns the code of a secret, as the API shows it, in a step.
+func codeAt(t testing.TB, secret string, step int64) string {
+	t.Helper()
+	key, err := totp.ParseSecret(secret)
+	if err != nil {
+		t.Errorf("secret: %v", err)
+	}
+	code := totp.Code(key, step)
+	leak.Secret(t, code)
+	return code
+}
+
+// codeNow returns the code that an authenticator app shows now.
+func codeNow(t testing.TB, secret string) string {
+	t.Helper()
+	return codeAt(t, secret, totp.Step(time.Now()))
+}
+
+// poll asks again and again until done, without a rest between two questions that
+// would have to be guessed: each is a round trip.
+func poll(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not in %v", what, patience)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package e2e_test
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestKeysOfAnotherProcess makes and revokes API keys while the server runs.
+func TestKeysOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := serve(t, "--store", storeIn(dir))
+	first, second := createKey(t, dir, "staging"), createKey(t, dir, "staging")
+	for _, key := range []string{first, second} {
+		p.apiAs(key).want(http.StatusNotFound, "GET", "/auth/factors/x", "") // at once
+	}
+
+	list := succeed(t, "key", "list", "--store", storeIn(dir))
+	if strings.Contains(list, first) || strings.Contains(list, second) {
+		t.Error("the list shows a key")
+	}
+	id := regexp.MustCompile(`(?m)^(key_\w+) .*…` + first[len(first)-4:] + ` `).FindStringSubmatch(list)
+	if id == nil {
+		t.Fatalf("the list does not tell which key ends in …%s:\n%s", first[len(first)-4:], list)
+	}
+	succeed(t, "key", "revoke", id[1], "--store", storeIn(dir))
+
+	revoked := time.Now()
+	poll(t, "the key is refused", func() bool {
+		got, err := p.apiAs(first).send(t.Context(), "GET", "/auth/factors/x", "", "")
+		return err == nil && got.status == http.StatusUnauthorized
+	})
+	if took := time.Since(revoked); took > 5*time.Second {
+		t.Errorf("a revoked key was honoured for %v; want 5 s at most", took)
+	} else {
+		t.Logf("a revoked key was refused after %v", took)
+	}
+	p.apiAs(second).want(http.StatusNotFound, "GET", "/auth/factors/x", "")
+}
+
+func TestNothingIsSeenFromAnotherEnvironment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := serve(t, "--store", storeIn(dir))
+	succeed(t, "environment", "create", "production", "--production", "--store", storeIn(dir))
+	live, test := createKey(t, dir, "production"), createKey(t, dir, "staging")
+	if !strings.HasPrefix(live, "sk_live_") || !strings.HasPrefix(test, "sk_test_") {
+		t.Error("a key does not tell its kind")
+	}
+	enrolled := p.apiAs(live).enroll(`{"type":"generic_otp"}`)
+	other := p.apiAs(test)
+	got := other.want(http.StatusNotFound, "GET", "/auth/factors/"+enrolled.ID, "")
+	other.want(http.StatusNoContent, "DELETE", "/auth/factors/"+other.enrollTOTP().ID, "")
+	other.want(http.StatusNotFound, "DELETE", "/auth/factors/"+enrolled.ID, "")
+	if want := "Authentication Factor not found: '" + enrolled.ID + "'."; got.Message != want {
+		t.Errorf("message %q; want %q, as for any unknown one", got.Message, want)
+	}
+}
+
+func TestAnOperatorUnlocksAFactor(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := dev(t, dir, "--factor-failures", "3")
+	api := p.api()
+	factor := api.enroll(`{"type":"generic_otp"}`).ID
+	made := api.challenge(factor)
+	for range 3 {
+		api.verify(made.ID, wrong)
+	}
+	if why := api.refused(http.StatusBadRequest, made.ID, made.Code); why != "one_time_code_too_many_attempts" {
+		t.Fatalf("the right code of a locked factor: %s", why)
+	}
+	said := succeed(t, "factor", "unlock", factor, "--store", storeIn(dir))
+	if said != "unlocked "+factor {
+		t.Errorf("it said %q", said)
+	}
+	if !api.verify(made.ID, made.Code) {
+		t.Error("the right code of an unlocked factor is not valid")
+	}
+}
+
+func TestAnOperatorUnlocksAUser(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := dev(t, dir, "--user-failures", "3")
+	api := p.api()
+	var factors []string
+	for range 3 {
+		factors = append(factors, api.enroll(`{"type":"generic_otp","user_id":"user_1"}`).ID)
+	}
+	var made []answer
+	for _, f := range factors {
+		c := api.challenge(f)
+		api.verify(c.ID, wrong)
+		made = append(made, c)
+	}
+	if why := api.refused(http.StatusBadRequest, made[0].ID, made[0].Code); why != "one_time_code_too_many_attempts" {
+		t.Fatalf("the right code of a locked user: %s", why)
+	}
+	others := api.challenge(api.enroll(`{"type":"generic_otp","user_id":"user_2"}`).ID)
+	if !api.verify(others.ID, others.Code) {
+		t.Error("the lock of a user holds up another one")
+	}
+	succeed(t, "user", "unlock", "user_1", "--env", "sandbox", "--store", storeIn(dir))
+	for _, c := range made {
+		if !api.verify(c.ID, c.Code) {
+			t.Error("the right code of an unlocked user is not valid")
+		}
+	}
+}
+
+// TestABackOffCanBeCutShort has a factor make its user wait, and an operator lift
+// that as well.
+func TestABackOffCanBeCutShort(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	api := dev(t, dir, "--free-failures", "1").api()
+	factor := api.enroll(`{"type":"generic_otp"}`).ID
+	made := api.challenge(factor)
+	api.verify(made.ID, wrong)
+	api.verify(made.ID, wrong)
+	api.refused(http.StatusBadRequest, made.ID, made.Code)
+	succeed(t, "factor", "unlock", factor, "--store", storeIn(dir))
+	if !api.verify(made.ID, made.Code) {
+		t.Error("the right code is not valid")
+	}
+}

@@ -1,0 +1,274 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/leak"
+)
+
+// patience is how long a test waits for what should come soon.
+const patience = 20 * time.Second
+
+// A program is one running process of countersign.
+type program struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	out    *output       // standard output
+	log    *output       // standard error
+	exited chan struct{} // closed when the process has ended
+	code   int           // how it ended; -1 if killed
+	url    string        // where it serves
+	key    string        // dev: the API key that it printed
+	cert   []byte        // dev --tls: the certificate to trust, in PEM
+	began  time.Time
+	ready  time.Duration // from its begin until it was
+}
+
+// launch starts the program with args. When the test ends it is stopped, and must
+// end well.
+func launch(t testing.TB, env []string, args ...string) *program {
+	t.Helper()
+	p := &program{
+		t:      t,
+		out:    newOutput(io.Discard),
+		log:    newOutput(leak.Log(t, t.Name())),
+		exited: make(chan struct{}),
+		began:  time.Now(),
+	}
+	p.cmd = exec.Command(binary, args...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.log
+	// The race detector would let a program that ends wait for a second.
+	p.cmd.Env = append(append(environment(), "GORACE=atexit_sleep_ms=0"), env...)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.exited)
+		p.cmd.Wait()
+		p.code = p.cmd.ProcessState.ExitCode()
+	}()
+	t.Cleanup(func() {
+		if p.isRunning() {
+			if code := p.stop(); code != 0 {
+				t.Errorf("the program ended with exit code %d:\n%s", code, p.log.tail())
+			}
+		}
+		if log := p.log.String(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic: ") {
+			t.Errorf("the program has a fault:\n%s", p.log.tail())
+		}
+	})
+	return p
+}
+
+// environment returns this process's own, without what would configure the program.
+func environment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "COUNTERSIGN_") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// dev starts 'countersign dev --json' over a database in dir and waits until it
+// is ready.
+func dev(t testing.TB, dir string, flags ...string) *program {
+	t.Helper()
+	args := []string{"dev", "--json", "--addr", "127.0.0.1:0", "--store", storeIn(dir)}
+	p := launch(t, nil, append(args, flags...)...)
+	var ready struct {
+		URL    string
+		APIKey string `json:"api_key"`
+	}
+	line := p.await(p.out, `(?m)^(.+)\n`)[1]
+	err := json.Unmarshal([]byte(line), &ready)
+	if err != nil || ready.URL == "" || ready.APIKey == "" {
+		t.Fatalf("dev --json printed %q (%v); want its url and api_key", line, err)
+	}
+	leak.Secret(t, ready.APIKey)
+	p.url, p.key, p.ready = ready.URL, ready.APIKey, time.Since(p.began)
+	if strings.HasPrefix(p.url, "https:") {
+		if p.cert, err = os.ReadFile(filepath.Join(dir, "countersign.db.crt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+// serve starts 'countersign serve' on a free port, unless flags say where, and
+// waits until it is ready.
+func serve(t testing.TB, flags ...string) *program {
+	t.Helper()
+	// Text, since durations in JSON are numbers that may look like a code.
+	args := []string{"serve", "--addr", "127.0.0.1:0", "--log-format", "text"}
+	return serveWith(t, nil, append(args, flags...)...)
+}
+
+func serveWith(t testing.TB, env []string, args ...string) *program {
+	t.Helper()
+	p := launch(t, env, args...)
+	p.url = p.await(p.log, `msg"?[=:]"?ready"?[ ,]"?url"?[=:]"?([^" ]+)`)[1]
+	p.ready = time.Since(p.began)
+	return p
+}
+
+func storeIn(dir string) string { return "sqlite:" + filepath.Join(dir, "countersign.db") }
+
+// await waits until pattern matches what the program writes, and returns the
+// match and its parts.
+func (p *program) await(from *output, pattern string) []string {
+	p.t.Helper()
+	re := regexp.MustCompile(pattern)
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	for {
+		text, changed := from.look()
+		if m := re.FindStringSubmatch(text); m != nil {
+			return m
+		}
+		select {
+		case <-changed:
+		case <-p.exited:
+			if m := re.FindStringSubmatch(from.String()); m != nil {
+				return m
+			}
+			p.t.Fatalf("the program ended with exit code %d before it wrote %q:\n%s", p.code, pattern, p.log.tail())
+		case <-ctx.Done():
+			p.t.Fatalf("the program did not write %q in %v:\n%s", pattern, patience, p.log.tail())
+		}
+	}
+}
+
+func (p *program) isRunning() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+func (p *program) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Errorf("send %v: %v", s, err)
+	}
+}
+
+// stop asks the program to end, and returns its exit code.
+func (p *program) stop() int {
+	p.t.Helper()
+	p.signal(syscall.SIGTERM)
+	return p.wait()
+}
+
+// kill ends the program where it stands, as a loss of power would.
+func (p *program) kill() {
+	p.t.Helper()
+	p.signal(syscall.SIGKILL)
+	p.wait()
+}
+
+// wait waits for the program's end, and returns its exit code.
+func (p *program) wait() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience + 20*time.Second):
+		p.cmd.Process.Kill()
+		<-p.exited
+		p.t.Errorf("the program did not end:\n%s", p.log.tail())
+	}
+	return p.code
+}
+
+// api returns a caller with the program's key.
+func (p *program) api() *api { return p.apiAs(p.key) }
+
+func (p *program) apiAs(key string) *api {
+	a := newAPI(p.t, p.url, key)
+	if p.cert != nil {
+		a.client = trusting(p.t, p.cert, true)
+	}
+	return a
+}
+
+// command runs the program to its end and returns what it printed.
+func command(t testing.TB, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	p := launch(t, nil, args...)
+	p.wait()
+	return p.out.String(), p.log.String(), p.code
+}
+
+// succeed runs the program to its end, which must be good, and returns what it
+// printed on standard output, without the end of the line.
+func succeed(t testing.TB, args ...string) string {
+	t.Helper()
+	stdout, stderr, code := command(t, args...)
+	if code != 0 {
+		t.Fatalf("countersign %s: exit code %d\n%s", strings.Join(args, " "), code, stderr)
+	}
+	return strings.TrimSuffix(stdout, "\n")
+}
+
+// createKey returns a new API key of an environment in the store of dir.
+func createKey(t testing.TB, dir, environment string) string {
+	t.Helper()
+	key := succeed(t, "key", "create", "--env", environment, "--store", storeIn(dir))
+	leak.Secret(t, key)
+	return key
+}
+
+// An output keeps what is written to it, and passes it on.
+type output struct {
+	also io.Writer
+
+	mu      sync.Mutex
+	text    []byte
+	changed chan struct{} // closed at the next write
+}
+
+func newOutput(also io.Writer) *output {
+	return &output{also: also, changed: make(chan struct{})}
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text = append(o.text, b...)
+	close(o.changed)
+	o.changed = make(chan struct{})
+	return o.also.Write(b)
+}
+
+// look returns what was written so far, and a channel that is closed when there
+// is more.
+func (o *output) look() (string, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(o.text), o.changed
+}
+
+func (o *output) String() string {
+	text, _ := o.look()
+	return text
+}
+
+// tail returns the end of what was written, for a failed test to show.
+func (o *output) tail() string {
+	text := o.String()
+	return text[max(0, len(text)-4000):]
+}

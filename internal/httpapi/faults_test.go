@@ -1,0 +1,157 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/httpapi"
+)
+
+// A safeBuffer is a log in memory.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// lineOf returns the lines that name a request.
+func (s *safeBuffer) linesOf(request string) string {
+	var found []string
+	for line := range strings.Lines(s.String()) {
+		if strings.Contains(line, `"request":"`+request+`"`) {
+			found = append(found, line)
+		}
+	}
+	return strings.Join(found, "")
+}
+
+const internal = `{"message":"Internal Server Error","code":"internal_error"}`
+
+func TestAPanicIsLoggedAndNotShown(t *testing.T) {
+	var log safeBuffer
+	w := newWorld(t, setup{log: &log})
+	id := w.phone()
+	w.carrier.fail(func(int) error { panic("the carrier broke") })
+	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
+	r.says(http.StatusInternalServerError, internal)
+	line := log.linesOf(r.header.Get("X-Request-Id"))
+	for _, want := range []string{`"level":"ERROR"`, "panic: the carrier broke", "faults_test.go", `"status":500`} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%s is missing in the log: %s", want, line)
+		}
+	}
+	w.get("/auth/factors/" + id).is(http.StatusOK) // and the server goes on
+}
+
+func TestAMessageThatIsNotTakenIs503(t *testing.T) {
+	var log safeBuffer
+	w := newWorld(t, setup{log: &log})
+	id := w.phone()
+	w.carrier.fail(func(int) error { return errCarrier })
+	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
+	r.says(http.StatusServiceUnavailable, `{"message":"The message could not be delivered. No code was sent.","code":"sms_delivery_failed"}`)
+	if line := log.linesOf(r.header.Get("X-Request-Id")); !strings.Contains(line, "no network") {
+		t.Errorf("the log does not say why: %s", line)
+	}
+	w.carrier.fail(nil)
+	w.challenge(id) // what failed does not count
+}
+
+func TestAStoreThatIsGoneIs503(t *testing.T) {
+	var log safeBuffer
+	w := newWorld(t, setup{log: &log})
+	w.client.Timeout = 5 * time.Second
+	id := w.generic()
+	c := w.challenge(id)
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ method, path, body string }{
+		{"POST", "/auth/factors/enroll", `{"type":"totp"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"totp","user_id":"user_1"}`},
+		{"POST", "/auth/factors/" + id + "/challenge", ``},
+		{"POST", "/auth/challenges/" + c.text("id") + "/verify", `{"code":"` + c.text("code") + `"}`},
+		{"POST", "/auth/factors/challenge", `{"authentication_factor_id":"` + id + `"}`},
+		{"POST", "/auth/factors/verify", `{"authentication_challenge_id":"` + c.text("id") + `","code":"1"}`},
+		{"POST", "/user_management/users/user_1/auth_factors", `{"type":"totp"}`},
+		{"DELETE", "/auth/factors/" + id, ``},
+		{"GET", "/auth/factors/" + id, ``},
+		{"GET", "/user_management/users/user_1/auth_factors", ``},
+	} {
+		t.Run(tc.method+" "+tc.path, func(t *testing.T) {
+			w := w.on(t)
+			for _, headers := range [][]string{nil, {onceKey}} {
+				r := w.do(tc.method, tc.path, tc.body, headers...)
+				r.says(http.StatusServiceUnavailable, `{"message":"The service cannot take this request now. Try again.","code":"unavailable","retry_after":1}`)
+				if r.status != 0 && r.header.Get("Retry-After") != "1" {
+					t.Errorf("Retry-After is %q", r.header.Get("Retry-After"))
+				}
+			}
+		})
+	}
+	t.Run("with a key that was not seen before", func(t *testing.T) {
+		r := w.on(t).get("/auth/factors/"+id, "Authorization: Bearer sk_test_ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+		if r.status != http.StatusServiceUnavailable {
+			t.Errorf("status %d %s; want 503, since nobody can tell", r.status, r.body)
+		}
+	})
+	w.get("/healthz").is(http.StatusOK)
+	if !strings.Contains(log.String(), `"level":"ERROR"`) {
+		t.Error("nothing of it is in the log")
+	}
+}
+
+func TestReadinessIsWhatTheServerSays(t *testing.T) {
+	var log safeBuffer
+	var ready error
+	w := newWorld(t, setup{log: &log, api: httpapi.Options{Ready: func(context.Context) error { return ready }}})
+	w.get("/readyz", "Authorization:").says(http.StatusOK, `{"status":"ok"}`)
+	ready = errors.New("no store")
+	r := w.get("/readyz", "Authorization:")
+	r.says(http.StatusServiceUnavailable, `{"status":"unavailable"}`)
+	if strings.Contains(r.body, "no store") || !strings.Contains(log.linesOf(r.header.Get("X-Request-Id")), "no store") {
+		t.Error("the reason is shown, or not logged")
+	}
+}
+
+func TestEveryRequestLeavesOneLine(t *testing.T) {
+	var log safeBuffer
+	w := newWorld(t, setup{log: &log})
+	for _, tc := range []struct {
+		reply reply
+		want  []string
+	}{
+		{w.get("/auth/factors/x"), []string{`"status":404`, `"method":"GET"`, `"route":"GET /auth/factors/{id}"`, `"key":"key_`}},
+		{w.post("/auth/factors/enroll", `{"type":"totp"}`), []string{`"status":201`, `"route":"POST /auth/factors/enroll"`}},
+		{w.get("/nowhere"), []string{`"status":404`, `"route":""`}},
+		{w.do("BREW", "/healthz", ""), []string{`"status":405`, `"method":"other"`}},
+	} {
+		id := tc.reply.header.Get("X-Request-Id")
+		line := log.linesOf(id)
+		if strings.Count(line, "\n") != 1 {
+			t.Errorf("the request left the lines %q", line)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(line, want) {
+				t.Errorf("%s is missing in %s", want, line)
+			}
+		}
+	}
+}

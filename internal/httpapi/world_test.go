@@ -1,0 +1,337 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/httpapi"
+	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/totp"
+)
+
+const (
+	adasPhone = "+16073517112"
+
+	// wrong is no code of anything: it has five digits.
+	wrong = "12345"
+)
+
+// A world is the API over a real store, on a real listener, with a clock that
+// stands still and a carrier that keeps what it is given. Every reply is held
+// against openapi.yaml, whatever the test is about.
+type world struct {
+	t       testing.TB
+	url     string
+	api     http.Handler // without the listener
+	key     string       // of the sandbox; requests bear it
+	sandbox mfa.Environment
+	store   *sqlite.Store
+	access  *access.Service
+	service *mfa.Service
+	clock   *clock
+	carrier *carrier
+	client  *http.Client
+}
+
+// setup says what is unusual about a world.
+type setup struct {
+	api httpapi.Options
+	mfa mfa.Options
+	log io.Writer // also gets the log
+}
+
+func newWorld(t testing.TB, s setup) *world {
+	t.Helper()
+	w := &world{
+		t:       t,
+		clock:   &clock{t: time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)},
+		carrier: &carrier{t: t},
+	}
+	out := leak.Log(t, t.Name())
+	if s.log != nil {
+		out = io.MultiWriter(out, s.log)
+	}
+	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+
+	keyset, err := secret.NewKeyset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.store, err = sqlite.Open(filepath.Join(t.TempDir(), "test.db"), log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.store.Close(); err != nil {
+			t.Errorf("close the store: %v", err)
+		}
+	})
+	s.mfa.Logger, s.mfa.Now = log, w.clock.Now
+	if w.service, err = mfa.NewService(w.store, keyset, w.carrier, s.mfa); err != nil {
+		t.Fatal(err)
+	}
+	w.access = access.NewService(w.store, w.clock.Now)
+	w.sandbox = w.environment("Acme Test", false)
+	w.key, _ = w.newKey(w.sandbox)
+
+	s.api.Logger, s.api.Now, s.api.OpenAPI = log, w.clock.Now, document(t)
+	api, err := httpapi.New(w.service, w.access, s.api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.api = api
+	server := httptest.NewServer(held(t, api))
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	w.client = &http.Client{
+		Timeout:       30 * time.Second,
+		Transport:     &http.Transport{MaxIdleConnsPerHost: 128, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	t.Cleanup(w.client.CloseIdleConnections)
+	return w
+}
+
+// on returns the same world for a subtest.
+func (w *world) on(t testing.TB) *world {
+	c := *w
+	c.t = t
+	return &c
+}
+
+func (w *world) environment(name string, production bool) mfa.Environment {
+	w.t.Helper()
+	env, err := w.access.CreateEnvironment(context.Background(), name, production)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return env
+}
+
+func (w *world) newKey(env mfa.Environment) (string, access.KeyID) {
+	w.t.Helper()
+	key, about, err := w.access.CreateKey(context.Background(), env)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	leak.Secret(w.t, key.Reveal())
+	return key.Reveal(), about.ID
+}
+
+// do sends a request as a client library would: with the sandbox's key, and with
+// a Content-Type if there is a body. Headers are lines, "Name: value", that are
+// put in place of these; one without a value takes the header away.
+func (w *world) do(method, path, body string, headers ...string) reply {
+	w.t.Helper()
+	r, err := http.NewRequest(method, w.url+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Errorf("%s %s: %v", method, path, err)
+		return reply{t: w.t}
+	}
+	r.Header.Set("Authorization", "Bearer "+w.key)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ":")
+		r.Header.Del(name)
+		if value = strings.TrimPrefix(value, " "); value != "" {
+			r.Header.Set(name, value)
+		}
+	}
+	return w.send(r)
+}
+
+func (w *world) send(r *http.Request) reply {
+	w.t.Helper()
+	resp, err := w.client.Do(r)
+	if err != nil {
+		w.t.Errorf("%s %s: %v", r.Method, r.URL.Path, err)
+		return reply{t: w.t}
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Errorf("%s %s: read the reply: %v", r.Method, r.URL.Path, err)
+	}
+	return newReply(w.t, resp.StatusCode, resp.Header, string(text))
+}
+
+func (w *world) post(path, body string, headers ...string) reply {
+	w.t.Helper()
+	return w.do(http.MethodPost, path, body, headers...)
+}
+
+func (w *world) get(path string, headers ...string) reply {
+	w.t.Helper()
+	return w.do(http.MethodGet, path, "", headers...)
+}
+
+func (w *world) delete(path string, headers ...string) reply {
+	w.t.Helper()
+	return w.do(http.MethodDelete, path, "", headers...)
+}
+
+// enroll returns the id of a new factor.
+func (w *world) enroll(body string) string {
+	w.t.Helper()
+	return w.post("/auth/factors/enroll", body).is(http.StatusCreated).text("id")
+}
+
+// generic, phone and app return the id of a new factor of their type.
+func (w *world) generic() string { w.t.Helper(); return w.enroll(`{"type":"generic_otp"}`) }
+
+func (w *world) phone() string {
+	w.t.Helper()
+	return w.enroll(`{"type":"sms","phone_number":"` + adasPhone + `"}`)
+}
+
+// app returns the id of a new totp factor, and its secret.
+func (w *world) app() (id, secret string) {
+	w.t.Helper()
+	r := w.post("/auth/factors/enroll", `{"type":"totp","totp_issuer":"Foo Corp","totp_user":"ada@foo-corp.com"}`).is(http.StatusCreated)
+	return r.text("id"), r.text("totp.secret")
+}
+
+// challenge returns the reply to a new challenge of a factor.
+func (w *world) challenge(factor string) reply {
+	w.t.Helper()
+	return w.post("/auth/factors/"+factor+"/challenge", `{}`).is(http.StatusCreated)
+}
+
+// verify tries a code.
+func (w *world) verify(challenge, code string) reply {
+	w.t.Helper()
+	return w.post("/auth/challenges/"+challenge+"/verify", `{"code":"`+code+`"}`)
+}
+
+// totpCode returns what an authenticator app shows now.
+func (w *world) totpCode(secret string) string {
+	w.t.Helper()
+	key, err := totp.ParseSecret(secret)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	code := totp.Code(key, totp.Step(w.clock.Now()))
+	leak.Secret(w.t, code)
+	return code
+}
+
+// factors counts all factors of the store.
+func (w *world) factors() int {
+	w.t.Helper()
+	all, err := w.store.FactorsAfter(context.Background(), mfa.FactorID{}, 10_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(all)
+}
+
+// events counts what has happened.
+func (w *world) events(kind mfa.EventType) int {
+	w.t.Helper()
+	all, err := w.store.Events(context.Background(), mfa.EventID{}, 100_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := 0
+	for _, e := range all {
+		if e.Type == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// together runs fn n times at once.
+func together(n int, fn func(i int)) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			fn(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+}
+
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// A carrier is a Sender. It can fail before a message is on its way, or after,
+// and it can break.
+type carrier struct {
+	t      testing.TB // told of the secrets; may be nil
+	mu     sync.Mutex
+	phones []mfa.Message           // what has reached a phone, oldest first
+	fault  func(attempt int) error // what Send returns before anything is on its way
+	tried  int
+}
+
+var errCarrier = errors.New("no network")
+
+func (c *carrier) Send(_ context.Context, m mfa.Message) error {
+	if c.t != nil {
+		leak.Secret(c.t, m.To.E164(), m.Code.Reveal())
+	}
+	c.mu.Lock()
+	c.tried++
+	attempt, fault := c.tried, c.fault
+	c.mu.Unlock()
+	if fault != nil {
+		if err := fault(attempt); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phones = append(c.phones, m)
+	return nil
+}
+
+func (c *carrier) fail(fault func(attempt int) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fault = fault
+}
+
+func (c *carrier) sent() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.phones)
+}
+
+// last returns the newest message.
+func (c *carrier) last() mfa.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phones[len(c.phones)-1]
+}

@@ -1,0 +1,158 @@
+package mfa_test
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// happened writes events as "type reason", oldest first.
+func happened(events []mfa.Event) (all []string) {
+	for _, e := range events {
+		all = append(all, strings.TrimSpace(string(e.Type)+" "+e.Reason))
+	}
+	return all
+}
+
+func TestEverythingLeavesItsEvents(t *testing.T) {
+	type events = []string
+	six := events{
+		"challenge.failed wrong_code", "challenge.failed wrong_code", "challenge.failed wrong_code",
+		"challenge.failed wrong_code", "challenge.failed wrong_code", "challenge.failed wrong_code", "factor.locked",
+	}
+	for _, tc := range []struct {
+		name string
+		do   func(w *world, app, generic mfa.Enrollment)
+		want events
+	}{
+		{"enroll totp", func(w *world, _, _ mfa.Enrollment) {
+			w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
+		}, events{"factor.enrolled totp"}},
+		{"enroll with a challenge", func(w *world, _, _ mfa.Enrollment) {
+			w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Challenge: true})
+		}, events{"factor.enrolled totp", "challenge.created"}},
+		{"enroll sms", func(w *world, _, _ mfa.Enrollment) {
+			w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "ada", PhoneNumber: adasPhone})
+		}, events{"factor.enrolled sms"}},
+		{"right code", func(w *world, app, _ mfa.Enrollment) {
+			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true)
+		}, events{"challenge.created", "challenge.succeeded"}},
+		{"wrong code", func(w *world, app, _ mfa.Enrollment) {
+			w.mustVerify(w.challenge(app.ID).ID, wrong, false)
+		}, events{"challenge.created", "challenge.failed wrong_code"}},
+		{"spent code", func(w *world, app, _ mfa.Enrollment) {
+			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true)
+			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), false)
+		}, events{"challenge.created", "challenge.succeeded", "challenge.created", "challenge.failed spent_code"}},
+		{"verified before", func(w *world, _, generic mfa.Enrollment) {
+			c := w.challenge(generic.ID)
+			w.mustVerify(c.ID, c.Code.Reveal(), true)
+			w.verify(c.ID, c.Code.Reveal())
+		}, events{"challenge.created", "challenge.succeeded", "challenge.refused previously_verified"}},
+		{"expired", func(w *world, _, generic mfa.Enrollment) {
+			c := w.challenge(generic.ID)
+			w.clock.advance(10 * time.Minute)
+			w.verify(c.ID, c.Code.Reveal())
+		}, events{"challenge.created", "challenge.refused expired"}},
+		{"factor locked, then tried", func(w *world, _, generic mfa.Enrollment) {
+			a, b := w.challenge(generic.ID), w.challenge(generic.ID)
+			for n := range 6 {
+				w.mustVerify([]mfa.ChallengeID{a.ID, b.ID}[n%2], wrong, false)
+			}
+			w.verify(b.ID, b.Code.Reveal())
+		}, append(append(events{"challenge.created", "challenge.created"}, six...), "challenge.refused too_many_attempts")},
+		{"user locked, then unlocked", func(w *world, app, generic mfa.Enrollment) {
+			a, b := w.challenge(app.ID), w.challenge(generic.ID)
+			for n := range 7 {
+				w.mustVerify([]mfa.ChallengeID{a.ID, b.ID}[n%2], wrong, false)
+			}
+			w.UnlockUser(w.t.Context(), sandbox.ID, "ada")
+			w.UnlockUser(w.t.Context(), sandbox.ID, "ada") // there is nothing left to lift
+		}, append(append(events{"challenge.created", "challenge.created"}, six[:6]...), "challenge.failed wrong_code", "user.locked", "user.unlocked")},
+		{"unlock", func(w *world, app, _ mfa.Enrollment) {
+			w.UnlockFactor(w.t.Context(), app.ID)
+		}, events{"factor.unlocked"}},
+		{"delete", func(w *world, app, _ mfa.Enrollment) {
+			c := w.challenge(app.ID)
+			w.DeleteFactor(w.t.Context(), sandbox, app.ID)
+			w.DeleteFactor(w.t.Context(), sandbox, app.ID)
+			w.verify(c.ID, wrong)
+		}, events{"challenge.created", "factor.deleted"}},
+		{"nothing but looking", func(w *world, app, _ mfa.Enrollment) {
+			w.Factor(w.t.Context(), sandbox, app.ID)
+			w.Factors(w.t.Context(), sandbox, mfa.ListParams{User: "ada"})
+		}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, mfa.Options{Limits: mfa.Limits{UserFailures: 7}})
+			app := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
+			generic := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
+			tc.do(w, app, generic)
+			if got := happened(w.events(app.ID.Bucket())[2:]); !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("events are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tc.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestEventSaysWhatItConcerns(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
+	w.clock.advance(time.Second)
+	c := w.challenge(f)
+	w.clock.advance(time.Second)
+	w.mustVerify(c.ID, c.Code.Reveal(), true)
+	w.clock.advance(time.Second)
+	if err := w.UnlockFactor(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	start := w.clock.Now().Add(-3 * time.Second)
+	for i, want := range []mfa.Event{
+		{Type: mfa.FactorEnrolled, Factor: f, Reason: "generic_otp"},
+		{Type: mfa.ChallengeCreated, Factor: f, Challenge: c.ID},
+		{Type: mfa.ChallengeSucceeded, Factor: f, Challenge: c.ID},
+		{Type: mfa.FactorUnlocked, Factor: f},
+	} {
+		got := w.events(f.Bucket())[i]
+		want.ID, want.Environment = got.ID, sandbox.ID
+		if got != want || got.At() != start.Add(time.Duration(i)*time.Second) {
+			t.Errorf("event %d is %+v of %v; want %+v", i, got, got.At(), want)
+		}
+	}
+}
+
+func TestEventsHoldNoPersonalData(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: mfa.Limits{UserFailures: 3}})
+	const user = "ada@example.com"
+	app := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: user, Issuer: "Analytical Engines", Account: "ada lovelace"})
+	phone := w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: user, PhoneNumber: adasPhone})
+	code := w.app(app, 0)
+	w.mustVerify(w.challenge(app.ID).ID, code, true)
+	c := w.challenge(phone.ID)
+	sent := w.carrier.last().Code.Reveal()
+	const tried = "271828"
+	for range 3 {
+		w.verify(c.ID, tried)
+	}
+	w.verify(c.ID, sent)
+	if err := w.DeleteFactor(t.Context(), sandbox, app.ID); err != nil {
+		t.Fatal(err)
+	}
+	events := w.events(app.ID.Bucket())
+	if len(events) < 9 {
+		t.Fatalf("there are only %d events", len(events))
+	}
+	for _, e := range events {
+		e.ID, e.Factor, e.Challenge = mfa.EventID{}, mfa.FactorID{}, mfa.ChallengeID{} // random digits
+		text := fmt.Sprintf("%+v", e)
+		for _, personal := range []string{user, "ada", "Analytical", "607351", code, sent, tried, app.Secret.Reveal()} {
+			if strings.Contains(text, personal) {
+				t.Errorf("event %s holds %q", text, personal)
+			}
+		}
+	}
+}

@@ -1,0 +1,384 @@
+package mfa_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/totp"
+)
+
+// Random sequences of requests, time and restarts end as the rules say. Try
+// -rapid.checks=2000 after a change of the rules.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(t, ruledOptions)
+		defer w.store.Close()
+		m := &model{
+			world: w, free: make(map[string]time.Time),
+			rules: &rules{
+				now: w.clock.Now, failures: make(map[mfa.UserKey]int),
+				sends: make(map[string][]time.Time), events: make(map[mfa.Bucket][]string),
+			},
+		}
+		for range 2 {
+			rt.Repeat(map[string]func(*rapid.T){
+				"":              m.countMessages,
+				"enroll":        m.enroll,
+				"challenge":     m.challenge,
+				"verify":        m.verify,
+				"verify more":   m.verify,
+				"guess":         m.guess,
+				"delete":        m.delete,
+				"unlock factor": m.unlockFactor,
+				"unlock user":   m.unlockUser,
+				"time passes":   m.timePasses,
+				"again":         m.again,
+				"key reused":    m.keyReused,
+				"sweep":         m.sweep,
+				"restart":       m.restart,
+			})
+			m.compare(rt)
+		}
+	})
+}
+
+var bothEnvs = []mfa.Environment{sandbox, production}
+
+// A model drives a world and the rules side by side.
+type model struct {
+	*world
+	*rules
+	factors    []*ruledFactor
+	challenges []*ruledChallenge
+	requests   []request
+	free       map[string]time.Time // since when a key is free to use again
+}
+
+// A request was made under a key and can be made again.
+type request struct {
+	do     func(fingerprint string) error
+	answer string
+	until  time.Time
+	made   *ruledFactor // by an enrollment that succeeded
+}
+
+// outcome names what became of a request, without the ids that differ from run
+// to run.
+func outcome(err error) string {
+	limit, limited := errors.AsType[*mfa.LimitError](err)
+	switch {
+	case err == nil:
+		return "done"
+	case limited && errors.Is(err, mfa.ErrSendLimit):
+		return fmt.Sprint("send limit, wait ", limit.After)
+	case limited:
+		return fmt.Sprint("too many attempts, wait ", limit.After)
+	}
+	for kind, name := range map[error]string{
+		mfa.ErrNotFound: "not found", mfa.ErrExpired: "expired", mfa.ErrAlreadyVerified: "already verified",
+		mfa.ErrDelivery: "not delivered", mfa.ErrKeyReused: "key reused",
+	} {
+		if errors.Is(err, kind) {
+			return name
+		}
+	}
+	return err.Error()
+}
+
+func equal(t *rapid.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("%s: %s; want %s", what, got, want)
+	}
+}
+
+func pick[T any](t *rapid.T, from []T, label string) T {
+	if len(from) == 0 {
+		t.Skip("nothing there yet")
+	}
+	return from[rapid.IntRange(0, len(from)-1).Draw(t, label)]
+}
+
+// env is mostly the factor's own.
+func (m *model) env(t *rapid.T, f *ruledFactor) mfa.Environment {
+	foreign := rapid.IntRange(0, 9).Draw(t, "env") == 9
+	if foreign == (f.Environment == sandbox.ID) {
+		return production
+	}
+	return sandbox
+}
+
+// once makes every other request one with a key: one whose time is over, or a new one.
+func once[T any](t *rapid.T, m *model) *mfa.Once[T] {
+	if rapid.Bool().Draw(t, "without key") {
+		return nil
+	}
+	keep := rapid.SampledFrom([]time.Duration{30 * time.Second, 24 * time.Hour}).Draw(t, "keep")
+	kind := fmt.Sprintf("%T for %v ", *new(T), keep)
+	key := fmt.Sprintf("%s%04d", kind, len(m.free))
+	for known, at := range m.free {
+		if strings.HasPrefix(known, kind) && !m.clock.Now().Before(at) {
+			key = min(key, known)
+		}
+	}
+	o := onceKey[T](key, "the request")
+	o.Keep = keep
+	o.Claim = rapid.Bool().Draw(t, "claim")
+	m.free[key] = m.clock.Now().Add(keep)
+	return o
+}
+
+// recorded remembers a request whose answer was recorded.
+func recorded[T any](m *model, o *mfa.Once[T], result T, err error, do func(*mfa.Once[T]) error) {
+	if o == nil {
+		return
+	}
+	m.requests = append(m.requests, request{
+		answer: told(result, err), until: m.clock.Now().Add(o.Keep),
+		do: func(fingerprint string) error {
+			again := *o
+			again.Fingerprint = onceKey[T]("", fingerprint).Fingerprint
+			return do(&again)
+		},
+	})
+}
+
+func (m *model) enroll(t *rapid.T) {
+	p := mfa.EnrollParams{
+		Type: rapid.SampledFrom([]mfa.FactorType{mfa.TOTP, mfa.SMS, mfa.GenericOTP}).Draw(t, "type"),
+		User: rapid.SampledFrom([]string{"", "ada", "grace"}).Draw(t, "user"),
+	}
+	switch p.Type {
+	case mfa.TOTP:
+		p.Challenge = rapid.Bool().Draw(t, "challenge")
+	case mfa.SMS:
+		p.PhoneNumber = rapid.SampledFrom([]string{adasPhone, gracesPhone}).Draw(t, "phone")
+	}
+	env, o := pick(t, bothEnvs, "env"), once[mfa.Enrollment](t, m)
+	e, err := m.Enroll(m.t.Context(), env, p, o)
+	equal(t, "enroll", outcome(err), "done")
+	f := &ruledFactor{Enrollment: e, phone: p.PhoneNumber}
+	m.factors = append(m.factors, f)
+	m.rules.enroll(f)
+	if p.Type == mfa.TOTP {
+		f.key, _ = totp.ParseSecret(e.Secret.Reveal())
+	}
+	if e.Challenge != nil {
+		m.challenges = append(m.challenges, &ruledChallenge{ruledFactor: f, id: e.Challenge.ID, made: m.clock.Now()})
+	}
+	recorded(m, o, e, err, func(o *mfa.Once[mfa.Enrollment]) error {
+		_, err := m.Enroll(m.t.Context(), env, p, o)
+		return err
+	})
+	if o != nil {
+		m.requests[len(m.requests)-1].made = f
+	}
+}
+
+func (m *model) challenge(t *rapid.T) {
+	f := pick(t, m.factors, "factor")
+	fate := rapid.SampledFrom([]fate{sent, sent, sent, lost, unsure}).Draw(t, "fate")
+	m.issue(t, f, m.env(t, f), once[mfa.Issued](t, m), fate)
+}
+
+// issue challenges f. It returns nil if there is no challenge to be verified.
+func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *mfa.Once[mfa.Issued], fate fate) *ruledChallenge {
+	m.carrier.lost, m.carrier.unsure = map[bool]error{true: errCarrier}[fate == lost], map[bool]error{true: errCarrier}[fate == unsure]
+	do := func(o *mfa.Once[mfa.Issued]) (mfa.Issued, error) {
+		return m.Challenge(m.t.Context(), env, f.ID, mfa.ChallengeParams{}, o)
+	}
+	seen := m.carrier.sent()
+	c, err := do(o)
+	equal(t, "challenge", outcome(err), m.rules.challenge(f, env.ID, c.ID, fate))
+	m.carrier.lost, m.carrier.unsure = nil, nil
+	made := &ruledChallenge{ruledFactor: f, id: c.ID, code: c.Code.Reveal(), made: m.clock.Now(), gone: err != nil}
+	if m.carrier.sent() > seen {
+		made.id, made.code = m.carrier.last().Challenge, m.carrier.last().Code.Reveal()
+	}
+	if outcome(err) == "not delivered" {
+		m.voided(t, f)
+	} else if !errors.Is(err, mfa.ErrSendLimit) {
+		recorded(m, o, c, err, func(o *mfa.Once[mfa.Issued]) error { _, err := do(o); return err })
+	}
+	if made.id != (mfa.ChallengeID{}) {
+		m.challenges = append(m.challenges, made)
+	}
+	if made.gone {
+		return nil
+	}
+	return made
+}
+
+// voided expects the two events of a challenge whose message failed. Only they
+// tell its id.
+func (m *model) voided(t *rapid.T, f *ruledFactor) {
+	events := m.world.events(f.ID.Bucket())
+	id := events[len(events)-1].Challenge
+	m.happened(f, id, mfa.ChallengeCreated, "")
+	m.happened(f, id, mfa.ChallengeVoided, "delivery_failed")
+}
+
+func (m *model) verify(t *rapid.T) {
+	c := pick(t, m.challenges, "challenge")
+	code := wrong
+	switch rapid.SampledFrom([]string{"right", "right", "right", "wrong", "of another step", "of another challenge"}).Draw(t, "code") {
+	case "right":
+		code = c.code
+		if c.Type == mfa.TOTP {
+			code = totp.Code(c.key, totp.Step(m.clock.Now()))
+		}
+		if rapid.Bool().Draw(t, "in groups") && len(code) == 6 {
+			code = code[:3] + " " + code[3:]
+		}
+	case "of another step":
+		if c.Type == mfa.TOTP {
+			code = totp.Code(c.key, totp.Step(m.clock.Now())+int64(rapid.IntRange(-3, 3).Draw(t, "steps")))
+		}
+	case "of another challenge":
+		code = pick(t, m.challenges, "other").code
+	}
+	m.try(t, c, m.env(t, c.ruledFactor), code, once[mfa.Verification](t, m))
+}
+
+func (m *model) try(t *rapid.T, c *ruledChallenge, env mfa.Environment, code string, o *mfa.Once[mfa.Verification]) {
+	do := func(o *mfa.Once[mfa.Verification]) (mfa.Verification, error) {
+		return m.Verify(m.t.Context(), env, c.id, code, o)
+	}
+	v, err := do(o)
+	got := outcome(err)
+	if err == nil {
+		got = map[bool]string{true: "valid", false: "invalid"}[v.Valid]
+	}
+	equal(t, "verify", got, m.rules.verify(c, env.ID, code))
+	recorded(m, o, v, err, func(o *mfa.Once[mfa.Verification]) error { _, err := do(o); return err })
+}
+
+// guess tries wrong codes, each against a new challenge of the same factor.
+func (m *model) guess(t *rapid.T) {
+	f := pick(t, m.factors, "factor")
+	if f.Type == mfa.SMS {
+		t.Skip("takes too many messages")
+	}
+	env := bothEnvs[f.Environment-sandbox.ID]
+	for range rapid.IntRange(1, 8).Draw(t, "guesses") {
+		if c := m.issue(t, f, env, nil, sent); c != nil {
+			m.try(t, c, env, wrong, nil)
+		}
+	}
+}
+
+func (m *model) delete(t *rapid.T) {
+	f := pick(t, m.factors, "factor")
+	env := m.env(t, f)
+	equal(t, "delete", outcome(m.DeleteFactor(m.t.Context(), env, f.ID)), m.remove(f, env.ID))
+}
+
+func (m *model) unlockFactor(t *rapid.T) {
+	f := pick(t, m.factors, "factor")
+	equal(t, "unlock factor", outcome(m.UnlockFactor(m.t.Context(), f.ID)), m.rules.unlockFactor(f))
+}
+
+func (m *model) unlockUser(t *rapid.T) {
+	u := mfa.UserKey{Environment: pick(t, bothEnvs, "env").ID, ID: rapid.SampledFrom([]string{"ada", "grace"}).Draw(t, "user")}
+	equal(t, "unlock user", outcome(m.UnlockUser(m.t.Context(), u.Environment, u.ID)), "done")
+	m.rules.unlockUser(u)
+}
+
+func (m *model) timePasses(t *rapid.T) {
+	m.clock.advance(rapid.SampledFrom([]time.Duration{
+		time.Millisecond, time.Second, 30*time.Second - time.Millisecond, 30 * time.Second, time.Minute, 4 * time.Minute,
+		10*time.Minute - time.Millisecond, 10 * time.Minute, time.Hour, 5 * time.Hour, 24 * time.Hour,
+	}).Draw(t, "time"))
+}
+
+// live returns the requests whose answers are still repeated.
+func (m *model) live() (live []request) {
+	for _, r := range m.requests {
+		if m.clock.Now().Before(r.until) {
+			live = append(live, r)
+		}
+	}
+	return live
+}
+
+func (m *model) again(t *rapid.T) {
+	r := pick(t, m.live(), "request")
+	err := r.do("the request")
+	if r.made != nil && r.made.deleted {
+		equal(t, "the enrollment of a deleted factor again", outcome(err), "key reused")
+		return
+	}
+	if replayed, ok := errors.AsType[*mfa.Replayed](err); !ok || string(replayed.Answer) != r.answer {
+		t.Fatalf("the same request again: %s; want the same answer", outcome(err))
+	}
+}
+
+func (m *model) keyReused(t *rapid.T) {
+	r := pick(t, m.live(), "request")
+	equal(t, "another request under its key", outcome(r.do("another")), "key reused")
+}
+
+func (m *model) sweep(t *rapid.T) {
+	equal(t, "sweep", outcome(m.Sweep(m.t.Context())), "done")
+	m.rules.sweep(m.challenges)
+}
+
+// restart goes on with a new Service, one time in four over the store opened anew.
+func (m *model) restart(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "reopen") == 3 {
+		err := m.store.Close()
+		if err == nil {
+			m.store, err = sqlite.Open(m.path, nil)
+		}
+		equal(t, "reopen", outcome(err), "done")
+	}
+	m.Service = m.serviceOver(m.store, ruledOptions)
+	m.clock.advance(time.Millisecond) // ids sort by what one process knows
+}
+
+func (m *model) countMessages(t *rapid.T) {
+	equal(t, "messages", fmt.Sprint(m.carrier.sent()), fmt.Sprint(m.messages))
+}
+
+// compare holds what is stored against the rules.
+func (m *model) compare(t *rapid.T) {
+	for i, f := range m.factors {
+		rows := m.rows(mfa.Read{Bucket: f.ID.Bucket(), Factor: f.ID})
+		if f.deleted != (rows.Factor == nil) {
+			t.Fatalf("factor %d deleted: %v; want %v", i, rows.Factor == nil, f.deleted)
+		}
+		if f.deleted {
+			continue
+		}
+		user := 0
+		if rows.User != nil {
+			user = rows.User.Failures
+		}
+		got := fmt.Sprint(rows.Factor.Failures, rows.Factor.LockedUntil, rows.Factor.LastStep, user)
+		equal(t, fmt.Sprint("factor ", i), got, fmt.Sprint(f.failures, f.locked, f.spent, m.failures[f.user()]))
+	}
+	got := make(map[mfa.Bucket][]string)
+	all, err := m.store.Events(m.t.Context(), mfa.EventID{}, 1_000_000)
+	equal(t, "events", outcome(err), "done")
+	for _, e := range all {
+		b := e.ID.Bucket()
+		got[b] = append(got[b], fmt.Sprintln(e.Type, e.Reason, e.Factor, e.Challenge))
+	}
+	for b, want := range m.rules.events {
+		if !slices.Equal(got[b], want) {
+			t.Fatalf("events are %q; want %q", got[b], want)
+		}
+		delete(got, b)
+	}
+	if len(got) != 0 {
+		t.Fatalf("there are events of nothing: %v", got)
+	}
+}

@@ -1,0 +1,294 @@
+package mfa_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// onceKey makes an operation happen once under a key, for 24 h. Its recorded
+// answer is what an answer of the wire would tell.
+func onceKey[T any](key, request string) *mfa.Once[T] {
+	return &mfa.Once[T]{
+		Key: sha256.Sum256([]byte(key)), Fingerprint: sha256.Sum256([]byte(request)), Keep: 24 * time.Hour,
+		Answer: func(result T, err error) []byte { return []byte(told(result, err)) },
+	}
+}
+
+// claimed is once, of a request that does not tell the bucket of its effect.
+func claimed[T any](once *mfa.Once[T]) *mfa.Once[T] {
+	once.Claim = true
+	return once
+}
+
+func told(result any, err error) string {
+	switch r := result.(type) {
+	case mfa.Enrollment:
+		return fmt.Sprint(r.ID, r.Secret.Reveal(), r.Phone.E164(), err)
+	case mfa.Issued:
+		return fmt.Sprint(r.ID, r.Code.Reveal(), err)
+	case mfa.Verification:
+		return fmt.Sprint(r.Challenge.ID, r.Challenge.Attempts, r.Valid, err)
+	}
+	panic("no answer of ours")
+}
+
+// A storm is 64 times the same request at once.
+func storm[T any](t *testing.T, do func() (T, error)) (answer string) {
+	t.Helper()
+	var (
+		mu       sync.Mutex
+		answers  = make(map[string]int)
+		replayed atomic.Int32
+	)
+	together(64, func(int) {
+		result, err := do()
+		answer := told(result, err)
+		if r, ok := errors.AsType[*mfa.Replayed](err); ok {
+			answer = string(r.Answer)
+			replayed.Add(1)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		answers[answer]++
+	})
+	if len(answers) != 1 || replayed.Load() != 63 {
+		t.Fatalf("%d were replayed and answers were %v; want 63, and one answer", replayed.Load(), answers)
+	}
+	for answer = range answers {
+	}
+	return answer
+}
+
+func (w *world) count(typ mfa.EventType) (n int) {
+	w.t.Helper()
+	all, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range all {
+		if e.Type == typ {
+			n++
+		}
+	}
+	return n
+}
+
+func TestStormOfEnrollments(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		p    mfa.EnrollParams
+		once *mfa.Once[mfa.Enrollment]
+	}{
+		{"of a user", mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Challenge: true}, onceKey[mfa.Enrollment]("k", "r")},
+		{"of a user, claimed", mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}, claimed(onceKey[mfa.Enrollment]("k", "r"))},
+		{"without a user", mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}, onceKey[mfa.Enrollment]("k", "r")},
+		{"without a user, claimed", mfa.EnrollParams{Type: mfa.GenericOTP}, claimed(onceKey[mfa.Enrollment]("k", "r"))},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, mfa.Options{})
+			storm(t, func() (mfa.Enrollment, error) { return w.Enroll(t.Context(), sandbox, tc.p, tc.once) })
+			factors, err := w.store.FactorsAfter(t.Context(), mfa.FactorID{}, 100)
+			if err != nil || len(factors) != 1 || w.count(mfa.FactorEnrolled) != 1 {
+				t.Errorf("%d factors and %d events were stored, %v; want one", len(factors), w.count(mfa.FactorEnrolled), err)
+			}
+		})
+	}
+}
+
+func TestStormOfChallenges(t *testing.T) {
+	for _, typ := range []mfa.FactorType{mfa.TOTP, mfa.SMS, mfa.GenericOTP} {
+		for _, claim := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, claimed %v", typ, claim), func(t *testing.T) {
+				w := newWorld(t, mfa.Options{})
+				f := w.enroll(mfa.EnrollParams{Type: typ, PhoneNumber: adasPhone}).ID
+				once := onceKey[mfa.Issued]("k", "r")
+				once.Claim = claim
+				storm(t, func() (mfa.Issued, error) {
+					return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
+				})
+				if n := w.count(mfa.ChallengeCreated); n != 1 {
+					t.Errorf("%d challenges were created; want 1", n)
+				}
+				if typ != mfa.SMS {
+					return
+				}
+				if w.carrier.sent() != 1 {
+					t.Fatalf("%d messages were sent; want 1", w.carrier.sent())
+				}
+				for n := 2; n <= 5; n++ { // the storm counts as one of five in 10 min
+					w.clock.advance(30 * time.Second)
+					w.challenge(f)
+				}
+				w.clock.advance(30 * time.Second)
+				_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
+				if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second {
+					t.Errorf("wait for the sixth message is %v", wait)
+				}
+			})
+		}
+	}
+}
+
+func TestStormOfVerifications(t *testing.T) {
+	for _, right := range []bool{true, false} {
+		for _, claim := range []bool{false, true} {
+			t.Run(fmt.Sprintf("right %v, claimed %v", right, claim), func(t *testing.T) {
+				w := newWorld(t, mfa.Options{})
+				c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
+				code := wrong
+				if right {
+					code = c.Code.Reveal()
+				}
+				once := onceKey[mfa.Verification]("k", "r")
+				once.Claim = claim
+				answer := storm(t, func() (mfa.Verification, error) {
+					return w.Verify(t.Context(), sandbox, c.ID, code, once)
+				})
+				if want := fmt.Sprint(c.ID, 1, right, error(nil)); answer != want {
+					t.Errorf("answer is %s; want %s", answer, want)
+				}
+				if n := w.attempts(c.ID); n != 1 {
+					t.Errorf("%d attempts were counted; want 1", n)
+				}
+			})
+		}
+	}
+}
+
+func TestRefusalIsRepeated(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
+	c := w.challenge(f)
+	w.clock.advance(10 * time.Minute)
+	once := onceKey[mfa.Verification]("k", "r")
+	first, err := w.Verify(t.Context(), sandbox, c.ID, wrong, once)
+	if !errors.Is(err, mfa.ErrExpired) {
+		t.Fatalf("Verify = %v; want %v", err, mfa.ErrExpired)
+	}
+	_, again := w.Verify(t.Context(), sandbox, c.ID, wrong, once)
+	if r, ok := errors.AsType[*mfa.Replayed](again); !ok || string(r.Answer) != told(first, err) {
+		t.Errorf("the same request again = %v; want its answer repeated", again)
+	}
+	if n := w.count(mfa.ChallengeRefused); n != 1 {
+		t.Errorf("%d refusals were recorded; want 1", n)
+	}
+}
+
+func TestAnswerThatIsNotRecorded(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	once := onceKey[mfa.Enrollment]("k", "r")
+	once.Answer = func(mfa.Enrollment, error) []byte { return nil }
+	for range 2 {
+		if _, err := w.Enroll(t.Context(), sandbox, mfa.EnrollParams{Type: mfa.GenericOTP}, once); err != nil {
+			t.Errorf("Enroll = %v; want a new factor, as nothing was recorded", err)
+		}
+	}
+}
+
+func TestKeyOfAnotherRequest(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
+	c := w.challenge(f)
+	enroll := func(user, request string) error {
+		_, err := w.Enroll(ctx, sandbox, mfa.EnrollParams{Type: mfa.TOTP, User: user}, claimed(onceKey[mfa.Enrollment]("enroll", request)))
+		return err
+	}
+	challenge := func(request string) error {
+		_, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, onceKey[mfa.Issued]("challenge", request))
+		return err
+	}
+	verify := func(request string) error {
+		_, err := w.Verify(ctx, sandbox, c.ID, wrong, onceKey[mfa.Verification]("verify", request))
+		return err
+	}
+	if err := errors.Join(enroll("ada", "r"), challenge("r"), verify("r")); err != nil {
+		t.Fatal(err)
+	}
+	before := len(w.events(f.Bucket()))
+	for name, err := range map[string]error{
+		"Enroll":                             enroll("ada", "other"),
+		"Enroll of a user in another bucket": enroll("grace", "other"),
+		"Enroll without a user":              enroll("", "other"),
+		"Challenge":                          challenge("other"),
+		"Verify":                             verify("other"),
+	} {
+		if !errors.Is(err, mfa.ErrKeyReused) {
+			t.Errorf("%s = %v; want %v", name, err, mfa.ErrKeyReused)
+		}
+	}
+	if after := len(w.events(f.Bucket())); after != before {
+		t.Errorf("%d events were added", after-before)
+	}
+}
+
+func TestKeyIsForgottenAfterItsTime(t *testing.T) {
+	for _, claim := range []bool{false, true} {
+		w := newWorld(t, mfa.Options{})
+		enroll := func(request string) error {
+			once := onceKey[mfa.Enrollment]("k", request)
+			once.Claim = claim
+			_, err := w.Enroll(t.Context(), sandbox, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, once)
+			return err
+		}
+		if err := enroll("r"); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.advance(24*time.Hour - time.Millisecond)
+		if err := enroll("r"); !mfa.IsReplayed(err) {
+			t.Errorf("in the last millisecond: %v; want the answer repeated", err)
+		}
+		w.clock.advance(time.Millisecond)
+		if err := enroll("other"); err != nil {
+			t.Errorf("after 24 h: %v; want a new request", err)
+		}
+		if n := w.count(mfa.FactorEnrolled); n != 2 {
+			t.Errorf("%d factors were enrolled; want 2", n)
+		}
+	}
+}
+
+// Two requests under one key are in the air at the same time. One is refused,
+// and must not take back what the other's message was counted.
+func TestKeyOfAnotherRequestLeavesTheCountAlone(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	challenge := func(s *mfa.Service, request string) error {
+		_, err := s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, onceKey[mfa.Issued]("k", request))
+		return err
+	}
+	var inner error
+	overtaken := false
+	slow := w.serviceOver(&tapped{Store: w.store, before: func(r mfa.Read) {
+		if r.Phone != (mfa.PhoneKey{}) && !overtaken {
+			overtaken = true
+			inner = challenge(w.Service, "first")
+		}
+	}}, mfa.Options{})
+	if err := challenge(slow, "second"); !errors.Is(err, mfa.ErrKeyReused) || inner != nil {
+		t.Fatalf("Challenge = %v, and %v; want %v, and nil", err, inner, mfa.ErrKeyReused)
+	}
+	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
+	if !errors.Is(err, mfa.ErrSendLimit) || w.carrier.sent() != 1 {
+		t.Errorf("Challenge = %v after %d messages; want %v, as one was sent just now", err, w.carrier.sent(), mfa.ErrSendLimit)
+	}
+}
+
+// tapped is a Store that lets a test act just before an Update.
+type tapped struct {
+	mfa.Store
+	before func(mfa.Read)
+}
+
+func (s *tapped) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
+	s.before(r)
+	return s.Store.Update(ctx, r, fn)
+}

@@ -1,0 +1,123 @@
+package mfa_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+func TestParsePhone(t *testing.T) {
+	for _, tc := range []struct {
+		name, text          string
+		sandbox, production string // "" if it is refused
+	}{
+		{"E.164", "+16073517112", adasPhone, adasPhone},
+		{"without its plus sign", "16073517112", adasPhone, adasPhone},
+		{"dialled with 00", "0016073517112", adasPhone, adasPhone},
+		{"dialled with 00, in groups", "001 607 351 7112", adasPhone, adasPhone},
+		{"hyphens and parentheses", "+1 (607) 351-7112", adasPhone, adasPhone},
+		{"dots", "+1.607.351.7112", adasPhone, adasPhone},
+		{"spaces around", "  +16073517112\n", adasPhone, adasPhone},
+		{"full-width digits", "+１６０７３５１７１１２", adasPhone, adasPhone},
+		{"of Germany", "+49 1512 3456789", gracesPhone, gracesPhone},
+		{"zero kept in Italy", "+39 06 1234567", "+39061234567", "+39061234567"},
+		{"test number", "+15005550006", "+15005550006", "+15005550006"},
+		{"belongs to nobody", "+15555550100", "+15555550100", ""},
+		{"a word", "foo", "", ""},
+		{"empty", "", "", ""},
+		{"only spaces", "   ", "", ""},
+		{"only a plus sign", "+", "", ""},
+		{"national form", "(607) 351-7112", "", ""},
+		{"letters for digits", "1800FLOWERS", "", ""},
+		{"emergency number", "911", "", ""},
+		{"one digit short", "+1607351711", "", ""},
+		{"one digit long", "+160735171122", "", ""},
+		{"no such country", "+99912345678", "", ""},
+		{"extension", "+16073517112 x5", "", ""},
+		{"extension, as in a URI", "+16073517112;ext=5", "", ""},
+		{"text behind", "+16073517112abc", "", ""},
+		{"long, yet a number", "+1 607 351 7112" + strings.Repeat(" ", 50), adasPhone, adasPhone},
+		{"too long to be read", "+1" + strings.Repeat("-", 60) + "6073517112", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for production, want := range map[bool]string{false: tc.sandbox, true: tc.production} {
+				p, err := mfa.ParsePhone(tc.text, production)
+				if p.E164() != want || (err == nil) != (want != "") {
+					t.Errorf("ParsePhone(production: %v) = %q, %v; want %q", production, p.E164(), err, want)
+				}
+				if err == nil {
+					continue
+				}
+				bad, ok := errors.AsType[*mfa.InvalidPhoneError](err)
+				if !ok || bad.Given.Reveal() != tc.text || !errors.Is(err, mfa.ErrInvalid) {
+					t.Errorf("error is %#v; want an InvalidPhoneError for the text", err)
+				}
+			}
+		})
+	}
+}
+
+func FuzzParsePhone(f *testing.F) {
+	for _, text := range []string{"16073517112", "0016073517112", "+49 1512 3456789", "foo", "+1;phone-context=+44", "tel:+1"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		strict, err := mfa.ParsePhone(text, true)
+		if err != nil {
+			return
+		}
+		lax, err := mfa.ParsePhone(text, false)
+		if err != nil || lax.E164() != strict.E164() {
+			t.Errorf("%q is %q in production and %q, %v in a sandbox", text, strict.E164(), lax.E164(), err)
+		}
+		again, err := mfa.ParsePhone(strict.E164(), true)
+		if err != nil || again.E164() != strict.E164() {
+			t.Errorf("%q is read back as %q, %v", strict.E164(), again.E164(), err)
+		}
+	})
+}
+
+func TestPhonePrintsMasked(t *testing.T) {
+	p, err := mfa.ParsePhone(adasPhone, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := p.String(), "+*********12"; got != want {
+		t.Errorf("String = %q; want %q", got, want)
+	}
+	if got, want := (mfa.Phone{}).String(), "[no phone]"; got != want {
+		t.Errorf("zero value prints as %q; want %q", got, want)
+	}
+
+	values := []any{
+		p, &p, []mfa.Phone{p}, map[string]mfa.Phone{"to": p}, map[mfa.EnvironmentID]*mfa.Phone{1: &p},
+		mfa.Details{Phone: p}, &mfa.Enrollment{Details: mfa.Details{Phone: p}}, mfa.Message{To: p},
+		struct{ hidden mfa.Phone }{p},
+	}
+	var printed bytes.Buffer
+	for _, v := range values {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x", "%T", "%b", "%o", "%U"} {
+			fmt.Fprintf(&printed, verb+"\n", v)
+		}
+		slog.New(slog.NewTextHandler(&printed, nil)).Info("test", "value", v)
+		slog.New(slog.NewJSONHandler(&printed, nil)).Info("test", "value", v)
+		if err := json.NewEncoder(&printed).Encode(v); err != nil && !strings.Contains(err.Error(), "unsupported") {
+			t.Error(err)
+		}
+	}
+	bad := &mfa.InvalidPhoneError{Given: secret.NewString(adasPhone)}
+	fmt.Fprintf(&printed, "%v %+v %#v %s %q %d %x", bad, bad, bad, bad, bad, bad, bad)
+	digits := strings.TrimPrefix(adasPhone, "+")
+	for _, form := range []string{digits, digits[:6], fmt.Sprintf("%x", digits), fmt.Sprintf("%X", digits), fmt.Sprintf("% x", digits)} {
+		if strings.Contains(printed.String(), form) {
+			t.Errorf("the number appears as %q", form)
+		}
+	}
+}

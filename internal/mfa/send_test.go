@@ -1,0 +1,198 @@
+package mfa_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+var errCarrier = errors.New("carrier down")
+
+func TestMessageThatFails(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		fail func(c *carrier, err error)
+		sent int
+	}{
+		{"error and not sent", func(c *carrier, err error) { c.lost = err }, 0},
+		{"error but sent", func(c *carrier, err error) { c.unsure = err }, 1},
+	} {
+		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r"), claimed(onceKey[mfa.Issued]("k", "r"))} {
+			name := ", without a key"
+			if once != nil {
+				name = fmt.Sprintf(", with a key, claimed %v", once.Claim)
+			}
+			t.Run(tc.name+name, func(t *testing.T) {
+				w := newWorld(t, mfa.Options{})
+				f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+				challenge := func() (mfa.Issued, error) {
+					return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
+				}
+				tc.fail(w.carrier, errCarrier)
+				if _, err := challenge(); !errors.Is(err, mfa.ErrDelivery) || !errors.Is(err, errCarrier) {
+					t.Fatalf("Challenge = %v; want %v because of %v", err, mfa.ErrDelivery, errCarrier)
+				}
+				if w.carrier.sent() != tc.sent {
+					t.Fatalf("%d messages were sent", w.carrier.sent())
+				}
+				if tc.sent > 0 { // the challenge is void even for who got the message
+					m := w.carrier.last()
+					if _, err := w.verify(m.Challenge, m.Code.Reveal()); !errors.Is(err, mfa.ErrNotFound) {
+						t.Errorf("Verify = %v; want %v", err, mfa.ErrNotFound)
+					}
+				}
+				events := w.events(f.Bucket())
+				if last := events[len(events)-1]; last.Type != mfa.ChallengeVoided || last.Reason != "delivery_failed" || last.Factor != f {
+					t.Errorf("last event is %+v", last)
+				}
+
+				tc.fail(w.carrier, nil)
+				c, err := challenge() // at once: the failure was not counted
+				if err != nil {
+					t.Fatalf("the same request again = %v", err)
+				}
+				w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+				if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrSendLimit) {
+					t.Errorf("Challenge just after = %v; want %v", err, mfa.ErrSendLimit)
+				}
+			})
+		}
+	}
+}
+
+func TestManyFailuresCostNothing(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	w.carrier.lost = errCarrier
+	for range 30 {
+		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrDelivery) {
+			t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+		}
+	}
+	w.carrier.lost = nil
+	w.challenge(f)
+}
+
+// A key may come again after its time. What its second message took is given
+// back, and not what its first one took, which has been sent.
+func TestFailureGivesBackItsOwnMessage(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	once := onceKey[mfa.Issued]("retry-0", "r")
+	once.Keep = 30 * time.Second
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(5 * time.Minute)
+	w.carrier.lost = errCarrier
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) {
+		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+	}
+	w.carrier.lost = nil
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); err != nil {
+		t.Errorf("Challenge = %v, though nothing was sent for 5 min", err)
+	}
+}
+
+func TestKeyThatComesAgainIsCountedAgain(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	once := onceKey[mfa.Issued]("retry-0", "r")
+	once.Keep = 30 * time.Second
+	for n := range 5 { // each a new request, as the answer of the last is forgotten
+		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
+			t.Fatalf("message %d: %v", n, err)
+		}
+		w.clock.advance(30 * time.Second)
+	}
+	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
+	if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second || w.carrier.sent() != 5 {
+		t.Errorf("wait is %v after %d messages; want the sixth in 10 min refused", wait, w.carrier.sent())
+	}
+}
+
+func TestCallerWhoHangsUpMidSend(t *testing.T) {
+	t.Run("message sent", func(t *testing.T) {
+		w := newWorld(t, mfa.Options{})
+		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+		ctx, hangUp := context.WithCancel(t.Context())
+		w.carrier.during = func(ctx context.Context) error {
+			hangUp()
+			return ctx.Err()
+		}
+		once := onceKey[mfa.Issued]("k", "r")
+		c, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, once)
+		if err != nil {
+			t.Fatalf("Challenge = %v; want the message sent all the same", err)
+		}
+		w.carrier.during = nil
+		_, err = w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
+		if r, ok := errors.AsType[*mfa.Replayed](err); !ok || string(r.Answer) != told(c, nil) {
+			t.Errorf("the same request again = %v; want the answer that was not heard", err)
+		}
+		w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+	})
+	t.Run("message lost", func(t *testing.T) {
+		w := newWorld(t, mfa.Options{})
+		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+		ctx, hangUp := context.WithCancel(t.Context())
+		w.carrier.during = func(context.Context) error {
+			hangUp()
+			return errCarrier
+		}
+		once := onceKey[mfa.Issued]("k", "r")
+		if _, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) || errors.Is(err, context.Canceled) {
+			t.Fatalf("Challenge = %v; want %v, with all cleared up", err, mfa.ErrDelivery)
+		}
+		w.carrier.during = nil
+		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
+			t.Errorf("the same request again = %v", err)
+		}
+	})
+	t.Run("before anything was done", func(t *testing.T) {
+		w := newWorld(t, mfa.Options{})
+		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+		ctx, hangUp := context.WithCancel(t.Context())
+		hangUp()
+		_, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, nil)
+		switch {
+		case err == nil && w.carrier.sent() == 1: // too late to stop
+		case errors.Is(err, context.Canceled) && w.carrier.sent() == 0:
+			w.challenge(f)
+		default:
+			t.Errorf("Challenge = %v, and %d messages were sent", err, w.carrier.sent())
+		}
+	})
+}
+
+func TestCarrierThatDoesNotAnswer(t *testing.T) {
+	w := newWorld(t, mfa.Options{SendTimeout: time.Millisecond})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	w.carrier.during = func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
+	if !errors.Is(err, mfa.ErrDelivery) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Challenge = %v; want %v after the timeout", err, mfa.ErrDelivery)
+	}
+}
+
+func TestWithoutASender(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	s, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Now: w.clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	if _, err := s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrDelivery) {
+		t.Errorf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+	}
+	if n := w.count(mfa.ChallengeCreated); n != 0 {
+		t.Errorf("%d challenges were created that nobody can answer", n)
+	}
+}

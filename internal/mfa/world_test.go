@@ -1,0 +1,239 @@
+package mfa_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/totp"
+)
+
+var (
+	sandbox    = mfa.Environment{ID: 1, Name: "Acme Test"}
+	production = mfa.Environment{ID: 2, Name: "Acme", Production: true}
+)
+
+const (
+	adasPhone   = "+16073517112"
+	gracesPhone = "+4915123456789"
+
+	// wrong is no code of anything: it has five digits.
+	wrong = "12345"
+)
+
+// A world is a Service over a real store, with a clock that stands still and a
+// carrier that keeps what it is given.
+type world struct {
+	*mfa.Service
+	t       testing.TB
+	store   *sqlite.Store
+	path    string
+	keys    *secret.Keyset
+	clock   *clock
+	carrier *carrier
+}
+
+// newWorld returns a world on an empty store. Clock and keys are its own.
+func newWorld(t testing.TB, opts mfa.Options) *world {
+	t.Helper()
+	w := &world{
+		t:       t,
+		path:    filepath.Join(t.TempDir(), "test.db"),
+		clock:   &clock{t: time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)},
+		carrier: &carrier{},
+	}
+	var err error
+	if w.keys, err = secret.NewKeyset(); err != nil {
+		t.Fatal(err)
+	}
+	if w.store, err = sqlite.Open(w.path, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.store.Close(); err != nil {
+			t.Errorf("close the store: %v", err)
+		}
+	})
+	w.Service = w.serviceOver(w.store, opts)
+	return w
+}
+
+// serviceOver returns one more Service of the world, as on another node.
+func (w *world) serviceOver(store mfa.Store, opts mfa.Options) *mfa.Service {
+	w.t.Helper()
+	opts.Now = w.clock.Now
+	s, err := mfa.NewService(store, w.keys, w.carrier, opts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) enroll(p mfa.EnrollParams) mfa.Enrollment {
+	w.t.Helper()
+	e, err := w.Enroll(w.t.Context(), sandbox, p, nil)
+	if err != nil {
+		w.t.Fatalf("Enroll(%s) = %v", p.Type, err)
+	}
+	return e
+}
+
+func (w *world) challenge(id mfa.FactorID) mfa.Issued {
+	w.t.Helper()
+	c, err := w.Challenge(w.t.Context(), sandbox, id, mfa.ChallengeParams{}, nil)
+	if err != nil {
+		w.t.Fatalf("Challenge = %v", err)
+	}
+	return c
+}
+
+func (w *world) verify(id mfa.ChallengeID, code string) (mfa.Verification, error) {
+	return w.Verify(w.t.Context(), sandbox, id, code, nil)
+}
+
+// mustVerify tries a code that is looked at, and fails the test unless it is
+// worth what it should be.
+func (w *world) mustVerify(id mfa.ChallengeID, code string, valid bool) mfa.Verification {
+	w.t.Helper()
+	v, err := w.verify(id, code)
+	if err != nil || v.Valid != valid {
+		w.t.Fatalf("Verify = %v, %v; want %v, nil", v.Valid, err, valid)
+	}
+	return v
+}
+
+// fail tries one wrong code against a new challenge of a factor.
+func (w *world) fail(id mfa.FactorID) {
+	w.t.Helper()
+	w.mustVerify(w.challenge(id).ID, wrong, false)
+}
+
+func (w *world) rows(r mfa.Read) mfa.Rows {
+	w.t.Helper()
+	rows, err := w.store.View(w.t.Context(), r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return rows
+}
+
+// stored returns a factor as the store has it, nil if it is gone.
+func (w *world) stored(id mfa.FactorID) *mfa.Factor {
+	w.t.Helper()
+	return w.rows(mfa.Read{Bucket: id.Bucket(), Factor: id}).Factor
+}
+
+func (w *world) attempts(id mfa.ChallengeID) int {
+	w.t.Helper()
+	return w.rows(mfa.Read{Bucket: id.Bucket(), Challenge: id}).Challenge.Attempts
+}
+
+// events returns what happened in a bucket, oldest first.
+func (w *world) events(b mfa.Bucket) (found []mfa.Event) {
+	w.t.Helper()
+	all, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range all {
+		if e.ID.Bucket() == b {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// app is the authenticator app of a totp factor: its code, steps away from now.
+func (w *world) app(e mfa.Enrollment, steps int64) string {
+	w.t.Helper()
+	key, err := totp.ParseSecret(e.Secret.Reveal())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return totp.Code(key, totp.Step(w.clock.Now())+steps)
+}
+
+// waitIn returns how long the caller is told to wait, and fails the test for an
+// error that is not of the kind.
+func waitIn(t testing.TB, err, kind error) time.Duration {
+	t.Helper()
+	limit, ok := errors.AsType[*mfa.LimitError](err)
+	if !ok || !errors.Is(err, kind) {
+		t.Fatalf("error is %v; want a LimitError of %v", err, kind)
+	}
+	return limit.After
+}
+
+// together runs fn n times at once.
+func together(n int, fn func(i int)) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			fn(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+}
+
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// A carrier is a Sender. It can fail before a message is on its way, or after.
+type carrier struct {
+	mu     sync.Mutex
+	phones []mfa.Message // what has reached a phone, oldest first
+	lost   error         // returned, and nothing sent
+	unsure error         // returned, though the message was sent
+	during func(context.Context) error
+}
+
+func (c *carrier) Send(ctx context.Context, m mfa.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.during != nil {
+		if err := c.during(ctx); err != nil {
+			return err
+		}
+	}
+	if c.lost != nil {
+		return c.lost
+	}
+	c.phones = append(c.phones, m)
+	return c.unsure
+}
+
+func (c *carrier) sent() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.phones)
+}
+
+// last returns the newest message.
+func (c *carrier) last() mfa.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phones[len(c.phones)-1]
+}

@@ -1,0 +1,169 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
+)
+
+const (
+	exportEnvironments = `SELECT id, name, production, created_at FROM environments WHERE id > ? ORDER BY id LIMIT ?`
+	exportKeys         = `SELECT k.hash, k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
+		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > ? ORDER BY k.hash LIMIT ?`
+	exportMeta       = `SELECT name, value FROM meta WHERE name > ? ORDER BY name LIMIT ?`
+	exportChallenges = `SELECT ` + challengeColumns + ` FROM challenges c WHERE c.id > ? ORDER BY c.id LIMIT ?`
+	exportUsers      = `SELECT environment, id, failures FROM users WHERE (environment, id) > (?, ?) ORDER BY environment, id LIMIT ?`
+	exportPhones     = `SELECT key, sends, expires_at FROM phones WHERE key > ? ORDER BY key LIMIT ?`
+	exportReplays    = `SELECT bucket, key, fingerprint, factor, sealed, expires_at, pending FROM replays WHERE (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
+
+	importEnvironment = `INSERT INTO environments (id, name, production, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	importKey         = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING`
+	deleteMeta        = `DELETE FROM meta WHERE name = ?`
+)
+
+// Export lists rows of a kind; see transfer.Store.
+func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, limit int) (rows []transfer.Row, next string, err error) {
+	var number int64
+	var name string
+	key := []byte{}
+	// query lists what lies behind a place, add takes a row and says its place.
+	query := func(*conn) *statement { return nil }
+	var add func(row *columns) (transfer.Row, string)
+	switch kind {
+	case "environments":
+		err = transfer.ReadPlace(place, &number)
+		query = func(c *conn) *statement { return c.prepare(exportEnvironments).int(number) }
+		add = func(row *columns) (transfer.Row, string) {
+			e := &transfer.Environment{Environment: scanEnvironment(row), CreatedAt: row.time()}
+			return transfer.Row{Environment: e}, transfer.Place(e.ID)
+		}
+	case "api_keys":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(exportKeys).blob(key) }
+		add = func(row *columns) (transfer.Row, string) {
+			k := &transfer.Key{Hash: row.hash()}
+			k.ID, k.Hint, k.CreatedAt, k.RevokedAt = access.KeyID(row.text()), row.text(), row.time(), row.time()
+			k.Environment = scanEnvironment(row)
+			return transfer.Row{Key: k}, transfer.Place(k.Hash[:])
+		}
+	case "meta":
+		err = transfer.ReadPlace(place, &name)
+		query = func(c *conn) *statement { return c.prepare(exportMeta).string(name) }
+		add = func(row *columns) (transfer.Row, string) {
+			m := &transfer.Meta{Name: row.text(), Value: row.blob()}
+			return transfer.Row{Meta: m}, transfer.Place(m.Name)
+		}
+	case "factors":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(selectFactorsAfter).blob(key) }
+		add = func(row *columns) (transfer.Row, string) {
+			f := scanFactor(row)
+			return transfer.Row{Factor: f}, transfer.Place(f.ID[:])
+		}
+	case "challenges":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(exportChallenges).blob(key) }
+		add = func(row *columns) (transfer.Row, string) {
+			ch := scanChallenge(row)
+			return transfer.Row{Challenge: ch}, transfer.Place(ch.ID[:])
+		}
+	case "users":
+		err = transfer.ReadPlace(place, &number, &name)
+		query = func(c *conn) *statement { return c.prepare(exportUsers).int(number).string(name) }
+		add = func(row *columns) (transfer.Row, string) {
+			env, id := mfa.EnvironmentID(row.int()), row.text()
+			return transfer.Row{User: scanFailures(row, env, id)}, transfer.Place(env, id)
+		}
+	case "phones":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(exportPhones).blob(key) }
+		add = func(row *columns) (transfer.Row, string) {
+			p := &mfa.PhoneLimit{Key: row.hash()}
+			p.Bucket = p.Key.Bucket()
+			p.Sends, _ = mfa.DecodeSends(row.blob()) // what does not decode differs in the comparison
+			p.ExpiresAt = row.time()
+			return transfer.Row{Phone: p}, transfer.Place(p.Key[:])
+		}
+	case "replays":
+		err = transfer.ReadPlace(place, &number, &key)
+		query = func(c *conn) *statement { return c.prepare(exportReplays).int(number).blob(key) }
+		add = func(row *columns) (transfer.Row, string) {
+			r := &mfa.Replay{
+				Bucket: mfa.Bucket(row.int()), Key: row.hash(), Fingerprint: row.hash(), Factor: row.id(), Sealed: row.blob(), ExpiresAt: row.time(), PendingUntil: row.time(),
+			}
+			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:])
+		}
+	case "events":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(selectEvents).blob(key) }
+		add = func(row *columns) (transfer.Row, string) {
+			e := scanEvent(row)
+			return transfer.Row{Event: &e}, transfer.Place(e.ID[:])
+		}
+	default:
+		err = fmt.Errorf("unknown kind of row %q", kind)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	err = s.read(ctx, func(c *conn) error {
+		return query(c).int(int64(limit)).each(func(row *columns) error {
+			var r transfer.Row
+			r, next = add(row)
+			rows = append(rows, r)
+			return nil
+		})
+	})
+	return rows, next, err
+}
+
+// Import stores rows; see transfer.Store.
+func (s *Store) Import(ctx context.Context, rows []transfer.Row) error {
+	return s.write(ctx, func(c *conn) error {
+		for _, r := range rows {
+			if err := importRow(c, r); err != nil {
+				return domainError(fmt.Errorf("store a row: %w", err))
+			}
+		}
+		return nil
+	})
+}
+
+func importRow(c *conn, r transfer.Row) (err error) {
+	const keep = " ON CONFLICT DO NOTHING"
+	switch {
+	case r.Environment != nil:
+		e := r.Environment
+		_, err = c.prepare(importEnvironment).int(int64(e.ID)).text(e.Name).int(boolean(e.Production)).time(e.CreatedAt).exec()
+	case r.Key != nil:
+		k := r.Key
+		_, err = c.prepare(importKey).blob(k.Hash[:]).text(string(k.ID)).int(int64(k.Environment.ID)).text(k.Hint).
+			time(k.CreatedAt).time(k.RevokedAt).exec()
+	case r.Meta != nil:
+		_, err = c.prepare(putMeta).text(r.Meta.Name).blob(r.Meta.Value).exec()
+	case r.Factor != nil:
+		_, err = bindFactor(c.prepare(insertFactor+keep), r.Factor).exec()
+	case r.Challenge != nil:
+		_, err = bindChallenge(c.prepare(insertChallenge+keep), r.Challenge).exec()
+	case r.User != nil:
+		err = apply(c, mfa.PutUser{User: r.User})
+	case r.Phone != nil:
+		err = apply(c, mfa.PutPhone{PhoneLimit: r.Phone})
+	case r.Replay != nil:
+		err = apply(c, mfa.PutReplay{Replay: r.Replay})
+	case r.Event != nil:
+		_, err = bindEvent(c.prepare(insertEvent+keep), *r.Event).exec()
+	}
+	return err
+}
+
+// DeleteMeta removes what is stored under name.
+func (s *Store) DeleteMeta(ctx context.Context, name string) error {
+	return s.write(ctx, func(c *conn) error {
+		_, err := c.prepare(deleteMeta).text(name).exec()
+		return domainError(err)
+	})
+}

@@ -1,0 +1,267 @@
+// Package transfer moves everything that one store holds into another, row by
+// row, and proves that it arrived.
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// A Kind is a kind of row. The order of Kinds is the one to copy them in: what is
+// referred to comes before what refers to it.
+type Kind string
+
+// Kinds are all kinds of row that a store holds.
+var Kinds = []Kind{"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events"}
+
+// A Row is one row of any kind: the field of its kind is set.
+type Row struct {
+	Environment *Environment
+	Key         *Key
+	Meta        *Meta
+	Factor      *mfa.Factor
+	Challenge   *mfa.Challenge
+	User        *mfa.User
+	Phone       *mfa.PhoneLimit
+	Replay      *mfa.Replay
+	Event       *mfa.Event
+}
+
+// An Environment is an environment with all that is stored of it.
+type Environment struct {
+	mfa.Environment
+	CreatedAt time.Time
+}
+
+// A Key is an API key with all that is stored of it.
+type Key struct {
+	access.Key
+	Hash access.Hash
+}
+
+// Meta is a named value.
+type Meta struct {
+	Name  string
+	Value []byte
+}
+
+// A Store can be read out and filled. Every store of ours is one; storetest.RunTransfer
+// states its promises.
+type Store interface {
+	// Export lists up to limit rows of a kind in an order of the store's own,
+	// beginning behind the place that an earlier call returned, "" for the start.
+	// No rows mean the end.
+	Export(ctx context.Context, kind Kind, place string, limit int) (rows []Row, next string, err error)
+	// Import stores rows, all or none. A row that is there already stays as it is.
+	Import(ctx context.Context, rows []Row) error
+	// Meta returns what is stored under name, nil if nothing is.
+	Meta(ctx context.Context, name string) ([]byte, error)
+	PutMeta(ctx context.Context, name string, value []byte) error
+	DeleteMeta(ctx context.Context, name string) error
+}
+
+// Names of values that say where a copy stands. They are not copied themselves.
+const (
+	metaProgress = "copy_progress" // in the target, until all is proven
+	// MetaMoved is in a store that has been copied away and must not be served from.
+	MetaMoved = "moved_to"
+)
+
+var (
+	// ErrNotEmpty means that the target holds rows that no copy of this source put
+	// there.
+	ErrNotEmpty = errors.New("the target is not empty; copy into a new store")
+	// ErrDiffers means that source and target do not hold the same.
+	ErrDiffers = errors.New("the target does not hold what the source holds")
+)
+
+// progress is where a copy stands, kept in the target.
+type progress struct {
+	Source string // digest of what identifies the source
+	Kind   int    // index of the kind in hand
+	Place  string // behind which to go on
+}
+
+const batch = 500
+
+// Copy copies everything from one store to another that is empty, or into which a
+// copy from the same source was begun before. Nothing may write to either
+// meanwhile. report is called for each kind that is done. At the end both stores
+// are read again and compared.
+func Copy(ctx context.Context, from, to Store, report func(Kind, Sum)) error {
+	at, err := begin(ctx, from, to)
+	if err != nil {
+		return err
+	}
+	for ; at.Kind < len(Kinds); at.Kind, at.Place = at.Kind+1, "" {
+		if err := copyKind(ctx, from, to, &at); err != nil {
+			return fmt.Errorf("copy %s: %w", Kinds[at.Kind], err)
+		}
+	}
+	for _, kind := range Kinds {
+		there, err := SumOf(ctx, from, kind)
+		if err != nil {
+			return err
+		}
+		here, err := SumOf(ctx, to, kind)
+		if err != nil {
+			return err
+		}
+		if there != here {
+			return fmt.Errorf("%w: %d %s in the source, %d in the target, or not the same ones; was the source still served from?",
+				ErrDiffers, there.Rows, kind, here.Rows)
+		}
+		report(kind, here)
+	}
+	return to.DeleteMeta(ctx, metaProgress)
+}
+
+func copyKind(ctx context.Context, from, to Store, at *progress) error {
+	for {
+		rows, next, err := from.Export(ctx, Kinds[at.Kind], at.Place, batch)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		if err := to.Import(ctx, withoutOwn(rows)); err != nil {
+			return err
+		}
+		at.Place = next
+		// If this is lost, the next run stores some rows again, which changes
+		// nothing.
+		if err := save(ctx, to, *at); err != nil {
+			return err
+		}
+	}
+}
+
+// begin returns where to begin, or ErrNotEmpty.
+func begin(ctx context.Context, from, to Store) (at progress, err error) {
+	source, err := identity(ctx, from)
+	if err != nil {
+		return at, err
+	}
+	saved, err := to.Meta(ctx, metaProgress)
+	if err != nil {
+		return at, err
+	}
+	if saved != nil {
+		if err := json.Unmarshal(saved, &at); err != nil {
+			return at, fmt.Errorf("read how far the copy was: %w", err)
+		}
+		if at.Source != source {
+			return at, fmt.Errorf("%w: a copy from another source was begun in it", ErrNotEmpty)
+		}
+		return at, nil
+	}
+	for _, kind := range Kinds {
+		rows, _, err := to.Export(ctx, kind, "", 1)
+		if err != nil {
+			return at, err
+		}
+		if len(withoutOwn(rows)) > 0 {
+			return at, fmt.Errorf("%w: it holds %s", ErrNotEmpty, kind)
+		}
+	}
+	at = progress{Source: source}
+	return at, save(ctx, to, at)
+}
+
+func save(ctx context.Context, to Store, at progress) error {
+	b, err := json.Marshal(at)
+	if err != nil {
+		return err
+	}
+	return to.PutMeta(ctx, metaProgress, b)
+}
+
+// identity is a digest of the environments and API keys of a store, which no two
+// that were made apart have in common.
+func identity(ctx context.Context, s Store) (string, error) {
+	h := sha256.New()
+	for _, kind := range []Kind{"environments", "api_keys", "meta"} {
+		sum, err := SumOf(ctx, s, kind)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d %x\n", kind, sum.Rows, sum.Digest)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+// withoutOwn leaves out the values that belong to a store or to the copy itself.
+func withoutOwn(rows []Row) []Row {
+	kept := rows[:0:0]
+	for _, r := range rows {
+		if r.Meta == nil || r.Meta.Name != metaProgress && r.Meta.Name != MetaMoved {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+// A Sum tells whether two stores hold the same rows of a kind, in whatever order.
+type Sum struct {
+	Rows   int
+	Digest [4]uint64 // the SHA-256 of all rows, added up in four lanes
+}
+
+func (s *Sum) add(r Row) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	h := sha256.Sum256(b)
+	for i := range s.Digest {
+		s.Digest[i] += binary.BigEndian.Uint64(h[8*i:])
+	}
+	s.Rows++
+	return nil
+}
+
+// SumOf reads all rows of a kind.
+func SumOf(ctx context.Context, s Store, kind Kind) (sum Sum, err error) {
+	for place := ""; ; {
+		rows, next, err := s.Export(ctx, kind, place, batch)
+		if err != nil {
+			return sum, fmt.Errorf("read %s: %w", kind, err)
+		}
+		if len(rows) == 0 {
+			return sum, nil
+		}
+		for _, r := range withoutOwn(rows) {
+			if err := sum.add(r); err != nil {
+				return sum, fmt.Errorf("sum up %s: %w", kind, err)
+			}
+		}
+		place = next
+	}
+}
+
+// Place writes parts of a key as a place to go on behind.
+func Place(parts ...any) string {
+	b, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // keys are numbers, strings and bytes
+	}
+	return string(b)
+}
+
+// ReadPlace reads what Place wrote into pointers; a place "" leaves them as they
+// are.
+func ReadPlace(place string, parts ...any) error {
+	if place == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(place), &parts); err != nil {
+		return fmt.Errorf("read a place: %w", err)
+	}
+	return nil
+}
