@@ -119,12 +119,12 @@ func TestNeverMoreThanPromised(t *testing.T) {
 		l := limiter(t, perMinute)
 		interval := time.Minute / time.Duration(perMinute)
 		var allowed []time.Time
-		for now, latest, asked := noon, noon, 0; asked < 600; asked++ {
+		for latest, asked := noon, 0; asked < 600; asked++ {
 			latest = latest.Add(time.Duration(rnd.Int64N(int64(2 * pause))))
 			if rnd.IntN(100) == 0 {
 				latest = latest.Add(time.Duration(rnd.Int64N(int64(3 * time.Minute))))
 			}
-			now = latest
+			now := latest
 			if rnd.IntN(4) == 0 { // a second caller, who comes late
 				l.Allow("another", latest)
 				now = latest.Add(-time.Duration(rnd.Int64N(int64(time.Second))))

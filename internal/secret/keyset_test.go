@@ -147,7 +147,8 @@ func TestVerifyMAC(t *testing.T) {
 
 func TestIndexIsSteadyAndDistinct(t *testing.T) {
 	k := fresh(t)
-	if k.Index([]byte("+15005550006")) != k.Index([]byte("+15005550006")) {
+	first, second := k.Index([]byte("+15005550006")), k.Index([]byte("+15005550006"))
+	if first != second {
 		t.Error("two indexes of one value differ")
 	}
 	if k.Index([]byte("+15005550006")) == k.Index([]byte("+15005550007")) {
