@@ -29,6 +29,7 @@ type commands struct {
 	User        userCommand        `cmd:"" help:"Unlock a user after too many wrong codes."`
 	Keyset      keysetCommand      `cmd:"" help:"Make and rotate the keys that seal what is stored."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the schema of a store up to date."`
+	Copy        copyCommand        `cmd:"" help:"Copy a store into another, of the same kind or another."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 

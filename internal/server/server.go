@@ -19,6 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/inbox"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 // A Server is one process: a store, the services over it and their HTTP face.
@@ -61,6 +62,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 			err = errors.Join(err, s.store.Close())
 		}
 	}()
+	if err := transfer.Servable(ctx, s.store); err != nil {
+		return nil, err
+	}
 	keys, err := openKeyset(ctx, cfg, s.store, s.log)
 	if err != nil {
 		return nil, err

@@ -14,15 +14,14 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 // A Store keeps everything that a server keeps.
 type Store interface {
 	mfa.Store
 	access.Store
-	// Meta returns what PutMeta stored under name, nil if nothing.
-	Meta(ctx context.Context, name string) ([]byte, error)
-	PutMeta(ctx context.Context, name string, value []byte) error
+	transfer.Store
 	// Ping reports whether requests can be served.
 	Ping(ctx context.Context) error
 	io.Closer
@@ -46,6 +45,35 @@ func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error
 // A keyWatcher hears of keys that are revoked on other nodes.
 type keyWatcher interface {
 	WatchKeys(ctx context.Context, changed func())
+}
+
+// Copy copies everything from one store to another; see transfer.Copy. Afterwards
+// the source cannot be served from.
+func Copy(ctx context.Context, from, to string, log *slog.Logger, report func(kind string, rows int)) (err error) {
+	source, err := OpenStore(ctx, from, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	target, err := OpenStore(ctx, to, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, target.Close()) }()
+	err = transfer.Copy(ctx, source, target, func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
+	if err != nil {
+		return err
+	}
+	return transfer.Mark(ctx, source, config.StoreName(to))
+}
+
+// Unmark makes a store that was copied away servable again.
+func Unmark(ctx context.Context, name string, log *slog.Logger) error {
+	store, err := OpenStore(ctx, name, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(transfer.Unmark(ctx, store), store.Close())
 }
 
 // KeysetSource returns where the keyset of a configuration comes from.

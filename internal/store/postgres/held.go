@@ -103,8 +103,7 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 	for _, w := range writes {
 		switch w := w.(type) {
 		case mfa.InsertFactor:
-			batch.Queue(insertFactor, bucket(w.ID), w.ID, w.Environment, w.Type, text(w.User), text(w.Issuer), text(w.Account),
-				w.Sealed, hashOrNull(w.Replay), w.LastStep, w.Failures, instant(w.LockedUntil), w.CreatedAt, w.UpdatedAt)
+			batch.Queue(insertFactor, factorValues(w.Factor)...)
 			h.factors[w.ID] = clone(w.Factor)
 		case mfa.UpdateFactor:
 			batch.Queue(updateFactor, w.Sealed, w.LastStep, w.Failures, instant(w.LockedUntil), w.UpdatedAt, bucket(w.ID), w.ID)
@@ -113,8 +112,7 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 			batch.Queue(deleteFactor, bucket(w.ID), w.ID)
 			delete(h.factors, w.ID)
 		case mfa.InsertChallenge:
-			batch.Queue(insertChallenge, bucket(w.ID), w.ID, w.Challenge.Factor, w.CodeMAC, w.SealedCode, w.Attempts,
-				w.CreatedAt, w.UpdatedAt, w.ExpiresAt, instant(w.VerifiedAt))
+			batch.Queue(insertChallenge, challengeValues(w.Challenge)...)
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.UpdateChallenge:
 			batch.Queue(updateChallenge, w.SealedCode, w.Attempts, w.UpdatedAt, instant(w.VerifiedAt), bucket(w.ID), w.ID)
@@ -144,7 +142,7 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 			if h.replays[row] != nil {
 				sql = updateReplay
 			}
-			batch.Queue(sql, int16(w.Bucket), w.Key[:], w.Fingerprint[:], optional(w.Replay.Factor), w.Sealed, w.ExpiresAt, instant(w.PendingUntil))
+			batch.Queue(sql, replayValues(w.Replay)...)
 			h.replays[row] = clone(w.Replay)
 		case mfa.DeleteReplay:
 			batch.Queue(deleteReplay, int16(w.Bucket), w.Key[:])
@@ -155,9 +153,33 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 				r.Sealed = []byte{}
 			}
 		case mfa.AppendEvent:
-			batch.Queue(insertEvent, bucket(w.ID), w.ID, w.Environment, w.Type, optional(w.Factor), optional(w.Challenge), text(w.Reason))
+			batch.Queue(insertEvent, eventValues(w.Event)...)
 		default:
 			panic("postgres: unknown write") // a write was added to mfa and not here
 		}
 	}
+}
+
+func factorValues(f *mfa.Factor) []any {
+	return []any{
+		bucket(f.ID), f.ID, f.Environment, f.Type, text(f.User), text(f.Issuer), text(f.Account), f.Sealed,
+		hashOrNull(f.Replay), f.LastStep, f.Failures, instant(f.LockedUntil), f.CreatedAt, f.UpdatedAt,
+	}
+}
+
+func challengeValues(c *mfa.Challenge) []any {
+	return []any{
+		bucket(c.ID), c.ID, c.Factor, c.CodeMAC, c.SealedCode, c.Attempts,
+		c.CreatedAt, c.UpdatedAt, c.ExpiresAt, instant(c.VerifiedAt),
+	}
+}
+
+func replayValues(r *mfa.Replay) []any {
+	return []any{
+		int16(r.Bucket), r.Key[:], r.Fingerprint[:], optional(r.Factor), r.Sealed, r.ExpiresAt, instant(r.PendingUntil),
+	}
+}
+
+func eventValues(e mfa.Event) []any {
+	return []any{bucket(e.ID), e.ID, e.Environment, e.Type, optional(e.Factor), optional(e.Challenge), text(e.Reason)}
 }

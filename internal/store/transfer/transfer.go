@@ -53,8 +53,7 @@ type Meta struct {
 	Value []byte
 }
 
-// A Store can be read out and filled. Every store of ours is one; storetest.RunTransfer
-// states its promises.
+// A Store can be read out and filled. Every store of ours is one.
 type Store interface {
 	// Export lists up to limit rows of a kind in an order of the store's own,
 	// beginning behind the place that an earlier call returned, "" for the start.
@@ -64,16 +63,43 @@ type Store interface {
 	Import(ctx context.Context, rows []Row) error
 	// Meta returns what is stored under name, nil if nothing is.
 	Meta(ctx context.Context, name string) ([]byte, error)
+	// PutMeta stores value under name in place of what was there.
 	PutMeta(ctx context.Context, name string, value []byte) error
+	// DeleteMeta removes what is stored under name.
 	DeleteMeta(ctx context.Context, name string) error
 }
 
 // Names of values that say where a copy stands. They are not copied themselves.
 const (
 	metaProgress = "copy_progress" // in the target, until all is proven
-	// MetaMoved is in a store that has been copied away and must not be served from.
-	MetaMoved = "moved_to"
+	metaMoved    = "moved_to"      // in a source that was copied away, with the name of the target
 )
+
+// Servable returns an error if a store must not be served from, because it was
+// copied away, or because a copy into it is not finished.
+func Servable(ctx context.Context, s Store) error {
+	moved, err := s.Meta(ctx, metaMoved)
+	if err != nil {
+		return err
+	}
+	if moved != nil {
+		return fmt.Errorf("this store was copied to %s, and what is written here would be missing there; "+
+			"serve from that one, or take the mark away with 'countersign copy --unmark'", moved)
+	}
+	progress, err := s.Meta(ctx, metaProgress)
+	if err == nil && progress != nil {
+		err = errors.New("the copy into this store is not finished; run 'countersign copy' again")
+	}
+	return err
+}
+
+// Mark makes a store that was copied to the one named unservable.
+func Mark(ctx context.Context, s Store, target string) error {
+	return s.PutMeta(ctx, metaMoved, []byte(target))
+}
+
+// Unmark takes back Mark.
+func Unmark(ctx context.Context, s Store) error { return s.DeleteMeta(ctx, metaMoved) }
 
 var (
 	// ErrNotEmpty means that the target holds rows that no copy of this source put
@@ -200,7 +226,7 @@ func identity(ctx context.Context, s Store) (string, error) {
 func withoutOwn(rows []Row) []Row {
 	kept := rows[:0:0]
 	for _, r := range rows {
-		if r.Meta == nil || r.Meta.Name != metaProgress && r.Meta.Name != MetaMoved {
+		if r.Meta == nil || r.Meta.Name != metaProgress && r.Meta.Name != metaMoved {
 			kept = append(kept, r)
 		}
 	}

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/server"
+)
+
+type copyCommand struct {
+	From   string `placeholder:"STORE" help:"The store to copy: sqlite:PATH or a postgres:// URL. No server may be running on it."`
+	To     string `placeholder:"STORE" help:"The store to copy into, which must be new."`
+	Unmark string `placeholder:"STORE" help:"Instead: let this store be served from again, though it was copied away."`
+}
+
+func (copyCommand) Help() string {
+	return `Ids, keys and secrets stay what they are, so that clients notice nothing: give the servers of the new store the
+same keyset. If it is interrupted, run it again and it goes on where it was. At the end both stores are read and
+compared, row by row. The old store then refuses to be served from, so that nothing is written there by mistake.
+
+Examples:
+
+  countersign copy --from sqlite:/var/lib/countersign/countersign.db --to postgres://countersign@db/countersign
+  countersign copy --from postgres://countersign@db/countersign --to sqlite:/var/lib/countersign/back.db`
+}
+
+func (c *copyCommand) Run(ctx context.Context, con console) error {
+	log := slog.New(slog.DiscardHandler)
+	if c.Unmark != "" {
+		return server.Unmark(ctx, c.Unmark, log)
+	}
+	if c.From == "" || c.To == "" {
+		return errors.New("copy needs --from and --to")
+	}
+	if path, ok := config.SQLitePath(c.From); ok {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("there is no store at %s: %w", path, err)
+		}
+	}
+	err := server.Copy(ctx, c.From, c.To, log, func(kind string, rows int) {
+		con.printf("%-13s %9d rows, the same in both\n", kind, rows)
+	})
+	if err != nil {
+		return err
+	}
+	con.printf("copied %s to %s; start servers there, with the same --keyset\n", config.StoreName(c.From), config.StoreName(c.To))
+	return nil
+}

@@ -1,0 +1,180 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
+)
+
+const (
+	exportEnvironments = `SELECT id, name, production, created_at FROM environments WHERE id > $1 ORDER BY id LIMIT $2`
+	exportKeys         = `SELECT k.hash, k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
+		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > $1 ORDER BY k.hash LIMIT $2`
+	exportMeta       = `SELECT name, value FROM meta WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2`
+	exportChallenges = `SELECT ` + challengeColumns + ` FROM challenges c WHERE (c.bucket, c.id) > ($1, $2) ORDER BY c.bucket, c.id LIMIT $3`
+	exportUsers      = `SELECT bucket, environment, id, failures FROM users WHERE (bucket, environment, id) > ($1, $2, $3) ORDER BY bucket, environment, id LIMIT $4`
+	exportPhones     = `SELECT bucket, key, sends, expires_at FROM phones WHERE (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
+	exportReplays    = `SELECT bucket, key, fingerprint, factor, sealed, expires_at, pending FROM replays WHERE (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
+
+	importEnvironment = `INSERT INTO environments (id, name, production, created_at) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	// The next environment is numbered behind those that were brought along.
+	advanceEnvironments = `SELECT setval(pg_get_serial_sequence('environments', 'id'), greatest($1::bigint, (SELECT max(id) FROM environments)))`
+	importKey           = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+	deleteMeta          = `DELETE FROM meta WHERE name = $1`
+	keep                = ` ON CONFLICT DO NOTHING`
+)
+
+// Export lists rows of a kind; see transfer.Store.
+func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, limit int) ([]transfer.Row, string, error) {
+	var number, env int64
+	var name string
+	var id [16]byte
+	key := []byte{}
+	var err error
+	var sql string
+	var args func() []any
+	// scan reads a row and says its place.
+	var scan func(pgx.CollectableRow) (transfer.Row, string, error)
+	switch kind {
+	case "environments":
+		sql, args, err = exportEnvironments, func() []any { return []any{number} }, transfer.ReadPlace(place, &number)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			e := new(transfer.Environment)
+			err := row.Scan(&e.ID, &e.Name, &e.Production, (*moment)(&e.CreatedAt))
+			return transfer.Row{Environment: e}, transfer.Place(e.ID), err
+		}
+	case "api_keys":
+		sql, args, err = exportKeys, func() []any { return []any{key} }, transfer.ReadPlace(place, &key)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			k := new(transfer.Key)
+			e := &k.Environment
+			err := row.Scan((*hash)(&k.Hash), &k.ID, &k.Hint, (*moment)(&k.CreatedAt), (*moment)(&k.RevokedAt), &e.ID, &e.Name, &e.Production)
+			return transfer.Row{Key: k}, transfer.Place(k.Hash[:]), err
+		}
+	case "meta":
+		sql, args, err = exportMeta, func() []any { return []any{name} }, transfer.ReadPlace(place, &name)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			m := new(transfer.Meta)
+			err := row.Scan(&m.Name, &m.Value)
+			return transfer.Row{Meta: m}, transfer.Place(m.Name), err
+		}
+	case "factors":
+		sql, args, err = selectFactorsAfter, func() []any { return []any{bucket(mfa.FactorID(id)), id} }, transfer.ReadPlace(place, &id)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			f := new(mfa.Factor)
+			err := row.Scan(factorFields(f)...)
+			return transfer.Row{Factor: f}, transfer.Place(f.ID), err
+		}
+	case "challenges":
+		sql, args, err = exportChallenges, func() []any { return []any{bucket(mfa.ChallengeID(id)), id} }, transfer.ReadPlace(place, &id)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			c := new(mfa.Challenge)
+			err := row.Scan(challengeFields(c)...)
+			return transfer.Row{Challenge: c}, transfer.Place(c.ID), err
+		}
+	case "users":
+		sql, args, err = exportUsers, func() []any { return []any{number, env, name} }, transfer.ReadPlace(place, &number, &env, &name)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			u := new(mfa.User)
+			var b int64
+			err := row.Scan(&b, &u.Environment, &u.ID, &u.Failures)
+			return transfer.Row{User: u}, transfer.Place(b, u.Environment, u.ID), err
+		}
+	case "phones":
+		sql, args, err = exportPhones, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			p := new(mfa.PhoneLimit)
+			var sends []byte
+			err := row.Scan(&p.Bucket, (*hash)(&p.Key), &sends, (*moment)(&p.ExpiresAt))
+			if err == nil {
+				p.Sends, err = mfa.DecodeSends(sends)
+			}
+			return transfer.Row{Phone: p}, transfer.Place(p.Bucket, p.Key[:]), err
+		}
+	case "replays":
+		sql, args, err = exportReplays, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			r := new(mfa.Replay)
+			var factor *[16]byte
+			err := row.Scan(&r.Bucket, (*hash)(&r.Key), (*hash)(&r.Fingerprint), &factor, &r.Sealed, (*moment)(&r.ExpiresAt), (*moment)(&r.PendingUntil))
+			if factor != nil {
+				r.Factor = *factor
+			}
+			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:]), err
+		}
+	case "events":
+		sql, args, err = selectEventsAfter, func() []any { return []any{bucket(mfa.EventID(id)), id} }, transfer.ReadPlace(place, &id)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			e, err := scanEvent(row)
+			return transfer.Row{Event: &e}, transfer.Place(e.ID), err
+		}
+	default:
+		err = fmt.Errorf("unknown kind of row %q", kind)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	rows, err := s.pool.Query(ctx, sql, append(args(), limit)...)
+	if err != nil {
+		return nil, "", domainError(err)
+	}
+	var next string
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r transfer.Row, err error) {
+		r, next, err = scan(row)
+		return r, err
+	})
+	return found, next, domainError(err)
+}
+
+// Import stores rows; see transfer.Store.
+func (s *Store) Import(ctx context.Context, rows []transfer.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return domainError(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		for _, r := range rows {
+			queueImport(batch, r)
+		}
+		return tx.SendBatch(ctx, batch).Close()
+	}))
+}
+
+func queueImport(batch *pgx.Batch, r transfer.Row) {
+	switch {
+	case r.Environment != nil:
+		e := r.Environment
+		batch.Queue(importEnvironment, e.ID, e.Name, e.Production, e.CreatedAt)
+		batch.Queue(advanceEnvironments, e.ID)
+	case r.Key != nil:
+		k := r.Key
+		batch.Queue(importKey, k.Hash[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt, instant(k.RevokedAt))
+	case r.Meta != nil:
+		batch.Queue(putMeta, r.Meta.Name, r.Meta.Value)
+	case r.Factor != nil:
+		batch.Queue(insertFactor+keep, factorValues(r.Factor)...)
+	case r.Challenge != nil:
+		batch.Queue(insertChallenge+keep, challengeValues(r.Challenge)...)
+	case r.User != nil:
+		batch.Queue(insertUser+keep, int16(r.User.Bucket()), r.User.Environment, r.User.ID, r.User.Failures)
+	case r.Phone != nil:
+		batch.Queue(insertPhone+keep, int16(r.Phone.Bucket), r.Phone.Key[:], mfa.EncodeSends(r.Phone.Sends), r.Phone.ExpiresAt)
+	case r.Replay != nil:
+		batch.Queue(insertReplay+keep, replayValues(r.Replay)...)
+	case r.Event != nil:
+		batch.Queue(insertEvent+keep, eventValues(*r.Event)...)
+	}
+}
+
+// DeleteMeta removes what is stored under name.
+func (s *Store) DeleteMeta(ctx context.Context, name string) error {
+	_, err := s.pool.Exec(ctx, deleteMeta, name)
+	return domainError(err)
+}

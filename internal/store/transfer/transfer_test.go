@@ -1,0 +1,288 @@
+package transfer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
+)
+
+type store interface {
+	mfa.Store
+	access.Store
+	transfer.Store
+}
+
+func newSQLite(t *testing.T) store {
+	t.Helper()
+	s, err := sqlite.Open(filepath.Join(t.TempDir(), "test.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func newPostgres(t *testing.T, c *pgtest.Cluster) store {
+	t.Helper()
+	url := c.Database(t)
+	if err := postgres.Migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	s, err := postgres.Open(t.Context(), url, postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// phone takes every message.
+type phone struct{ last mfa.Message }
+
+func (p *phone) Send(_ context.Context, m mfa.Message) error { p.last = m; return nil }
+
+func newService(t *testing.T, s store, keys *secret.Keyset) (*mfa.Service, *phone) {
+	t.Helper()
+	p := new(phone)
+	service, err := mfa.NewService(s, keys, p, mfa.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return service, p
+}
+
+// lived is what a store holds after some use, and what must still work elsewhere.
+type lived struct {
+	env       mfa.Environment
+	key       secret.String
+	factors   []mfa.FactorID
+	challenge mfa.Issued
+	once      *mfa.Once[mfa.Issued]
+	answer    string
+}
+
+// live uses a store in every way that leaves rows of some kind.
+func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := access.NewService(s, nil)
+	var err error
+	_, err = a.CreateEnvironment(t.Context(), "first", true)
+	must(err)
+	l.env, err = a.CreateEnvironment(t.Context(), "second", false)
+	must(err)
+	l.key, _, err = a.CreateKey(t.Context(), l.env)
+	must(err)
+	_, revoked, err := a.CreateKey(t.Context(), l.env)
+	must(err)
+	must(a.Revoke(t.Context(), revoked.ID))
+	must(s.PutMeta(t.Context(), "keyset_check", []byte("proof")))
+	m, _ := newService(t, s, keys)
+	for i := range users {
+		user := fmt.Sprintf("üser %d", i)
+		e, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.TOTP, User: user, Challenge: true}, nil)
+		must(err)
+		_, err = m.Verify(t.Context(), l.env, e.Challenge.ID, "000000x", nil)
+		must(err)
+		l.factors = append(l.factors, e.ID)
+	}
+	e, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+16073517112"}, nil)
+	must(err)
+	_, err = m.Challenge(t.Context(), l.env, e.ID, mfa.ChallengeParams{}, nil)
+	must(err)
+	g, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
+	must(err)
+	l.once = &mfa.Once[mfa.Issued]{
+		Key: mfa.ReplayKey{1}, Fingerprint: [32]byte{2}, Keep: 24 * time.Hour,
+		Answer: func(c mfa.Issued, err error) []byte { return []byte(c.ID.String()) },
+	}
+	l.challenge, err = m.Challenge(t.Context(), l.env, g.ID, mfa.ChallengeParams{}, l.once)
+	must(err)
+	l.answer = l.challenge.ID.String()
+	must(m.DeleteFactor(t.Context(), l.env, l.factors[0]))
+	l.factors = l.factors[1:]
+	return l
+}
+
+// goesOn checks that whoever used the one store can use the other as if nothing
+// had happened.
+func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
+	t.Helper()
+	if k, err := access.NewService(s, nil).Authenticate(t.Context(), l.key.Reveal()); err != nil || k.Environment != l.env {
+		t.Errorf("Authenticate = %+v, %v", k, err)
+	}
+	m, _ := newService(t, s, keys)
+	for _, id := range l.factors {
+		if _, err := m.Factor(t.Context(), l.env, id); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := m.Challenge(t.Context(), l.env, l.challenge.Factor, mfa.ChallengeParams{}, l.once)
+	if replayed, ok := errors.AsType[*mfa.Replayed](err); !ok || string(replayed.Answer) != l.answer {
+		t.Errorf("the same request again: %v; want the same answer", err)
+	}
+	v, err := m.Verify(t.Context(), l.env, l.challenge.ID, l.challenge.Code.Reveal(), nil)
+	if err != nil || !v.Valid {
+		t.Errorf("Verify = %v, %v; want valid", v.Valid, err)
+	}
+	if _, err := access.NewService(s, nil).CreateEnvironment(t.Context(), "third", false); err != nil {
+		t.Errorf("a new environment: %v", err)
+	}
+}
+
+func copyAll(t *testing.T, from, to store) {
+	t.Helper()
+	rows := 0
+	if err := transfer.Copy(t.Context(), from, to, func(_ transfer.Kind, s transfer.Sum) { rows += s.Rows }); err != nil {
+		t.Fatal(err)
+	}
+	if rows == 0 {
+		t.Error("nothing was copied")
+	}
+}
+
+func TestAStoreMovesAndMovesBack(t *testing.T) {
+	c := pgtest.Start(t)
+	keys, err := secret.NewKeyset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there, back := newSQLite(t), newPostgres(t, c), newSQLite(t)
+	l := live(t, here, keys, 700) // more than one batch
+	copyAll(t, here, there)
+	copyAll(t, there, back)
+	for _, kind := range transfer.Kinds {
+		first, err := transfer.SumOf(t.Context(), here, kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, err := transfer.SumOf(t.Context(), back, kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first.Rows == 0 {
+			t.Errorf("the test has no %s", kind)
+		}
+		if first != last {
+			t.Errorf("%s: %d rows became %d, or others", kind, first.Rows, last.Rows)
+		}
+	}
+	l.goesOn(t, back, keys)
+	l.goesOn(t, there, keys)
+}
+
+func TestCopyRefusesATargetThatHoldsSomething(t *testing.T) {
+	keys, err := secret.NewKeyset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := newSQLite(t), newSQLite(t)
+	live(t, from, keys, 2)
+	live(t, to, keys, 1)
+	if err := transfer.Copy(t.Context(), from, to, nil); !errors.Is(err, transfer.ErrNotEmpty) {
+		t.Errorf("Copy = %v; want ErrNotEmpty", err)
+	}
+}
+
+// flaky fails at one of its imports, before or after storing.
+type flaky struct {
+	store
+	left   int
+	stores bool
+}
+
+var errCut = errors.New("cut off")
+
+func (f *flaky) Import(ctx context.Context, rows []transfer.Row) error {
+	if f.left--; f.left == 0 {
+		if f.stores {
+			if err := f.store.Import(ctx, rows); err != nil {
+				return err
+			}
+		}
+		return errCut
+	}
+	return f.store.Import(ctx, rows)
+}
+
+func TestACopyThatWasCutOffGoesOn(t *testing.T) {
+	keys, err := secret.NewKeyset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := newSQLite(t)
+	l := live(t, from, keys, 600)
+	for _, stores := range []bool{false, true} {
+		to := newSQLite(t)
+		for n := 1; ; n++ {
+			err := transfer.Copy(t.Context(), from, &flaky{to, n, stores}, func(transfer.Kind, transfer.Sum) {})
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errCut) {
+				t.Fatal(err)
+			}
+			if err := transfer.Servable(t.Context(), to); err == nil {
+				t.Error("a store that is half copied can be served from")
+			}
+		}
+		l.goesOn(t, to, keys)
+	}
+}
+
+func TestCopyNoticesWhatWasWrittenMeanwhile(t *testing.T) {
+	keys, err := secret.NewKeyset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := newSQLite(t), newSQLite(t)
+	l := live(t, from, keys, 1)
+	m, _ := newService(t, from, keys)
+	first := true
+	err = transfer.Copy(t.Context(), from, to, func(transfer.Kind, transfer.Sum) {
+		if first {
+			first = false
+			if _, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if !errors.Is(err, transfer.ErrDiffers) {
+		t.Errorf("Copy = %v; want ErrDiffers", err)
+	}
+}
+
+func TestAStoreThatWasCopiedAwayIsNotServedFrom(t *testing.T) {
+	s := newSQLite(t)
+	if err := transfer.Servable(t.Context(), s); err != nil {
+		t.Errorf("new: %v", err)
+	}
+	if err := transfer.Mark(t.Context(), s, "postgres://db"); err != nil {
+		t.Fatal(err)
+	}
+	if err := transfer.Servable(t.Context(), s); err == nil {
+		t.Error("marked: it can be served from")
+	}
+	if err := transfer.Unmark(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if err := transfer.Servable(t.Context(), s); err != nil {
+		t.Errorf("unmarked: %v", err)
+	}
+}
