@@ -128,7 +128,7 @@ export async function retries(world) {
       class: "UnprocessableEntityException",
       status: 422,
       code: "idempotency_error",
-      message: "This Idempotency-Key was used before with a different request.",
+      message: "This Idempotency-Key was used before, with a different request or for a factor that was deleted.",
     });
     return "twice the same answer; another body: UnprocessableEntityException idempotency_error";
   });
