@@ -227,17 +227,33 @@ func (c *unlockUser) Run(ctx context.Context, con console) error {
 	})
 }
 
-type migrateCommand struct{ storeFlag }
+type migrateCommand struct {
+	storeFlag
+	Distribute bool `help:"PostgreSQL with Citus: spread the tables over its machines by bucket."`
+}
 
 func (migrateCommand) Help() string {
-	return `'serve' does this by itself when it starts. Here it can be done before, by an account that may change the schema.`
+	return `'serve' does this by itself when it starts. Here it can be done before, by an account that may change the schema.
+
+Examples:
+
+  countersign migrate --store postgres://admin@db/countersign
+  countersign migrate --store postgres://admin@coordinator/countersign --distribute`
 }
 
 func (c *migrateCommand) Run(ctx context.Context, con console) error {
-	return c.open(ctx, func(server.Store) error {
-		con.printf("%s is up to date\n", c.name())
+	if err := c.open(ctx, func(server.Store) error { return nil }); err != nil {
+		return err
+	}
+	con.printf("%s is up to date\n", c.name())
+	if !c.Distribute {
 		return nil
-	})
+	}
+	if err := server.Distribute(ctx, c.Store); err != nil {
+		return err
+	}
+	con.printf("its tables are spread by bucket\n")
+	return nil
 }
 
 type keysetCommand struct {

@@ -42,6 +42,15 @@ func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error
 		"or a postgres:// URL", config.StoreName(name))
 }
 
+// Distribute spreads the tables of a PostgreSQL store over the machines of a Citus
+// cluster.
+func Distribute(ctx context.Context, name string) error {
+	if !config.IsPostgres(name) {
+		return fmt.Errorf("only the tables of a PostgreSQL store can be distributed, not those of %s", config.StoreName(name))
+	}
+	return postgres.Distribute(ctx, name)
+}
+
 // A keyWatcher hears of keys that are revoked on other nodes.
 type keyWatcher interface {
 	WatchKeys(ctx context.Context, changed func())
