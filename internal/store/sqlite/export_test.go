@@ -7,11 +7,7 @@ const (
 )
 
 // Waiting returns how many writes wait for the writer.
-func (s *Store) Waiting() int { return len(s.jobs) }
+func (s *Store) Waiting() int { return s.queue.Waiting() }
 
 // Closing reports whether Close was called.
-func (s *Store) Closing() bool {
-	s.closing.RLock()
-	defer s.closing.RUnlock()
-	return s.closed
-}
+func (s *Store) Closing() bool { return s.queue.Closed() }

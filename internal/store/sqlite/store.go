@@ -21,6 +21,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/migrate"
+	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
 //go:embed migrations/*.sql
@@ -29,10 +30,10 @@ var migrations embed.FS
 // A Store is a database file. It is safe for concurrent use; other processes may
 // use the same file at the same time.
 type Store struct {
-	jobs       chan *job
+	queue      *queue.Queue[func(*conn) error]
 	served     chan struct{} // closed when the writer has ended
-	closing    sync.RWMutex
-	closed     bool
+	closing    sync.Once
+	closeError error
 	writer     *conn
 	readers    chan *conn // closed with the store
 	reading    int        // how many readers there are
@@ -55,7 +56,7 @@ func Open(path string, log *slog.Logger) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{
-		jobs:    make(chan *job, maxWaiting),
+		queue:   queue.New[func(*conn) error](maxWaiting),
 		served:  make(chan struct{}),
 		readers: make(chan *conn, max(4, runtime.GOMAXPROCS(0))),
 		log:     log,
@@ -153,16 +154,12 @@ func (s *Store) migrate() error {
 // Close waits for the writes that were accepted and the reads that have begun,
 // and closes the file. Whatever is asked of the store afterwards is ErrUnavailable.
 func (s *Store) Close() error {
-	s.closing.Lock()
-	if s.closed {
-		s.closing.Unlock()
-		return nil
-	}
-	s.closed = true
-	close(s.jobs)
-	s.closing.Unlock()
-	<-s.served
-	return s.closeConns()
+	s.closing.Do(func() {
+		s.queue.Close()
+		<-s.served
+		s.closeError = s.closeConns()
+	})
+	return s.closeError
 }
 
 func (s *Store) closeConns() error {
@@ -197,7 +194,7 @@ func (s *Store) read(ctx context.Context, fn func(c *conn) error) error {
 		return ctx.Err()
 	}
 	if !open {
-		return errClosed
+		return queue.ErrClosed
 	}
 	defer func() { s.readers <- c }()
 	return domainError(fn(c))

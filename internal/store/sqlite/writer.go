@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync/atomic"
 
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
 const (
@@ -19,89 +18,19 @@ const (
 	maxGroup = 256
 )
 
-var errClosed = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
-
-// A job is one write that waits for the writer.
-type job struct {
-	run   func(c *conn) error
-	state atomic.Int32
-	err   error
-	done  chan struct{}
-}
-
-// The states of a job. Whoever moves it from waiting decides: the writer takes
-// it, or its caller gives it up. A job that was taken is always answered with
-// what became of it.
-const (
-	waiting int32 = iota
-	taken
-	abandoned
-)
+// A job is a write that waits for the writer.
+type job = queue.Job[func(*conn) error]
 
 // write has run executed by the writer and returns when it is durable, or with
 // the error that kept it from being stored.
 func (s *Store) write(ctx context.Context, run func(c *conn) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	j := &job{run: run, done: make(chan struct{})}
-	s.closing.RLock()
-	if s.closed {
-		s.closing.RUnlock()
-		return errClosed
-	}
-	select {
-	case s.jobs <- j:
-		s.closing.RUnlock()
-	default:
-		s.closing.RUnlock()
-		return fmt.Errorf("%w: %d writes are waiting", mfa.ErrUnavailable, maxWaiting)
-	}
-	select {
-	case <-j.done:
-		return j.err
-	case <-ctx.Done():
-	}
-	if j.state.CompareAndSwap(waiting, abandoned) {
-		return ctx.Err()
-	}
-	<-j.done
-	return j.err
+	return s.queue.Do(ctx, run)
 }
 
 // serve runs jobs on c until the store is closed and none is left.
 func (s *Store) serve(c *conn) {
 	defer close(s.served)
-	group := make([]*job, 0, maxGroup)
-	for first := range s.jobs {
-		group = gather(group[:0], first, s.jobs)
-		commitGroup(c, group)
-		for _, j := range group {
-			close(j.done)
-		}
-		s.checkpoint.after(c)
-	}
-}
-
-// gather takes first and what else is waiting, but does not wait for more.
-func gather(group []*job, first *job, jobs <-chan *job) []*job {
-	for j := first; ; {
-		if j.state.CompareAndSwap(waiting, taken) {
-			group = append(group, j)
-		}
-		if len(group) == maxGroup {
-			return group
-		}
-		select {
-		case next, ok := <-jobs:
-			if !ok {
-				return group
-			}
-			j = next
-		default:
-			return group
-		}
-	}
+	s.queue.Serve(maxGroup, func(group []*job) { commitGroup(c, group) }, func() { s.checkpoint.after(c) })
 }
 
 // errSpoilt undoes the transaction of a group because one of its jobs failed
@@ -120,9 +49,9 @@ func commitGroup(c *conn, group []*job) {
 		for _, j := range group {
 			before := c.wrote
 			c.wrote = false
-			j.err = guard(c, j.run)
+			j.Err = guard(c, j.Work)
 			// Some errors of reading make SQLite roll back by itself.
-			if j.err != nil && (c.wrote || c.db.GetAutocommit()) {
+			if j.Err != nil && (c.wrote || c.db.GetAutocommit()) {
 				return errSpoilt
 			}
 			c.wrote = c.wrote || before
@@ -141,7 +70,7 @@ func commitGroup(c *conn, group []*job) {
 		// What a job found out came from a transaction that was not stored, a
 		// refusal as well.
 		for _, j := range group {
-			j.err = domainError(err)
+			j.Err = domainError(err)
 		}
 	}
 }

@@ -1,0 +1,139 @@
+// Package queue gathers the writes that wait for a store into groups, which
+// share a commit.
+package queue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// ErrClosed is the error of what is asked of a store that was closed.
+var ErrClosed = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
+
+// A Job is one write that waits. Whoever serves it sets Err.
+type Job[W any] struct {
+	Work W
+	Err  error
+
+	state atomic.Int32
+	done  chan struct{}
+}
+
+// The states of a job. Whoever moves it from waiting decides: the server takes
+// it, or its caller gives it up. A job that was taken is always answered with
+// what became of it.
+const (
+	waiting int32 = iota
+	taken
+	abandoned
+)
+
+// A Queue is where jobs wait. It is safe for concurrent use by any number of
+// callers and one server.
+type Queue[W any] struct {
+	jobs    chan *Job[W]
+	closing sync.RWMutex
+	closed  bool
+}
+
+// New returns a queue in which up to most jobs may wait. One more is refused at
+// once, since it would be answered too late to be of use.
+func New[W any](most int) *Queue[W] { return &Queue[W]{jobs: make(chan *Job[W], most)} }
+
+// Do has work done and returns its error. The error of ctx means that it was not
+// begun; mfa.ErrUnavailable that too many jobs are waiting, or that the queue is
+// closed.
+func (q *Queue[W]) Do(ctx context.Context, work W) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j := &Job[W]{Work: work, done: make(chan struct{})}
+	if err := q.add(j); err != nil {
+		return err
+	}
+	select {
+	case <-j.done:
+		return j.Err
+	case <-ctx.Done():
+	}
+	if j.state.CompareAndSwap(waiting, abandoned) {
+		return ctx.Err()
+	}
+	<-j.done
+	return j.Err
+}
+
+func (q *Queue[W]) add(j *Job[W]) error {
+	q.closing.RLock()
+	defer q.closing.RUnlock()
+	if q.closed {
+		return ErrClosed
+	}
+	select {
+	case q.jobs <- j:
+		return nil
+	default:
+		return fmt.Errorf("%w: %d writes are waiting", mfa.ErrUnavailable, cap(q.jobs))
+	}
+}
+
+// Close lets nothing more in. Serve returns when what waits has been answered.
+func (q *Queue[W]) Close() {
+	q.closing.Lock()
+	defer q.closing.Unlock()
+	if !q.closed {
+		q.closed = true
+		close(q.jobs)
+	}
+}
+
+// Serve hands groups of up to most jobs to do, answers their callers and then
+// calls after, until the queue is closed and empty. A group is what is waiting;
+// nothing is waited for to fill it.
+func (q *Queue[W]) Serve(most int, do func(group []*Job[W]), after func()) {
+	group := make([]*Job[W], 0, most)
+	for first := range q.jobs {
+		if group = q.gather(group[:0], most, first); len(group) == 0 {
+			continue
+		}
+		do(group)
+		for _, j := range group {
+			close(j.done)
+		}
+		after()
+	}
+}
+
+// Waiting returns how many jobs are waiting.
+func (q *Queue[W]) Waiting() int { return len(q.jobs) }
+
+// Closed reports whether Close was called.
+func (q *Queue[W]) Closed() bool {
+	q.closing.RLock()
+	defer q.closing.RUnlock()
+	return q.closed
+}
+
+func (q *Queue[W]) gather(group []*Job[W], most int, first *Job[W]) []*Job[W] {
+	for j := first; ; {
+		if j.state.CompareAndSwap(waiting, taken) {
+			group = append(group, j)
+		}
+		if len(group) == most {
+			return group
+		}
+		select {
+		case next, ok := <-q.jobs:
+			if !ok {
+				return group
+			}
+			j = next
+		default:
+			return group
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/queue"
+)
+
+// serve answers jobs with the error that is their work, and sends the size of each
+// group; it waits for leave before each.
+func serve(t *testing.T, q *queue.Queue[error], most int) (leave chan<- bool, sizes <-chan int) {
+	t.Helper()
+	in, out := make(chan bool), make(chan int, 100)
+	go func() {
+		q.Serve(most, func(group []*queue.Job[error]) {
+			<-in
+			for _, j := range group {
+				j.Err = j.Work
+			}
+			out <- len(group)
+		}, func() {})
+		close(out)
+	}()
+	return in, out
+}
+
+func TestWhatWaitsIsOneGroup(t *testing.T) {
+	q := queue.New[error](10)
+	var callers sync.WaitGroup
+	wrong := errors.New("wrong")
+	add := func(work error) {
+		callers.Go(func() {
+			if err := q.Do(t.Context(), work); err != work {
+				t.Errorf("Do = %v; want %v", err, work)
+			}
+		})
+	}
+	for n := range 6 {
+		if n%2 == 0 {
+			add(nil)
+		} else {
+			add(wrong)
+		}
+	}
+	leave, sizes := serve(t, q, 4)
+	total := 0
+	for total < 6 {
+		leave <- true
+		n := <-sizes
+		if n > 4 {
+			t.Errorf("a group of %d; want at most 4", n)
+		}
+		total += n
+	}
+	callers.Wait()
+	q.Close()
+	if _, more := <-sizes; more {
+		t.Error("there was another group")
+	}
+}
+
+func TestWhoGivesUpInTimeIsNotServed(t *testing.T) {
+	q := queue.New[error](10)
+	ctx, giveUp := context.WithCancel(t.Context())
+	gaveUp := make(chan error)
+	go func() { gaveUp <- q.Do(ctx, errors.New("served")) }()
+	giveUp()
+	if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+		t.Errorf("Do = %v; want context.Canceled", err)
+	}
+	_, sizes := serve(t, q, 4)
+	q.Close()
+	if n, more := <-sizes; more {
+		t.Errorf("a group of %d was served", n)
+	}
+}
+
+func TestWhoGivesUpTooLateIsAnswered(t *testing.T) {
+	q := queue.New[error](10)
+	ctx, giveUp := context.WithCancel(t.Context())
+	served := errors.New("served")
+	answered := make(chan error)
+	begun := make(chan bool)
+	go func() { answered <- q.Do(ctx, served) }()
+	go q.Serve(4, func(group []*queue.Job[error]) {
+		close(begun)
+		<-ctx.Done()
+		group[0].Err = group[0].Work
+	}, func() {})
+	<-begun
+	giveUp()
+	if err := <-answered; err != served {
+		t.Errorf("Do = %v; want what became of it", err)
+	}
+	q.Close()
+}
+
+func TestAFullQueueRefusesAtOnce(t *testing.T) {
+	q := queue.New[error](2)
+	var callers sync.WaitGroup
+	results := make(chan error, 3)
+	for range 3 {
+		callers.Go(func() { results <- q.Do(t.Context(), nil) })
+	}
+	if err := <-results; !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("the third: %v; want ErrUnavailable", err)
+	}
+	leave, _ := serve(t, q, 4)
+	leave <- true
+	q.Close()
+	callers.Wait()
+}
+
+func TestAClosedQueueAnswersWhatWaits(t *testing.T) {
+	q := queue.New[error](10)
+	answered := make(chan error, 1)
+	go func() { answered <- q.Do(t.Context(), nil) }()
+	leave, sizes := serve(t, q, 4)
+	leave <- true
+	<-sizes
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	q.Close()
+	q.Close()
+	if err := q.Do(t.Context(), nil); !errors.Is(err, queue.ErrClosed) {
+		t.Errorf("Do = %v; want ErrClosed", err)
+	}
+}
