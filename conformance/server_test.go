@@ -21,6 +21,7 @@ import (
 	// not know that what these tests find depends on it, and answer from its cache.
 	_ "github.com/countersign-mfa/countersign/internal/cli"
 	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
 var binaries string // the directory of what is built once for all tests
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	pgtest.RemoveShared()
 	os.RemoveAll(binaries)
 	os.Exit(code)
 }
@@ -78,9 +80,10 @@ func start(t *testing.T, flags ...string) server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"dev", "--json", "--addr", "127.0.0.1:0",
-		"--store", "sqlite:" + filepath.Join(t.TempDir(), "dev.db")}, flags...)
+	dir := t.TempDir()
+	args := append([]string{"dev", "--json", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir)}, flags...)
 	cmd := exec.Command(binary, args...)
+	cmd.Dir = dir
 	cmd.Env = cleanEnvironment()
 	var log bytes.Buffer // read after the process has ended
 	cmd.Stderr = io.MultiWriter(leak.Log(t, t.Name()), &log)
@@ -106,6 +109,15 @@ func start(t *testing.T, flags ...string) server {
 	}
 	leak.Secret(t, s.APIKey)
 	return s
+}
+
+// storeIn names a new store: a file in dir, or a database where the tests run on
+// PostgreSQL.
+func storeIn(t *testing.T, dir string) string {
+	if pgtest.Chosen() {
+		return pgtest.Shared(t).Database(t)
+	}
+	return "sqlite:" + filepath.Join(dir, "dev.db")
 }
 
 // stop ends a server as an operator does.

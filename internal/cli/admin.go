@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"text/tabwriter"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -318,5 +320,14 @@ func (c *promoteKeyset) Run(con console) error {
 type retireKeyset struct{ keysetFile }
 
 func (c *retireKeyset) Run(con console) error {
+	old, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	backup := c.File + ".before-" + time.Now().UTC().Format("20060102-150405")
+	if err := os.WriteFile(backup, old, 0o600); err != nil {
+		return err
+	}
+	con.notef("the keyset as it was is in %s; delete it when the servers run without the old keys\n", backup)
 	return c.rewrite(con, "retired; next: give the file to every node and send SIGHUP", (*secret.Keyset).Retire)
 }

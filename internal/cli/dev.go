@@ -63,6 +63,9 @@ func (d *devCommand) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
+	if !config.IsLoopback(d.Addr) {
+		log.Warn("other machines can reach this server: its inbox needs no key, and nothing is encrypted without --tls", "addr", d.Addr)
+	}
 	key, err := devKey(ctx, srv.Access(), path+".apikey")
 	if err != nil {
 		return errors.Join(err, srv.Close())

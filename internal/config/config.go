@@ -110,15 +110,21 @@ func (c Config) checkTransport() error {
 	if c.TLSCert != "" || c.PlainHTTP || c.Addr == "" {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(c.Addr)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
 		return fmt.Errorf("--addr %q is not host:port: %w", c.Addr, err)
 	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	if IsLoopback(c.Addr) {
 		return nil
 	}
 	return fmt.Errorf("--addr %s can be reached from other machines, and secrets would cross the network in the clear; "+
 		"give --tls-cert and --tls-key, or --plain-http if a proxy in front ends TLS, or --addr 127.0.0.1:4100", c.Addr)
+}
+
+// IsLoopback reports whether only this machine can reach an address.
+func IsLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // SMSWindows reads SMSLimits as counts and spans.

@@ -27,6 +27,7 @@ type customer struct {
 	name     string
 	random   *rand.Rand
 	requests int
+	outages  bool // whether 503 is an answer like none, and no fault
 
 	factors    []*factor
 	recorded   []exchange // under idempotency keys
@@ -90,9 +91,14 @@ func (c *customer) live(ctx context.Context, heard func()) {
 	}
 }
 
+var errOutage = errors.New("the server cannot take the request, or does not know what became of it")
+
 // do carries out an operation and reports whether it was answered.
 func (c *customer) do(ctx context.Context, op *operation) bool {
 	got, err := c.api.send(ctx, op.method, op.path, op.body, op.key)
+	if err == nil && c.outages && got.status == http.StatusServiceUnavailable {
+		err = errOutage
+	}
 	if err != nil {
 		c.cut++
 		if _, torn := errors.AsType[*tornError](err); torn {
@@ -291,11 +297,31 @@ func (c *customer) replay(ctx context.Context) {
 			c.t.Errorf("%s: repeat %s: %v", c.name, x.path, err)
 		case got.status == http.StatusUnprocessableEntity && c.madeDeleted(x):
 			// What showed the secret of a factor goes with it.
+		case got.status == http.StatusNotFound && c.aboutDeleted(x):
+			// Nothing is said about a factor that is gone.
 		case got.status != x.answer.status || !bytes.Equal(got.body, x.answer.body):
 			c.t.Errorf("%s: %s answered %d %.300s; the same key now answers %d %.300s", c.name, x.path,
 				x.answer.status, x.answer.body, got.status, got.body)
 		}
 	}
+}
+
+// aboutDeleted reports whether x concerned a factor that may be deleted since.
+func (c *customer) aboutDeleted(x exchange) bool {
+	for _, f := range c.factors {
+		if f.deleted == no {
+			continue
+		}
+		for _, ch := range f.challenges {
+			if strings.Contains(x.path+x.body, ch.id) {
+				return true
+			}
+		}
+		if strings.Contains(x.path+x.body, f.id) {
+			return true
+		}
+	}
+	return false
 }
 
 // madeDeleted reports whether x enrolled a factor that may be deleted since.
@@ -400,9 +426,8 @@ func (all crowd) each(do func(*customer)) {
 	wg.Wait()
 }
 
-// moveTo gives the customers the address of a server.
-func (all crowd) moveTo(p *program) {
-	api := p.api()
+// moveTo gives the customers a server to call.
+func (all crowd) moveTo(api *api) {
 	for _, c := range all {
 		c.api = api
 	}

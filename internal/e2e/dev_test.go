@@ -185,12 +185,12 @@ func TestTheWelcomeCanBePasted(t *testing.T) {
 			t.Parallel()
 			bash, zbarimg := tool(t, "bash"), tool(t, "zbarimg")
 			tool(t, "curl")
-			p := launch(t, nil, append([]string{"dev", "--addr", "127.0.0.1:0", "--store", storeIn(t.TempDir())}, tc.flags...)...)
+			dir := t.TempDir()
+			p := launch(t, nil, append([]string{"dev", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir)}, tc.flags...)...)
 			welcome := p.await(p.out, `(?s)^.*Ctrl-C stops the server.*`)[0]
 			leak.Secret(t, regexp.MustCompile(`sk_test_\w+`).FindString(welcome))
 			enroll, verify := commandsOf(t, welcome)
 
-			dir := t.TempDir()
 			shell := newShell(t, bash, dir)
 			shell.paste(enroll)
 			enrolled := answerIn(t, readFile(t, filepath.Join(dir, "factor.json")))

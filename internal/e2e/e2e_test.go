@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
 // binary is the program under test, built once.
@@ -31,6 +33,7 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the program: %v\n%s", err, out)
 		return 1
 	}
+	defer pgtest.RemoveShared()
 	return m.Run()
 }
 

@@ -12,13 +12,13 @@ import (
 func TestKeysOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := serve(t, "--store", storeIn(dir))
+	p := serve(t, "--store", storeIn(t, dir))
 	first, second := createKey(t, dir, "staging"), createKey(t, dir, "staging")
 	for _, key := range []string{first, second} {
 		p.apiAs(key).want(http.StatusNotFound, "GET", "/auth/factors/x", "") // at once
 	}
 
-	list := succeed(t, "key", "list", "--store", storeIn(dir))
+	list := succeed(t, "key", "list", "--store", storeIn(t, dir))
 	if strings.Contains(list, first) || strings.Contains(list, second) {
 		t.Error("the list shows a key")
 	}
@@ -26,7 +26,7 @@ func TestKeysOfAnotherProcess(t *testing.T) {
 	if id == nil {
 		t.Fatalf("the list does not tell which key ends in …%s:\n%s", first[len(first)-4:], list)
 	}
-	succeed(t, "key", "revoke", id[1], "--store", storeIn(dir))
+	succeed(t, "key", "revoke", id[1], "--store", storeIn(t, dir))
 
 	revoked := time.Now()
 	poll(t, "the key is refused", func() bool {
@@ -44,8 +44,8 @@ func TestKeysOfAnotherProcess(t *testing.T) {
 func TestNothingIsSeenFromAnotherEnvironment(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := serve(t, "--store", storeIn(dir))
-	succeed(t, "environment", "create", "production", "--production", "--store", storeIn(dir))
+	p := serve(t, "--store", storeIn(t, dir))
+	succeed(t, "environment", "create", "production", "--production", "--store", storeIn(t, dir))
 	live, test := createKey(t, dir, "production"), createKey(t, dir, "staging")
 	if !strings.HasPrefix(live, "sk_live_") || !strings.HasPrefix(test, "sk_test_") {
 		t.Error("a key does not tell its kind")
@@ -73,7 +73,7 @@ func TestAnOperatorUnlocksAFactor(t *testing.T) {
 	if why := api.refused(http.StatusBadRequest, made.ID, made.Code); why != "one_time_code_too_many_attempts" {
 		t.Fatalf("the right code of a locked factor: %s", why)
 	}
-	said := succeed(t, "factor", "unlock", factor, "--store", storeIn(dir))
+	said := succeed(t, "factor", "unlock", factor, "--store", storeIn(t, dir))
 	if said != "unlocked "+factor {
 		t.Errorf("it said %q", said)
 	}
@@ -104,7 +104,7 @@ func TestAnOperatorUnlocksAUser(t *testing.T) {
 	if !api.verify(others.ID, others.Code) {
 		t.Error("the lock of a user holds up another one")
 	}
-	succeed(t, "user", "unlock", "user_1", "--env", "sandbox", "--store", storeIn(dir))
+	succeed(t, "user", "unlock", "user_1", "--env", "sandbox", "--store", storeIn(t, dir))
 	for _, c := range made {
 		if !api.verify(c.ID, c.Code) {
 			t.Error("the right code of an unlocked user is not valid")
@@ -123,7 +123,7 @@ func TestABackOffCanBeCutShort(t *testing.T) {
 	api.verify(made.ID, wrong)
 	api.verify(made.ID, wrong)
 	api.refused(http.StatusBadRequest, made.ID, made.Code)
-	succeed(t, "factor", "unlock", factor, "--store", storeIn(dir))
+	succeed(t, "factor", "unlock", factor, "--store", storeIn(t, dir))
 	if !api.verify(made.ID, made.Code) {
 		t.Error("the right code is not valid")
 	}

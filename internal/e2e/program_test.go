@@ -49,7 +49,12 @@ func launch(t testing.TB, env []string, args ...string) *program {
 	p.cmd = exec.Command(binary, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.log
 	// The race detector would let a program that ends wait for a second.
-	p.cmd.Env = append(append(environment(), "GORACE=atexit_sleep_ms=0"), env...)
+	p.cmd.Env = append(environment(), "GORACE=atexit_sleep_ms=0")
+	if dir := directoryOf(args); dir != "" {
+		p.cmd.Dir = dir
+		p.cmd.Env = append(p.cmd.Env, "COUNTERSIGN_KEYSET=file:"+filepath.Join(dir, "countersign.db.keyset"))
+	}
+	p.cmd.Env = append(p.cmd.Env, env...)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +91,7 @@ func environment() []string {
 // is ready.
 func dev(t testing.TB, dir string, flags ...string) *program {
 	t.Helper()
-	args := []string{"dev", "--json", "--addr", "127.0.0.1:0", "--store", storeIn(dir)}
+	args := []string{"dev", "--json", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir)}
 	p := launch(t, nil, append(args, flags...)...)
 	var ready struct {
 		URL    string
@@ -100,9 +105,7 @@ func dev(t testing.TB, dir string, flags ...string) *program {
 	leak.Secret(t, ready.APIKey)
 	p.url, p.key, p.ready = ready.URL, ready.APIKey, time.Since(p.began)
 	if strings.HasPrefix(p.url, "https:") {
-		if p.cert, err = os.ReadFile(filepath.Join(dir, "countersign.db.crt")); err != nil {
-			t.Fatal(err)
-		}
+		p.cert = certificateIn(t, dir)
 	}
 	return p
 }
@@ -119,12 +122,16 @@ func serve(t testing.TB, flags ...string) *program {
 func serveWith(t testing.TB, env []string, args ...string) *program {
 	t.Helper()
 	p := launch(t, env, args...)
-	p.url = p.await(p.log, `msg"?[=:]"?ready"?[ ,]"?url"?[=:]"?([^" ]+)`)[1]
-	p.ready = time.Since(p.began)
+	p.awaitServing()
 	return p
 }
 
-func storeIn(dir string) string { return "sqlite:" + filepath.Join(dir, "countersign.db") }
+// awaitServing waits until serve is ready.
+func (p *program) awaitServing() {
+	p.t.Helper()
+	p.url = p.await(p.log, `msg"?[=:]"?ready"?[ ,]"?url"?[=:]"?([^" ]+)`)[1]
+	p.ready = time.Since(p.began)
+}
 
 // await waits until pattern matches what the program writes, and returns the
 // match and its parts.
@@ -227,7 +234,7 @@ func succeed(t testing.TB, args ...string) string {
 // createKey returns a new API key of an environment in the store of dir.
 func createKey(t testing.TB, dir, environment string) string {
 	t.Helper()
-	key := succeed(t, "key", "create", "--env", environment, "--store", storeIn(dir))
+	key := succeed(t, "key", "create", "--env", environment, "--store", storeIn(t, dir))
 	leak.Secret(t, key)
 	return key
 }

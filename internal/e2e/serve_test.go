@@ -18,7 +18,7 @@ import (
 func TestServeNeedsOnlyAStore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := serve(t, "--store", storeIn(dir))
+	p := serve(t, "--store", storeIn(t, dir))
 	p.key = createKey(t, dir, "staging")
 	api := p.api()
 	enrolled := api.enrollTOTP()
@@ -38,7 +38,7 @@ func TestServeNeedsOnlyAStore(t *testing.T) {
 
 func TestServeLogsJSON(t *testing.T) {
 	t.Parallel()
-	p := serveWith(t, nil, "serve", "--addr", "127.0.0.1:0", "--store", storeIn(t.TempDir()))
+	p := serveWith(t, nil, "serve", "--addr", "127.0.0.1:0", "--store", storeIn(t, t.TempDir()))
 	p.apiAs("").want(http.StatusUnauthorized, "GET", "/auth/factors/x", "")
 	p.stop()
 	var messages []string
@@ -173,7 +173,7 @@ func TestServeWithACertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	// With TLS it may be reached from everywhere.
-	p := serve(t, "--addr", ":0", "--store", storeIn(dir), "--tls-cert", cert, "--tls-key", key)
+	p := serve(t, "--addr", ":0", "--store", storeIn(t, dir), "--tls-cert", cert, "--tls-key", key)
 	if !strings.HasPrefix(p.url, "https://localhost:") {
 		t.Errorf("url %s", p.url)
 	}
@@ -197,7 +197,7 @@ func TestServeWithACertificate(t *testing.T) {
 
 func TestPlainHTTPBeyondThisMachineMustBeMeant(t *testing.T) {
 	t.Parallel()
-	p := serve(t, "--addr", ":0", "--plain-http", "--store", storeIn(t.TempDir()))
+	p := serve(t, "--addr", ":0", "--plain-http", "--store", storeIn(t, t.TempDir()))
 	p.apiAs("").want(http.StatusOK, "GET", "/readyz", "")
 }
 
@@ -207,7 +207,7 @@ func TestAKeysetIsReplacedWithoutAPause(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	keyset := filepath.Join(dir, "countersign.db.keyset")
-	p := serve(t, "--store", storeIn(dir), "--totp-window", "2")
+	p := serve(t, "--store", storeIn(t, dir), "--totp-window", "2")
 	p.key = createKey(t, dir, "staging")
 	api := p.api()
 
@@ -234,7 +234,7 @@ func TestAKeysetIsReplacedWithoutAPause(t *testing.T) {
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	next := serve(t, "--store", storeIn(dir))
+	next := serve(t, "--store", storeIn(t, dir))
 	for _, e := range enrolled {
 		next.apiAs(p.key).want(http.StatusOK, "GET", "/auth/factors/"+e.ID, "")
 	}
@@ -254,21 +254,22 @@ func TestAKeysetIsReplacedWithoutAPause(t *testing.T) {
 // another.
 func TestServeRefusesTheWrongKeyset(t *testing.T) {
 	t.Parallel()
+	onlySQLite(t)
 	dir := t.TempDir()
 	keyset := filepath.Join(dir, "countersign.db.keyset")
-	serve(t, "--store", storeIn(dir)).stop()
+	serve(t, "--store", storeIn(t, dir)).stop()
 	if err := os.Rename(keyset, keyset+".away"); err != nil {
 		t.Fatal(err)
 	}
-	refuses(t, "its keyset is gone", "serve", "--addr", "127.0.0.1:0", "--store", storeIn(dir))
+	refuses(t, "its keyset is gone", "serve", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir))
 	if _, err := os.Stat(keyset); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a keyset was made in place of the one that is gone (%v)", err)
 	}
 	succeed(t, "keyset", "create", keyset)
-	refuses(t, "not the one that the store is sealed with", "serve", "--addr", "127.0.0.1:0", "--store", storeIn(dir))
-	refuses(t, "is not set", "serve", "--addr", "127.0.0.1:0", "--store", storeIn(dir), "--keyset", "env:NO_SUCH_KEYSET")
-	serve(t, "--store", storeIn(dir), "--keyset", "file:"+keyset+".away")
-	serve(t, "--store", storeIn(dir), "--keyset", "exec:cat "+keyset+".away")
+	refuses(t, "not the one that the store is sealed with", "serve", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir))
+	refuses(t, "is not set", "serve", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir), "--keyset", "env:NO_SUCH_KEYSET")
+	serve(t, "--store", storeIn(t, dir), "--keyset", "file:"+keyset+".away")
+	serve(t, "--store", storeIn(t, dir), "--keyset", "exec:cat "+keyset+".away")
 }
 
 // refuses runs the program, which must end with exit code 1 and say why.
@@ -284,8 +285,8 @@ func refuses(t *testing.T, why string, args ...string) {
 func TestServeRefusesAnAddressInUse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := serve(t, "--store", storeIn(dir))
-	refuses(t, "address already in use", "serve", "--addr", strings.TrimPrefix(p.url, "http://"), "--store", storeIn(dir))
+	p := serve(t, "--store", storeIn(t, dir))
+	refuses(t, "address already in use", "serve", "--addr", strings.TrimPrefix(p.url, "http://"), "--store", storeIn(t, dir))
 	p.apiAs("").want(http.StatusOK, "GET", "/readyz", "")
 }
 
@@ -293,7 +294,7 @@ func TestServeRefusesAnAddressInUse(t *testing.T) {
 func TestTwoServersOverOneStore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	one, two := serve(t, "--store", storeIn(dir)), serve(t, "--store", storeIn(dir))
+	one, two := serve(t, "--store", storeIn(t, dir)), serve(t, "--store", storeIn(t, dir))
 	key := createKey(t, dir, "staging")
 	first, second := one.apiAs(key), two.apiAs(key)
 	made := first.challenge(first.enroll(`{"type":"generic_otp"}`).ID)
@@ -314,5 +315,5 @@ func TestTwoServersOverOneStore(t *testing.T) {
 
 func TestTheDefaultAddressIsRefusedInTheClear(t *testing.T) {
 	t.Parallel()
-	refuses(t, "give --tls-cert and --tls-key, or --plain-http", "serve", "--store", storeIn(t.TempDir()))
+	refuses(t, "give --tls-cert and --tls-key, or --plain-http", "serve", "--store", storeIn(t, t.TempDir()))
 }

@@ -21,7 +21,7 @@ func TestAShutdownLosesNothing(t *testing.T) {
 	dir := t.TempDir()
 	p := dev(t, dir, unlocking...)
 	all := newCrowd(t, customers)
-	all.moveTo(p)
+	all.moveTo(p.api())
 	all.liveUntil(t.Context(), 500, func() {
 		asked := time.Now()
 		if code := p.stop(); code != 0 {
@@ -34,7 +34,7 @@ func TestAShutdownLosesNothing(t *testing.T) {
 	}
 
 	p = dev(t, dir, unlocking...)
-	all.moveTo(p)
+	all.moveTo(p.api())
 	for _, c := range all {
 		if op := c.unanswered; op != nil {
 			c.unanswered = nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -12,6 +13,9 @@ import (
 // decode reads a JSON object into v, a struct of text and anyText fields. An
 // empty body, null and [] stand for {}, since client libraries send them so.
 func decode(body []byte, v any) error {
+	if !utf8.Valid(body) {
+		return &bodyError{errors.New("not valid UTF-8")} // it would be repaired, and two names become one
+	}
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 || string(body) == "null" || isEmptyArray(body) {
 		return nil

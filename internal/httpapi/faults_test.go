@@ -66,7 +66,7 @@ func TestAMessageThatIsNotTakenIs503(t *testing.T) {
 	id := w.phone()
 	w.carrier.fail(func(int) error { return errCarrier })
 	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
-	r.says(http.StatusServiceUnavailable, `{"message":"The message could not be delivered. No code was sent.","code":"sms_delivery_failed"}`)
+	r.says(http.StatusServiceUnavailable, `{"message":"The message could not be delivered.","code":"sms_delivery_failed"}`)
 	if line := log.linesOf(r.header.Get("X-Request-Id")); !strings.Contains(line, "no network") {
 		t.Errorf("the log does not say why: %s", line)
 	}

@@ -40,7 +40,11 @@ func once[T any](r *request, status int, toJSON func(T) any) (*mfa.Once[T], erro
 		o.Keep = keepDeterministic
 	}
 	h := sha256.New()
-	for _, part := range []string{string(r.key.ID), r.Method, r.URL.Path, key} {
+	scope := []string{string(r.key.ID), r.Method, r.URL.Path, key}
+	if isDeterministic(r) {
+		scope = append(scope, string(r.body)) // all of the request, though the key says only its hash
+	}
+	for _, part := range scope {
 		var n [4]byte
 		binary.BigEndian.PutUint32(n[:], uint32(len(part)))
 		h.Write(n[:])

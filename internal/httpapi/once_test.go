@@ -38,7 +38,7 @@ type route struct {
 }
 
 var postRoutes = []route{
-	{"enroll", at("/auth/factors/enroll", `{"type":"totp"}`), (*world).factors},
+	{"enroll", at("/auth/factors/enroll", `{"type":"totp","totp_user":"ada"}`), (*world).factors},
 	{"enroll a phone", at("/auth/factors/enroll", `{"type":"sms","phone_number":"+16073517112"}`), (*world).factors},
 	{"enroll with user_id", at("/auth/factors/enroll", `{"type":"generic_otp","user_id":"user_1"}`), (*world).factors},
 	{"enroll for a user", at("/user_management/users/user_1/auth_factors", `{"type":"totp"}`), (*world).factors},
@@ -212,7 +212,9 @@ func TestAKeyOnGETAndDELETEMeansNothing(t *testing.T) {
 func TestRefusalsAreReplayedAsWell(t *testing.T) {
 	w := newWorld(t, setup{})
 	const unknown = "/auth/factors/auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M/challenge"
-	replays(t, w.post(unknown, ``, onceKey).is(404), w.post(unknown, ``, onceKey))
+	if a, b := w.post(unknown, ``, onceKey).is(404), w.post(unknown, ``, onceKey).is(404); string(a.body) != string(b.body) {
+		t.Errorf("unknown: %s, then %s", a.body, b.body)
+	}
 
 	c := w.challenge(w.generic())
 	verify := func(key string) reply {
@@ -312,6 +314,24 @@ func TestARetryWaitsForAMessageThatIsOnItsWay(t *testing.T) {
 	if v := w.verify(second.text("id"), w.carrier.last().Code.Reveal()); v.status != 201 || v.at("valid") != true {
 		t.Errorf("the code that was sent to the retry: %d %s", v.status, v.body)
 	}
+}
+
+// Two people may be enrolled by the same request if it names nobody.
+func TestAKeyMadeOfTheRequestGivesNobodyAnothersSecret(t *testing.T) {
+	w := newWorld(t, setup{})
+	const path, body = "/auth/factors/enroll", `{"type":"totp","totp_issuer":"Acme"}`
+	one, two := w.post(path, body, deterministic).is(201), w.post(path, body, deterministic).is(201)
+	if one.text("totp.secret") == two.text("totp.secret") {
+		t.Error("two people have one secret")
+	}
+}
+
+func TestAKeyMadeOfTheRequestCountsEveryMessage(t *testing.T) {
+	w := newWorld(t, setup{})
+	one, two := w.phone(), w.phone()
+	const path = "/auth/factors/challenge"
+	w.post(path, `{"authentication_factor_id":"`+one+`"}`, deterministic).is(201)
+	w.post(path, `{"authentication_factor_id":"`+two+`"}`, deterministic).is(429)
 }
 
 func TestAKeyMadeOfTheRequestHoldsForThirtySeconds(t *testing.T) {

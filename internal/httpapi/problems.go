@@ -73,7 +73,9 @@ var problems = []struct {
 	{mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_send_limit_exceeded", "Too many messages to this phone number. Try again later."},
 	{mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"},
 	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before, with a different request or for a factor that was deleted."},
-	{mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered. No code was sent."},
+	{mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."},
+	// The caller seems to be gone, but may have closed only its own direction.
+	{context.Canceled, http.StatusServiceUnavailable, "unavailable", "The request was given up before it was carried out."},
 	{mfa.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "The service cannot take this request now. Try again."},
 	{errNoRoute, http.StatusNotFound, "", "Not Found"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "Method Not Allowed"},
@@ -141,7 +143,7 @@ func retryAfter(err error) time.Duration {
 	if e, ok := errors.AsType[*rateError](err); ok {
 		return cmp.Or(e.wait, time.Second)
 	}
-	if errors.Is(err, mfa.ErrUnavailable) {
+	if errors.Is(err, mfa.ErrUnavailable) || errors.Is(err, context.Canceled) {
 		return time.Second
 	}
 	return 0
@@ -153,12 +155,8 @@ func (a *API) fail(w *recorder, r *request, err error) {
 		sendAnswer(w, replayed.Answer)
 		return
 	}
-	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		w.status = 499 // the caller has gone; there is nobody to answer
-		return
-	}
 	status, p, internal := describe(err)
-	if internal || status >= http.StatusInternalServerError {
+	if internal || status >= http.StatusInternalServerError && r.Context().Err() == nil {
 		a.opts.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("request", r.id), slog.Int("status", status), slog.String("error", err.Error()))
 	}

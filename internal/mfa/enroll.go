@@ -204,7 +204,7 @@ func (p EnrollParams) check() error {
 	add := func(field, code, message string) { e.Fields = append(e.Fields, FieldError{field, code, message}) }
 	text := func(field, value string, most int) {
 		switch {
-		case !utf8.ValidString(value) || hasControl(value):
+		case !isPlainText(value):
 			add(field, "invalid_characters", field+" must be plain text without control characters")
 		case len(value) > most:
 			add(field, "too_long", fmt.Sprintf("%s must have at most %d bytes", field, most))
@@ -232,13 +232,15 @@ func (p EnrollParams) check() error {
 	return nil
 }
 
-func hasControl(s string) bool {
+// isPlainText refuses control characters, and what decoders put in place of text
+// that they cannot read: two different names would become one.
+func isPlainText(s string) bool {
 	for _, r := range s {
-		if unicode.IsControl(r) {
-			return true
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 func firstNonEmpty(values ...string) string {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -179,7 +181,7 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 	if once != nil {
 		sending := *once
 		sending.pending = s.opts.SendTimeout
-		once, ref, keep = &sending, once.Key.ref(), once.Keep
+		once, ref, keep = &sending, once.Key.ref(id), once.Keep
 	}
 	if err := s.reserve(ctx, env.ID, phone, ref, keep, now); err != nil {
 		return Issued{}, err
@@ -189,14 +191,14 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 		return Issued{}, err // another request under the key came first, and counted the message
 	}
 	if err != nil {
-		return Issued{}, errors.Join(err, s.giveBack(ctx, env.ID, phone, ref))
+		return Issued{}, errors.Join(err, s.changeLimit(ctx, env.ID, phone, ref, (*PhoneLimit).giveBack))
 	}
 	undo := func(err error) error {
-		err = errors.Join(err, s.void(ctx, env, created, once))
-		if errors.Is(err, context.DeadlineExceeded) {
-			return err // perhaps it was sent: it stays counted
+		change := (*PhoneLimit).giveBack
+		if errors.Is(err, errUncertain) {
+			change = (*PhoneLimit).keepFor // it stays counted, and another try is another message
 		}
-		return errors.Join(err, s.giveBack(ctx, env.ID, phone, ref))
+		return errors.Join(err, s.void(ctx, env, created, once), s.changeLimit(ctx, env.ID, phone, ref, change))
 	}
 	finished := false
 	defer func() {
@@ -226,10 +228,33 @@ func (s *Service) send(ctx context.Context, env Environment, c Issued, phone Pho
 		Environment: env.ID, Challenge: c.ID, To: phone,
 		Text: secret.NewString(text), Code: c.sent, At: c.CreatedAt,
 	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDelivery, err)
+	switch {
+	case err == nil:
+		return nil
+	case isUncertain(err):
+		return fmt.Errorf("%w: %w: %s", ErrDelivery, errUncertain, redact(err, phone, c.sent))
 	}
-	return nil
+	return fmt.Errorf("%w: %s", ErrDelivery, redact(err, phone, c.sent))
+}
+
+// errUncertain means that a message may have been sent, though its sender failed.
+var errUncertain = errors.New("perhaps sent")
+
+// isUncertain reports whether a sender's error came after the message may have
+// left: a time-out, or a connection that broke without an answer.
+func isUncertain(err error) bool {
+	timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && timeout.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// redact returns the text of a sender's error without the number and the code: the
+// errors of HTTP clients quote URLs, in which gateways have them.
+func redact(err error, phone Phone, code secret.String) string {
+	digits := strings.TrimPrefix(phone.E164(), "+")
+	return strings.NewReplacer(digits, "[phone]", code.Reveal(), "[code]").Replace(err.Error())
 }
 
 // reserve counts a message to phone, or returns a *LimitError.
@@ -248,10 +273,11 @@ func (s *Service) reserve(ctx context.Context, env EnvironmentID, phone Phone, r
 	})
 }
 
-func (s *Service) giveBack(ctx context.Context, env EnvironmentID, phone Phone, ref SendRef) error {
+// changeLimit changes what a phone number's limit remembers of ref.
+func (s *Service) changeLimit(ctx context.Context, env EnvironmentID, phone Phone, ref SendRef, change func(*PhoneLimit, SendRef)) error {
 	return s.store.Update(ctx, s.readPhone(env, phone), func(tx *Tx) error {
 		if tx.Phone != nil {
-			tx.Phone.giveBack(ref)
+			change(tx.Phone, ref)
 			tx.put(PutPhone{tx.Phone})
 		}
 		return nil

@@ -163,6 +163,17 @@ func (p *PhoneLimit) giveBack(ref SendRef) {
 	}
 }
 
+// keepFor lets the message that was last counted for ref stay counted under no
+// name, so that another one for ref is counted again.
+func (p *PhoneLimit) keepFor(ref SendRef) {
+	for i, s := range slices.Backward(p.Sends) {
+		if s.Ref == ref {
+			p.Sends[i].Ref = SendRef{}
+			return
+		}
+	}
+}
+
 // EncodeSends writes sends as stores keep them: 16 bytes each, the time in
 // milliseconds and the reference.
 func EncodeSends(sends []Send) []byte {

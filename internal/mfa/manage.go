@@ -3,7 +3,6 @@ package mfa
 import (
 	"context"
 	"slices"
-	"unicode/utf8"
 )
 
 // Factor returns a factor of env, or ErrNotFound.
@@ -158,7 +157,7 @@ func (p ListParams) check(b Bucket) (after, before FactorID, err error) {
 	if p.Limit < 0 || p.Limit > maxPage {
 		e.Fields = append(e.Fields, FieldError{"limit", "out_of_range", "limit must be from 1 to 100"})
 	}
-	if p.User == "" || len(p.User) > maxUser || !utf8.ValidString(p.User) || hasControl(p.User) {
+	if p.User == "" || len(p.User) > maxUser || !isPlainText(p.User) {
 		e.Fields = append(e.Fields, FieldError{"user_id", "invalid_characters", "user_id must be 1 to 256 bytes of plain text"})
 	}
 	if e.Fields != nil {

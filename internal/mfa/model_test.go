@@ -68,6 +68,8 @@ type request struct {
 	answer string
 	until  time.Time
 	made   *ruledFactor // by an enrollment that succeeded
+	about  *ruledFactor // what is challenged or verified
+	swept  time.Time    // when the challenge to verify may be swept; zero for others
 }
 
 // outcome names what became of a request, without the ids that differ from run
@@ -136,19 +138,22 @@ func once[T any](t *rapid.T, m *model) *mfa.Once[T] {
 	return o
 }
 
-// recorded remembers a request whose answer was recorded.
-func recorded[T any](m *model, o *mfa.Once[T], result T, err error, do func(*mfa.Once[T]) error) {
-	if o == nil {
+// recorded remembers a request whose answer was recorded, which says what it is
+// about. What was not found is not recorded.
+func recorded[T any](m *model, o *mfa.Once[T], result T, err error, about func(*request), do func(*mfa.Once[T]) error) {
+	if o == nil || errors.Is(err, mfa.ErrNotFound) {
 		return
 	}
-	m.requests = append(m.requests, request{
+	r := request{
 		answer: told(result, err), until: m.clock.Now().Add(o.Keep),
 		do: func(fingerprint string) error {
 			again := *o
 			again.Fingerprint = onceKey[T]("", fingerprint).Fingerprint
 			return do(&again)
 		},
-	})
+	}
+	about(&r)
+	m.requests = append(m.requests, r)
 }
 
 func (m *model) enroll(t *rapid.T) {
@@ -174,13 +179,10 @@ func (m *model) enroll(t *rapid.T) {
 	if e.Challenge != nil {
 		m.challenges = append(m.challenges, &ruledChallenge{ruledFactor: f, id: e.Challenge.ID, made: m.clock.Now()})
 	}
-	recorded(m, o, e, err, func(o *mfa.Once[mfa.Enrollment]) error {
+	recorded(m, o, e, err, func(r *request) { r.made = f }, func(o *mfa.Once[mfa.Enrollment]) error {
 		_, err := m.Enroll(m.t.Context(), env, p, o)
 		return err
 	})
-	if o != nil {
-		m.requests[len(m.requests)-1].made = f
-	}
 }
 
 func (m *model) challenge(t *rapid.T) {
@@ -206,7 +208,7 @@ func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *mfa.On
 	if outcome(err) == "not delivered" {
 		m.voided(t, f)
 	} else if !errors.Is(err, mfa.ErrSendLimit) {
-		recorded(m, o, c, err, func(o *mfa.Once[mfa.Issued]) error { _, err := do(o); return err })
+		recorded(m, o, c, err, func(r *request) { r.about = f }, func(o *mfa.Once[mfa.Issued]) error { _, err := do(o); return err })
 	}
 	if made.id != (mfa.ChallengeID{}) {
 		m.challenges = append(m.challenges, made)
@@ -258,7 +260,8 @@ func (m *model) try(t *rapid.T, c *ruledChallenge, env mfa.Environment, code str
 		got = map[bool]string{true: "valid", false: "invalid"}[v.Valid]
 	}
 	equal(t, "verify", got, m.rules.verify(c, env.ID, code))
-	recorded(m, o, v, err, func(o *mfa.Once[mfa.Verification]) error { _, err := do(o); return err })
+	recorded(m, o, v, err, func(r *request) { r.about, r.swept = c.ruledFactor, c.made.Add(24*time.Hour) },
+		func(o *mfa.Once[mfa.Verification]) error { _, err := do(o); return err })
 }
 
 // guess tries wrong codes, each against a new challenge of the same factor.
@@ -309,12 +312,23 @@ func (m *model) live() (live []request) {
 	return live
 }
 
+// gone reports whether what a request is about may not be there any more.
+func (m *model) gone(r request) bool {
+	return r.about != nil && (r.about.deleted || !r.swept.IsZero() && !m.clock.Now().Before(r.swept))
+}
+
 func (m *model) again(t *rapid.T) {
 	r := pick(t, m.live(), "request")
 	err := r.do("the request")
+	if outcome(err) == "not found" && m.gone(r) {
+		return
+	}
 	if r.made != nil && r.made.deleted {
 		equal(t, "the enrollment of a deleted factor again", outcome(err), "key reused")
 		return
+	}
+	if r.about != nil && r.about.deleted {
+		t.Fatalf("a request about a deleted factor again: %s; want not found", outcome(err))
 	}
 	if replayed, ok := errors.AsType[*mfa.Replayed](err); !ok || string(replayed.Answer) != r.answer {
 		t.Fatalf("the same request again: %s; want the same answer", outcome(err))
@@ -323,7 +337,11 @@ func (m *model) again(t *rapid.T) {
 
 func (m *model) keyReused(t *rapid.T) {
 	r := pick(t, m.live(), "request")
-	equal(t, "another request under its key", outcome(r.do("another")), "key reused")
+	got := outcome(r.do("another"))
+	if got == "not found" && m.gone(r) {
+		return // the key, if it was claimed, or what it is about, whichever is looked at first
+	}
+	equal(t, "another request under its key", got, "key reused")
 }
 
 func (m *model) sweep(t *rapid.T) {

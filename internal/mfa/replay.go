@@ -2,6 +2,7 @@ package mfa
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,8 +16,11 @@ type ReplayKey [32]byte
 // bucket returns the partition for what only its key can place.
 func (k ReplayKey) bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
 
-// ref names the request when its message is counted.
-func (k ReplayKey) ref() SendRef { return SendRef(k[:8]) }
+// ref names a request to challenge a factor when its message is counted.
+func (k ReplayKey) ref(id FactorID) SendRef {
+	sum := sha256.Sum256(append(id[:], k[:]...))
+	return SendRef(sum[:8])
+}
 
 // A Replay is the recorded answer to a request that may come again.
 type Replay struct {
@@ -72,7 +76,7 @@ func decide[T any](ctx context.Context, s *Service, r Read, once *Once[T], now t
 	var result T
 	var outcome error
 	err := s.store.Update(ctx, r, func(tx *Tx) error {
-		if once != nil {
+		if once != nil && !tx.lacks(r) {
 			if outcome = s.recorded(tx.Replay, once.Fingerprint, now); outcome != nil {
 				return outcome
 			}
@@ -80,7 +84,7 @@ func decide[T any](ctx context.Context, s *Service, r Read, once *Once[T], now t
 		if result, outcome = fn(tx); outcome != nil && !isRefusal(outcome) {
 			return outcome
 		}
-		if once == nil {
+		if once == nil || tx.lacks(r) {
 			return nil
 		}
 		return record(s, tx, r.Bucket, once, now, result, outcome)
@@ -90,6 +94,12 @@ func decide[T any](ctx context.Context, s *Service, r Read, once *Once[T], now t
 		return none, err
 	}
 	return result, outcome
+}
+
+// lacks reports whether the row that r is about is not there, or no more. An
+// answer about it is neither given again nor recorded.
+func (tx *Tx) lacks(r Read) bool {
+	return r.Challenge != ChallengeID{} && tx.Challenge == nil || r.Factor != FactorID{} && tx.Factor == nil
 }
 
 // recorded returns *Replayed or ErrKeyReused if a request was answered under the

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +35,7 @@ func TestMessageThatFails(t *testing.T) {
 					return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
 				}
 				tc.fail(w.carrier, errCarrier)
-				if _, err := challenge(); !errors.Is(err, mfa.ErrDelivery) || !errors.Is(err, errCarrier) {
+				if _, err := challenge(); !errors.Is(err, mfa.ErrDelivery) || !strings.Contains(err.Error(), errCarrier.Error()) {
 					t.Fatalf("Challenge = %v; want %v because of %v", err, mfa.ErrDelivery, errCarrier)
 				}
 				if w.carrier.sent() != tc.sent {
@@ -176,9 +178,41 @@ func TestCarrierThatDoesNotAnswer(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
-	if !errors.Is(err, mfa.ErrDelivery) || !errors.Is(err, context.DeadlineExceeded) {
+	once := onceKey[mfa.Issued]("k", "r")
+	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
+	if !errors.Is(err, mfa.ErrDelivery) {
 		t.Errorf("Challenge = %v; want %v after the timeout", err, mfa.ErrDelivery)
+	}
+	// Perhaps it was sent: the same request again is another message, and too soon.
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrSendLimit) {
+		t.Errorf("the same again: %v; want %v", err, mfa.ErrSendLimit)
+	}
+}
+
+// leaky fails as HTTP clients do, with the URL in its error.
+type leaky struct{ code string }
+
+func (l *leaky) Send(_ context.Context, m mfa.Message) error {
+	l.code = m.Code.Reveal()
+	query := url.Values{"to": {m.To.E164()}, "text": {m.Text.Reveal()}}
+	return &url.Error{Op: "Get", URL: "http://gateway/send?" + query.Encode(), Err: errCarrier}
+}
+
+func TestErrorsOfASenderShowNeitherNumberNorCode(t *testing.T) {
+	w, sender := newWorld(t, mfa.Options{}), new(leaky)
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	s, err := mfa.NewService(w.store, w.keys, sender, mfa.Options{Now: w.clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
+	if !errors.Is(err, mfa.ErrDelivery) || !strings.Contains(err.Error(), "gateway") {
+		t.Fatalf("Challenge = %v; want %v by the gateway", err, mfa.ErrDelivery)
+	}
+	for _, shown := range []string{sender.code, strings.TrimPrefix(adasPhone, "+")} {
+		if strings.Contains(err.Error(), shown) {
+			t.Errorf("the error shows %q: %v", shown, err)
+		}
 	}
 }
 

@@ -29,8 +29,8 @@ type Cluster struct {
 
 	bin     string
 	account *syscall.Credential // who runs it; nil: whoever runs the test
-	process *exec.Cmd
-	exited  chan struct{}
+	process *os.Process
+	exited  <-chan struct{}
 	names   atomic.Int64
 }
 
@@ -160,18 +160,9 @@ func freePort() (int, error) {
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
-func (c *Cluster) command(name string, args ...string) *exec.Cmd {
+func (c *Cluster) run(name string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(c.bin, name), args...)
 	cmd.Dir = filepath.Dir(c.Dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.account}
-	if runtime.GOOS == "linux" {
-		dieWithParent(cmd.SysProcAttr)
-	}
-	return cmd
-}
-
-func (c *Cluster) run(name string, args ...string) (string, error) {
-	cmd := c.command(name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.account}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -194,20 +185,45 @@ func (c *Cluster) appendTo(file string, lines ...string) error {
 	return err
 }
 
-// Boot starts the server and waits until it answers.
+// Boot starts the server and waits until it answers. After a Kill the last of the
+// old server's processes may not have ended yet, so that it takes several tries.
 func (c *Cluster) Boot() error {
+	deadline := time.Now().Add(startWithin)
+	for {
+		before := len(c.Log())
+		err := c.boot()
+		old := strings.Contains(c.Log()[before:], "is still in use")
+		if err == nil || !old || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (c *Cluster) boot() error {
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(c.Dir), "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c.process = c.command("postgres", "-D", c.Dir, "-p", strconv.Itoa(c.Port))
-	c.process.Stdout, c.process.Stderr = log, log
-	// The kernel's promise to end the server with its parent holds for the thread
-	// that starts it, so that this thread must live as long as the process.
+	cmd := exec.Command(filepath.Join(c.bin, "postgres"), "-D", c.Dir, "-p", strconv.Itoa(c.Port))
+	cmd.Dir = filepath.Dir(c.Dir)
+	if c.exited, c.process, err = start(cmd, c.account, log); err != nil {
+		return fmt.Errorf("start postgres: %w", err)
+	}
+	return c.await()
+}
+
+// start runs a program that ends with the test, and returns a channel that is
+// closed when it has ended.
+func start(cmd *exec.Cmd, account *syscall.Credential, log *os.File) (<-chan struct{}, *os.Process, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+	dieWithParent(cmd.SysProcAttr)
+	cmd.Stdout, cmd.Stderr = log, log
+	// The kernel's promise to end the program with its parent holds for the thread
+	// that starts it, so that this thread must live as long as the program.
 	started := make(chan error)
 	exited := make(chan struct{})
-	cmd := c.process
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -219,10 +235,9 @@ func (c *Cluster) Boot() error {
 		close(exited)
 	}()
 	if err := <-started; err != nil {
-		return fmt.Errorf("start postgres: %w", err)
+		return nil, nil, err
 	}
-	c.exited = exited
-	return c.await()
+	return exited, cmd.Process, nil
 }
 
 func (c *Cluster) await() error {
@@ -307,7 +322,7 @@ func (c *Cluster) Stop() { c.signal(syscall.SIGINT) }
 
 func (c *Cluster) signal(s syscall.Signal) {
 	if c.Running() {
-		c.process.Process.Signal(s)
+		c.process.Signal(s)
 		<-c.exited
 	}
 }
@@ -340,6 +355,29 @@ func (c *Cluster) Standby(t testing.TB, name string) *Cluster {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// Synchronize makes all commits of the cluster wait for a standby of that name.
+func (c *Cluster) Synchronize(t testing.TB, standby string) {
+	t.Helper()
+	c.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = '"+standby+"'")
+	c.Exec(t, "SELECT pg_reload_conf()")
+	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, c.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	const isSynchronous = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = $1 AND sync_state = 'sync')"
+	for synchronous := false; !synchronous; {
+		if err := conn.QueryRow(ctx, isSynchronous, standby).Scan(&synchronous); err != nil {
+			t.Fatalf("wait for the standby %s: %v", standby, err)
+		}
+		<-tick.C
+	}
 }
 
 // Promote makes a standby the primary.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,6 +150,9 @@ func (s *Server) ready(ctx context.Context) error {
 
 // Reload takes the keyset from its source again.
 func (s *Server) Reload(ctx context.Context) error {
+	if strings.HasPrefix(s.cfg.Keyset, "env:") {
+		return errors.New("the environment of a running process does not change; restart it instead")
+	}
 	keys, err := openKeyset(ctx, s.cfg, s.store, s.log)
 	if err != nil {
 		return err
