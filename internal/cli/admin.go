@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -73,7 +74,14 @@ type keyCommand struct {
 
 type createKey struct {
 	storeFlag
-	Env string `required:"" placeholder:"NAME" help:"The environment that the key opens. One that does not exist is created as a sandbox."`
+	Env string `required:"" placeholder:"NAME" help:"The environment that the key opens. One that does not exist is created as a sandbox, unless it is called production."`
+}
+
+// soundsReal reports whether an environment of that name is hardly meant to be a
+// sandbox.
+func soundsReal(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, "prod") || strings.HasPrefix(name, "live")
 }
 
 func (createKey) Help() string {
@@ -88,6 +96,9 @@ func (c *createKey) Run(ctx context.Context, con console) error {
 	return c.open(ctx, func(store server.Store) error {
 		keys := access.NewService(store, nil)
 		env, err := keys.Environment(ctx, c.Env)
+		if errors.Is(err, access.ErrNotFound) && soundsReal(c.Env) {
+			return fmt.Errorf("there is no environment %q; 'countersign environment create %q --production --store %s' makes one", c.Env, c.Env, c.name())
+		}
 		if errors.Is(err, access.ErrNotFound) {
 			if env, err = keys.CreateEnvironment(ctx, c.Env, false); err == nil {
 				con.notef("created sandbox environment %q (for production: countersign environment create NAME --production)\n", c.Env)
@@ -224,7 +235,7 @@ func (c *unlockUser) Run(ctx context.Context, con console) error {
 		if err := s.UnlockUser(ctx, env.ID, c.ID); err != nil {
 			return err
 		}
-		con.printf("unlocked user %s; factors that are locked themselves are unlocked by 'countersign factor unlock'\n", c.ID)
+		con.printf("user %s has no wrong codes counted any more; factors that are locked themselves are unlocked by 'countersign factor unlock'\n", c.ID)
 		return nil
 	})
 }

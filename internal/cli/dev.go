@@ -134,7 +134,7 @@ func devKey(ctx context.Context, keys *access.Service, path string) (string, err
 }
 
 func (d *devCommand) welcome(url, key, cert string) string {
-	curl := "curl -s"
+	curl := "curl -sS"
 	trust := ""
 	if cert != "" {
 		curl += " --cacert " + cert
