@@ -314,8 +314,36 @@ func (c *Cluster) Running() bool {
 }
 
 // Kill ends the server and all its connections at once, as if the machine had
-// failed. The postmaster's children notice and end too.
-func (c *Cluster) Kill() { c.signal(syscall.SIGKILL) }
+// failed.
+func (c *Cluster) Kill() {
+	if !c.Running() {
+		return
+	}
+	c.process.Signal(syscall.SIGSTOP) // so that it starts nothing more
+	for _, pid := range children(c.process.Pid) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	c.signal(syscall.SIGKILL)
+}
+
+// children returns the processes that a process has started, where /proc tells.
+// Elsewhere those of a server notice by themselves that it was killed.
+func children(parent int) (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // has ended
+		}
+		stat := string(b) // pid (name) state parent ...
+		fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err == nil && len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
 
 // Stop ends the server in good order; connections are cut.
 func (c *Cluster) Stop() { c.signal(syscall.SIGINT) }

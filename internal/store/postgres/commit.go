@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// maxTries is how often a transaction is run that others keep getting in the
-	// way of.
+	// maxTries is how often an Update is run again, by itself, while others keep
+	// getting in its way.
 	maxTries = 10
 	// maxPause bounds how long it waits between two tries.
 	maxPause = 64 * time.Millisecond
@@ -68,21 +68,29 @@ func jitter(most time.Duration) time.Duration {
 }
 
 // transact runs the jobs in order in one transaction and sets the error of each.
-// If it returns an error itself, nothing was stored; after errUnknown it may have
-// been.
+// If it returns an error itself, nothing was stored; after an unknownError it may
+// have been.
 func (s *Store) transact(group []*job) error {
 	err := s.transactOnce(group)
-	if err != nil && !isRefused(err) && !errors.Is(err, errUnknown) {
-		// The connection was lost before COMMIT was sent: perhaps it had died in
-		// the pool, and others with it. Nothing was stored, so once more.
+	if isStale(err) {
 		s.pool.Reset()
 		err = s.transactOnce(group)
 	}
-	if errors.Is(err, errUnknown) {
+	if unknown, ok := errors.AsType[*unknownError](err); ok {
 		s.pool.Reset()
-		return s.resolve(group, err)
+		return s.resolve(group, unknown)
 	}
 	return err
+}
+
+// isStale reports whether a transaction failed because of its connection, before
+// COMMIT was sent: it was lost, or leads to a standby, perhaps since it was put
+// into the pool, as others were. Nothing was stored, so that it may run once more.
+func isStale(err error) bool {
+	if _, unknown := errors.AsType[*unknownError](err); err == nil || unknown {
+		return false
+	}
+	return !isRefused(err) || sqlState(err) == readOnly
 }
 
 func (s *Store) transactOnce(group []*job) error {
@@ -128,7 +136,10 @@ func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job) er
 // boundLocks ends a transaction that waits for a lock for so long, and one whose
 // node has vanished while it held some. It is not set for the whole session, which
 // a pooler may share with others.
-const boundLocks = `SELECT set_config('lock_timeout', '4s', true), set_config('idle_in_transaction_session_timeout', '10s', true)`
+const boundLocks = `SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
+
+// milliseconds writes d as a setting.
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
 // byBucket is the order in which all nodes lock what a group reads, so that two
 // groups seldom wait for each other in a circle.
@@ -142,7 +153,7 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held,
 	h := newHeld()
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
-	batch.Queue(boundLocks)
+	batch.Queue(boundLocks, milliseconds(s.wait.roundTrip*2/5), milliseconds(s.wait.roundTrip))
 	for _, j := range slices.SortedStableFunc(slices.Values(group), byBucket) {
 		h.read(batch, j.read, forUpdate)
 	}
@@ -169,7 +180,7 @@ func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error
 	case isRefused(err), isUnsent(err):
 		return err
 	}
-	return fmt.Errorf("%w: %w", errUnknown, err)
+	return &unknownError{conn.PgConn().PID(), err}
 }
 
 // isUnsent reports whether a batch failed before any of it was sent.
@@ -189,7 +200,7 @@ func (s *Store) rollback(ctx context.Context, conn *pgx.Conn) error {
 // by an event that it would have stored. If the event is there, all is, and
 // resolve returns nil. If not, COMMIT may still be on its way, so that the error
 // stays as it is: it is never taken for a failure and run again.
-func (s *Store) resolve(group []*job, unknown error) error {
+func (s *Store) resolve(group []*job, unknown *unknownError) error {
 	event := mfa.EventID{}
 	for _, j := range group {
 		if j.err == nil && j.event != event {
@@ -203,10 +214,17 @@ func (s *Store) resolve(group []*job, unknown error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.wait.resolve)
 	defer cancel()
 	for {
-		var found bool
-		err := s.pool.QueryRow(ctx, confirmEvent, int16(event.Bucket()), event).Scan(&found)
-		if err == nil && found {
+		// In this order: what a process that is gone has committed can be seen.
+		var running, found bool
+		err := s.pool.QueryRow(ctx, isRunning, unknown.backend).Scan(&running)
+		if err == nil {
+			err = s.pool.QueryRow(ctx, confirmEvent, int16(event.Bucket()), event).Scan(&found)
+		}
+		switch {
+		case err == nil && found:
 			return nil
+		case errors.Is(err, pgx.ErrNoRows) && !running:
+			return unknown // there is nothing to wait for
 		}
 		select {
 		case <-ctx.Done():

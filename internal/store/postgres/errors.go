@@ -27,10 +27,20 @@ const (
 var (
 	errClosed   = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
 	errReadOnly = fmt.Errorf("%w: the server takes no writes", mfa.ErrUnavailable)
-	// errUnknown means that the connection broke while COMMIT was on its way: it
-	// may or may not have happened.
-	errUnknown = fmt.Errorf("%w: it is not known whether the commit happened", mfa.ErrUnavailable)
 )
+
+// An unknownError means that the connection broke while COMMIT was on its way: it
+// may or may not have happened.
+type unknownError struct {
+	backend uint32 // the process of the server that ran the transaction
+	cause   error
+}
+
+func (e *unknownError) Error() string {
+	return fmt.Sprintf("%v: it is not known whether the commit happened: %v", mfa.ErrUnavailable, e.cause)
+}
+
+func (e *unknownError) Unwrap() []error { return []error{mfa.ErrUnavailable, e.cause} }
 
 // SQLSTATEs that say something about what to do next.
 const (

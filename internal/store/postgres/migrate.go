@@ -45,7 +45,8 @@ func Migrate(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	// Whoever waited for the lock must see what those before it did.
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, migrateLock, int64(migrateLockKey)); err != nil {
 			return err
 		}
@@ -80,8 +81,8 @@ func known() ([]migrate.Migration, error) {
 	return migrate.Load(dir)
 }
 
-// checkSchema returns ErrOutdated for a schema that lacks a migration. A newer
-// one is accepted if it still serves this version: see docs/scaling.md.
+// checkSchema returns ErrOutdated for a schema that lacks a migration, and
+// migrate.ErrNewer for one that this program does not know.
 func (s *Store) checkSchema(ctx context.Context) error {
 	all, err := known()
 	if err != nil {

@@ -29,6 +29,8 @@ const (
 	selectPhone  = `SELECT p.sends, p.expires_at FROM phones p WHERE p.bucket = $1 AND p.key = $2`
 	selectReplay = `SELECT r.fingerprint, r.factor, r.sealed, r.expires_at, r.pending FROM replays r WHERE r.bucket = $1 AND r.key = $2`
 
+	// isRunning finds the process of a transaction whose COMMIT was not answered.
+	isRunning = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1::bigint)`
 	// The lock makes this a transaction with a commit of its own. Where commits wait
 	// for a standby, it is answered when the standby has that commit, and so the one
 	// that stored the event; that a row can be seen does not prove it.

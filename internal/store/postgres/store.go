@@ -149,6 +149,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		return domainError(err)
 	}
 	if readOnly != "off" {
+		s.pool.Reset() // a new connection may be to another server
 		return errReadOnly
 	}
 	return nil

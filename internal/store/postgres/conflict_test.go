@@ -1,0 +1,344 @@
+package postgres_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
+)
+
+// connect opens a connection that is not a store's.
+func connect(t testing.TB, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(t.Context()) })
+	return conn
+}
+
+func exec(t testing.TB, conn *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// with adds a parameter to a URL.
+func with(url, parameter string) string { return url + "&" + parameter }
+
+// isolated gives the transactions of a URL's sessions another isolation.
+func isolated(url, isolation string) string {
+	return with(url, "default_transaction_isolation="+strings.ReplaceAll(isolation, " ", "%20"))
+}
+
+// awaitBlocked waits until n transactions of the database wait for a lock.
+func awaitBlocked(t testing.TB, url string, n int) {
+	t.Helper()
+	conn := connect(t, url)
+	await(func() bool {
+		var blocked int
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&blocked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return blocked >= n
+	})
+}
+
+// TestNodesRace has two nodes insert the same rows, which are not there when they
+// are looked for, and change them. What they count is exact.
+func TestNodesRace(t *testing.T) {
+	for _, isolation := range []string{"read committed", "repeatable read", "serializable"} {
+		t.Run(isolation, func(t *testing.T) {
+			url := isolated(migrated(t), isolation)
+			nodes := []*postgres.Store{openAt(t, url, postgres.Options{}), openAt(t, url, postgres.Options{})}
+			const callers, rounds = 8, 6 // callers of each node
+			var reads [rounds]mfa.Read
+			for i := range reads {
+				u := storetest.NewUser()
+				r := storetest.NewReplay(u.Bucket())
+				reads[i] = mfa.Read{Bucket: u.Bucket(), User: u, Phone: mfa.PhoneKey(r.Key), Replay: r.Key}
+			}
+			var work sync.WaitGroup
+			for i := range len(nodes) * callers {
+				work.Go(func() {
+					for round := range rounds {
+						r := reads[(round+i%2)%rounds]
+						if err := nodes[i%len(nodes)].Update(t.Context(), r, count(r, i)); err != nil {
+							t.Errorf("Update = %v", err)
+						}
+					}
+				})
+			}
+			work.Wait()
+			const want = 2 * callers
+			for _, r := range reads {
+				rows := view(t, nodes[0], r)
+				if u, p, r := rows.User.Failures, len(rows.Phone.Sends), len(rows.Replay.Sealed); u != want || p != want || r != want {
+					t.Errorf("counted %d, %d and %d; want %d", u, p, r, want)
+				}
+			}
+		})
+	}
+}
+
+// count counts by one in a user, a phone limit and a replay record, in an order of
+// writing that depends on i.
+func count(r mfa.Read, i int) func(*mfa.Tx) error {
+	return func(tx *mfa.Tx) error {
+		if tx.User == nil {
+			tx.User = &mfa.User{UserKey: r.User}
+			tx.Phone = &mfa.PhoneLimit{Bucket: r.Bucket, Key: r.Phone, ExpiresAt: time.UnixMilli(0)}
+			tx.Replay = &mfa.Replay{Bucket: r.Bucket, Key: r.Replay, ExpiresAt: time.UnixMilli(0)}
+		}
+		tx.User.Failures++
+		tx.Phone.Sends = append(tx.Phone.Sends, mfa.Send{At: time.UnixMilli(0)})
+		tx.Replay.Sealed = append(tx.Replay.Sealed, 'x')
+		tx.Writes = []mfa.Write{mfa.PutUser{User: tx.User}, mfa.PutPhone{PhoneLimit: tx.Phone}, mfa.PutReplay{Replay: tx.Replay}}
+		if i%2 == 0 {
+			tx.Writes[0], tx.Writes[2] = tx.Writes[2], tx.Writes[0]
+		}
+		return nil
+	}
+}
+
+// TestNodesCross has two nodes decide on the same rows in opposite orders.
+func TestNodesCross(t *testing.T) {
+	url := migrated(t)
+	nodes := []*postgres.Store{openAt(t, url, postgres.Options{Writers: 1}), openAt(t, url, postgres.Options{Writers: 1})}
+	var factors [8]*mfa.Factor
+	for i := range factors {
+		factors[i] = storeFactor(t, nodes[0])
+	}
+	const callers, rounds = 32, 4
+	var work sync.WaitGroup
+	for i := range callers {
+		work.Go(func() {
+			for round := range rounds * len(factors) {
+				f := factors[(i+round)%len(factors)]
+				if i%2 == 1 {
+					f = factors[(i+len(factors)*rounds-round)%len(factors)]
+				}
+				err := nodes[i%2].Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
+					tx.Factor.Failures++
+					tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+					return nil
+				})
+				if err != nil {
+					t.Errorf("Update = %v", err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	for _, f := range factors {
+		if got := view(t, nodes[0], readFactor(f.ID)).Factor.Failures; got != callers*rounds {
+			t.Errorf("counted %d; want %d", got, callers*rounds)
+		}
+	}
+}
+
+// TestRefused has the server refuse a write some times, as it does in each of
+// these cases.
+func TestRefused(t *testing.T) {
+	url := migrated(t)
+	admin := connect(t, url)
+	exec(t, admin, `CREATE SEQUENCE refusals`)
+	refuse := func(state string, times int) {
+		exec(t, admin, `ALTER SEQUENCE refusals RESTART`)
+		exec(t, admin, fmt.Sprintf(`CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF nextval('refusals') <= %d THEN RAISE EXCEPTION 'refused' USING ERRCODE = '%s'; END IF;
+			RETURN NEW; END $$`, times, state))
+	}
+	refuse("40001", 0)
+	exec(t, admin, `CREATE TRIGGER refuse BEFORE INSERT ON challenges FOR EACH ROW EXECUTE FUNCTION refuse()`)
+
+	s := openAt(t, url, postgres.Options{Writers: 1})
+	f := storeFactor(t, s)
+	for _, tc := range []struct {
+		name      string
+		state     string
+		times     int
+		stored    bool
+		runs      int
+		temporary bool // whether the error is ErrUnavailable
+	}{
+		{"a serialization failure", "40001", 1, true, 2, false},
+		{"several of them", "40001", 4, true, 5, false},
+		{"too many of them", "40001", 1000, false, 11, true},
+		{"a deadlock", "40P01", 2, true, 3, false},
+		{"a lock not to be had", "55P03", 1, false, 1, true},
+		{"a statement that takes too long", "57014", 1, false, 1, true},
+		{"a full disk", "53100", 1, false, 1, true},
+		{"a failed check", "23514", 1, false, 1, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			refuse(tc.state, tc.times)
+			c, runs := storetest.NewChallenge(f), 0
+			err := s.Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
+				runs++
+				tx.Writes = []mfa.Write{mfa.InsertChallenge{Challenge: c}}
+				return nil
+			})
+			if (err == nil) != tc.stored || errors.Is(err, mfa.ErrUnavailable) != tc.temporary {
+				t.Errorf("Update = %v; want stored: %v, unavailable: %v", err, tc.stored, tc.temporary)
+			}
+			if runs != tc.runs {
+				t.Errorf("fn ran %d times; want %d", runs, tc.runs)
+			}
+			if got := view(t, s, readChallenge(c.ID)).Challenge != nil; got != tc.stored {
+				t.Errorf("stored: %v; want %v", got, tc.stored)
+			}
+		})
+	}
+	t.Run("one of a group", func(t *testing.T) {
+		refuse("40001", 1)
+		var challenges [8]*mfa.Challenge
+		for i := range challenges {
+			challenges[i] = storetest.NewChallenge(f)
+		}
+		errs := grouped(s, len(challenges), func() {}, func(i int) error {
+			return s.Update(t.Context(), readFactor(f.ID), storetest.Writing(mfa.InsertChallenge{Challenge: challenges[i]}))
+		})
+		if err := errors.Join(errs...); err != nil {
+			t.Errorf("Updates = %v", err)
+		}
+		for _, c := range challenges {
+			if view(t, s, readChallenge(c.ID)).Challenge == nil {
+				t.Errorf("%s is not stored", c.ID)
+			}
+		}
+	})
+}
+
+// TestDeadlock has a group wait for a lock of a connection that then waits for
+// one of the group's.
+func TestDeadlock(t *testing.T) {
+	url := migrated(t)
+	s := openAt(t, url, postgres.Options{Writers: 1})
+	low, high := storeFactor(t, s), storeFactor(t, s)
+	if low.ID.Bucket() > high.ID.Bucket() {
+		low, high = high, low
+	}
+	other := connect(t, with(url, "deadlock_timeout=1min")) // so that the group is the one to notice
+	exec(t, other, `BEGIN`)
+	const locking = `SELECT FROM factors WHERE bucket = $1 AND id = $2 FOR UPDATE`
+	exec(t, other, locking, int16(high.ID.Bucket()), high.ID)
+	var work sync.WaitGroup
+	work.Go(func() {
+		awaitBlocked(t, url, 1)
+		exec(t, other, locking, int16(low.ID.Bucket()), low.ID) // answered when the group gives up
+		exec(t, other, `UPDATE factors SET failures = failures + 1`)
+		exec(t, other, `COMMIT`)
+	})
+	errs := grouped(s, 2, func() {}, func(i int) error {
+		return s.Update(t.Context(), readFactor([]*mfa.Factor{low, high}[i].ID), func(tx *mfa.Tx) error {
+			tx.Factor.Failures++
+			tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+			return nil
+		})
+	})
+	work.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Errorf("Updates = %v", err)
+	}
+	for _, f := range []*mfa.Factor{low, high} {
+		if got := view(t, s, readFactor(f.ID)).Factor.Failures; got != 2 {
+			t.Errorf("counted %d; want 2", got)
+		}
+	}
+}
+
+// TestSerialization changes a row while an Update waits for it: what fn decides on
+// is the new row, whatever the isolation.
+func TestSerialization(t *testing.T) {
+	url := migrated(t)
+	for _, isolation := range []string{"read committed", "repeatable read", "serializable"} {
+		t.Run(isolation, func(t *testing.T) {
+			s := openAt(t, isolated(url, isolation), postgres.Options{})
+			f := storeFactor(t, s)
+			other := connect(t, url)
+			exec(t, other, `BEGIN`)
+			exec(t, other, `UPDATE factors SET failures = 6 WHERE id = $1`, f.ID)
+			var work sync.WaitGroup
+			work.Go(func() {
+				awaitBlocked(t, url, 1)
+				exec(t, other, `COMMIT`)
+			})
+			err := s.Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
+				tx.Factor.Failures++
+				tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+				return nil
+			})
+			work.Wait()
+			if got := view(t, s, readFactor(f.ID)).Factor.Failures; err != nil || got != 7 {
+				t.Errorf("Update = %v, counted %d; want 7", err, got)
+			}
+		})
+	}
+}
+
+// TestLockedRow keeps a lock for good: the Update that needs it fails in time, and
+// those beside it are stored.
+func TestLockedRow(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	s := openAt(t, url, postgres.Options{Writers: 1})
+	s.Hurry(5*time.Second, time.Second)
+	locked, free := storeFactor(t, s), storeFactor(t, s)
+	other := connect(t, url)
+	exec(t, other, `BEGIN`)
+	exec(t, other, `UPDATE factors SET failures = 6 WHERE id = $1`, locked.ID)
+	errs := grouped(s, 2, func() {}, func(i int) error {
+		return s.Update(t.Context(), readFactor([]*mfa.Factor{locked, free}[i].ID), func(tx *mfa.Tx) error {
+			tx.Factor.Failures++
+			tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+			return nil
+		})
+	})
+	if !errors.Is(errs[0], mfa.ErrUnavailable) || errs[1] != nil {
+		t.Errorf("Updates = %v; want %v and nil", errs, mfa.ErrUnavailable)
+	}
+	exec(t, other, `ROLLBACK`)
+	if got := view(t, s, readFactor(locked.ID)).Factor.Failures; got != 0 {
+		t.Errorf("counted %d; want 0", got)
+	}
+	if got := view(t, s, readFactor(free.ID)).Factor.Failures; got != 1 {
+		t.Errorf("counted %d; want 1", got)
+	}
+}
+
+// TestVanishedNode loses a node, without a word, while it holds the lock of a row.
+// The server takes it away before others give up.
+func TestVanishedNode(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	vanishing, p := openProxied(t, url, postgres.Options{})
+	vanishing.Hurry(2*time.Second, time.Second)
+	s := openAt(t, url, postgres.Options{})
+	f := storeFactor(t, s)
+	prepare(t, vanishing, f)
+	p.at(commitArrived, stall)
+	var work sync.WaitGroup
+	work.Go(func() {
+		err := vanishing.Update(t.Context(), readFactor(f.ID), storetest.Writing(mfa.AppendEvent{Event: storetest.NewEvent(f)}))
+		if !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("Update = %v; want %v", err, mfa.ErrUnavailable)
+		}
+	})
+	await(func() bool { return !p.armed() })
+	if _, err := insertChallenge(t.Context(), s, f); err != nil {
+		t.Errorf("Update = %v", err)
+	}
+	work.Wait()
+}

@@ -1,0 +1,120 @@
+package postgres_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+)
+
+// fill stores tens of thousands of rows of each kind, spread over all buckets.
+var fill = []string{
+	`INSERT INTO factors (bucket, id, environment, type, user_id, last_step, failures, created_at, updated_at)
+		SELECT n % 1024, md5('f' || n)::uuid, 1, 'totp', 'user' || n / 2, 0, 0, now(), now() FROM generate_series(1, 40000) n`,
+	`INSERT INTO challenges (bucket, id, factor, attempts, created_at, updated_at, expires_at)
+		SELECT n % 1024, md5('c' || n)::uuid, md5('f' || n)::uuid, 0, now(), now(), now() FROM generate_series(1, 40000) n`,
+	`INSERT INTO users (bucket, environment, id, failures) SELECT n % 1024, 1, 'user' || n / 2, 1 FROM generate_series(1, 40000) n`,
+	`INSERT INTO phones (bucket, key, sends, expires_at)
+		SELECT n % 1024, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
+	`INSERT INTO replays (bucket, key, fingerprint, expires_at)
+		SELECT n % 1024, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
+	`INSERT INTO events (bucket, id, environment, type)
+		SELECT n % 1024, md5('e' || n)::uuid, 1, 'challenge.created' FROM generate_series(1, 40000) n`,
+	`ANALYZE`,
+}
+
+var (
+	scans      = regexp.MustCompile(`(Seq|Bitmap Heap|Index|Index Only|Sample|CTE|Function) Scan`)
+	conditions = regexp.MustCompile(`Index Cond: .*`)
+)
+
+// TestRequestsSearch asks PostgreSQL how it would run each statement of a request
+// or the sweep once it is prepared: through indexes alone, with the bucket in each
+// condition.
+func TestRequestsSearch(t *testing.T) {
+	conn := connect(t, migrated(t))
+	for _, sql := range fill {
+		exec(t, conn, sql)
+	}
+	for name, sql := range postgres.RequestStatements() {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(sql, "bucket = $") {
+				t.Errorf("no bucket in %s", sql)
+			}
+			searchesByBucket(t, conn, sql)
+		})
+	}
+	for name, sql := range postgres.SweepStatements() {
+		t.Run(name, func(t *testing.T) { searchesByBucket(t, conn, sql) })
+	}
+	for name, sql := range postgres.PagingStatements() {
+		t.Run(name, func(t *testing.T) {
+			if plan := explain(t, conn, sql, "force_generic_plan"); strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "Sort") {
+				t.Errorf("%s\n%s", sql, plan)
+			}
+		})
+	}
+	for _, sql := range postgres.Inserts() {
+		if !strings.Contains(sql, "(bucket, ") || !strings.Contains(sql, "VALUES ($1, ") {
+			t.Errorf("no bucket in %s", sql)
+		}
+	}
+}
+
+// searchesByBucket holds a statement to index searches with the bucket, both where
+// the server knows its parameters and where it does not.
+func searchesByBucket(t *testing.T, conn *pgx.Conn, sql string) {
+	t.Helper()
+	for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+		plan := explain(t, conn, sql, mode)
+		found := conditions.FindAllString(plan, -1)
+		for _, scan := range scans.FindAllString(plan, -1) {
+			if !strings.HasPrefix(scan, "Index") {
+				t.Errorf("%s: %s\n%s\n%s", mode, scan, sql, plan)
+			}
+		}
+		if len(found) == 0 {
+			t.Errorf("%s: no search\n%s\n%s", mode, sql, plan)
+		}
+		for _, condition := range found {
+			if !strings.Contains(condition, "bucket = ") {
+				t.Errorf("%s: %s\n%s\n%s", mode, condition, sql, plan)
+			}
+		}
+	}
+}
+
+// explain returns the plan of a prepared statement, with some argument or other of
+// the right type for each parameter.
+func explain(t *testing.T, conn *pgx.Conn, sql, mode string) string {
+	t.Helper()
+	exec(t, conn, "SET plan_cache_mode = "+mode)
+	exec(t, conn, "PREPARE explained AS "+sql)
+	defer exec(t, conn, "DEALLOCATE explained")
+	var types []string
+	err := conn.QueryRow(t.Context(), `SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'explained'`).Scan(&types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := make([]string, len(types))
+	for i, typ := range types {
+		args[i] = fmt.Sprintf("'%s'::%s", map[string]string{
+			"smallint": "7", "integer": "7", "bigint": "7", "text": "user7", "bytea": "seven",
+			"uuid":                     "77777777-7777-7777-7777-777777777777",
+			"timestamp with time zone": "2026-03-29 08:30:00Z",
+		}[typ], typ)
+	}
+	rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE explained ("+strings.Join(args, ", ")+")", pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("explain %s: %v", sql, err)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,81 @@
+package postgres
+
+import "time"
+
+// Waiting returns how many Updates wait for a writer.
+func (s *Store) Waiting() (n int) {
+	for _, q := range s.queues {
+		n += len(q)
+	}
+	return n
+}
+
+// Hurry makes a store that was not used yet wait less long for its server: for a
+// round trip, and to find out what became of a commit.
+func (s *Store) Hurry(roundTrip, resolve time.Duration) { s.wait = waits{roundTrip, resolve} }
+
+// Known returns how many migrations this program knows.
+func Known() int {
+	all, err := known()
+	if err != nil {
+		panic(err)
+	}
+	return len(all)
+}
+
+// RequestStatements returns the statements of the request path by name, with the
+// locks that an Update adds.
+func RequestStatements() map[string]string {
+	return map[string]string{
+		"selectChallenge":     selectChallenge,
+		"lockChallenge":       selectChallenge + forUpdate.on("c, f"),
+		"selectChallengeUser": selectChallengeUser,
+		"lockChallengeUser":   selectChallengeUser + forUpdate.on("u"),
+		"selectFactor":        selectFactor,
+		"lockFactor":          selectFactor + forUpdate.on("f"),
+		"selectFactorUser":    selectFactorUser,
+		"lockFactorUser":      selectFactorUser + forUpdate.on("u"),
+		"selectUser":          selectUser,
+		"lockUser":            selectUser + forUpdate.on("u"),
+		"selectPhone":         selectPhone,
+		"lockPhone":           selectPhone + forUpdate.on("p"),
+		"selectReplay":        selectReplay,
+		"lockReplay":          selectReplay + forUpdate.on("r"),
+		"confirmEvent":        confirmEvent,
+		"updateFactor":        updateFactor,
+		"deleteFactor":        deleteFactor,
+		"updateChallenge":     updateChallenge,
+		"deleteChallenge":     deleteChallenge,
+		"updateUser":          updateUser,
+		"deleteUser":          deleteUser,
+		"updatePhone":         updatePhone,
+		"updateReplay":        updateReplay,
+		"forgetReplay":        forgetReplay,
+		"deleteReplay":        deleteReplay,
+		"selectFactorsUp":     selectFactorsUp,
+		"selectFactorsDown":   selectFactorsDown,
+	}
+}
+
+// Inserts returns the statements of the request path that read no table.
+func Inserts() []string {
+	return []string{insertFactor, insertChallenge, insertUser, insertPhone, insertReplay, insertEvent}
+}
+
+// SweepStatements returns those of the sweep by name.
+func SweepStatements() map[string]string {
+	return map[string]string{
+		"sweepChallenges": sweepChallenges,
+		"sweepEvents":     sweepEvents,
+		"sweepReplays":    sweepReplays,
+		"sweepPhones":     sweepPhones,
+	}
+}
+
+// PagingStatements returns those that go through all buckets.
+func PagingStatements() map[string]string {
+	return map[string]string{"selectFactorsAfter": selectFactorsAfter, "selectEventsAfter": selectEventsAfter}
+}
+
+// SweepLockKey is the advisory lock of the node that sweeps.
+const SweepLockKey = sweepLockKey

@@ -1,0 +1,378 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
+)
+
+// lockTable keeps everyone from reading factors until the function it returns is
+// called.
+func lockTable(t *testing.T, url string) (unlock func()) {
+	t.Helper()
+	conn := connect(t, url)
+	exec(t, conn, `BEGIN`)
+	exec(t, conn, `LOCK TABLE factors IN ACCESS EXCLUSIVE MODE`)
+	return func() { exec(t, conn, `ROLLBACK`) }
+}
+
+// TestPoolExhausted has readers take all connections and wait.
+func TestPoolExhausted(t *testing.T) {
+	direct := migrated(t)
+	s := openAt(t, with(direct, "pool_max_conns=4"), postgres.Options{})
+	f := storeFactor(t, s)
+	unlock := lockTable(t, direct)
+	var work sync.WaitGroup
+	for range 4 {
+		work.Go(func() {
+			if _, err := s.View(t.Context(), readFactor(f.ID)); err != nil {
+				t.Errorf("View = %v", err)
+			}
+		})
+	}
+	awaitBlocked(t, direct, 4)
+
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.View(short, readFactor(f.ID)); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("View = %v; want %v", err, mfa.ErrUnavailable)
+	}
+	for range 4 {
+		work.Go(func() {
+			if _, err := insertChallenge(t.Context(), s, f); err != nil {
+				t.Errorf("Update = %v", err)
+			}
+		})
+	}
+	unlock()
+	work.Wait()
+}
+
+func TestStatementTimeout(t *testing.T) {
+	direct := migrated(t)
+	s := openAt(t, with(direct, "statement_timeout=300"), postgres.Options{})
+	f := storeFactor(t, s)
+	unlock := lockTable(t, direct)
+	if _, err := insertChallenge(t.Context(), s, f); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("Update = %v; want %v", err, mfa.ErrUnavailable)
+	}
+	if _, err := s.View(t.Context(), readFactor(f.ID)); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("View = %v; want %v", err, mfa.ErrUnavailable)
+	}
+	unlock()
+	holds(t, s, f, storeFactor(t, s))
+}
+
+// TestReadOnlyDatabase makes a database read-only by default and writable again,
+// under a store that has connections of both times.
+func TestReadOnlyDatabase(t *testing.T) {
+	direct := migrated(t)
+	admin := connect(t, direct)
+	database := admin.Config().Database
+	exec(t, admin, `ALTER DATABASE `+database+` SET default_transaction_read_only = on`)
+	s := openAt(t, direct, postgres.Options{})
+	refusesWrites(t, s)
+	exec(t, admin, `ALTER DATABASE `+database+` RESET default_transaction_read_only`)
+	takesWrites(t, s)
+}
+
+func refusesWrites(t *testing.T, s *postgres.Store) {
+	t.Helper()
+	f := storetest.NewFactor(storetest.NewUser())
+	for _, r := range []mfa.Read{{Bucket: f.ID.Bucket()}, readFactor(f.ID)} {
+		if err := s.Update(t.Context(), r, storetest.Writing(mfa.InsertFactor{Factor: f})); !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("Update = %v; want %v", err, mfa.ErrUnavailable)
+		}
+	}
+	if err := s.Ping(t.Context()); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("Ping = %v; want %v", err, mfa.ErrUnavailable)
+	}
+}
+
+func takesWrites(t *testing.T, s *postgres.Store) {
+	t.Helper()
+	holds(t, s, storeFactor(t, s))
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("Ping = %v", err)
+	}
+}
+
+// TestRestart stops a server and starts it again under a store.
+func TestRestart(t *testing.T) {
+	own := pgtest.Start(t)
+	direct := own.Database(t)
+	if err := postgres.Migrate(t.Context(), direct); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, direct, postgres.Options{})
+	f := storeFactor(t, s)
+	changes := watch(t, s)
+	awaitChange(t, openAt(t, direct, postgres.Options{}), changes)
+	for _, end := range []func(){own.Stop, own.Kill} {
+		end()
+		if _, err := insertChallenge(t.Context(), s, f); !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("Update = %v; want %v", err, mfa.ErrUnavailable)
+		}
+		if _, err := s.View(t.Context(), readFactor(f.ID)); !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("View = %v; want %v", err, mfa.ErrUnavailable)
+		}
+		if err := s.Ping(t.Context()); !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("Ping = %v; want %v", err, mfa.ErrUnavailable)
+		}
+		if err := own.Boot(); err != nil {
+			t.Fatal(err)
+		}
+		takesWrites(t, s)
+		holds(t, s, f)
+	}
+	awaitChange(t, s, changes)
+}
+
+// watch returns a channel that hears of revoked keys.
+func watch(t *testing.T, s *postgres.Store) <-chan struct{} {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	changes := make(chan struct{}, 1)
+	var work sync.WaitGroup
+	work.Go(func() {
+		s.WatchKeys(ctx, func() {
+			select {
+			case changes <- struct{}{}:
+			default:
+			}
+		})
+	})
+	t.Cleanup(func() {
+		cancel()
+		work.Wait()
+	})
+	return changes
+}
+
+// awaitChange revokes keys until changes hears of one: whoever watches may not have
+// its connection yet.
+func awaitChange(t *testing.T, s *postgres.Store, changes <-chan struct{}) {
+	t.Helper()
+	id := mfa.EventID(storetest.NewEvent(&mfa.Factor{}).ID).String()
+	e, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: id}, time.UnixMilli(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := access.Key{ID: access.KeyID(id), Environment: e, CreatedAt: time.UnixMilli(0)}
+	if err := s.InsertKey(t.Context(), k, access.Hash([]byte(id+"......"))); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		if err := s.RevokeKey(t.Context(), k.ID, time.UnixMilli(0)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-changes:
+			return
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the revoked key was not heard of")
+		}
+	}
+}
+
+// TestRevocationIsHeard revokes a key on one node while another watches.
+func TestRevocationIsHeard(t *testing.T) {
+	direct := migrated(t)
+	watching, revoking := openAt(t, direct, postgres.Options{}), openAt(t, direct, postgres.Options{})
+	awaitChange(t, revoking, watch(t, watching))
+}
+
+// TestStandby opens a store on a standby, which is then promoted.
+func TestStandby(t *testing.T) {
+	primary := pgtest.Start(t)
+	direct := primary.Database(t)
+	if err := postgres.Migrate(t.Context(), direct); err != nil {
+		t.Fatal(err)
+	}
+	f := storeFactor(t, openAt(t, direct, postgres.Options{}))
+	standby := primary.Standby(t, "one")
+
+	s := openAt(t, onHosts(t, direct, standby), postgres.Options{})
+	awaitRow(t, s, f)
+	refusesWrites(t, s)
+	standby.Promote(t)
+	takesWrites(t, s)
+}
+
+// awaitRow waits until a standby has a factor.
+func awaitRow(t *testing.T, s *postgres.Store, f *mfa.Factor) {
+	t.Helper()
+	await(func() bool { return view(t, s, readFactor(f.ID)).Factor != nil })
+}
+
+// onHosts returns a URL of the same database on other servers, of which the one
+// that takes writes is to be used if there are several.
+func onHosts(t *testing.T, direct string, clusters ...*pgtest.Cluster) string {
+	t.Helper()
+	u, err := url.Parse(direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = ""
+	for i, c := range clusters {
+		other, err := url.Parse(c.URL("postgres"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			u.Host += ","
+		}
+		u.Host += other.Host
+	}
+	if len(clusters) > 1 {
+		return with(u.String(), "target_session_attrs=read-write")
+	}
+	return u.String()
+}
+
+// TestFailover kills a primary under load and promotes its synchronous standby.
+// What was reported as stored is there, and stores go on by themselves.
+func TestFailover(t *testing.T) {
+	primary := pgtest.Start(t)
+	direct := primary.Database(t)
+	if err := postgres.Migrate(t.Context(), direct); err != nil {
+		t.Fatal(err)
+	}
+	standby := primary.Standby(t, "one")
+	primary.Synchronize(t, "one")
+	both := onHosts(t, direct, standby, primary) // the standby first, which is passed over
+	nodes := []*postgres.Store{openAt(t, both, postgres.Options{}), openAt(t, both, postgres.Options{})}
+	f := storeFactor(t, nodes[0])
+
+	const callers, rounds = 4, 25 // callers of each node; rounds after the failover
+	stored := make([][]mfa.ChallengeID, len(nodes)*callers)
+	running, killed := make(chan struct{}, len(stored)*rounds), make(chan struct{})
+	var work sync.WaitGroup
+	for i := range stored {
+		work.Go(func() {
+			for left := rounds; left > 0; {
+				dead := false
+				select {
+				case <-killed:
+					dead = true
+				default:
+				}
+				c, err := insertChallenge(context.Background(), nodes[i%len(nodes)], f)
+				switch {
+				case err != nil && !errors.Is(err, mfa.ErrUnavailable):
+					t.Errorf("Update = %v", err)
+					return
+				case err != nil:
+					continue
+				}
+				stored[i] = append(stored[i], c.ID)
+				if dead {
+					left--
+				} else {
+					running <- struct{}{}
+				}
+			}
+		})
+	}
+	for range len(stored) * 10 {
+		<-running
+	}
+	go func() { // whatever else comes before the end
+		for range running {
+		}
+	}()
+	primary.Kill()
+	close(killed)
+	start := time.Now()
+	standby.Promote(t)
+	promoted := time.Since(start)
+	work.Wait()
+	t.Logf("the standby was promoted within %v, the last Update was stored %v later", promoted, time.Since(start)-promoted)
+	close(running)
+	for _, ids := range stored {
+		for _, id := range ids {
+			if view(t, nodes[0], readChallenge(id)).Challenge == nil {
+				t.Errorf("%s was reported as stored and is lost", id)
+			}
+		}
+	}
+}
+
+// TestUnreplicatedCommit has a COMMIT wait for a standby that does not answer
+// until the store gives up, which makes the row visible and not safe. Seeing it
+// is no reason to report success.
+func TestUnreplicatedCommit(t *testing.T) {
+	own := pgtest.Start(t)
+	direct := own.Database(t)
+	if err := postgres.Migrate(t.Context(), direct); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, direct, postgres.Options{})
+	s.Hurry(time.Second, time.Second)
+	f := storeFactor(t, s)
+	own.Exec(t, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
+	own.Exec(t, `SELECT pg_reload_conf()`)
+	released := awaitWaiting(t, direct)
+	c, err := insertChallenge(t.Context(), s, f)
+	if !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("Update = %v; want %v", err, mfa.ErrUnavailable)
+	}
+	await(func() bool { return view(t, s, readChallenge(c.ID)).Challenge != nil })
+
+	// What tells the server must not wait for the standby itself.
+	admin, err := pgx.Connect(t.Context(), with(direct, "synchronous_commit=local"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	exec(t, admin, `ALTER SYSTEM RESET synchronous_standby_names`)
+	exec(t, admin, `SELECT pg_reload_conf()`)
+	<-released
+	takesWrites(t, s)
+}
+
+// awaitWaiting commits until a commit waits for a standby, and returns a channel
+// that is closed when it does so no more.
+func awaitWaiting(t *testing.T, direct string) <-chan struct{} {
+	t.Helper()
+	committing, watching := connect(t, direct), connect(t, direct)
+	stop, released := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(released)
+		for {
+			if _, err := committing.Exec(t.Context(), `UPDATE schema_versions SET name = name`); err != nil {
+				t.Errorf("commit: %v", err)
+				return
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	await(func() (waiting bool) {
+		err := watching.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')`).Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waiting
+	})
+	close(stop)
+	return released
+}

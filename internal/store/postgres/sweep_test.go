@@ -1,0 +1,96 @@
+package postgres_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
+)
+
+// TestSweepIsOneNodes sweeps while another node does: there is nothing to do.
+func TestSweepIsOneNodes(t *testing.T) {
+	url := migrated(t)
+	s := openAt(t, url, postgres.Options{})
+	f := storeFactor(t, s)
+	c, err := insertChallenge(t.Context(), s, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := c.CreatedAt.Add(time.Hour)
+	h := mfa.Horizon{Challenges: later, Events: later, Expired: later}
+	sweep := func() (steps int) {
+		t.Helper()
+		for more := true; more; steps++ {
+			if more, err = s.Sweep(t.Context(), h, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return steps
+	}
+
+	other := connect(t, url)
+	exec(t, other, `BEGIN`)
+	exec(t, other, `SELECT pg_advisory_xact_lock($1)`, int64(postgres.SweepLockKey))
+	if steps := sweep(); steps != 1 || view(t, s, readChallenge(c.ID)).Challenge == nil {
+		t.Errorf("swept in %d steps while another node did; want one that removes nothing", steps)
+	}
+	exec(t, other, `ROLLBACK`)
+	sweep()
+	if view(t, s, readChallenge(c.ID)).Challenge != nil {
+		t.Error("the challenge was not swept")
+	}
+	events, err := s.Events(t.Context(), mfa.EventID{}, 10)
+	if err != nil || len(events) != 0 {
+		t.Errorf("Events = %v, %v; want none", events, err)
+	}
+}
+
+// TestSweepBesideUpdates has two nodes sweep what a third one changes.
+func TestSweepBesideUpdates(t *testing.T) {
+	url := migrated(t)
+	s := openAt(t, url, postgres.Options{})
+	f := storeFactor(t, s)
+	h := mfa.Horizon{Challenges: f.CreatedAt.Add(time.Hour), Events: f.CreatedAt.Add(time.Hour)}
+	done := make(chan error, 2)
+	stop := make(chan struct{})
+	for range cap(done) {
+		sweeper := openAt(t, url, postgres.Options{})
+		go func() {
+			var err error
+			for err == nil {
+				select {
+				case <-stop:
+					done <- nil
+					return
+				default:
+				}
+				_, err = sweeper.Sweep(t.Context(), h, 6400)
+			}
+			done <- err
+		}()
+	}
+	for range 100 {
+		err := s.Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
+			tx.Factor.Failures++
+			tx.Writes = []mfa.Write{
+				mfa.InsertChallenge{Challenge: storetest.NewChallenge(f)}, mfa.UpdateFactor{Factor: tx.Factor},
+				mfa.AppendEvent{Event: storetest.NewEvent(f)},
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("Update = %v", err)
+		}
+	}
+	close(stop)
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Errorf("Sweep = %v", err)
+		}
+	}
+	if got := view(t, s, readFactor(f.ID)).Factor.Failures; got != 100 {
+		t.Errorf("counted %d; want 100", got)
+	}
+}
