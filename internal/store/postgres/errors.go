@@ -25,7 +25,6 @@ const (
 )
 
 var (
-	errClosed   = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
 	errReadOnly = fmt.Errorf("%w: the server takes no writes", mfa.ErrUnavailable)
 )
 

@@ -5,7 +5,7 @@ import "time"
 // Waiting returns how many Updates wait for a writer.
 func (s *Store) Waiting() (n int) {
 	for _, q := range s.queues {
-		n += len(q)
+		n += q.Waiting()
 	}
 	return n
 }

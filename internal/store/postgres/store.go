@@ -18,6 +18,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
 // A Store is a PostgreSQL database. It is safe for concurrent use, as is the
@@ -27,11 +29,8 @@ type Store struct {
 	log     *slog.Logger
 	group   int // how many Updates may share a transaction
 	wait    waits
-	queues  []chan *job
+	queues  []*queue.Queue[*job]
 	writers sync.WaitGroup
-
-	closing sync.RWMutex
-	closed  bool
 
 	sweeping int // the bucket to sweep next; guarded by sweepMu
 	sweepMu  sync.Mutex
@@ -80,9 +79,9 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 		}
 	}
 	for range opts.Writers {
-		queue := make(chan *job, maxWaiting/opts.Writers)
-		s.queues = append(s.queues, queue)
-		s.writers.Go(func() { s.serve(queue) })
+		q := queue.New[*job](maxWaiting / opts.Writers)
+		s.queues = append(s.queues, q)
+		s.writers.Go(func() { s.serve(q) })
 	}
 	return s, nil
 }
@@ -126,16 +125,9 @@ func (s *Store) defaultGroup(ctx context.Context) (int, error) {
 
 // Close waits for the writes that were accepted and closes all connections.
 func (s *Store) Close() error {
-	s.closing.Lock()
-	if s.closed {
-		s.closing.Unlock()
-		return nil
-	}
-	s.closed = true
 	for _, q := range s.queues {
-		close(q)
+		q.Close()
 	}
-	s.closing.Unlock()
 	s.writers.Wait()
 	s.pool.Close()
 	return nil
