@@ -48,6 +48,10 @@ func (c *Cluster) Pool(t testing.TB, direct string, settings ...string) string {
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// Whatever the umask of the test, the account of the server reads it.
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	log, err := os.Create(file + ".log")
 	if err != nil {
 		t.Fatal(err)
