@@ -40,6 +40,8 @@ type Config struct {
 	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or not. Default ${default}."`
 	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`
 
+	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: spread the tables over its machines by bucket, if they are not yet."`
+
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default json; text for dev."`
 	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Least level logged: debug, info, warn or error; each request is a line at info. Default ${default}."`
 	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" group:"Process" placeholder:"DURATION" help:"How long /readyz says 503 before connections are refused, so that a balancer notices. Default ${default}."`

@@ -55,6 +55,11 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Logger = slog.Default()
 	}
 	s := &Server{cfg: cfg, log: parts.Logger}
+	if cfg.Distribute {
+		if err := Distribute(ctx, cfg.Store); err != nil {
+			return nil, err
+		}
+	}
 	if s.store, err = OpenStore(ctx, cfg.Store, s.log); err != nil {
 		return nil, err
 	}

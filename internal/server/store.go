@@ -42,11 +42,14 @@ func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error
 		"or a postgres:// URL", config.StoreName(name))
 }
 
-// Distribute spreads the tables of a PostgreSQL store over the machines of a Citus
-// cluster.
+// Distribute brings the schema of a PostgreSQL store up to date and spreads its
+// tables over the machines of a Citus cluster.
 func Distribute(ctx context.Context, name string) error {
 	if !config.IsPostgres(name) {
 		return fmt.Errorf("only the tables of a PostgreSQL store can be distributed, not those of %s", config.StoreName(name))
+	}
+	if err := postgres.Migrate(ctx, name); err != nil {
+		return err
 	}
 	return postgres.Distribute(ctx, name)
 }
