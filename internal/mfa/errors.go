@@ -25,8 +25,8 @@ var (
 // challenge is void and what it took from the limits has been given back.
 var ErrDelivery = errors.New("message not delivered")
 
-// ErrUnavailable means that the store cannot take a request now. Nothing of it
-// was stored.
+// ErrUnavailable means that the store cannot take a request now, or that it is not
+// known whether it did: it must not be taken for done.
 var ErrUnavailable = errors.New("store unavailable")
 
 // An Entity names a kind of thing that can be missing.
