@@ -49,7 +49,7 @@ func (a *API) doChallenge(w http.ResponseWriter, r *request, factor string, temp
 		return err
 	}
 	if o != nil {
-		o.Claim = byBody && !isDeterministic(r)
+		o.Claim = byBody
 	}
 	c, err := a.mfa.Challenge(r.Context(), r.key.Environment, id, mfa.ChallengeParams{Template: template.string}, o)
 	if err != nil {
@@ -102,12 +102,6 @@ func (a *API) doVerify(w http.ResponseWriter, r *request, challenge string, code
 	}
 	if o != nil {
 		o.Claim = byBody
-	}
-	// A key made of the request is the same for two people who type the same
-	// code, so that an answer recorded under it would let a spent code pass. The
-	// challenge itself knows better.
-	if isDeterministic(r) {
-		o = nil
 	}
 	v, err := a.mfa.Verify(r.Context(), r.key.Environment, id, code.string, o)
 	if err != nil {

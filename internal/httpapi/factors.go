@@ -49,12 +49,7 @@ func (a *API) enroll(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if o != nil {
-		o.Claim = params.User != "" && !isDeterministic(r)
-	}
-	// Two people for whom the same is asked, nobody being named, have the same key
-	// made of the request. They must not be given one secret.
-	if isDeterministic(r) && params.Type == mfa.TOTP && params.User == "" && params.Account == "" {
-		o = nil
+		o.Claim = params.User != ""
 	}
 	e, err := a.mfa.Enroll(r.Context(), r.key.Environment, params, o)
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 
 const (
 	keepAnswer = 24 * time.Hour
-	// keepDeterministic is for keys that a client library makes of the request
+	// keepDerived is for keys that a client library makes of the request
 	// itself: they repeat in a later request that means something new, so that
 	// only retries may find the answer.
-	keepDeterministic = 30 * time.Second
+	keepDerived = 30 * time.Second
 
 	maxIdempotencyKey = 255
 )
 
-var deterministicKey = regexp.MustCompile(`^retry-[0-9a-f]{64}$`)
+var derivedKey = regexp.MustCompile(`^retry-[0-9a-f]{64}$`)
 
 // once returns what makes the request happen once, nil if its caller did not ask
 // for that. status and toJSON make the answer of a success.
@@ -35,13 +35,11 @@ func once[T any](r *request, status int, toJSON func(T) any) (*mfa.Once[T], erro
 			Field: "Idempotency-Key", Code: "invalid", Message: "Idempotency-Key must have 1 to 255 printable ASCII characters",
 		}}}
 	}
-	o := &mfa.Once[T]{Fingerprint: sha256.Sum256(r.body), Keep: keepAnswer}
-	if isDeterministic(r) {
-		o.Keep = keepDeterministic
-	}
+	o := &mfa.Once[T]{Fingerprint: sha256.Sum256(r.body), Keep: keepAnswer, Derived: derivedKey.MatchString(key)}
 	h := sha256.New()
 	scope := []string{string(r.key.ID), r.Method, r.URL.Path, key}
-	if isDeterministic(r) {
+	if o.Derived {
+		o.Keep = keepDerived
 		scope = append(scope, string(r.body)) // all of the request, though the key says only its hash
 	}
 	for _, part := range scope {
@@ -53,10 +51,6 @@ func once[T any](r *request, status int, toJSON func(T) any) (*mfa.Once[T], erro
 	h.Sum(o.Key[:0])
 	o.Answer = func(result T, err error) []byte { return answer(status, toJSON, result, err) }
 	return o, nil
-}
-
-func isDeterministic(r *request) bool {
-	return deterministicKey.MatchString(r.Header.Get("Idempotency-Key"))
 }
 
 func notPrintable(c rune) bool { return c < ' ' || c > '~' }

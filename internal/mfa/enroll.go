@@ -54,6 +54,11 @@ const (
 
 // Enroll creates a factor. The error is an ErrInvalid that names what is wrong.
 func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, once *Once[Enrollment]) (Enrollment, error) {
+	// Two people for whom the same is asked, nobody being named, have the same
+	// derived key. They must not be given one secret.
+	if once != nil && once.Derived && p.Type == TOTP && p.User == "" && p.Account == "" {
+		once = nil
+	}
 	now := s.now()
 	e, err := s.newEnrollment(env, p, once, now)
 	if err != nil {

@@ -187,7 +187,7 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 		return Issued{}, err
 	}
 	created, err := s.create(ctx, env, id, c, once, now, true)
-	if IsReplayed(err) || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
+	if isReplayed(err) || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
 		return Issued{}, err // another request under the key came first, and counted the message
 	}
 	if err != nil {

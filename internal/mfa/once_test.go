@@ -243,7 +243,8 @@ func TestKeyIsForgottenAfterItsTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.clock.advance(24*time.Hour - time.Millisecond)
-		if err := enroll("r"); !mfa.IsReplayed(err) {
+		err := enroll("r")
+		if _, replayed := errors.AsType[*mfa.Replayed](err); !replayed {
 			t.Errorf("in the last millisecond: %v; want the answer repeated", err)
 		}
 		w.clock.advance(time.Millisecond)
@@ -291,4 +292,44 @@ type tapped struct {
 func (s *tapped) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
 	s.before(r)
 	return s.Store.Update(ctx, r, fn)
+}
+
+// derived is a key that was made of the request.
+func derived[T any](name string) *mfa.Once[T] {
+	o := onceKey[T](name, "the request")
+	o.Derived, o.Keep = true, 30*time.Second
+	return o
+}
+
+func TestDerivedKeyGivesNobodyAnothersSecret(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	enroll := func(p mfa.EnrollParams) error {
+		_, err := w.Enroll(t.Context(), sandbox, p, derived[mfa.Enrollment]("k"))
+		return err
+	}
+	unnamed, named := mfa.EnrollParams{Type: mfa.TOTP, Issuer: "Acme"}, mfa.EnrollParams{Type: mfa.TOTP, Account: "ada"}
+	for range 2 {
+		if err := enroll(unnamed); err != nil {
+			t.Errorf("nobody named: %v; want a factor each time", err)
+		}
+	}
+	if err := enroll(named); err != nil {
+		t.Fatal(err)
+	}
+	err := enroll(named)
+	if _, replayed := errors.AsType[*mfa.Replayed](err); !replayed {
+		t.Errorf("the same person again: %v; want the answer repeated", err)
+	}
+}
+
+func TestDerivedKeyDoesNotVerifyTwice(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
+	c := w.challenge(f)
+	for _, want := range []error{nil, mfa.ErrAlreadyVerified} {
+		_, err := w.Verify(t.Context(), sandbox, c.ID, c.Code.Reveal(), derived[mfa.Verification]("k"))
+		if !errors.Is(err, want) {
+			t.Errorf("Verify = %v; want %v", err, want)
+		}
+	}
 }

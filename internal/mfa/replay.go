@@ -48,6 +48,9 @@ type Once[T any] struct {
 	// Claim says that the request alone does not tell in which bucket its effect
 	// will be, so that the key must be claimed in a bucket of its own.
 	Claim bool
+	// Derived says that the key was made of the request, so that another request
+	// for the same thing has the same key though it means something new.
+	Derived bool
 	// pending is how long the answer may wait for its message to be sent.
 	pending time.Duration
 	// Answer encodes an outcome for its record; nil for what is not to be
@@ -149,7 +152,8 @@ func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, r
 // claim ties the key of once to its request, in the key's own bucket, if the
 // bucket of the effect cannot be told from the request alone.
 func claim[T any](ctx context.Context, s *Service, once *Once[T], now time.Time) error {
-	if once == nil || !once.Claim {
+	// A derived key cannot come with another request.
+	if once == nil || !once.Claim || once.Derived {
 		return nil
 	}
 	r := Read{Bucket: once.Key.bucket(), Replay: once.Key}
@@ -165,8 +169,8 @@ func claim[T any](ctx context.Context, s *Service, once *Once[T], now time.Time)
 	})
 }
 
-// IsReplayed reports whether err is a *Replayed.
-func IsReplayed(err error) bool {
+// isReplayed reports whether err is a *Replayed.
+func isReplayed(err error) bool {
 	_, ok := errors.AsType[*Replayed](err)
 	return ok
 }
