@@ -42,8 +42,8 @@ type Enrollment struct {
 	Challenge *Issued       // if it was asked for
 }
 
-// shownSecret returns the factor whose secret the answer to an enrollment shows.
-func (e Enrollment) shownSecret() FactorID { return e.ID }
+// made returns the id of what is new.
+func (e Enrollment) made() [16]byte { return e.ID }
 
 // The most bytes of what callers name; the longest of all three still fits a QR code.
 const (
@@ -52,11 +52,21 @@ const (
 	maxAccount = 256
 )
 
+// namesNobody reports whether the same may be asked for two people, who then have
+// the same derived key. They must not be given one factor.
+func (p EnrollParams) namesNobody() bool {
+	switch p.Type {
+	case TOTP:
+		return p.User == "" && p.Account == ""
+	case GenericOTP:
+		return p.User == ""
+	}
+	return false // a phone number names its owner
+}
+
 // Enroll creates a factor. The error is an ErrInvalid that names what is wrong.
 func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, once *Once[Enrollment]) (Enrollment, error) {
-	// Two people for whom the same is asked, nobody being named, have the same
-	// derived key. They must not be given one secret.
-	if once != nil && once.Derived && p.Type == TOTP && p.User == "" && p.Account == "" {
+	if once != nil && once.Derived && p.namesNobody() {
 		once = nil
 	}
 	now := s.now()

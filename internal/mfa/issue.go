@@ -26,6 +26,9 @@ type Issued struct {
 	sent secret.String // sms: the code, for the phone alone
 }
 
+// made returns the id of what is new.
+func (c Issued) made() [16]byte { return c.ID }
+
 const (
 	codePlace       = "{{code}}"
 	defaultTemplate = "Your verification code is: " + codePlace
@@ -50,6 +53,18 @@ func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p
 	defer cancel()
 	for {
 		c, err := s.challenge(ctx, env, id, p, once)
+		if replayed, ok := errors.AsType[*Replayed](err); ok && once.Derived && once.past != replayed.about {
+			again, viewErr := s.untried(ctx, replayed.about)
+			if viewErr != nil {
+				return Issued{}, viewErr
+			}
+			if !again {
+				anew := *once
+				anew.past = replayed.about
+				once = &anew
+				continue
+			}
+		}
 		if !errors.Is(err, errPending) {
 			return c, err
 		}
@@ -63,6 +78,19 @@ func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p
 
 // pendingPause is between two looks at a request that is being carried out.
 const pendingPause = 25 * time.Millisecond
+
+// untried reports whether a challenge is as it was when it was made. Under a
+// derived key only such a one is given again: a code that was tried shows that the
+// answer arrived, and that whoever asks now means another sign-in.
+func (s *Service) untried(ctx context.Context, about [16]byte) (bool, error) {
+	id := ChallengeID(about)
+	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Challenge: id})
+	if err != nil {
+		return false, err
+	}
+	c := rows.Challenge
+	return c != nil && c.Attempts == 0 && s.now().Before(c.ExpiresAt), nil
+}
 
 func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *Once[Issued]) (Issued, error) {
 	now := s.now()
@@ -181,7 +209,7 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 	if once != nil {
 		sending := *once
 		sending.pending = s.opts.SendTimeout
-		once, ref, keep = &sending, once.Key.ref(id), once.Keep
+		once, ref, keep = &sending, once.ref(id), once.Keep
 	}
 	if err := s.reserve(ctx, env.ID, phone, ref, keep, now); err != nil {
 		return Issued{}, err

@@ -307,18 +307,106 @@ func TestDerivedKeyGivesNobodyAnothersSecret(t *testing.T) {
 		_, err := w.Enroll(t.Context(), sandbox, p, derived[mfa.Enrollment]("k"))
 		return err
 	}
-	unnamed, named := mfa.EnrollParams{Type: mfa.TOTP, Issuer: "Acme"}, mfa.EnrollParams{Type: mfa.TOTP, Account: "ada"}
-	for range 2 {
-		if err := enroll(unnamed); err != nil {
-			t.Errorf("nobody named: %v; want a factor each time", err)
+	for _, unnamed := range []mfa.EnrollParams{{Type: mfa.TOTP, Issuer: "Acme"}, {Type: mfa.GenericOTP}} {
+		for range 2 {
+			if err := enroll(unnamed); err != nil {
+				t.Errorf("%s, nobody named: %v; want a factor each time", unnamed.Type, err)
+			}
 		}
 	}
-	if err := enroll(named); err != nil {
+	for name, named := range map[string]mfa.EnrollParams{
+		"totp":        {Type: mfa.TOTP, Account: "ada"},
+		"generic_otp": {Type: mfa.GenericOTP, User: "user_1"},
+		"sms":         {Type: mfa.SMS, PhoneNumber: "+12025550100"},
+	} {
+		once := func() error {
+			_, err := w.Enroll(t.Context(), sandbox, named, derived[mfa.Enrollment](name))
+			return err
+		}
+		if err := once(); err != nil {
+			t.Fatal(err)
+		}
+		err := once()
+		if _, replayed := errors.AsType[*mfa.Replayed](err); !replayed {
+			t.Errorf("%s, the same person again: %v; want the answer repeated", name, err)
+		}
+	}
+}
+
+// Whoever typed a code has seen the answer, and asks for another sign-in.
+func TestDerivedKeyGivesNoTriedChallenge(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		opts   mfa.Options
+		before func(w *world, c mfa.Issued)
+		again  bool // the first challenge is given again
+	}{
+		{"untouched", mfa.Options{}, func(*world, mfa.Issued) {}, true},
+		{"verified", mfa.Options{}, func(w *world, c mfa.Issued) { w.mustVerify(c.ID, c.Code.Reveal(), true) }, false},
+		{"tried", mfa.Options{}, func(w *world, c mfa.Issued) { w.mustVerify(c.ID, wrong, false) }, false},
+		{"expired", mfa.Options{ChallengeTTL: time.Second}, func(w *world, _ mfa.Issued) { w.clock.advance(time.Second) }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, tc.opts)
+			f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
+			challenge := func() (mfa.Issued, error) {
+				return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+			}
+			first, err := challenge()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tc.before(w, first)
+			second, err := challenge()
+			if _, replayed := errors.AsType[*mfa.Replayed](err); replayed != tc.again {
+				t.Fatalf("the second: %v; given again is %v, want %v", err, replayed, tc.again)
+			}
+			if tc.again {
+				return
+			}
+			if err != nil || second.ID == first.ID {
+				t.Fatalf("the second: %v, %v; want another challenge than %v", second.ID, err, first.ID)
+			}
+			_, err = challenge()
+			if r, ok := errors.AsType[*mfa.Replayed](err); !ok || string(r.Answer) != told(second, nil) {
+				t.Errorf("a retry of the second: %v; want the second again", err)
+			}
+			w.mustVerify(second.ID, second.Code.Reveal(), true)
+		})
+	}
+}
+
+func TestOfManyNewSignInsUnderADerivedKeyOneChallengeComes(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
+	challenge := func() (mfa.Issued, error) {
+		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+	}
+	first, err := challenge()
+	if err != nil {
 		t.Fatal(err)
 	}
-	err := enroll(named)
-	if _, replayed := errors.AsType[*mfa.Replayed](err); !replayed {
-		t.Errorf("the same person again: %v; want the answer repeated", err)
+	w.mustVerify(first.ID, first.Code.Reveal(), true)
+	storm(t, challenge)
+}
+
+// A second sign-in does not get around the limits of its phone number.
+func TestDerivedKeySendsNoMessageUncounted(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+12025550100"}).ID
+	challenge := func() (mfa.Issued, error) {
+		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+	}
+	first, err := challenge()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustVerify(first.ID, w.carrier.last().Code.Reveal(), true)
+	if _, err := challenge(); !errors.Is(err, mfa.ErrSendLimit) {
+		t.Errorf("a second message at once: %v; want %v", err, mfa.ErrSendLimit)
+	}
+	if got := w.carrier.sent(); got != 1 {
+		t.Errorf("%d messages; want 1", got)
 	}
 }
 

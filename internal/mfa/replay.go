@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -16,18 +17,12 @@ type ReplayKey [32]byte
 // bucket returns the partition for what only its key can place.
 func (k ReplayKey) bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
 
-// ref names a request to challenge a factor when its message is counted.
-func (k ReplayKey) ref(id FactorID) SendRef {
-	sum := sha256.Sum256(append(id[:], k[:]...))
-	return SendRef(sum[:8])
-}
-
 // A Replay is the recorded answer to a request that may come again.
 type Replay struct {
 	Bucket      Bucket
 	Key         ReplayKey
 	Fingerprint [32]byte // of the request; another request under this key is refused
-	Factor      FactorID // whose secret the answer shows; zero if none
+	About       [16]byte // the id of the factor or challenge that the answer shows as new; zero if none
 	Sealed      []byte   // the answer; nil while the key is only claimed, empty if it was forgotten
 	ExpiresAt   time.Time
 	// PendingUntil is set while the message that the answer speaks of is being
@@ -53,9 +48,17 @@ type Once[T any] struct {
 	Derived bool
 	// pending is how long the answer may wait for its message to be sent.
 	pending time.Duration
+	// past is what an earlier answer is about that is not given again.
+	past [16]byte
 	// Answer encodes an outcome for its record; nil for what is not to be
 	// recorded. It must depend on its arguments alone.
 	Answer func(result T, err error) []byte
+}
+
+// ref names a request to challenge a factor when its message is counted.
+func (o *Once[T]) ref(id FactorID) SendRef {
+	sum := sha256.Sum256(slices.Concat(id[:], o.Key[:], o.past[:]))
+	return SendRef(sum[:8])
 }
 
 // errPending means that the same request is being carried out: its answer is not
@@ -64,7 +67,10 @@ var errPending = fmt.Errorf("%w: the same request is being carried out", ErrUnav
 
 // Replayed is returned in place of a result when the operation happened before.
 // It holds what Once.Answer made of it then.
-type Replayed struct{ Answer []byte }
+type Replayed struct {
+	Answer []byte
+	about  [16]byte
+}
 
 func (*Replayed) Error() string { return "answered before" }
 
@@ -80,7 +86,7 @@ func decide[T any](ctx context.Context, s *Service, r Read, once *Once[T], now t
 	var outcome error
 	err := s.store.Update(ctx, r, func(tx *Tx) error {
 		if once != nil && !tx.lacks(r) {
-			if outcome = s.recorded(tx.Replay, once.Fingerprint, now); outcome != nil {
+			if outcome = s.recorded(tx.Replay, once.Fingerprint, once.past, now); outcome != nil {
 				return outcome
 			}
 		}
@@ -106,10 +112,11 @@ func (tx *Tx) lacks(r Read) bool {
 }
 
 // recorded returns *Replayed or ErrKeyReused if a request was answered under the
-// key of r, and nil if this one is to be carried out.
-func (s *Service) recorded(r *Replay, fingerprint [32]byte, now time.Time) error {
+// key of r, and nil if this one is to be carried out. An answer about what is past
+// counts for nothing.
+func (s *Service) recorded(r *Replay, fingerprint [32]byte, past [16]byte, now time.Time) error {
 	switch {
-	case r == nil || !now.Before(r.ExpiresAt):
+	case r == nil || !now.Before(r.ExpiresAt) || past != [16]byte{} && r.About == past:
 		return nil
 	case r.Fingerprint != fingerprint:
 		return ErrKeyReused
@@ -124,7 +131,7 @@ func (s *Service) recorded(r *Replay, fingerprint [32]byte, now time.Time) error
 	if err != nil {
 		return fmt.Errorf("open a recorded answer: %w", err)
 	}
-	return &Replayed{answer}
+	return &Replayed{answer, r.About}
 }
 
 func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, result T, outcome error) error {
@@ -136,8 +143,8 @@ func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, r
 	if once.pending > 0 && outcome == nil {
 		r.PendingUntil = now.Add(once.pending)
 	}
-	if shows, ok := any(result).(interface{ shownSecret() FactorID }); ok && outcome == nil {
-		r.Factor = shows.shownSecret()
+	if made, ok := any(result).(interface{ made() [16]byte }); ok && outcome == nil {
+		r.About = made.made()
 	}
 	var err error
 	// Sealing draws a nonce at every run of the transaction. That is safe: what
@@ -158,7 +165,7 @@ func claim[T any](ctx context.Context, s *Service, once *Once[T], now time.Time)
 	}
 	r := Read{Bucket: once.Key.bucket(), Replay: once.Key}
 	return s.store.Update(ctx, r, func(tx *Tx) error {
-		err := s.recorded(tx.Replay, once.Fingerprint, now)
+		err := s.recorded(tx.Replay, once.Fingerprint, once.past, now)
 		if err != nil || tx.Replay != nil && now.Before(tx.Replay.ExpiresAt) {
 			return err
 		}

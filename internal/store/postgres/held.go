@@ -149,7 +149,7 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 			delete(h.replays, replayRow{w.Bucket, w.Key})
 		case mfa.ForgetReplay:
 			batch.Queue(forgetReplay, int16(w.Bucket), w.Key[:], w.Factor)
-			if r := h.replays[replayRow{w.Bucket, w.Key}]; r != nil && r.Factor == w.Factor {
+			if r := h.replays[replayRow{w.Bucket, w.Key}]; r != nil && r.About == w.Factor {
 				r.Sealed = []byte{}
 			}
 		case mfa.AppendEvent:
@@ -176,7 +176,7 @@ func challengeValues(c *mfa.Challenge) []any {
 
 func replayValues(r *mfa.Replay) []any {
 	return []any{
-		int16(r.Bucket), r.Key[:], r.Fingerprint[:], optional(r.Factor), r.Sealed, r.ExpiresAt, instant(r.PendingUntil),
+		int16(r.Bucket), r.Key[:], r.Fingerprint[:], optional(r.About), r.Sealed, r.ExpiresAt, instant(r.PendingUntil),
 	}
 }
 

@@ -101,11 +101,11 @@ func (h *held) read(batch *pgx.Batch, r mfa.Read, l lock) {
 		batch.Queue(selectReplay+l.on("r"), b, r.Replay[:]).Query(each(func(rows pgx.Rows) error {
 			p := &mfa.Replay{Bucket: r.Bucket, Key: r.Replay}
 			var fingerprint []byte
-			var factor *[16]byte
-			err := rows.Scan(&fingerprint, &factor, &p.Sealed, (*moment)(&p.ExpiresAt), (*moment)(&p.PendingUntil))
+			var about *[16]byte
+			err := rows.Scan(&fingerprint, &about, &p.Sealed, (*moment)(&p.ExpiresAt), (*moment)(&p.PendingUntil))
 			copy(p.Fingerprint[:], fingerprint)
-			if factor != nil {
-				p.Factor = *factor
+			if about != nil {
+				p.About = *about
 			}
 			h.replays[replayRow{r.Bucket, r.Replay}] = p
 			return err

@@ -100,10 +100,10 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		sql, args, err = exportReplays, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
 		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
 			r := new(mfa.Replay)
-			var factor *[16]byte
-			err := row.Scan(&r.Bucket, (*hash)(&r.Key), (*hash)(&r.Fingerprint), &factor, &r.Sealed, (*moment)(&r.ExpiresAt), (*moment)(&r.PendingUntil))
-			if factor != nil {
-				r.Factor = *factor
+			var about *[16]byte
+			err := row.Scan(&r.Bucket, (*hash)(&r.Key), (*hash)(&r.Fingerprint), &about, &r.Sealed, (*moment)(&r.ExpiresAt), (*moment)(&r.PendingUntil))
+			if about != nil {
+				r.About = *about
 			}
 			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:]), err
 		}

@@ -86,7 +86,7 @@ func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 	if err == nil && r.Replay != none.Replay {
 		err = c.prepare(selectReplay).int(int64(r.Bucket)).blob(r.Replay[:]).each(func(row *columns) error {
 			rows.Replay = &mfa.Replay{
-				Bucket: r.Bucket, Key: r.Replay, Fingerprint: row.hash(), Factor: row.id(), Sealed: row.blob(),
+				Bucket: r.Bucket, Key: r.Replay, Fingerprint: row.hash(), About: row.id(), Sealed: row.blob(),
 				ExpiresAt: row.time(), PendingUntil: row.time(),
 			}
 			return nil
@@ -182,7 +182,7 @@ func apply(c *conn, w mfa.Write) (err error) {
 	case mfa.PutPhone:
 		return c.prepare(putPhone).blob(w.Key[:]).blob(mfa.EncodeSends(w.Sends)).time(w.ExpiresAt).one()
 	case mfa.PutReplay:
-		return c.prepare(putReplay).int(int64(w.Bucket)).blob(w.Key[:]).blob(w.Fingerprint[:]).id(w.Replay.Factor).blob(w.Sealed).time(w.ExpiresAt).time(w.PendingUntil).one()
+		return c.prepare(putReplay).int(int64(w.Bucket)).blob(w.Key[:]).blob(w.Fingerprint[:]).id(w.About).blob(w.Sealed).time(w.ExpiresAt).time(w.PendingUntil).one()
 	case mfa.DeleteReplay:
 		_, err = c.prepare(deleteReplay).int(int64(w.Bucket)).blob(w.Key[:]).exec()
 	case mfa.ForgetReplay:

@@ -92,7 +92,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		query = func(c *conn) *statement { return c.prepare(exportReplays).int(number).blob(key) }
 		add = func(row *columns) (transfer.Row, string) {
 			r := &mfa.Replay{
-				Bucket: mfa.Bucket(row.int()), Key: row.hash(), Fingerprint: row.hash(), Factor: row.id(), Sealed: row.blob(), ExpiresAt: row.time(), PendingUntil: row.time(),
+				Bucket: mfa.Bucket(row.int()), Key: row.hash(), Fingerprint: row.hash(), About: row.id(), Sealed: row.blob(), ExpiresAt: row.time(), PendingUntil: row.time(),
 			}
 			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:])
 		}

@@ -113,7 +113,7 @@ func phoneComesBack(t *testing.T, s mfa.Store) {
 
 func replayComesBack(t *testing.T, s mfa.Store) {
 	for name, r := range map[string]*mfa.Replay{
-		"answered": {Bucket: 7, Key: newKey(), Fingerprint: newKey(), Sealed: []byte{0, 0xff}, ExpiresAt: atLast},
+		"answered": {Bucket: 7, Key: newKey(), Fingerprint: newKey(), About: newID(morning, 7), Sealed: []byte{0, 0xff}, ExpiresAt: atLast},
 		"claimed":  {Bucket: 7, Key: newKey(), ExpiresAt: morning},
 	} {
 		t.Run(name, func(t *testing.T) {

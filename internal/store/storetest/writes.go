@@ -147,11 +147,11 @@ func deleteRemoves(t *testing.T, s mfa.Store) {
 
 func replayIsForgotten(t *testing.T, s mfa.Store) {
 	r, kept := NewReplay(7), NewReplay(7)
-	r.Factor, kept.Factor = newID(morning, 7), newID(morning, 7)
+	r.About, kept.About = newID(morning, 7), newID(morning, 7)
 	store(t, s, 7, mfa.PutReplay{Replay: r}, mfa.PutReplay{Replay: kept})
-	store(t, s, 7, mfa.ForgetReplay{Bucket: 7, Key: r.Key, Factor: r.Factor},
+	store(t, s, 7, mfa.ForgetReplay{Bucket: 7, Key: r.Key, Factor: r.About},
 		mfa.ForgetReplay{Bucket: 7, Key: kept.Key, Factor: newID(morning, 7)},
-		mfa.ForgetReplay{Bucket: 7, Key: newKey(), Factor: r.Factor})
+		mfa.ForgetReplay{Bucket: 7, Key: newKey(), Factor: r.About})
 	want := *r
 	want.Sealed = []byte{}
 	same(t, view(t, s, mfa.Read{Bucket: 7, Replay: r.Key}).Replay, &want)
