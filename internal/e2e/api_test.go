@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/openapitest"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
@@ -102,6 +103,7 @@ func (a *api) send(ctx context.Context, method, path, body, key string) (answer,
 			return answer{}, fmt.Errorf("%s %s: %w in %q", method, path, err, got.body)
 		}
 	}
+	a.asDocumented(req, body, got)
 	leak.Secret(a.t, got.TOTP.Secret)
 	if got.status < 300 {
 		leak.Secret(a.t, got.Code)
@@ -110,6 +112,27 @@ func (a *api) send(ctx context.Context, method, path, body, key string) (answer,
 		leak.Secret(a.t, m.To, m.Code)
 	}
 	return got, nil
+}
+
+// asDocumented holds a reply against openapi.yaml.
+func (a *api) asDocumented(req *http.Request, body string, got answer) {
+	document, err := openapitest.Load("../../openapi.yaml")
+	if err != nil {
+		a.t.Error(err)
+		return
+	}
+	header := got.header.Clone()
+	if id, ok := header["X-Request-Id"]; ok { // net/http's spelling; that of the wire is checked elsewhere
+		delete(header, "X-Request-Id")
+		header["x-request-id"] = id
+	}
+	err = document.CheckReply(openapitest.Exchange{
+		Method: req.Method, Target: req.URL.RequestURI(), RequestHeader: req.Header, RequestBody: []byte(body),
+		Status: got.status, Header: header, Body: got.body,
+	})
+	if err != nil {
+		a.t.Errorf("%s %s was answered %d, and openapi.yaml knows better: %v", req.Method, req.URL.Path, got.status, err)
+	}
 }
 
 // want makes a request that must be answered with a status.

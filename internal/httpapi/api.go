@@ -27,6 +27,7 @@ type API struct {
 	limit  *ratelimit.Limiter[access.KeyID]
 	opts   Options
 	mux    *http.ServeMux
+	fixed  map[string]bool // the paths without parameters
 }
 
 // Options change how an API behaves; zero fields take their defaults.
@@ -55,7 +56,7 @@ func New(service *mfa.Service, keys *access.Service, opts Options) (*API, error)
 	if err != nil {
 		return nil, err
 	}
-	a := &API{mfa: service, access: keys, limit: limit, opts: opts, mux: http.NewServeMux()}
+	a := &API{mfa: service, access: keys, limit: limit, opts: opts, mux: http.NewServeMux(), fixed: map[string]bool{}}
 	a.routes()
 	return a, nil
 }
@@ -119,6 +120,9 @@ func (a *API) route(pattern string, h handler) {
 // open serves what anybody may ask for. Around every handler it names the
 // request, answers errors and panics, and logs.
 func (a *API) open(pattern string, h handler) {
+	if path := pattern[strings.Index(pattern, "/"):]; !strings.Contains(path, "{") {
+		a.fixed[path] = true
+	}
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		a.serve(pattern, w, r, h)
 	})
@@ -126,12 +130,19 @@ func (a *API) open(pattern string, h handler) {
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// The mux would redirect a path that is not clean; here it is just unknown.
-	if _, pattern := a.mux.Handler(r); pattern == "" || !clean(r) {
+	if !a.routed(r) {
 		a.serve("", w, r, a.unknown)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// routed reports whether there is a route for a request. The mux would redirect a
+// path that is not clean; here it is just unknown. To the mux GET /auth/factors/enroll
+// asks for a factor; here a fixed path has only the methods of its own routes.
+func (a *API) routed(r *http.Request) bool {
+	_, pattern := a.mux.Handler(r)
+	return pattern != "" && clean(r) && !(strings.Contains(pattern, "{") && a.fixed[r.URL.Path])
 }
 
 // clean reports whether the path has no empty or dot segments. An escaped slash
@@ -206,7 +217,7 @@ func (a *API) unknown(w http.ResponseWriter, r *request) error {
 	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		probe := r.Request.Clone(r.Context())
 		probe.Method = m
-		if _, pattern := a.mux.Handler(probe); pattern != "" && clean(r.Request) {
+		if a.routed(probe) {
 			allowed = append(allowed, m)
 		}
 	}

@@ -36,6 +36,7 @@ func TestEveryClientEnrolls(t *testing.T) {
 				if r := w.post("/auth/factors/enroll", body).is(http.StatusCreated); r.text("type") != kind {
 					t.Errorf("%s enrolled a factor of type %s", body, r.text("type"))
 				}
+				w.allowed("/auth/factors/enroll", body)
 			}
 		})
 	}
@@ -57,6 +58,7 @@ func TestEveryClientEnrollsForAUser(t *testing.T) {
 		t.Run(tc.client, func(t *testing.T) {
 			w := w.on(t)
 			r := w.post("/user_management/users/user_1/auth_factors", tc.body).is(http.StatusCreated)
+			w.allowed("/user_management/users/user_1/auth_factors", tc.body)
 			if got := r.text("authentication_factor.user_id"); got != "user_1" {
 				t.Errorf("enrolled for %q", got)
 			}
@@ -85,6 +87,7 @@ func TestEveryClientChallenges(t *testing.T) {
 				w := w.on(t)
 				w.clock.advance(time.Second)
 				w.post("/auth/factors/"+id+"/challenge", tc.body).is(http.StatusCreated)
+				w.allowed("/auth/factors/"+id+"/challenge", strings.TrimSpace(tc.body))
 			})
 		}
 	}

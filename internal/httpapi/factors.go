@@ -137,7 +137,7 @@ func listParams(q url.Values) (p mfa.ListParams, err error) {
 	switch q.Get("order") {
 	case "asc":
 		p.Ascending = true
-	case "desc", "":
+	case "desc", "normal", "": // the lists of some libraries have "normal" for the default
 	default:
 		e.Fields = append(e.Fields, mfa.FieldError{Field: "order", Code: "unsupported", Message: "order must be asc or desc"})
 	}

@@ -119,6 +119,7 @@ func TestAListIsReadThroughInBothOrdersAndDirections(t *testing.T) {
 		{"as given", "", 10, all},
 		{"newest first", "order=desc", 10, all},
 		{"with empty parameters", "order=&limit=", 10, all},
+		{"in the order that libraries call normal", "order=normal", 10, all},
 		{"oldest first", "order=asc", 10, reversed(all)},
 		{"by sevens", "limit=7", 7, all},
 		{"by sevens, oldest first", "limit=7&order=asc", 7, reversed(all)},

@@ -86,7 +86,7 @@ func newWorld(t testing.TB, s setup) *world {
 	w.sandbox = w.environment("Acme Test", false)
 	w.key, _ = w.newKey(w.sandbox)
 
-	s.api.Logger, s.api.Now, s.api.OpenAPI = log, w.clock.Now, document(t)
+	s.api.Logger, s.api.Now, s.api.OpenAPI = log, w.clock.Now, document(t).Text
 	api, err := httpapi.New(w.service, w.access, s.api)
 	if err != nil {
 		t.Fatal(err)

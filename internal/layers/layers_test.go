@@ -91,6 +91,7 @@ var places = map[string]place{
 	"internal/totp":      {layer: ground},
 
 	"internal/leak":            {layer: support},
+	"internal/openapitest":     {layer: support},
 	"internal/pgtest":          {layer: support},
 	"internal/store/storetest": {layer: support},
 

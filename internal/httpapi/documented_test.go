@@ -1,0 +1,234 @@
+package httpapi_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/httpapi"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/openapitest"
+)
+
+// A call is a request that an operation answers well, until something is changed
+// about it or its world.
+type call struct {
+	*world
+	method, path, body string
+	factor, challenge  string // of the path and the body
+}
+
+// newCall makes a world with a request for an operation in it.
+func newCall(t *testing.T, operation string) *call {
+	w := newWorld(t, setup{
+		api: httpapi.Options{RateLimit: 100},
+		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}},
+	})
+	c := &call{world: w, factor: w.phone()}
+	c.challenge = w.challenge(c.factor).text("id")
+	w.clock.advance(time.Minute) // the phone may get another message
+	what := map[string][2]string{
+		"POST /auth/factors/enroll":                          {"/auth/factors/enroll", `{"type":"totp"}`},
+		"GET /auth/factors/{id}":                             {"/auth/factors/" + c.factor, ``},
+		"DELETE /auth/factors/{id}":                          {"/auth/factors/" + c.factor, ``},
+		"POST /auth/factors/{id}/challenge":                  {"/auth/factors/" + c.factor + "/challenge", `{}`},
+		"POST /auth/challenges/{id}/verify":                  {"/auth/challenges/" + c.challenge + "/verify", `{"code":"12345"}`},
+		"POST /auth/factors/challenge":                       {"/auth/factors/challenge", `{"authentication_factor_id":"` + c.factor + `"}`},
+		"POST /auth/factors/verify":                          {"/auth/factors/verify", `{"authentication_challenge_id":"` + c.challenge + `","code":"12345"}`},
+		"POST /user_management/users/{user_id}/auth_factors": {"/user_management/users/user_1/auth_factors", `{"type":"totp"}`},
+		"GET /user_management/users/{user_id}/auth_factors":  {"/user_management/users/user_1/auth_factors", ``},
+	}
+	request, ok := what[operation]
+	if !ok {
+		t.Fatal("no request is known for this operation")
+	}
+	c.method, _, _ = strings.Cut(operation, " ")
+	c.path, c.body = request[0], request[1]
+	return c
+}
+
+func (c *call) send(headers ...string) reply {
+	c.t.Helper()
+	return c.do(c.method, c.path, c.body, headers...)
+}
+
+// provocations bring an operation to answer each error, by its code.
+var provocations = map[string]func(*call) reply{
+	"": func(c *call) reply { return c.send("Authorization:") },
+	"invalid_json": func(c *call) reply {
+		c.body = `{"type"`
+		return c.send()
+	},
+	"request_too_large": func(c *call) reply {
+		c.body = strings.Repeat(" ", 64<<10+1)
+		return c.send()
+	},
+	"invalid_request_parameters": func(c *call) reply {
+		if c.method == http.MethodGet {
+			c.path += "?limit=0"
+		}
+		return c.send("Idempotency-Key: " + strings.Repeat("k", 256))
+	},
+	"invalid_phone_number": func(c *call) reply {
+		c.body = `{"type":"sms","phone_number":"foo"}`
+		return c.send()
+	},
+	"idempotency_error": func(c *call) reply {
+		c.send(onceKey)
+		c.body += " "
+		return c.send(onceKey)
+	},
+	"entity_not_found": func(c *call) reply {
+		for id, unknown := range map[string]string{
+			c.factor:    "auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M",
+			c.challenge: "auth_challenge_01FZ4WSWV0F5V37E3S3E28JT3M",
+		} {
+			c.path, c.body = strings.Replace(c.path, id, unknown, 1), strings.Replace(c.body, id, unknown, 1)
+		}
+		return c.send()
+	},
+	"authentication_challenge_expired": func(c *call) reply {
+		c.clock.advance(10 * time.Minute)
+		return c.send()
+	},
+	"authentication_challenge_previously_verified": func(c *call) reply {
+		c.verify(c.challenge, c.carrier.last().Code.Reveal()).is(http.StatusCreated)
+		return c.send()
+	},
+	// Ten wrong codes, after which only an operator can unlock the factor.
+	"one_time_code_too_many_attempts": func(c *call) reply {
+		for range 2 {
+			id := c.world.challenge(c.factor).text("id")
+			for range 5 {
+				c.verify(id, wrong).is(http.StatusCreated)
+			}
+			c.clock.advance(time.Minute)
+		}
+		return c.send()
+	},
+	"sms_send_limit_exceeded": func(c *call) reply {
+		c.world.challenge(c.factor)
+		return c.send()
+	},
+	"sms_delivery_failed": func(c *call) reply {
+		c.carrier.fail(func(int) error { return errCarrier })
+		return c.send()
+	},
+	"rate_limit_exceeded": func(c *call) reply {
+		for c.get("/auth/factors/x").status != http.StatusTooManyRequests {
+		}
+		return c.send()
+	},
+	"unavailable": func(c *call) reply {
+		if err := c.store.Close(); err != nil {
+			c.t.Fatal(err)
+		}
+		return c.send()
+	},
+	"internal_error": func(c *call) reply {
+		r := httptest.NewRequest(c.method, c.path, strings.NewReader(c.body))
+		r.Header.Set("Authorization", "Bearer "+c.key)
+		return c.direct(c.t, r.WithContext(broken{r.Context()}))
+	},
+}
+
+// broken is the context of a request in which something breaks.
+type broken struct{ context.Context }
+
+func (broken) Done() <-chan struct{} { panic("something broke") }
+
+func TestEveryDocumentedErrorIsAnswered(t *testing.T) {
+	problems, err := document(t).Problems()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if p.Operation == "GET /readyz" {
+			continue // its 503 is no error, but its answer; faults_test.go has it
+		}
+		t.Run(p.Operation+" "+p.Status+" "+p.Code, func(t *testing.T) {
+			provoke := provocations[p.Code]
+			if provoke == nil {
+				t.Fatalf("nothing is known that brings %q about", p.Code)
+			}
+			r := provoke(newCall(t, p.Operation))
+			code, _ := r.at("code").(string)
+			if strconv.Itoa(r.status) != p.Status || code != p.Code {
+				t.Errorf("answered %d %s", r.status, r.body)
+			}
+			if got, want := shape(r.text("message")), shape(p.Message); got != want {
+				t.Errorf("the message is %q; the document shows %q", got, want)
+			}
+		})
+	}
+}
+
+// shape is a message without what differs from one to the next.
+func shape(message string) string {
+	return regexp.MustCompile(`'.*'|byte \d+`).ReplaceAllString(message, "…")
+}
+
+func TestEveryErrorIsDocumented(t *testing.T) {
+	problems, err := document(t).Problems()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(document(t).Text)
+	for _, code := range httpapi.Codes() {
+		switch {
+		case code == "": // of 401 and 404, which have prose
+		case !strings.Contains(text, "| `"+code+"`") && !strings.Contains(text, ", `"+code+"`"):
+			t.Errorf("%s is not in the table of the schema Error", code)
+		case code == "method_not_allowed": // meets no operation
+		case !slices.ContainsFunc(problems, func(p openapitest.Problem) bool { return p.Code == code }):
+			t.Errorf("%s is shown with no operation", code)
+		}
+	}
+}
+
+func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
+	w := newWorld(t, setup{})
+	c := &call{world: w, factor: w.generic()}
+	c.challenge = w.challenge(c.factor).text("id")
+	long := strings.Repeat("x", 2000)
+	var seen []string
+	for _, tc := range []struct{ method, path, body string }{
+		{"POST", "/auth/factors/enroll", `{}`},
+		{"POST", "/auth/factors/enroll", `{"type":"x"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"sms"}`},
+		{"POST", "/auth/factors/enroll", `{"type":1,"totp_issuer":1,"totp_user":1,"totp_secret":1,"user_id":1}`},
+		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_issuer":"\n","totp_user":"\n","user_id":"\n"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_issuer":"` + long + `","totp_user":"` + long + `","user_id":"` + long + `"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_secret":"A"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_secret":"1"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_secret":"` + strings.Repeat("A", 300) + `"}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"sms_template":"x"}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"sms_template":1}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"sms_template":"{{code}}` + long + `"}`},
+		{"POST", "/auth/factors/challenge", `{}`},
+		{"POST", "/auth/factors/challenge", `{"authentication_factor_id":1}`},
+		{"POST", "/auth/factors/verify", `{}`},
+		{"POST", "/auth/factors/verify", `{"authentication_challenge_id":1}`},
+		{"POST", "/auth/challenges/" + c.challenge + "/verify", `{}`},
+		{"GET", "/user_management/users/user_1/auth_factors?after=x&before=x", ``},
+		{"GET", "/user_management/users/user_1/auth_factors?limit=0&order=x", ``},
+		{"GET", "/user_management/users/user_1/auth_factors?limit=%", ``},
+	} {
+		r := w.do(tc.method, tc.path, tc.body).is(http.StatusUnprocessableEntity)
+		for _, e := range r.at("errors").([]any) {
+			seen = append(seen, e.(map[string]any)["code"].(string))
+		}
+	}
+	r := w.post("/auth/factors/enroll", `{"type":"totp"}`, "Idempotency-Key: é")
+	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	slices.Sort(seen)
+	if got, want := slices.Compact(seen), document(t).FieldCodes(); !slices.Equal(got, want) {
+		t.Errorf("answered:\n%s\ndocumented:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

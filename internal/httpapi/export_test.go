@@ -1,0 +1,11 @@
+package httpapi
+
+// Codes returns the code of every error that the API knows.
+func Codes() []string {
+	_, internal, _ := describe(nil)
+	codes := []string{internal.Code}
+	for _, p := range problems {
+		codes = append(codes, p.code)
+	}
+	return codes
+}
