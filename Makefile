@@ -17,7 +17,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Build and start a server to try (ARGS='--addr 127.0.0.1:0' and the like)
@@ -43,6 +43,7 @@ lint: ## Formatting, go vet and staticcheck alone
 		echo 'not formatted (run gofmt -w on them):'; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
+	cd conformance/go && go vet ./...
 
 .PHONY: bench
 bench: ## Run the benchmarks (PKG, BENCH, COUNT); with COUNT=10, summed up by benchstat
@@ -60,6 +61,19 @@ fuzz: ## Run each Fuzz function for FUZZTIME (10s), or those that match FUZZ
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
 	done
 
+.PHONY: conformance
+conformance: ## Drive the built server with client libraries, old and new; print the table
+	@scripts/setup test
+	@mkdir -p .cache && rm -f .cache/conformance.txt
+	@COUNTERSIGN_CONFORMANCE_TABLE=$(CURDIR)/.cache/conformance.txt scripts/test -count 1 ./conformance \
+		|| { cat .cache/conformance.txt 2>/dev/null; exit 1; }
+	@cat .cache/conformance.txt
+
+.PHONY: docs
+docs: ## Write what docs/clients.md takes from the runners anew
+	@scripts/setup test
+	scripts/test -count 1 -run 'TestClients|Examples' ./conformance -update
+
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf bin .cache conformance/node/node_modules
+	rm -rf bin .cache conformance/*/node_modules conformance/*/libraries

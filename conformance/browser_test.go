@@ -12,7 +12,7 @@ func TestBrowser(t *testing.T) {
 	t.Parallel()
 	node := tool(t, "node")
 	chromium := tool(t, "chromium")
-	runners(t, "node")
+	installed(t, "node", "node_modules")
 
 	s := start(t)
 	env := []string{

@@ -1,32 +1,65 @@
-// Package conformance_test drives the built server with programs that were not
-// written for it: the client libraries of the hosted service, old and new, and a
-// browser. README.md tells how to run one alone.
 package conformance_test
 
-import "testing"
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
 
-// TestNode runs the whole life of factors with each generation of the Node
-// library.
-func TestNode(t *testing.T) {
-	t.Parallel()
-	node := tool(t, "node")
-	runners(t, "node")
+// nodeClients drive by the library @workos-inc/node of npm. The names are those
+// under which node/package.json installs its versions.
+var nodeClients = []client{
+	{"JavaScript", "7.0.0", "2024-25", byLibrary, driveNode("workos-oldest")},
+	{"JavaScript", "7.82.0", "2024-25", byLibrary, driveNode("workos-7")},
+	{"JavaScript", "8.13.0", "2026", byLibrary, driveNode("workos-8")},
+	{"JavaScript", "10.14.0", "2026", byLibrary, driveNode("workos-10")},
+	{"JavaScript", "11.0.0", "2026", byLibrary, driveNode("workos-newest")},
+}
 
-	var results table
-	t.Run("library", func(t *testing.T) {
-		for _, library := range []string{"workos-oldest", "workos-7", "workos-newest"} {
-			t.Run(library, func(t *testing.T) {
-				t.Parallel()
-				s := start(t)
-				brief := start(t, "--challenge-ttl", "50ms", "--sms-spacing", "1s")
-				run(t, results.add, "node", []string{
-					"COUNTERSIGN_URL=" + s.URL,
-					"COUNTERSIGN_API_KEY=" + s.APIKey,
-					"COUNTERSIGN_BRIEF_URL=" + brief.URL,
-					"COUNTERSIGN_BRIEF_API_KEY=" + brief.APIKey,
-				}, node, "life.mjs", library)
-			})
+func driveNode(name string) func(*testing.T, world, func(line)) {
+	return func(t *testing.T, w world, report func(line)) {
+		node := tool(t, "node")
+		installed(t, "node", "node_modules")
+		run(t, report, "node", w.environment(), node, "life.mjs", name)
+	}
+}
+
+// The library renamed what the examples call in 9. Each runs with all versions of
+// nodeClients that it is for.
+var nodeExamples = []example{
+	{"JavaScript to 8", "node/example-7.mjs", "js", nodeExample("example-7.mjs", "workos-oldest")},
+	{"JavaScript to 8", "node/example-7.mjs", "js", nodeExample("example-7.mjs", "workos-7")},
+	{"JavaScript to 8", "node/example-7.mjs", "js", nodeExample("example-7.mjs", "workos-8")},
+	{"JavaScript from 9", "node/example-9.mjs", "js", nodeExample("example-9.mjs", "workos-10")},
+	{"JavaScript from 9", "node/example-9.mjs", "js", nodeExample("example-9.mjs", "workos-newest")},
+}
+
+// nodeExample runs a program that imports the library by its published name, as
+// installed under another.
+func nodeExample(program, library string) func(*testing.T) *exec.Cmd {
+	return func(t *testing.T) *exec.Cmd {
+		node := tool(t, "node")
+		installed(t, "node", "node_modules")
+		dir := t.TempDir()
+		source, err := os.ReadFile(filepath.Join("node", program))
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	t.Logf("\n%s", &results)
+		if err := os.WriteFile(filepath.Join(dir, program), source, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		modules := filepath.Join(dir, "node_modules", "@workos-inc")
+		if err := os.MkdirAll(modules, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		target, err := filepath.Abs(filepath.Join("node", "node_modules", library))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, filepath.Join(modules, "node")); err != nil {
+			t.Fatal(err)
+		}
+		return exec.CommandContext(t.Context(), node, filepath.Join(dir, program))
+	}
 }

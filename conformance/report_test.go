@@ -12,11 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/leak"
@@ -37,85 +34,11 @@ type line struct {
 	Secrets []string `json:"secrets"`
 }
 
-// A table has the outcome of every step by library. It may be used by many tests
-// at once.
-type table struct {
-	mu      sync.Mutex
-	columns []string // library and version, in the order of their names
-	steps   []string // in the order in which they were first run
-	cells   map[[2]string]string
-}
-
-func (tb *table) add(l line) {
-	tb.mu.Lock()
-	defer tb.mu.Unlock()
-	column := l.Library + " " + l.Version
-	if !slices.Contains(tb.columns, column) {
-		tb.columns = append(tb.columns, column)
-	}
-	if !slices.Contains(tb.steps, l.Step) {
-		tb.steps = append(tb.steps, l.Step)
-	}
-	if tb.cells == nil {
-		tb.cells = map[[2]string]string{}
-	}
-	cell := "ok"
-	switch {
-	case l.Skipped:
-		cell = "-"
-	case !l.OK:
-		cell = "FAILED"
-	}
-	tb.cells[[2]string{l.Step, column}] = cell
-}
-
-// String returns the table as text, with "?" for what was not run.
-func (tb *table) String() string {
-	tb.mu.Lock()
-	defer tb.mu.Unlock()
-	slices.SortFunc(tb.columns, compareVersions)
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	row := func(first string, cell func(column string) string) {
-		fmt.Fprint(w, first)
-		for _, column := range tb.columns {
-			fmt.Fprint(w, "\t", cell(column))
-		}
-		fmt.Fprintln(w)
-	}
-	row("", func(column string) string { return column })
-	for _, step := range tb.steps {
-		row(step, func(column string) string {
-			if cell, ok := tb.cells[[2]string{step, column}]; ok {
-				return cell
-			}
-			return "?"
-		})
-	}
-	w.Flush()
-	return text.String()
-}
-
-// compareVersions orders columns by library, and then by the numbers in their versions.
-func compareVersions(a, b string) int {
-	return slices.Compare(numbersPadded(a), numbersPadded(b))
-}
-
-func numbersPadded(s string) []string {
-	parts := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '.' })
-	for i, part := range parts {
-		if part[0] >= '0' && part[0] <= '9' {
-			parts[i] = fmt.Sprintf("%8s", part)
-		}
-	}
-	return parts
-}
-
 // run starts a runner and makes a subtest of each step that it reports. Every
 // step goes to seen too.
 func run(t *testing.T, seen func(line), dir string, env []string, program string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir

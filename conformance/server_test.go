@@ -170,15 +170,16 @@ func missing(t *testing.T, err error) {
 	t.Skipf("needs what scripts/setup installs: %v", err)
 }
 
-// runners makes the outcome of a test depend on the programs in a directory and
-// on the libraries that they are pinned to, which go test cannot see otherwise.
-func runners(t *testing.T, dir string) {
+// installed makes the outcome of a test depend on the programs in a directory and
+// on the libraries that they are pinned to, which go test cannot see otherwise. It
+// skips the test unless all of libraries, paths in that directory, are there.
+func installed(t *testing.T, dir string, libraries ...string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.Name() == "node_modules":
+		case entry.IsDir() && installsInto(entry.Name()):
 			return filepath.SkipDir
 		case entry.IsDir():
 			return nil
@@ -189,10 +190,17 @@ func runners(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+	for _, library := range libraries {
+		switch _, err := os.Stat(filepath.Join(dir, library)); {
+		case errors.Is(err, fs.ErrNotExist):
 			missing(t, err)
+		case err != nil:
+			t.Fatal(err)
 		}
-		t.Fatal(err)
 	}
+}
+
+// installsInto tells whether scripts/setup or a build fills directories of a name.
+func installsInto(name string) bool {
+	return name == "node_modules" || name == "target" || name == "__pycache__" || name == "libraries"
 }

@@ -3,43 +3,49 @@
 // same in all is what steps/ checks.
 import { readFile } from "node:fs/promises";
 
+const upTo8 = {
+  mfa: (workos) => workos.mfa,
+  enrollForUser: (workos, options) => workos.userManagement.enrollAuthFactor(options),
+  listOfUser: (workos, options) => workos.userManagement.listAuthFactors(options),
+  hasVerifyFactor: true,
+  readsRequestID: false, // it looks for a property of a Headers object, and finds none
+  retries: false,
+  lostReplyError: "Error",
+  tooManyRequestsError: "RateLimitExceededException",
+  listsOnlyTOTP: true,
+  sendsSecret: true,
+  verifiesBytes: false, // it signs what JSON.stringify makes of a webhook
+  knowsEvents: true,
+};
+
+const from9 = {
+  mfa: (workos) => workos.multiFactorAuth,
+  enrollForUser: (workos, options) => workos.multiFactorAuth.createUserAuthFactor(options),
+  listOfUser: (workos, options) => workos.multiFactorAuth.listUserAuthFactors(options),
+  hasVerifyFactor: false,
+  readsRequestID: true,
+  retries: true,
+  lostReplyError: null, // it tries again
+  tooManyRequestsError: "RateLimitExceededException",
+  listsOnlyTOTP: false,
+  sendsSecret: true,
+  verifiesBytes: true,
+  knowsEvents: true,
+};
+
 const generations = {
   "workos-oldest": {
-    mfa: (workos) => workos.mfa,
-    enrollForUser: (workos, options) => workos.userManagement.enrollAuthFactor(options),
-    listOfUser: (workos, options) => workos.userManagement.listAuthFactors(options),
-    hasVerifyFactor: true,
+    ...upTo8,
     readsRequestID: true,
-    retries: false,
     lostReplyError: "TypeError",
     tooManyRequestsError: "GenericServerException",
-    listsOnlyTOTP: true,
     sendsSecret: false, // it knows no totpSecret
+    knowsEvents: false, // of authentication
   },
-  "workos-7": {
-    mfa: (workos) => workos.mfa,
-    enrollForUser: (workos, options) => workos.userManagement.enrollAuthFactor(options),
-    listOfUser: (workos, options) => workos.userManagement.listAuthFactors(options),
-    hasVerifyFactor: true,
-    readsRequestID: false, // it looks for a property of a Headers object, and finds none
-    retries: false,
-    lostReplyError: "Error",
-    tooManyRequestsError: "RateLimitExceededException",
-    listsOnlyTOTP: true,
-    sendsSecret: true,
-  },
-  "workos-newest": {
-    mfa: (workos) => workos.multiFactorAuth,
-    enrollForUser: (workos, options) => workos.multiFactorAuth.createUserAuthFactor(options),
-    listOfUser: (workos, options) => workos.multiFactorAuth.listUserAuthFactors(options),
-    hasVerifyFactor: false,
-    readsRequestID: true,
-    retries: true,
-    lostReplyError: null, // it tries again
-    tooManyRequestsError: "RateLimitExceededException",
-    listsOnlyTOTP: false,
-    sendsSecret: true,
-  },
+  "workos-7": upTo8,
+  "workos-8": { ...upTo8, hasVerifyFactor: false },
+  "workos-10": from9,
+  "workos-newest": from9,
 };
 
 // load returns a generation with its version and its exports.

@@ -1,12 +1,14 @@
 // Drives a server through the whole life of factors with one generation of the
 // library, and prints the outcome of each step (see report.mjs):
 //
-//   node life.mjs workos-oldest | workos-7 | workos-newest
+//   node life.mjs workos-oldest | workos-7 | workos-8 | workos-10 | workos-newest
 //
-// COUNTERSIGN_URL and COUNTERSIGN_API_KEY name the server. COUNTERSIGN_BRIEF_URL and
-// COUNTERSIGN_BRIEF_API_KEY name a second one, for what has to do with time: it runs
-// with --challenge-ttl 50ms and --sms-spacing 1s.
+// COUNTERSIGN_URL and COUNTERSIGN_API_KEY name the server, and COUNTERSIGN_NETWORK_URL
+// the network before it, which loses what it is told to. COUNTERSIGN_BRIEF_URL,
+// COUNTERSIGN_BRIEF_API_KEY and COUNTERSIGN_BRIEF_NETWORK_URL name a second one, for
+// what has to do with time: it runs with --challenge-ttl 50ms and --sms-spacing 1s.
 import { load } from "./libraries.mjs";
+import { Network } from "./network.mjs";
 import { Report } from "./report.mjs";
 import { World } from "./world.mjs";
 import { factors } from "./steps/factors.mjs";
@@ -15,6 +17,7 @@ import { refusals } from "./steps/refusals.mjs";
 import { users } from "./steps/users.mjs";
 import { retries } from "./steps/retries.mjs";
 import { time } from "./steps/time.mjs";
+import { webhooks } from "./steps/webhooks.mjs";
 
 function fromEnvironment(name) {
   const value = process.env[name];
@@ -26,13 +29,13 @@ function fromEnvironment(name) {
 
 const generation = await load(process.argv[2]);
 const report = new Report(generation.library, generation.version);
-const world = new World(
-  generation,
-  report,
-  { url: fromEnvironment("COUNTERSIGN_URL"), key: fromEnvironment("COUNTERSIGN_API_KEY") },
-  { url: fromEnvironment("COUNTERSIGN_BRIEF_URL"), key: fromEnvironment("COUNTERSIGN_BRIEF_API_KEY") },
-);
-for (const chapter of [factors, challenges, refusals, users, retries, time]) {
+const serverOf = (prefix) => ({
+  url: fromEnvironment(prefix + "_URL"),
+  key: fromEnvironment(prefix + "_API_KEY"),
+  network: new Network(fromEnvironment(prefix + "_NETWORK_URL"), report),
+});
+const world = new World(generation, report, serverOf("COUNTERSIGN"), serverOf("COUNTERSIGN_BRIEF"));
+for (const chapter of [factors, challenges, refusals, users, retries, time, webhooks]) {
   await chapter(world);
 }
 report.end();

@@ -7,8 +7,8 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 export class World {
   #nextPhone = 0;
 
-  // server and brief are { url, key } of two servers; challenges at brief expire
-  // at once, and it sends to one number as often as once a second.
+  // server and brief are { url, key, network } of two servers; challenges at brief
+  // expire at once, and it sends to one number as often as once a second.
   constructor(generation, report, server, brief) {
     this.generation = generation;
     this.report = report;
@@ -27,6 +27,11 @@ export class World {
       https: protocol === "https:",
       ...options,
     });
+  }
+
+  // connectFar makes one that reaches the server over its network.
+  connectFar(server) {
+    return this.connect({ ...server, url: server.network.url });
   }
 
   // mfaAt is the part of the library that deals with factors, for another client.

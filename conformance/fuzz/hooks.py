@@ -1,0 +1,148 @@
+"""What Schemathesis cannot know from openapi.yaml, and what the test wants to know
+of the run: how often each operation gave which answer, and the secrets in them."""
+
+import atexit
+import collections
+import itertools
+import json
+import os
+
+import schemathesis
+from schemathesis.core.failures import AcceptedNegativeData
+from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPositiveData
+from schemathesis.specs.openapi import stateful
+
+# Refusals of what the document allows. They depend on what happened before, or on
+# what no schema can say.
+REFUSED_FOR_ANOTHER_REASON = {
+    "idempotency_error": "the key is one that was used before",
+    "authentication_challenge_expired": "it is too late",
+    "authentication_challenge_previously_verified": "it was verified before",
+    "one_time_code_too_many_attempts": "too many codes were wrong before",
+    "after_invalid_cursor": "it is the id of somebody else's factor",
+    "before_invalid_cursor": "it is the id of somebody else's factor",
+    "invalid_phone_number": "no country has such numbers",
+}
+
+# Limits of text are in bytes, and those of schemas in characters.
+LIMITS = {"user_id_too_long": 256, "totp_issuer_too_long": 128, "totp_user_too_long": 256}
+
+answers = collections.Counter()
+secrets = set()
+
+
+def begins_scenario(operation, node, produced_anywhere):
+    """Enrollments begin a scenario. By itself Schemathesis lets none begin with one,
+    since it takes user_id for the id of what another call must make before."""
+    return operation.method == "post" and operation.path.endswith(("/enroll", "/auth_factors"))
+
+
+stateful.is_likely_root_transition = begins_scenario
+
+
+@schemathesis.hook
+def filter_failure(context, failure, case, response):
+    """Keep a failure, unless the document cannot be more exact."""
+    if isinstance(failure, RejectedPositiveData):
+        return not refused_for_another_reason(case, response)
+    if isinstance(failure, AcceptedNegativeData):
+        return not is_no_code(case, response)
+    if isinstance(failure, EnsureResourceAvailability):
+        return is_there(response.json().get("entity_id"))
+    return True
+
+
+def refused_for_another_reason(case, response):
+    body = response.json()
+    codes = [e["code"] for e in body.get("errors", [])] or [body.get("code")]
+    return all(code in REFUSED_FOR_ANOTHER_REASON or is_too_many_bytes(case, code) for code in codes)
+
+
+def is_too_many_bytes(case, code):
+    if code not in LIMITS:
+        return False
+    name = code.removesuffix("_too_long")
+    value = case.body.get(name) if isinstance(case.body, dict) and name in case.body else case.path_parameters.get(name)
+    return len(value) <= LIMITS[code] < len(value.encode())
+
+
+def is_no_code(case, response):
+    """Any JSON may be tried as a code. What is none is not an error, but not valid."""
+    code = case.body.get("code") if isinstance(case.body, dict) else None
+    return (
+        case.operation.path.endswith("/verify")
+        and code is not None
+        and not isinstance(code, str)
+        and response.json().get("valid") is False
+    )
+
+
+factor_of = {}  # by the id of each challenge, and its own
+deleted = set()  # factors
+
+
+def is_there(id):
+    """Whether the server must have an id: it made it, and has not deleted the factor
+    since. Schemathesis does not know of ids in bodies, nor that the challenges of a
+    factor go with it."""
+    return id in factor_of and factor_of[id] not in deleted
+
+
+@schemathesis.check
+def what_was_made_is_found(context, response, case):
+    if response.status_code == 404 and is_there(id := response.json().get("entity_id")):
+        raise AssertionError(f"{id} was made, not deleted, and is not found")
+
+
+fresh = itertools.count()
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Send the Idempotency-Key that the document shows with one request only, or all
+    but the first would be refused for it."""
+    for parameter in case.operation.headers:
+        shown = parameter.definition.get("example")
+        if shown and case.headers and case.headers.get(parameter.name) == shown:
+            case.headers[parameter.name] = f"{shown[:-4]}{next(fresh):04x}"
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    outcome = ""
+    if isinstance(body, dict):
+        if "valid" in body:
+            outcome = " valid" if body["valid"] else " not valid"
+        elif "code" in body:
+            outcome = " with a code" if response.status_code == 201 else " " + body["code"]
+        remember(body)
+    if case.method.upper() == "DELETE" and response.status_code == 204:
+        deleted.add(case.path_parameters["id"])
+    answers[f"{case.method.upper()} {case.operation.path} {response.status_code}{outcome}"] += 1
+
+
+def remember(value, key=None):
+    """Note what no log may hold, and which factors and challenges there are."""
+    if isinstance(value, dict):
+        if value.get("object") == "authentication_challenge":
+            factor_of[value["id"]] = value["authentication_factor_id"]
+        elif value.get("object") == "authentication_factor":
+            factor_of[value["id"]] = value["id"]
+        for k, v in value.items():
+            remember(v, k)
+    elif isinstance(value, list):
+        for v in value:
+            remember(v)
+    elif isinstance(value, str):
+        if key in ("secret", "uri", "phone_number") or key == "code" and value.isdigit():
+            secrets.add(value)
+
+
+@atexit.register
+def report():
+    with open(os.environ["COUNTERSIGN_FUZZ_REPORT"], "w", encoding="utf-8") as file:
+        json.dump({"answers": answers, "secrets": sorted(secrets)}, file)

@@ -1,0 +1,46 @@
+// Life drives a server through the whole life of factors with one version of the
+// library, and prints the outcome of each step:
+//
+//	life 1 | 4 | 6 | 9
+//
+// ../../README.md tells what it is given and what it prints.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "life:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("want one argument, the major version of the library")
+	}
+	v, ok := versions[args[0]]
+	if !ok {
+		return fmt.Errorf("there is no version %q here", args[0])
+	}
+	installed, err := installedVersion(v.module)
+	if err != nil {
+		return err
+	}
+	w, err := newWorld(v, &report{library: v.module, version: installed})
+	if err != nil {
+		return err
+	}
+	for _, chapter := range []func(*world){
+		factors, challenges, limits, refusals, users, lists, retries, expiry, webhooks,
+	} {
+		chapter(w)
+	}
+	if n := w.report.failed; n > 0 {
+		return fmt.Errorf("%d steps failed", n)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// A refusal is what an error says: of the server's answer, as far as the library
+// shows it, and by which type.
+type refusal struct {
+	class         string
+	status        int
+	code, message string
+	fields        string // the list of errors, as "field: code"
+	requestID     string
+	retryAfter    int    // seconds
+	body          string // as it came
+}
+
+var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// refused checks that an error is the library's own for a refusal, and that it tells
+// of it all that the library shows. It returns what the error says.
+func (w *world) refused(err error, want refusal) refusal {
+	return w.sameRefusal(err, w.here.shown(want.complete(), false))
+}
+
+// verifyRefused is refused for an error of verify.
+func (w *world) verifyRefused(err error, want refusal) refusal {
+	return w.sameRefusal(err, w.here.shown(want.complete(), true))
+}
+
+// something stands in a refusal for what differs each time.
+const something = "something"
+
+// complete adds what every refusal has, for the library to show.
+func (r refusal) complete() refusal {
+	r.requestID, r.body = something, something
+	return r
+}
+
+func (w *world) sameRefusal(err error, want refusal) refusal {
+	if err == nil {
+		failf("the call succeeded; want %v", want)
+	}
+	got := w.here.read(err)
+	rest := got
+	if want.requestID == something {
+		matches("request id", got.requestID, uuid)
+		rest.requestID = something
+	}
+	if want.body == something && strings.Contains(got.body, `"message"`) {
+		rest.body = something
+	}
+	if want.retryAfter > 0 && got.retryAfter >= 1 && got.retryAfter <= want.retryAfter {
+		rest.retryAfter = want.retryAfter
+	}
+	if rest != want {
+		type fields refusal // without its short form
+		failf("refusal: %+v; want %+v", fields(rest), fields(want))
+	}
+	return got
+}
+
+func factorNotFound(id string) refusal {
+	return refusal{status: 404, code: "entity_not_found", message: fmt.Sprintf("Authentication Factor not found: '%s'.", id)}
+}
+
+func challengeNotFound(id string) refusal {
+	return refusal{status: 404, code: "entity_not_found", message: fmt.Sprintf("Authentication Challenge not found: '%s'.", id)}
+}
+
+func previouslyVerified(c challenge) refusal {
+	return refusal{
+		status:  422,
+		code:    "authentication_challenge_previously_verified",
+		message: fmt.Sprintf("The authentication challenge '%s' has already been verified.", c.id),
+	}
+}
+
+func invalid(field, code string) refusal {
+	return refusal{
+		status:  422,
+		code:    "invalid_request_parameters",
+		message: "Validation failed",
+		fields:  field + ": " + code,
+	}
+}
+
+var tooManyAttempts = refusal{
+	status:  400,
+	code:    "one_time_code_too_many_attempts",
+	message: "Request could not be processed.",
+}
+
+// called is how an error says what was refused, for the detail of a step.
+func (w *world) called(r refusal) string { return w.here.shown(r, false).String() }
+
+// calledByVerify is called for an error of verify.
+func (w *world) calledByVerify(r refusal) string { return w.here.shown(r, true).String() }
+
+func (r refusal) String() string {
+	words := []string{strings.TrimPrefix(r.class, "*")}
+	if r.status != 0 {
+		words = append(words, fmt.Sprint(r.status))
+	}
+	if r.code != "" {
+		words = append(words, r.code)
+	}
+	return strings.Join(words, " ")
+}

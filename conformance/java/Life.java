@@ -1,0 +1,18 @@
+/**
+ * Drives a server through the whole life of factors with the library com.workos:workos, and prints
+ * the outcome of each step. ../README.md says what is in the environment.
+ */
+public class Life {
+  public static void main(String[] args) throws Exception {
+    var world = new World();
+    Factors.run(world);
+    Challenges.run(world);
+    Refusals.run(world);
+    Users.run(world);
+    Lists.run(world);
+    Retries.run(world);
+    Timing.run(world);
+    Webhooks.run(world);
+    System.exit(world.report.failed() ? 1 : 0);
+  }
+}

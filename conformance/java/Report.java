@@ -1,0 +1,87 @@
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.workos.common.exceptions.WorkOSException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** What a run found, as lines of JSON on standard output; ../README.md says which. */
+class Report {
+  /** A step: what it returns is the detail of its line, or null. */
+  interface Step {
+    String run() throws Exception;
+  }
+
+  /** Says that a step does not apply, and why. */
+  static class Skip extends RuntimeException {
+    Skip(String reason) {
+      super(reason);
+    }
+  }
+
+  private static final ObjectMapper json = new ObjectMapper();
+
+  private final String version;
+  private final Map<String, Object> picture = new LinkedHashMap<>();
+  private boolean failed;
+
+  Report(String version) {
+    this.version = version;
+  }
+
+  /** Runs a step and reports how it ended. A failure does not end the run: later steps tell more. */
+  void step(String name, Step step) {
+    var line = new LinkedHashMap<String, Object>();
+    line.put("library", "com.workos:workos");
+    line.put("version", version);
+    line.put("step", name);
+    picture.clear();
+    try {
+      line.put("detail", step.run());
+      line.put("ok", true);
+      line.putAll(picture);
+    } catch (Skip skip) {
+      line.put("detail", skip.getMessage());
+      line.put("ok", true);
+      line.put("skipped", true);
+    } catch (Exception | AssertionError e) {
+      failed = true;
+      line.put("detail", explain(e));
+      line.put("ok", false);
+    }
+    print(line);
+  }
+
+  /** Has the picture read that the step was given. */
+  void shows(String qrCode, String text) {
+    picture.put("qr_code", qrCode);
+    picture.put("text", text);
+  }
+
+  /** Makes values known that went through the server. */
+  void secrets(String... values) {
+    print(Map.of("secrets", Arrays.asList(values)));
+  }
+
+  boolean failed() {
+    return failed;
+  }
+
+  private synchronized void print(Map<String, Object> line) {
+    try {
+      System.out.println(json.writeValueAsString(line));
+    } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
+      throw new IllegalStateException(e); // these are strings and lists of them
+    }
+  }
+
+  private static String explain(Throwable e) {
+    var text = new StringWriter();
+    e.printStackTrace(new PrintWriter(text, true));
+    if (e instanceof WorkOSException said) {
+      text.write("status " + said.status + ", code " + said.code + ", body " + said.rawBody);
+    }
+    return text.toString();
+  }
+}

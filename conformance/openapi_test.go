@@ -1,0 +1,246 @@
+package conformance_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/leak"
+)
+
+// TestOpenAPIIsLinted has Redocly's linter look at openapi.yaml, and at copies with
+// mistakes that it must find: a linter that is set up wrongly finds nothing.
+func TestOpenAPIIsLinted(t *testing.T) {
+	t.Parallel()
+	node := tool(t, "node")
+	installed(t, "openapi", "node_modules/@redocly/cli")
+	text, err := os.ReadFile("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := lint(t, node, string(text)); len(found) > 0 {
+		t.Errorf("openapi.yaml:\n%s", strings.Join(found, "\n"))
+	}
+	for _, tc := range []struct{ rule, old, new string }{
+		{"struct", "summary: Enroll a factor\n", "sumary: Enroll a factor\n"},
+		{"no-unresolved-refs", "schemas/EnrolledFactor'", "schemas/EnroledFactor'"},
+		{"no-unused-components", "    RateLimited:\n", "    Unused: { description: Nobody. }\n    RateLimited:\n"},
+		{"no-invalid-media-type-examples", "type: sms, phone_number: '+16073517112'", "type: sms, phone_number: none"},
+		{"no-invalid-media-type-examples", "status: unavailable }", "status: unavailable, reason: none }"},
+		{"no-invalid-parameter-examples", "example: asc", "example: upwards"},
+		{"operation-operationId-unique", "operationId: getFactor\n", "operationId: deleteFactor\n"},
+		{"response-contains-header", "Retry-After: { $ref: '#/components/headers/RetryAfter' }", "After: { $ref: '#/components/headers/RetryAfter' }"},
+		{"rule/every-operation-with-a-key-has-401", "        '401': { $ref: '#/components/responses/Unauthorized' }\n", ""},
+		{"rule/every-body-has-an-example", "              example: { status: unavailable }\n", ""},
+		{"rule/every-example-says-what-it-shows", "summary: Phone, ", ""},
+		{"rule/every-header-is-described", "      description: How to authenticate.\n", ""},
+		{"rule/every-link-is-described", "\n              description: Delete the factor.\n", "\n"},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			t.Parallel()
+			wrong := strings.Replace(string(text), tc.old, tc.new, 1)
+			if wrong == string(text) {
+				t.Fatalf("openapi.yaml has no %q", tc.old)
+			}
+			found := lint(t, node, wrong)
+			if !slices.ContainsFunc(found, func(problem string) bool { return strings.HasPrefix(problem, tc.rule+":") }) {
+				t.Errorf("found %q", found)
+			}
+		})
+	}
+}
+
+// lint returns what is wrong with a document, each as "rule: message".
+func lint(t *testing.T, node, document string) (found []string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "openapi.yaml")
+	if err := os.WriteFile(path, []byte(document), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), node, "node_modules/@redocly/cli/bin/cli.js",
+		"lint", path, "--config", "redocly.yaml", "--lint-config", "error", "--format", "json", "--max-problems", "1000")
+	cmd.Dir = "openapi"
+	cmd.Env = append(cleanEnvironment(), "REDOCLY_TELEMETRY=off", "REDOCLY_SUPPRESS_UPDATE_NOTICE=true")
+	out, err := cmd.Output()
+	exit, failed := errors.AsType[*exec.ExitError](err)
+	if err != nil && !failed {
+		t.Fatal(err)
+	}
+	var report struct {
+		Problems []struct{ RuleID, Message string }
+	}
+	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
+		if failed {
+			t.Fatalf("the linter ended with %v:\n%s", err, exit.Stderr)
+		}
+		t.Fatalf("%v in %s", jsonErr, out)
+	}
+	for _, p := range report.Problems {
+		found = append(found, p.RuleID+": "+p.Message)
+	}
+	if failed && len(found) == 0 {
+		t.Fatalf("the linter ended with %v, and said nothing", err)
+	}
+	return found
+}
+
+// reached are answers that the fuzzer must have got. Without them it would have
+// tried next to nothing.
+var reached = []string{
+	"POST /auth/factors/enroll 201",
+	"POST /auth/factors/enroll 400 invalid_json",
+	"POST /auth/factors/enroll 401",
+	"POST /auth/factors/enroll 422 invalid_phone_number",
+	"POST /auth/factors/enroll 422 invalid_request_parameters",
+	"GET /auth/factors/{id} 200",
+	"GET /auth/factors/{id} 404 entity_not_found",
+	"DELETE /auth/factors/{id} 204",
+	"DELETE /auth/factors/{id} 404 entity_not_found",
+	"POST /auth/factors/{id}/challenge 201",
+	"POST /auth/factors/{id}/challenge 201 with a code",
+	"POST /auth/factors/{id}/challenge 404 entity_not_found",
+	"POST /auth/challenges/{id}/verify 201 valid",
+	"POST /auth/challenges/{id}/verify 201 not valid",
+	"POST /auth/challenges/{id}/verify 422 authentication_challenge_previously_verified",
+	"POST /auth/factors/challenge 201",
+	"POST /auth/factors/verify 201 valid",
+	"POST /auth/factors/verify 201 not valid",
+	"POST /user_management/users/{user_id}/auth_factors 201",
+	"POST /user_management/users/{user_id}/auth_factors 422 invalid_request_parameters",
+	"GET /user_management/users/{user_id}/auth_factors 200",
+	"GET /user_management/users/{user_id}/auth_factors 422 invalid_request_parameters",
+	"PUT /auth/factors/{id} 405 method_not_allowed",
+}
+
+// TestSchemathesis has a fuzzer make requests of openapi.yaml, such as it allows and
+// such as it forbids, one by one and in chains along its links. No answer may be
+// 5xx, or other than the document says.
+func TestSchemathesis(t *testing.T) {
+	t.Parallel()
+	python := tool(t, "python3")
+	installed(t, "fuzz", "libraries/schemathesis/schemathesis")
+	store := storeIn(t, t.TempDir())
+	s := start(t, "--store", store, "--rate-limit", "1000000")
+	auth := filepath.Join(t.TempDir(), "auth.json")
+	writeKeys(t, auth, map[string]string{"ours": s.APIKey, "theirs": anotherKey(t, store)})
+
+	seed := cmp.Or(os.Getenv("COUNTERSIGN_FUZZ_SEED"), "1")
+	t.Logf("the seed is %s; COUNTERSIGN_FUZZ_SEED chooses another", seed)
+	answers := map[string]int{}
+	for _, args := range [][]string{
+		{"--phases", "examples,coverage,fuzzing", "--max-examples", "250"},
+		{"--phases", "stateful", "--max-time", "45"}, // which ends now and then by itself, and is begun again
+	} {
+		report := filepath.Join(t.TempDir(), "report.json")
+		args = append([]string{"-m", "schemathesis.cli", "--config-file", absolute(t, "fuzz/schemathesis.toml"),
+			"run", s.URL + "/openapi.yaml", "--seed", seed}, args...)
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+		cmd := exec.CommandContext(ctx, python, args...)
+		cmd.Dir = t.TempDir() // for what it leaves behind
+		cmd.Env = append(cleanEnvironment(),
+			"PYTHONPATH="+absolute(t, "fuzz/libraries/schemathesis"), "PYTHONNOUSERSITE=1", "PYTHONDONTWRITEBYTECODE=1",
+			"PYTHONHASHSEED=0", "PYTHONUTF8=1",
+			"COUNTERSIGN_FUZZ_HOOKS="+absolute(t, "fuzz/hooks.py"),
+			"COUNTERSIGN_FUZZ_AUTH="+auth, "COUNTERSIGN_FUZZ_REPORT="+report)
+		out, err := cmd.CombinedOutput()
+		cancel()
+		if err != nil {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		readAnswers(t, report, answers)
+	}
+	for _, answer := range reached {
+		if answers[answer] == 0 {
+			t.Errorf("no request was answered %s", answer)
+		}
+	}
+	if t.Failed() || testing.Verbose() {
+		var table strings.Builder
+		for _, answer := range slices.Sorted(maps.Keys(answers)) {
+			fmt.Fprintf(&table, "%6d %s\n", answers[answer], answer)
+		}
+		t.Logf("requests by their answer:\n%s", &table)
+	}
+}
+
+// anotherKey makes a key of another environment of a store.
+func anotherKey(t *testing.T, store string) string {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), binary, "key", "create", "--env", "theirs", "--store", store)
+	cmd.Env = cleanEnvironment()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("key create: %v", err)
+	}
+	key := strings.TrimSpace(string(out))
+	leak.Secret(t, key)
+	return key
+}
+
+// writeKeys writes keys as Schemathesis reads them, by the name of who has them.
+func writeKeys(t *testing.T, path string, keys map[string]string) {
+	t.Helper()
+	type header struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
+	type entry struct {
+		Name    string   `json:"name"`
+		Headers []header `json:"fixedHeaders"`
+	}
+	var entries []entry
+	for name, key := range keys {
+		entries = append(entries, entry{name, []header{{"Authorization", "Bearer " + key}}})
+	}
+	text, err := json.Marshal(map[string]any{"auth": entries})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readAnswers adds what hooks.py counted, and keeps the secrets for the search of
+// the logs.
+func readAnswers(t *testing.T, path string, answers map[string]int) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Answers map[string]int
+		Secrets []string
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		t.Fatal(fmt.Errorf("%s: %w", path, err))
+	}
+	for answer, n := range report.Answers {
+		answers[answer] += n
+	}
+	leak.Secret(t, report.Secrets...)
+}
+
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,20 @@
+import os
+
+from workos import WorkOSClient
+
+# Point the library at your server; nothing else changes.
+workos = WorkOSClient(
+    base_url=os.environ["COUNTERSIGN_URL"],  # http://127.0.0.1:4100
+    api_key=os.environ["COUNTERSIGN_API_KEY"],
+    client_id="any",
+)
+
+# Once: enroll. Keep factor.id beside your user, and show factor.totp.qr_code.
+factor = workos.mfa.enroll_factor(type="totp", totp_issuer="Example", totp_user="user@example.com")
+print(factor.totp.uri, flush=True)
+
+# At each sign-in: challenge, ask for the code, verify.
+challenge = workos.mfa.challenge_factor(authentication_factor_id=factor.id)
+code = input("Code: ")
+verification = workos.mfa.verify_challenge(authentication_challenge_id=challenge.id, code=code)
+print("Signed in." if verification.valid else "Wrong code.")

@@ -1,0 +1,314 @@
+"""The generations of the library workos that are driven here, and where they differ.
+
+A client is made of a URL and an API key. It has the calls of the library, by the same
+names in all generations, and gives what it is told as dictionaries. What is the same
+in all is what steps/ checks.
+"""
+
+from importlib.metadata import version
+
+import workos
+
+from report import Skip
+from world import failure_of
+
+NO_CALL = "has no call for it"
+NO_LISTS = "has no lists of a user's factors"
+NO_PAGES = "cannot ask for a page"
+
+# Generations 4 and 5 want the id of a client, and send it nowhere with these calls.
+CLIENT_ID = "client_01FVYZ5QM8N98T9ME5BCB2BBMJ"
+
+
+class Library:
+    """What steps/ asks about a generation, with the answers of the newest."""
+
+    # The library's own error for a status. Some have one for all others below 500.
+    errors = {
+        400: "BadRequestError",
+        401: "AuthenticationError",
+        404: "NotFoundError",
+        422: "UnprocessableEntityError",
+        429: "RateLimitExceededError",
+    }
+    error_has = ["message", "code", "errors"]  # of the body of a reply, as attributes
+    error_has_retry_after = True  # of its headers
+    lost_error = None  # what it raises when the network fails; None: it tries again
+
+    # What it does not send at all, and what it raises then.
+    declines = {"no type": TypeError}
+
+    misreads_generic_otp = False  # factors of that type
+    hides_code = False  # of a challenge of such a factor
+    hides_user_id = False  # of a factor
+
+    has_get_and_delete = True
+    has_users = True
+    has_pages = True  # of lists
+    deprecated_verify_path = None  # where its deprecated call goes
+    accepts_forgeries = False  # webhooks with a signature that is not theirs
+
+    @classmethod
+    def error_for(cls, status):
+        name = cls.errors.get(status) or cls.errors["others"]
+        # Until generation 5 a module of their own has them.
+        return getattr(getattr(workos, "exceptions", workos), name)
+
+
+class Workos1(Library):
+    """Version 1.12: functions of modules, with global settings."""
+
+    errors = {401: "AuthenticationException", "others": "BadRequestException"}
+    error_has = ["message"]
+    error_has_retry_after = False
+    lost_error = "requests.exceptions.ConnectionError"
+    declines = {
+        "no type": ValueError,
+        "unknown type": ValueError,
+        "generic_otp": ValueError,
+        "no names": ValueError,
+        "no phone number": ValueError,
+    }
+    hides_user_id = True
+    has_get_and_delete = False
+    has_users = False
+    has_pages = False
+    deprecated_verify_path = "/auth/factors/verify"
+    accepts_forgeries = True
+
+    def __init__(self, url, key, patient=True):
+        self._settings = {"api_key": key, "client_id": CLIENT_ID, "base_api_url": url + "/"}
+        self._client = type(workos.client)()
+
+    @property
+    def _workos(self):
+        # The URL is that of the first call by a client, the key that of this moment.
+        for name, value in self._settings.items():
+            setattr(workos, name, value)
+        return self._client
+
+    def enroll_factor(self, **fields):
+        return without_none(self._workos.mfa.enroll_factor(**fields))
+
+    def get_factor(self, id):
+        lacks(self._workos.mfa, "get_factor", NO_CALL)
+
+    def delete_factor(self, id):
+        lacks(self._workos.mfa, "delete_factor", NO_CALL)
+
+    def challenge_factor(self, id, **fields):
+        return without_none(
+            self._workos.mfa.challenge_factor(authentication_factor_id=id, **fields)
+        )
+
+    def verify_challenge(self, id, code):
+        # The call that later generations deprecate is its only one.
+        return self.verify_by_deprecated(id, code)
+
+    def verify_by_deprecated(self, id, code):
+        return self._workos.mfa.verify_factor(authentication_challenge_id=id, code=code)
+
+    def enroll_for_user(self, user_id, **fields):
+        lacks(self._workos, "user_management", NO_CALL)
+
+    def list_of_user(self, user_id, **page):
+        lacks(self._workos, "user_management", NO_LISTS)
+
+    def list_all_of_user(self, user_id, **page):
+        lacks(self._workos, "user_management", NO_LISTS)
+
+    def verify_webhook(self, body, signature, secret):
+        return self._workos.webhooks.verify_event(body, signature, secret)
+
+    def enroll_with_key(self, key, **fields):
+        # Its calls take no key, but its client for HTTP takes headers.
+        return self.request("post", "auth/factors/enroll", fields, {"Idempotency-Key": key})
+
+    def request(self, method, path, body=None, headers=None):
+        """Sends what the library has no call for, by its own client for HTTP."""
+        helper = self._workos.mfa.request_helper
+        return helper.request(
+            path, method=method, params=body, headers=headers, token=workos.api_key
+        )
+
+
+class Workos4(Workos1):
+    """Versions to 4: the same, with more calls."""
+
+    errors = {**Workos1.errors, 404: "NotFoundException"}
+    error_has = Library.error_has
+    hides_code = True
+    has_get_and_delete = True
+    has_users = True
+    accepts_forgeries = False
+    deprecated_verify_path = "/auth/challenges/{id}/verify"
+
+    def get_factor(self, id):
+        return without_none(self._workos.mfa.get_factor(id))
+
+    def delete_factor(self, id):
+        return self._workos.mfa.delete_factor(id)
+
+    def verify_challenge(self, id, code):
+        return self._workos.mfa.verify_challenge(authentication_challenge_id=id, code=code)
+
+    def enroll_for_user(self, user_id, **fields):
+        made = self._workos.user_management.enroll_auth_factor(user_id, **fields)
+        return {name: without_none(value) for name, value in made.items()}
+
+    def list_of_user(self, user_id, **page):
+        if page:
+            call = self._workos.user_management.list_auth_factors
+            assert type(failure_of(call, user_id, **page)) is TypeError
+            raise Skip(NO_PAGES)
+        listed = self._workos.user_management.list_auth_factors(user_id)
+        return listed.data, listed.list_metadata
+
+    def list_all_of_user(self, user_id, **page):
+        listed = self._workos.user_management.list_auth_factors(user_id)
+        # It has an iteration, which looks for an order that it was never given.
+        assert type(failure_of(list, listed.auto_paging_iter())) is KeyError
+        raise Skip(NO_PAGES)
+
+    def verify_webhook(self, body, signature, secret):
+        return super().verify_webhook(body.encode(), signature, secret)
+
+
+class Workos5(Library):
+    """Version 5: clients, and replies as pydantic models."""
+
+    errors = Workos4.errors
+    error_has_retry_after = False
+    lost_error = "httpx.RemoteProtocolError"
+    declines = {"no type": TypeError, "no names": ValueError, "no phone number": ValueError}
+    misreads_generic_otp = True
+
+    def __init__(self, url, key, patient=True):
+        from workos.utils.http_client import SyncHTTPClient  # no other generation has it
+
+        self._workos = workos.WorkOSClient(api_key=key, client_id=CLIENT_ID, base_url=url)
+        self._http = SyncHTTPClient(
+            api_key=key,
+            client_id=CLIENT_ID,
+            base_url=self._workos.base_url,
+            version=version("workos"),
+        )
+
+    def enroll_factor(self, **fields):
+        return sent(self._workos.mfa.enroll_factor(**fields))
+
+    def get_factor(self, id):
+        return sent(self._workos.mfa.get_factor(id))
+
+    def delete_factor(self, id):
+        return self._workos.mfa.delete_factor(id)
+
+    def challenge_factor(self, id, **fields):
+        return sent(self._workos.mfa.challenge_factor(authentication_factor_id=id, **fields))
+
+    def verify_challenge(self, id, code):
+        return sent(self._workos.mfa.verify_challenge(authentication_challenge_id=id, code=code))
+
+    def verify_by_deprecated(self, id, code):
+        lacks(self._workos.mfa, "verify_factor", NO_CALL)
+
+    def enroll_for_user(self, user_id, **fields):
+        return sent(self._workos.user_management.enroll_auth_factor(user_id=user_id, **fields))
+
+    def list_of_user(self, user_id, **page):
+        listed = self._workos.user_management.list_auth_factors(user_id=user_id, **page)
+        return [sent(factor) for factor in listed.data], listed.list_metadata.model_dump()
+
+    def list_all_of_user(self, user_id, **page):
+        listed = self._workos.user_management.list_auth_factors(user_id=user_id, **page)
+        return [sent(factor) for factor in listed]
+
+    def verify_webhook(self, body, signature, secret):
+        event = self._workos.webhooks.verify_event(
+            event_body=body.encode(), event_signature=signature, secret=secret
+        )
+        return event.model_dump()
+
+    def enroll_with_key(self, key, **fields):
+        return self.request("post", "auth/factors/enroll", fields, {"Idempotency-Key": key})
+
+    def request(self, method, path, body=None, headers=None):
+        """Sends what the library has no call for, by its own client for HTTP."""
+        return self._http.request(path, method=method, json=body, headers=headers)
+
+
+class Workos10(Library):
+    """Versions from 6: generated clients, which try again."""
+
+    def __init__(self, url, key, patient=True):
+        retries = {} if patient else {"max_retries": 0}
+        self._workos = workos.WorkOSClient(api_key=key, base_url=url, **retries)
+        self._mfa = self._workos.multi_factor_auth
+
+    def enroll_factor(self, **fields):
+        return self._mfa.enroll_factor(**fields).to_dict()
+
+    def get_factor(self, id):
+        return self._mfa.get_factor(id).to_dict()
+
+    def delete_factor(self, id):
+        return self._mfa.delete_factor(id)
+
+    def challenge_factor(self, id, **fields):
+        return self._mfa.challenge_factor(id, **fields).to_dict()
+
+    def verify_challenge(self, id, code):
+        return self._mfa.verify_challenge(id, code=code).to_dict()
+
+    def verify_by_deprecated(self, id, code):
+        lacks(self._mfa, "verify_factor", NO_CALL)
+
+    def enroll_for_user(self, user_id, **fields):
+        return self._mfa.create_user_auth_factor(user_id, **fields).to_dict()
+
+    def list_of_user(self, user_id, **page):
+        listed = self._mfa.list_user_auth_factors(user_id, **page)
+        metadata = {"before": listed.before, "after": listed.after}
+        return [factor.to_dict() for factor in listed.data], metadata
+
+    def list_all_of_user(self, user_id, **page):
+        listed = self._mfa.list_user_auth_factors(user_id, **page)
+        return [factor.to_dict() for factor in listed.auto_paging_iter()]
+
+    def verify_webhook(self, body, signature, secret):
+        event = self._workos.webhooks.verify_event(
+            event_body=body, event_signature=signature, secret=secret
+        )
+        return event.to_dict()
+
+    def enroll_with_key(self, key, **fields):
+        return self._mfa.enroll_factor(**fields, request_options={"idempotency_key": key}).to_dict()
+
+    def request(self, method, path, body=None):
+        """Sends what the library has no call for."""
+        return self._workos.request(method, path.split("/"), body=body)
+
+
+def lacks(part, name, why):
+    """Skips a step, as a part of the library has nothing of a name."""
+    assert not hasattr(part, name), name
+    raise Skip(why)
+
+
+def without_none(fields):
+    """Returns what the reply had: the library fills in None for what it had not."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def sent(model):
+    """Returns what the reply had of a model's fields."""
+    return model.model_dump(exclude_unset=True)
+
+
+def load(wanted):
+    """Returns the generation that is installed, with its version."""
+    installed = version("workos")
+    if installed != wanted:
+        raise SystemExit(f"workos {installed} is installed here; want {wanted}")
+    generations = {1: Workos1, 4: Workos4, 5: Workos5, 10: Workos10}
+    return generations[int(installed.split(".")[0])], installed
