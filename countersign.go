@@ -39,6 +39,7 @@ type Options struct {
 	Store        string        // sqlite:PATH, made when it is not there, or a postgres:// URL
 	Keyset       string        // file:PATH, env:NAME or exec:COMMAND; default a file beside the SQLite store, made when both are new
 	Sender       Sender        // delivers text messages; without it sms factors cannot be challenged
+	SMSCountries []string      // where production environments send messages, by ISO 3166-1: "US"; default nowhere
 	ChallengeTTL time.Duration // how long a challenge can be verified; default and most 10 minutes
 	RateLimit    int           // requests per minute and API key; default 6,000
 	TOTPIssuer   string        // of totp factors enrolled without one; default the environment's name
@@ -61,6 +62,7 @@ type Server struct{ inner *server.Server }
 func New(ctx context.Context, opts Options) (*Server, error) {
 	cfg := config.Default()
 	cfg.Store, cfg.Keyset, cfg.TOTPIssuer = opts.Store, opts.Keyset, opts.TOTPIssuer
+	cfg.SMSCountries = opts.SMSCountries
 	if opts.ChallengeTTL != 0 {
 		cfg.ChallengeTTL = opts.ChallengeTTL
 	}

@@ -160,7 +160,7 @@ func TestAProgramDeliversMessagesItself(t *testing.T) {
 	const number = "+16073517112"
 	leak.Secret(t, number)
 	var his phone
-	p := newProgram(t, countersign.Options{Sender: &his})
+	p := newProgram(t, countersign.Options{Sender: &his, SMSCountries: []string{"US"}})
 	enrolled := p.post(http.StatusCreated, "/auth/factors/enroll", `{"type":"sms","phone_number":"`+number+`"}`)
 	made := p.post(http.StatusCreated, "/auth/factors/"+enrolled.ID+"/challenge", "")
 	to, text := his.last()
@@ -179,8 +179,8 @@ func TestAMessageThatIsNotDeliveredIsNotACode(t *testing.T) {
 		name string
 		opts countersign.Options
 	}{
-		{"by a sender that fails", countersign.Options{Sender: &phone{fails: true}}},
-		{"without a sender", countersign.Options{}},
+		{"by a sender that fails", countersign.Options{Sender: &phone{fails: true}, SMSCountries: []string{"US"}}},
+		{"without a sender", countersign.Options{SMSCountries: []string{"US"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := newProgram(t, tc.opts)

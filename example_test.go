@@ -21,8 +21,9 @@ func (gateway) Send(ctx context.Context, to, text string) error {
 func Example() {
 	ctx := context.Background()
 	srv, err := countersign.New(ctx, countersign.Options{
-		Store:  "sqlite:/var/lib/example/mfa.db",
-		Sender: gateway{},
+		Store:        "sqlite:/var/lib/example/mfa.db",
+		Sender:       gateway{},
+		SMSCountries: []string{"US", "CA"},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -28,7 +28,7 @@ type call struct {
 func newCall(t *testing.T, operation string) *call {
 	w := newWorld(t, setup{
 		api: httpapi.Options{RateLimit: 100},
-		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}},
+		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}, Countries: []string{"US"}},
 	})
 	c := &call{world: w, factor: w.phone()}
 	c.challenge = w.challenge(c.factor).text("id")
@@ -56,6 +56,15 @@ func newCall(t *testing.T, operation string) *call {
 func (c *call) send(headers ...string) reply {
 	c.t.Helper()
 	return c.do(c.method, c.path, c.body, headers...)
+}
+
+// sendInProduction sends the request for a phone number there: a sandbox sends
+// nowhere, and may ask for anything.
+func (c *call) sendInProduction(number string) reply {
+	c.key, _ = c.newKey(c.environment("Acme", true))
+	factor := c.post("/auth/factors/enroll", `{"type":"sms","phone_number":"`+number+`"}`).is(http.StatusCreated).text("id")
+	c.path, c.body = strings.Replace(c.path, c.factor, factor, 1), strings.Replace(c.body, c.factor, factor, 1)
+	return c.send()
 }
 
 // provocations bring an operation to answer each error, by its code.
@@ -112,6 +121,8 @@ var provocations = map[string]func(*call) reply{
 		}
 		return c.send()
 	},
+	"sms_country_not_allowed":     func(c *call) reply { return c.sendInProduction("+4915123456789") },
+	"sms_number_type_not_allowed": func(c *call) reply { return c.sendInProduction("+19002345678") },
 	"sms_send_limit_exceeded": func(c *call) reply {
 		c.world.challenge(c.factor)
 		return c.send()

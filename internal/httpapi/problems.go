@@ -70,6 +70,8 @@ var problems = []struct {
 	{mfa.ErrExpired, http.StatusUnprocessableEntity, "authentication_challenge_expired", ""},
 	{mfa.ErrAlreadyVerified, http.StatusUnprocessableEntity, "authentication_challenge_previously_verified", ""},
 	{mfa.ErrTooManyAttempts, http.StatusBadRequest, "one_time_code_too_many_attempts", "Request could not be processed."},
+	{mfa.ErrCountry, http.StatusForbidden, "sms_country_not_allowed", "No messages go to this country. The operator names those that get any."},
+	{mfa.ErrNumberType, http.StatusForbidden, "sms_number_type_not_allowed", "No messages go to this kind of phone number."},
 	{mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_send_limit_exceeded", "Too many messages to this phone number. Try again later."},
 	{mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"},
 	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before, with a different request or for a factor that was deleted."},

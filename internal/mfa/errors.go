@@ -19,6 +19,8 @@ var (
 	ErrSendLimit       = errors.New("too many messages to this phone number")
 	ErrInvalid         = errors.New("invalid request")
 	ErrKeyReused       = errors.New("idempotency key used before")
+	ErrCountry         = errors.New("no messages go to this country")
+	ErrNumberType      = errors.New("no messages go to this kind of phone number")
 )
 
 // ErrDelivery means that a message could not be handed to any carrier. The

@@ -43,7 +43,8 @@ func (*errUnreserved) Error() string { return "message not reserved" }
 
 // Challenge creates a challenge of a factor and sends its code if it is an sms
 // factor. Errors: ErrNotFound; ErrTooManyAttempts for a factor that only an
-// operator can unlock; ErrSendLimit; ErrDelivery; ErrInvalid. While the same
+// operator can unlock; ErrCountry; ErrNumberType; ErrSendLimit; ErrDelivery;
+// ErrInvalid. While the same
 // request is being carried out, it waits for what becomes of that.
 func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *Once[Issued]) (Issued, error) {
 	if err := p.check(); err != nil {
@@ -200,6 +201,9 @@ func (s *Service) refuseForGood(f *Factor, u *User, now time.Time) error {
 // then sends it. If anything fails on the way, what it took is given back, unless
 // the message may have been sent.
 func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, phone Phone, once *Once[Issued], now time.Time) (Issued, error) {
+	if err := s.refuseDestination(env, phone); err != nil {
+		return Issued{}, err
+	}
 	if s.sender == nil {
 		return Issued{}, fmt.Errorf("%w: no SMS provider is configured", ErrDelivery)
 	}
@@ -253,8 +257,8 @@ func (s *Service) send(ctx context.Context, env Environment, c Issued, phone Pho
 	defer cancel()
 	text := strings.ReplaceAll(firstNonEmpty(p.Template, defaultTemplate), codePlace, c.sent.Reveal())
 	err := s.sender.Send(ctx, Message{
-		Environment: env.ID, Challenge: c.ID, To: phone,
-		Text: secret.NewString(text), Code: c.sent, At: c.CreatedAt,
+		Environment: env.ID, Production: env.Production, Challenge: c.ID, To: phone,
+		Text: secret.NewString(text), Code: c.sent, At: c.CreatedAt, ExpiresAt: c.ExpiresAt,
 	})
 	switch {
 	case err == nil:

@@ -15,6 +15,9 @@ type Phone struct{ e164 secret.String }
 // E164 returns the whole number, +16073517112.
 func (p Phone) E164() string { return p.e164.Reveal() }
 
+// Secret returns the whole number, still hidden.
+func (p Phone) Secret() secret.String { return p.e164 }
+
 // String returns the number with all but its last two digits hidden.
 func (p Phone) String() string {
 	n := p.E164()

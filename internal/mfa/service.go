@@ -35,6 +35,7 @@ type Options struct {
 	ChallengeRetention time.Duration                               // how long a challenge is kept; default 24 h
 	EventRetention     time.Duration                               // how long an event is kept; default 400 days
 	Resealed           func(context.Context, *secret.Keyset) error // called when all factors are sealed under the newest key
+	Countries          []string                                    // where production environments send messages, by ISO 3166-1: "US"; default nowhere
 	SendTimeout        time.Duration                               // for handing over one message; default 12 s
 	Logger             *slog.Logger                                // default slog.Default()
 	Now                func() time.Time
@@ -50,11 +51,13 @@ type Sender interface {
 // A Message is a text message with a one-time code.
 type Message struct {
 	Environment EnvironmentID
+	Production  bool // of the environment
 	Challenge   ChallengeID
 	To          Phone
 	Text        secret.String // what to send, code and all
 	Code        secret.String
 	At          time.Time
+	ExpiresAt   time.Time // when the code is of no more use
 }
 
 // maxChallengeTTL is how long an out-of-band code may live (NIST SP 800-63B,
@@ -77,6 +80,10 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 	def(&opts.ChallengeRetention, 24*time.Hour)
 	def(&opts.EventRetention, 400*24*time.Hour)
 	def(&opts.SendTimeout, 12*time.Second)
+	opts.Countries = upper(opts.Countries)
+	if err := checkCountries(opts.Countries); err != nil {
+		return nil, err
+	}
 	if opts.TOTPWindow == nil {
 		one := 1
 		opts.TOTPWindow = &one

@@ -66,6 +66,9 @@ func newWorld(t testing.TB, opts mfa.Options) *world {
 
 // serviceOver returns one more Service of the world, as on another node.
 func (w *world) serviceOver(store mfa.Store, opts mfa.Options) *mfa.Service {
+	if opts.Countries == nil {
+		opts.Countries = []string{"US", "DE"}
+	}
 	w.t.Helper()
 	opts.Now = w.clock.Now
 	s, err := mfa.NewService(store, w.keys, w.carrier, opts)
