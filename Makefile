@@ -76,4 +76,4 @@ docs: ## Write what docs/clients.md takes from the runners anew
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf bin .cache conformance/*/node_modules conformance/*/libraries
+	rm -rf bin .cache conformance/*/node_modules conformance/*/libraries internal/sms/smpptest/node_modules

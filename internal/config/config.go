@@ -40,6 +40,10 @@ type Config struct {
 	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or not. Default ${default}."`
 	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`
 
+	SMS string `name:"sms" type:"path" group:"Delivery" placeholder:"FILE" help:"Who delivers text messages, in YAML; see docs/delivery.md. Only production environments send any."`
+
+	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC,..." help:"Countries whose numbers get messages, as US,CA,DE. Without it production environments send none."`
+
 	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: spread the tables over its machines by bucket, if they are not yet."`
 
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default json; text for dev."`

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,6 +29,7 @@ type Server struct {
 	cfg      config.Config
 	log      *slog.Logger
 	store    Store
+	sms      io.Closer // of the providers, or nil
 	mfa      *mfa.Service
 	access   *access.Service
 	api      *httpapi.API
@@ -66,6 +68,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.store.Close())
+			if s.sms != nil {
+				err = errors.Join(err, s.sms.Close())
+			}
 		}
 	}()
 	if err := transfer.Servable(ctx, s.store); err != nil {
@@ -103,6 +108,12 @@ func (s *Server) wire(keys *secret.Keyset, parts Parts) error {
 			sender = box
 		}
 	}
+	var err error
+	if s.cfg.SMS != "" && parts.Sender == nil {
+		if sender, s.sms, err = openSMS(s.cfg.SMS, sender, s.log); err != nil {
+			return err
+		}
+	}
 	limits, err := limitsOf(s.cfg)
 	if err != nil {
 		return err
@@ -114,6 +125,7 @@ func (s *Server) wire(keys *secret.Keyset, parts Parts) error {
 		Issuer:             s.cfg.TOTPIssuer,
 		ChallengeRetention: s.cfg.ChallengeRetention,
 		EventRetention:     s.cfg.EventRetention,
+		Countries:          s.cfg.SMSCountries,
 		Resealed:           s.resealed,
 		Logger:             s.log,
 	})
@@ -246,6 +258,9 @@ func (s *Server) Close() error {
 		s.stop()
 		s.background.Wait()
 		s.closeResult = s.store.Close()
+		if s.sms != nil {
+			s.closeResult = errors.Join(s.closeResult, s.sms.Close())
+		}
 	})
 	return s.closeResult
 }

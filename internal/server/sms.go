@@ -1,0 +1,193 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/sms"
+)
+
+// An smsFile names who delivers text messages, and which numbers each takes.
+type smsFile struct {
+	Providers  []map[string]yaml.Node `yaml:"providers"`
+	Routes     []smsRoute             `yaml:"routes"`
+	TryTimeout time.Duration          `yaml:"try_timeout"`
+	Budget     time.Duration          `yaml:"budget"`
+	MinTry     time.Duration          `yaml:"min_try"`
+	Breaker    smsBreaker             `yaml:"breaker"`
+}
+
+type smsRoute struct {
+	Prefix  string      `yaml:"prefix"`
+	Choices []smsChoice `yaml:"choices"`
+}
+
+type smsChoice struct {
+	Provider string `yaml:"provider"`
+	Priority int    `yaml:"priority"`
+	Weight   *int   `yaml:"weight"`
+}
+
+type smsBreaker struct {
+	Failures int           `yaml:"failures"`
+	Ratio    float64       `yaml:"ratio"`
+	MinTries int           `yaml:"min_tries"`
+	Window   time.Duration `yaml:"window"`
+	Pause    time.Duration `yaml:"pause"`
+	MaxPause time.Duration `yaml:"max_pause"`
+}
+
+// mostBudget leaves time to answer before mfa gives a message up, after 12 s.
+const mostBudget = 11500 * time.Millisecond
+
+// openSMS reads the file at path and returns a sender over the providers that it
+// names. Close what it returns beside it.
+func openSMS(path string, sandbox mfa.Sender, log *slog.Logger) (_ mfa.Sender, _ io.Closer, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the SMS providers: %w", err)
+	}
+	var file smsFile
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&file); err != nil && err != io.EOF {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var opened closers
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("%s: %w", path, err), opened.Close())
+		}
+	}()
+	var named []sms.Named
+	for i, settings := range file.Providers {
+		var name, kind string
+		if err := errors.Join(take(settings, "name", &name), take(settings, "type", &kind)); err != nil {
+			return nil, nil, fmt.Errorf("provider %d: %w", i+1, err)
+		}
+		p, err := openProvider(kind, settings, filepath.Dir(path))
+		if err != nil {
+			return nil, nil, fmt.Errorf("provider %q: %w", name, err)
+		}
+		if c, ok := p.(io.Closer); ok {
+			opened = append(opened, c)
+		}
+		named = append(named, sms.Named{Name: name, Provider: p})
+	}
+	var routes []sms.Route
+	for _, r := range file.Routes {
+		route := sms.Route{Prefix: r.Prefix}
+		for _, c := range r.Choices {
+			choice := sms.Choice{Provider: c.Provider, Priority: c.Priority, Weight: 1}
+			if c.Weight != nil {
+				choice.Weight = *c.Weight
+			}
+			if choice.Weight == 0 {
+				return nil, nil, fmt.Errorf("route %q: the weight of %q is 0; leave it out instead", r.Prefix, c.Provider)
+			}
+			route.Choices = append(route.Choices, choice)
+		}
+		routes = append(routes, route)
+	}
+	if file.Budget > mostBudget {
+		return nil, nil, fmt.Errorf("budget is %v; it must be at most %v", file.Budget, mostBudget)
+	}
+	router, err := sms.NewRouter(routes, named, sms.RouterOptions{
+		TryTimeout: file.TryTimeout, Budget: file.Budget, MinTry: file.MinTry,
+		Breaker: sms.BreakerOptions(file.Breaker), Observe: logTry(log),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &sms.Sender{Router: router, Sandbox: sandbox}, opened, nil
+}
+
+// take moves a setting that every provider has out of the others.
+func take(settings map[string]yaml.Node, key string, into *string) error {
+	node, ok := settings[key]
+	if !ok {
+		return fmt.Errorf("%s is missing", key)
+	}
+	delete(settings, key)
+	if err := node.Decode(into); err != nil || *into == "" {
+		return fmt.Errorf("%s must be a text", key)
+	}
+	return nil
+}
+
+func openProvider(kind string, settings map[string]yaml.Node, dir string) (sms.Provider, error) {
+	for _, key := range []string{"callback_url", "topic_arn"} {
+		if _, ok := settings[key]; ok {
+			return nil, fmt.Errorf("%s: receipts are not taken in by this version; leave it out", key)
+		}
+	}
+	switch kind {
+	case "aws":
+		return open(settings, dir, sms.NewAWS)
+	case "messagebird":
+		return open(settings, dir, sms.NewMessageBird)
+	case "plivo":
+		return open(settings, dir, sms.NewPlivo)
+	case "smpp":
+		return open(settings, dir, sms.NewSMPP)
+	case "telnyx":
+		return open(settings, dir, sms.NewTelnyx)
+	case "twilio":
+		return open(settings, dir, sms.NewTwilio)
+	case "vonage":
+		return open(settings, dir, sms.NewVonage)
+	case "webhook":
+		return open(settings, dir, sms.NewWebhook)
+	}
+	return nil, fmt.Errorf("there is no type %q; there are aws, messagebird, plivo, smpp, telnyx, twilio, vonage and webhook", kind)
+}
+
+// open makes a provider out of settings that are named as the fields of its
+// options are.
+func open[Options any, P sms.Provider](settings map[string]yaml.Node, dir string, make func(Options) (P, error)) (sms.Provider, error) {
+	var o Options
+	if err := fill(&o, settings, dir); err != nil {
+		return nil, err
+	}
+	p, err := make(o)
+	if err != nil {
+		return nil, err // not a nil P in an interface that is none
+	}
+	return p, nil
+}
+
+// logTry tells of every try that failed, and who took the message after all.
+func logTry(log *slog.Logger) func(sms.Try) {
+	return func(t sms.Try) {
+		attrs := []any{
+			"provider", t.Provider, "challenge", "auth_challenge_" + t.Reference, "try", t.Number, "took", t.Took.Round(time.Millisecond),
+		}
+		switch {
+		case t.Kind != "":
+			log.Warn("message not accepted", append(attrs, "kind", string(t.Kind), "code", t.Code, "reason", t.Reason)...)
+		case t.Number > 1:
+			log.Info("message accepted after all", attrs...)
+		default:
+			log.Debug("message accepted", attrs...)
+		}
+	}
+}
+
+type closers []io.Closer
+
+func (all closers) Close() error {
+	var errs []error
+	for _, c := range all {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,298 @@
+package sms
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Receipts implements Receiver: it reads what the SNS topic of a configuration set
+// posts. It also confirms the subscription of the callback URL to that topic, once
+// SNS asks. An error other than ErrSignature is one of ours or of the network: SNS
+// is to try again.
+func (a *AWS) Receipts(r *http.Request, body []byte) ([]Receipt, error) {
+	if a.topic == nil {
+		return nil, ErrSignature
+	}
+	var note snsNote
+	if err := json.Unmarshal(body, &note); err != nil {
+		return nil, ErrSignature
+	}
+	if err := a.topic.verify(r.Context(), &note); err != nil {
+		return nil, err
+	}
+	switch note.Type {
+	case "SubscriptionConfirmation":
+		return nil, a.topic.confirm(r.Context(), note.Token)
+	case "Notification":
+		return awsReceipts(note.Message), nil
+	}
+	return nil, nil
+}
+
+// awsReceipts reads one event of End User Messaging. What is not about a text
+// message gives none.
+func awsReceipts(event string) []Receipt {
+	var e struct {
+		EventType string `json:"eventType"`
+		MessageID string `json:"messageId"`
+	}
+	if json.Unmarshal([]byte(event), &e) != nil || e.MessageID == "" {
+		return nil
+	}
+	state, ok := awsStates[e.EventType]
+	if !ok {
+		return nil
+	}
+	receipt := Receipt{ID: e.MessageID, State: state}
+	if state == Undelivered || state == Failed {
+		receipt.Reason = strings.TrimPrefix(e.EventType, "TEXT_")
+	}
+	return []Receipt{receipt}
+}
+
+var awsStates = map[string]State{
+	"TEXT_QUEUED":              Queued,
+	"TEXT_PENDING":             Queued,
+	"TEXT_SENT":                Sent,
+	"TEXT_SUCCESSFUL":          Sent, // the carrier accepted it; in some countries nothing more is heard
+	"TEXT_DELIVERED":           Delivered,
+	"TEXT_UNREACHABLE":         Undelivered, // switched off, or out of reach
+	"TEXT_CARRIER_UNREACHABLE": Undelivered,
+	"TEXT_BLOCKED":             Undelivered,
+	"TEXT_CARRIER_BLOCKED":     Undelivered,
+	"TEXT_SPAM":                Undelivered, // as the carrier sees it
+	"TEXT_UNKNOWN":             Undelivered, // nothing was heard for 72 hours
+	"TEXT_TTL_EXPIRED":         Failed,
+	"TEXT_INVALID":             Failed, // the number
+	"TEXT_INVALID_MESSAGE":     Failed,
+	"TEXT_PROTECT_BLOCKED":     Failed, // by the rules of the account
+}
+
+// An snsNote is what SNS posts to a subscriber.
+type snsNote struct {
+	Type, MessageID, Token, TopicArn, Message, Timestamp, SubscribeURL string
+	Subject                                                            *string
+	SignatureVersion, Signature, SigningCertURL                        string
+}
+
+// signed is what the signature covers: names and values by line, the names in
+// order. ok is false for a type that SNS does not have.
+func (n *snsNote) signed() (text string, ok bool) {
+	var b strings.Builder
+	line := func(name, value string) { b.WriteString(name + "\n" + value + "\n") }
+	line("Message", n.Message)
+	line("MessageId", n.MessageID)
+	switch n.Type {
+	case "Notification":
+		if n.Subject != nil {
+			line("Subject", *n.Subject)
+		}
+		line("Timestamp", n.Timestamp)
+	case "SubscriptionConfirmation", "UnsubscribeConfirmation":
+		line("SubscribeURL", n.SubscribeURL)
+		line("Timestamp", n.Timestamp)
+		line("Token", n.Token)
+	default:
+		return "", false
+	}
+	line("TopicArn", n.TopicArn)
+	line("Type", n.Type)
+	return b.String(), true
+}
+
+// An snsTopic is a topic whose posts are taken.
+type snsTopic struct {
+	arn    string
+	host   string // of SNS in the topic's region
+	client *http.Client
+	now    func() time.Time
+
+	fetching chan struct{} // holds a token while nobody fetches a certificate
+	fetched  time.Time     // when one was last fetched; guarded by fetching
+
+	mu    sync.Mutex
+	certs map[string]*x509.Certificate // by URL
+}
+
+var (
+	snsARN      = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):sns:([a-z]{2,}(?:-[a-z]+)+-[0-9]+):[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
+	snsCertPath = regexp.MustCompile(`^/SimpleNotificationService-[0-9a-f]{1,64}\.pem$`)
+	// sns.amazonaws.com, with the region in its name in newer and in separate ones
+	snsCertName = regexp.MustCompile(`^sns(-[a-z0-9-]+)?(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?$`)
+)
+
+func newSNSTopic(arn string, client *http.Client, now func() time.Time) (*snsTopic, error) {
+	parts := snsARN.FindStringSubmatch(arn)
+	if parts == nil {
+		return nil, errors.New("topic_arn is not the ARN of an SNS topic")
+	}
+	if client == nil {
+		client = newClient()
+		client.Timeout = snsTimeout
+	}
+	host := "sns." + parts[2] + ".amazonaws.com"
+	if parts[1] == "aws-cn" {
+		host += ".cn"
+	}
+	t := &snsTopic{
+		arn: arn, host: host, client: client, now: now,
+		fetching: make(chan struct{}, 1), certs: map[string]*x509.Certificate{},
+	}
+	t.fetching <- struct{}{}
+	return t, nil
+}
+
+const (
+	snsTimeout  = 10 * time.Second // of a call to SNS, which itself waits 15 s for our answer
+	snsMaxAge   = 75 * time.Minute // SNS tries again for an hour at most
+	snsMaxAhead = 5 * time.Minute  // of our clock
+	snsPause    = time.Second      // between two certificates that anyone can make us fetch
+)
+
+// verify returns ErrSignature unless SNS signed the note for this topic, lately.
+func (t *snsTopic) verify(ctx context.Context, n *snsNote) error {
+	at, err := time.Parse(time.RFC3339, n.Timestamp)
+	if err != nil || n.TopicArn != t.arn {
+		return ErrSignature
+	}
+	if age := t.now().Sub(at); age > snsMaxAge || age < -snsMaxAhead {
+		return ErrSignature
+	}
+	signature, err := base64.StdEncoding.DecodeString(n.Signature)
+	text, known := n.signed()
+	if err != nil || !known {
+		return ErrSignature
+	}
+	var hash crypto.Hash
+	var digest []byte
+	switch n.SignatureVersion {
+	case "1":
+		sum := sha1.Sum([]byte(text))
+		hash, digest = crypto.SHA1, sum[:]
+	case "2":
+		sum := sha256.Sum256([]byte(text))
+		hash, digest = crypto.SHA256, sum[:]
+	default:
+		return ErrSignature
+	}
+	cert, err := t.certificate(ctx, n.SigningCertURL)
+	if err != nil {
+		return err
+	}
+	key, ok := cert.PublicKey.(*rsa.PublicKey)
+	if now := t.now(); !ok || now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return ErrSignature
+	}
+	if rsa.VerifyPKCS1v15(key, hash, digest, signature) != nil {
+		return ErrSignature
+	}
+	return nil
+}
+
+// certificate returns what SNS has at a URL, fetched once. What makes it
+// trustworthy is that HTTPS brought it from SNS in the topic's region: SNS serves
+// it without those above it.
+func (t *snsTopic) certificate(ctx context.Context, address string) (*x509.Certificate, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" || u.Host != t.host || u.User != nil ||
+		u.RawQuery != "" || u.Fragment != "" || !snsCertPath.MatchString(u.EscapedPath()) {
+		return nil, ErrSignature
+	}
+	if cert := t.cached(u.Path); cert != nil {
+		return cert, nil
+	}
+	select {
+	case <-t.fetching:
+		defer func() { t.fetching <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a certificate of SNS: %w", ctx.Err())
+	}
+	if cert := t.cached(u.Path); cert != nil {
+		return cert, nil
+	}
+	if t.now().Sub(t.fetched) < snsPause {
+		return nil, errors.New("too many certificates of SNS to fetch")
+	}
+	t.fetched = t.now()
+	status, body, err := t.get(ctx, "https://"+t.host+u.Path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("fetch a certificate of SNS: %w", err)
+	case status == http.StatusNotFound || status == http.StatusForbidden:
+		return nil, ErrSignature // SNS has none there
+	case status != http.StatusOK:
+		return nil, fmt.Errorf("fetch a certificate of SNS: status %d", status)
+	}
+	block, _ := pem.Decode(body)
+	if block == nil {
+		return nil, errors.New("what SNS has is no certificate")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate of SNS: %w", err)
+	}
+	if !slices.ContainsFunc(append(cert.DNSNames, cert.Subject.CommonName), snsCertName.MatchString) {
+		return nil, ErrSignature
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.certs[u.Path] = cert
+	return cert, nil
+}
+
+func (t *snsTopic) cached(path string) *x509.Certificate {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.certs[path]
+}
+
+// confirm subscribes the callback URL to the topic. It builds the URL itself: the
+// one of the note says the same, and could say more.
+func (t *snsTopic) confirm(ctx context.Context, token string) error {
+	query := url.Values{"Action": {"ConfirmSubscription"}, "TopicArn": {t.arn}, "Token": {token}}
+	status, _, err := t.get(ctx, "https://"+t.host+"/?"+query.Encode())
+	switch {
+	case err != nil:
+		return fmt.Errorf("confirm the subscription to SNS: %w", err)
+	case status != http.StatusOK:
+		return fmt.Errorf("confirm the subscription to SNS: status %d", status)
+	}
+	return nil
+}
+
+// get fetches a URL of SNS. Its errors do not quote the URL, which may hold a token.
+func (t *snsTopic) get(ctx context.Context, address string) (status int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, snsTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0, nil, errors.New("no request could be made")
+	}
+	reply, err := t.client.Do(req)
+	if err != nil {
+		if inner, ok := errors.AsType[*url.Error](err); ok {
+			err = inner.Err
+		}
+		return 0, nil, err
+	}
+	defer reply.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(reply.Body, maxReply))
+	return reply.StatusCode, body, err
+}

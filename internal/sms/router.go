@@ -1,0 +1,405 @@
+package sms
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Route says which providers take the messages to some numbers.
+type Route struct {
+	Prefix  string   // how the numbers begin: "+1", "+4915"; "" for all; the longest that fits counts, alone
+	Choices []Choice // at least one
+}
+
+// A Choice is a provider of a route.
+type Choice struct {
+	Provider string // its name
+	Priority int    // the lowest is tried first, as in SRV records (RFC 2782); at least 0
+	Weight   int    // its share among those of its priority, up to 1,000,000; default 1
+}
+
+// Named is a provider under the name that routes, metrics and errors call it by.
+type Named struct {
+	Name string
+	Provider
+}
+
+// RouterOptions change how a Router behaves; zero fields take their defaults.
+type RouterOptions struct {
+	TryTimeout time.Duration  // for one try while another may follow; default 4 s
+	Budget     time.Duration  // for all tries of a message; default 11.5 s, so that clients that wait 15 s hear of it
+	MinTry     time.Duration  // a try with less time left is not begun; default 500 ms
+	Breaker    BreakerOptions // of each provider
+	Observe    func(Try)      // called after every try, by the goroutine that sends: it must not wait
+	Now        func() time.Time
+	Rand       io.Reader // safe for concurrent use; default crypto/rand.Reader
+}
+
+// An Accepted says who took a message.
+type Accepted struct {
+	Provider string
+	ID       string // that the service gave it
+	Tries    int    // how many it took, with the last
+}
+
+// A Try is one attempt to hand a message to one provider. It holds neither number
+// nor text.
+type Try struct {
+	Reference string // of the message
+	Number    int    // 1 is the message's first
+	Provider  string
+	ID        string // that the service gave it, if it accepted
+	Kind      Kind   // "" if it accepted
+	Code      string // as in Error
+	Reason    string // as in Error
+	Forced    bool   // its provider was paused, and no other was left
+	At        time.Time
+	Took      time.Duration
+}
+
+// A DeliveryError means that no provider acknowledged a message. It holds neither
+// number nor text.
+type DeliveryError struct {
+	Reason string // why there was no other try, in short words
+	Tries  []Try  // in their order; may be empty
+}
+
+func (e *DeliveryError) Error() string {
+	var text strings.Builder
+	text.WriteString("not accepted, " + e.Reason)
+	for _, t := range e.Tries {
+		fmt.Fprintf(&text, "; %s: %s, %s", t.Provider, t.Kind, t.Reason)
+		if t.Code != "" {
+			fmt.Fprintf(&text, " (%s)", t.Code)
+		}
+		fmt.Fprintf(&text, " after %v", t.Took.Round(time.Millisecond))
+	}
+	return text.String()
+}
+
+// Timeout reports whether the message may have been sent all the same.
+func (e *DeliveryError) Timeout() bool { return e.any(Uncertain) }
+
+// Refused reports whether a provider found that the message can go nowhere.
+func (e *DeliveryError) Refused() bool { return e.any(Refused) }
+
+func (e *DeliveryError) any(k Kind) bool {
+	return slices.ContainsFunc(e.Tries, func(t Try) bool { return t.Kind == k })
+}
+
+// A Router hands each message to one of several providers, and to another when that
+// one does not take it. It is safe for concurrent use.
+type Router struct {
+	members []*member
+	routes  map[string][]choice // by prefix, in the order of priority
+	longest int                 // prefix, in bytes
+	opts    RouterOptions
+}
+
+// A member is a provider and how it fares.
+type member struct {
+	Named
+	breaker *breaker
+	tally   tally
+}
+
+type choice struct {
+	*member
+	priority, weight int
+}
+
+// NewRouter returns a Router of providers. Without routes all numbers go to the
+// first provider, and to the others, in their order, when it fails. A provider that
+// no route names gets no messages.
+func NewRouter(routes []Route, providers []Named, opts RouterOptions) (*Router, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	r := &Router{routes: map[string][]choice{}, opts: opts}
+	byName := map[string]*member{}
+	for i, p := range providers {
+		switch {
+		case p.Name == "":
+			return nil, fmt.Errorf("provider %d has no name", i+1)
+		case p.Provider == nil:
+			return nil, fmt.Errorf("provider %q is nil", p.Name)
+		case byName[p.Name] != nil:
+			return nil, fmt.Errorf("two providers are named %q", p.Name)
+		}
+		m := &member{Named: p, breaker: newBreaker(opts.Breaker, opts.Now())}
+		byName[p.Name] = m
+		r.members = append(r.members, m)
+	}
+	if len(r.members) == 0 {
+		return nil, errors.New("there is no provider")
+	}
+	if len(routes) == 0 {
+		routes = []Route{{Choices: inOrder(providers)}}
+	}
+	for _, route := range routes {
+		if err := r.add(route, byName); err != nil {
+			return nil, fmt.Errorf("route %q: %w", route.Prefix, err)
+		}
+	}
+	return r, nil
+}
+
+func (o RouterOptions) withDefaults() (RouterOptions, error) {
+	orElse(&o.TryTimeout, 4*time.Second)
+	orElse(&o.Budget, 11500*time.Millisecond)
+	orElse(&o.MinTry, 500*time.Millisecond)
+	if o.Observe == nil {
+		o.Observe = func(Try) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	switch {
+	case o.MinTry < 0:
+		return o, fmt.Errorf("min try is %v; it must be positive", o.MinTry)
+	case o.TryTimeout < o.MinTry:
+		return o, fmt.Errorf("try timeout is %v, less than the min try of %v", o.TryTimeout, o.MinTry)
+	case o.Budget < o.TryTimeout:
+		return o, fmt.Errorf("budget is %v, less than the try timeout of %v", o.Budget, o.TryTimeout)
+	}
+	var err error
+	o.Breaker, err = o.Breaker.withDefaults()
+	return o, err
+}
+
+// inOrder makes each provider the fall-back of the one before.
+func inOrder(providers []Named) []Choice {
+	choices := make([]Choice, len(providers))
+	for i, p := range providers {
+		choices[i] = Choice{Provider: p.Name, Priority: i}
+	}
+	return choices
+}
+
+const maxWeight = 1_000_000
+
+func (r *Router) add(route Route, byName map[string]*member) error {
+	switch {
+	case !isPrefix(route.Prefix):
+		return errors.New("the prefix must be empty, or a + and 1 to 15 digits of which the first is not 0")
+	case r.routes[route.Prefix] != nil:
+		return errors.New("there are two with this prefix")
+	case len(route.Choices) == 0:
+		return errors.New("it has no provider")
+	}
+	choices := make([]choice, 0, len(route.Choices))
+	for _, c := range route.Choices {
+		m := byName[c.Provider]
+		switch {
+		case m == nil:
+			return fmt.Errorf("there is no provider %q", c.Provider)
+		case slices.ContainsFunc(choices, func(other choice) bool { return other.member == m }):
+			return fmt.Errorf("provider %q stands there twice", c.Provider)
+		case c.Priority < 0:
+			return fmt.Errorf("the priority of %q is %d; it must be at least 0", c.Provider, c.Priority)
+		case c.Weight < 0 || c.Weight > maxWeight:
+			return fmt.Errorf("the weight of %q is %d; it must be from 1 to %d", c.Provider, c.Weight, maxWeight)
+		}
+		choices = append(choices, choice{m, c.Priority, max(c.Weight, 1)})
+	}
+	slices.SortStableFunc(choices, func(a, b choice) int { return cmp.Compare(a.priority, b.priority) })
+	r.routes[route.Prefix] = choices
+	r.longest = max(r.longest, len(route.Prefix))
+	return nil
+}
+
+func isPrefix(s string) bool {
+	if s == "" {
+		return true
+	}
+	digits, ok := strings.CutPrefix(s, "+")
+	return ok && len(digits) >= 1 && len(digits) <= 15 && digits[0] != '0' && strings.Trim(digits, "0123456789") == ""
+}
+
+// Send hands m to one provider after another until one accepts it, one refuses it,
+// or no provider or no time is left. Every error is a *DeliveryError.
+//
+// After a try without an answer the next provider gets the same message: the phone
+// may then show the same code twice, which is better than not at all.
+func (r *Router) Send(ctx context.Context, m Message) (Accepted, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Budget)
+	defer cancel()
+	waiting := r.line(m.To.Reveal())
+	if waiting == nil {
+		return Accepted{}, &DeliveryError{Reason: "no route to the number"}
+	}
+	var tries []Try
+	for len(waiting) > 0 {
+		if reason := r.tooLate(ctx); reason != "" {
+			return Accepted{}, &DeliveryError{reason, tries}
+		}
+		turn := waiting.next(r.opts.Now(), len(tries) > 0)
+		if turn.member == nil {
+			break
+		}
+		turn.number, turn.last = len(tries)+1, len(waiting) == 0
+		t := r.try(ctx, turn, m)
+		r.opts.Observe(t)
+		tries = append(tries, t)
+		switch t.Kind {
+		case "":
+			return Accepted{Provider: t.Provider, ID: t.ID, Tries: len(tries)}, nil
+		case Refused:
+			return Accepted{}, &DeliveryError{"the message can go nowhere", tries}
+		}
+	}
+	return Accepted{}, &DeliveryError{"no provider is left", tries}
+}
+
+// tooLate says why no other try may begin, or "". Its clock is that of contexts.
+func (r *Router) tooLate(ctx context.Context) string {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return "called off"
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < r.opts.MinTry {
+		return "no time is left"
+	}
+	return ""
+}
+
+// A line has the providers of a message that are still to be tried, in their order.
+type line []choice
+
+// line returns the providers for a number, or nil if no route leads to it. Those of
+// one priority are shuffled by their weights.
+func (r *Router) line(number string) line {
+	for n := min(len(number), r.longest); n >= 0; n-- {
+		if route, ok := r.routes[number[:n]]; ok {
+			l := slices.Clone(route)
+			for i := range l {
+				j := i + r.draw(l[i:])
+				l[i], l[j] = l[j], l[i]
+			}
+			return l
+		}
+	}
+	return nil
+}
+
+// draw returns the index of one of those that share the priority of the first, by
+// chance and weight. A source of randomness that fails stops no message.
+func (r *Router) draw(from []choice) int {
+	total, n := uint64(0), 0
+	for n < len(from) && from[n].priority == from[0].priority {
+		total += uint64(from[n].weight)
+		n++
+	}
+	if n == 1 {
+		return 0
+	}
+	var random [8]byte
+	if _, err := io.ReadFull(r.opts.Rand, random[:]); err != nil {
+		return 0
+	}
+	left := binary.BigEndian.Uint64(random[:]) % total // its bias is below total/2^64
+	for i := range n {
+		weight := uint64(from[i].weight)
+		if left < weight {
+			return i
+		}
+		left -= weight
+	}
+	return 0
+}
+
+// A turn is a provider and the leave to try it.
+type turn struct {
+	*member
+	pass   pass
+	forced bool
+	number int  // of the try
+	last   bool // no other is waiting
+}
+
+// next takes out of the line who is to be tried now: the first whose breaker admits
+// it, or else the one whose pause ends first. A message that would fail for sure is
+// worth a try at a provider that fails perhaps; but one that asked to be left alone
+// gets it only if nothing else was tried.
+func (l *line) next(now time.Time, tried bool) turn {
+	for i, c := range *l {
+		if p, ok := c.breaker.admit(now); ok {
+			l.remove(i)
+			return turn{member: c.member, pass: p}
+		}
+	}
+	best, bestUntil, bestResting := -1, time.Time{}, false
+	for i, c := range *l {
+		_, until, resting := c.breaker.standing(now)
+		if resting && tried {
+			continue
+		}
+		if best < 0 || bestResting && !resting || bestResting == resting && until.Before(bestUntil) {
+			best, bestUntil, bestResting = i, until, resting
+		}
+	}
+	if best < 0 {
+		return turn{}
+	}
+	m := (*l)[best].member
+	l.remove(best)
+	return turn{member: m, pass: m.breaker.force(), forced: true}
+}
+
+func (l *line) remove(i int) { *l = slices.Delete(*l, i, i+1) }
+
+// try hands m to one provider. What is left of the budget is for a last try, unless
+// it is one of little hope.
+func (r *Router) try(ctx context.Context, turn turn, m Message) Try {
+	budget := ctx
+	if !turn.last || turn.forced {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.opts.TryTimeout)
+		defer cancel()
+	}
+	t := Try{Reference: m.Reference, Number: turn.number, Provider: turn.Name, Forced: turn.forced, At: r.opts.Now()}
+	said, retryAfter := nothing, time.Duration(0)
+	defer func() { turn.breaker.done(turn.pass, r.opts.Now(), said, retryAfter) }() // also if the provider panics
+	id, err := turn.Send(ctx, m)
+	t.Took = r.opts.Now().Sub(t.At)
+	if err == nil {
+		t.ID, said = id, healthy
+	} else {
+		e := asError(err)
+		t.Kind, t.Code, t.Reason = e.Kind, e.Code, e.Reason
+		switch {
+		case e.Kind == Refused:
+			said = healthy
+		case !errors.Is(budget.Err(), context.Canceled): // else the caller hung up, not the service
+			said, retryAfter = failing, e.RetryAfter
+		}
+	}
+	turn.tally.add(t)
+	return t
+}
+
+// asError is the *Error that a Provider must return. Of any other error nothing is
+// known, and its text is kept from logs.
+func asError(err error) *Error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e == nil {
+		return &Error{Kind: Uncertain, Reason: "unknown error"}
+	}
+	if e.Kind != Refused && e.Kind != Unavailable {
+		unclear := *e
+		unclear.Kind = Uncertain
+		return &unclear
+	}
+	return e
+}

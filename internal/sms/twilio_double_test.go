@@ -1,0 +1,144 @@
+package sms_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"unicode/utf8"
+)
+
+const (
+	twilioSID       = "AC0123456789abcdef0123456789abcdef"
+	twilioToken     = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+	twilioKeySID    = "SK00112233445566778899aabbccddeeff"
+	twilioKeySecret = "KeySecretKeySecretKeySecretKeySe"
+	twilioMG        = "MG00112233445566778899aabbccddeeff"
+	twilioFrom      = "+15017122661"
+)
+
+// A twilioDouble answers as Twilio's Messages resource does, as far as creating
+// messages goes.
+type twilioDouble struct {
+	*httptest.Server
+	mu       sync.Mutex
+	accepted []url.Values
+	refuse   map[string]twilioRefusal // by number
+}
+
+type twilioRefusal struct{ status, code int }
+
+func newTwilioDouble(t *testing.T) *twilioDouble {
+	d := &twilioDouble{refuse: map[string]twilioRefusal{}}
+	d.Server = httptest.NewServer(http.HandlerFunc(d.serve))
+	t.Cleanup(d.Close)
+	return d
+}
+
+var e164 = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
+
+func (d *twilioDouble) serve(w http.ResponseWriter, r *http.Request) {
+	refuse := func(status, code int, message string) {
+		if status == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "2")
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		json.NewEncoder(w).Encode(map[string]any{
+			"code": code, "message": message, "status": status,
+			"more_info": fmt.Sprintf("https://www.twilio.com/docs/errors/%d", code),
+		})
+	}
+	user, password, _ := r.BasicAuth()
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case r.URL.Path != "/2010-04-01/Accounts/"+twilioSID+"/Messages.json" || r.URL.RawQuery != "":
+		refuse(404, 20404, "The requested resource was not found")
+		return
+	case r.Method != http.MethodPost:
+		refuse(405, 20004, "Method not allowed")
+		return
+	case !(user == twilioSID && password == twilioToken || user == twilioKeySID && password == twilioKeySecret):
+		refuse(401, 20003, "Authenticate")
+		return
+	case media != "application/x-www-form-urlencoded":
+		refuse(415, 20415, "Unsupported media type")
+		return
+	}
+	if err := r.ParseForm(); err != nil {
+		refuse(400, 20001, "Bad request")
+		return
+	}
+	form := r.PostForm
+	for name, values := range form {
+		known := []string{"To", "Body", "From", "MessagingServiceSid", "StatusCallback", "ValidityPeriod"}
+		if !slices.Contains(known, name) || len(values) != 1 || values[0] == "" {
+			refuse(400, 20001, "Parameter "+name+" is not valid")
+			return
+		}
+	}
+	to, text := form.Get("To"), form.Get("Body")
+	callback, err := url.Parse(form.Get("StatusCallback"))
+	period, periodErr := strconv.Atoi(form.Get("ValidityPeriod"))
+	switch {
+	case to == "":
+		refuse(400, 21604, "A 'To' phone number is required.")
+	case !form.Has("From") && !form.Has("MessagingServiceSid"):
+		refuse(400, 21603, "A 'From' phone number is required.")
+	case form.Has("MessagingServiceSid") && form.Get("MessagingServiceSid") != twilioMG:
+		refuse(404, 21701, "The Messaging Service does not exist")
+	case form.Has("From") && form.Get("From") != twilioFrom:
+		refuse(400, 21660, "Mismatch between the 'From' number and the account")
+	case text == "":
+		refuse(400, 21602, "Message body is required.")
+	case utf8.RuneCountInString(text) > 1600:
+		refuse(400, 21617, "The concatenated message body exceeds the 1600 character limit")
+	case form.Has("StatusCallback") && (err != nil || !callback.IsAbs() || callback.Host == ""):
+		refuse(400, 21609, "The StatusCallback URL is not a valid URL.")
+	case form.Has("ValidityPeriod") && (periodErr != nil || period < 1 || period > 36000):
+		refuse(400, 20001, "Parameter ValidityPeriod is not valid")
+	case !e164.MatchString(to):
+		refuse(400, 21211, "Invalid 'To' Phone Number: "+to)
+	case d.refuse[to] != twilioRefusal{}:
+		refuse(d.refuse[to].status, d.refuse[to].code, "Not to "+to+" by "+user+": "+text)
+	default:
+		d.mu.Lock()
+		d.accepted = append(d.accepted, form)
+		sid := fmt.Sprintf("SM%032x", len(d.accepted))
+		d.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		json.NewEncoder(w).Encode(map[string]any{
+			"sid": sid, "account_sid": twilioSID, "api_version": "2010-04-01", "status": "queued", "direction": "outbound-api",
+			"to": to, "from": form.Get("From"), "body": text, "error_code": nil, "error_message": nil, "num_segments": "1",
+			"price": nil, "price_unit": "USD", "date_sent": nil, "uri": "/2010-04-01/Accounts/" + twilioSID + "/Messages/" + sid + ".json",
+		})
+	}
+}
+
+// signTwilio is written from the description of Twilio's signature, apart from the
+// code under test.
+func signTwilio(token, callback string, form url.Values) string {
+	names := make([]string, 0, len(form))
+	for name := range form {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	text := callback
+	for _, name := range names {
+		text += name + form.Get(name)
+	}
+	mac := hmac.New(sha1.New, []byte(token))
+	mac.Write([]byte(text))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}

@@ -1,0 +1,303 @@
+package sms
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+// VonageOptions configure Vonage.
+type VonageOptions struct {
+	APIKey          string           // required
+	APISecret       secret.String    // required
+	From            string           // the sender: a number or a name of up to 11 characters; required
+	SignatureSecret secret.String    // signs receipts; required with CallbackURL
+	SignatureMethod string           // of receipts, as in the dashboard: md5hash, md5, sha1, sha256 or sha512; default sha256
+	CallbackURL     string           // public https URL for receipts, without a query; default none, and no receipts
+	BaseURL         string           // default https://rest.nexmo.com
+	Now             func() time.Time // default time.Now
+}
+
+// Vonage sends through Vonage's SMS API.
+type Vonage struct {
+	client   *http.Client
+	opts     VonageOptions
+	messages string // the URL to post to
+}
+
+// vonageHashes has the methods that are an HMAC. The other is md5hash: an MD5 of
+// the parameters and the secret.
+var vonageHashes = map[string]func() hash.Hash{"md5": md5.New, "sha1": sha1.New, "sha256": sha256.New, "sha512": sha512.New}
+
+const vonageMD5Hash = "md5hash"
+
+// NewVonage returns a Vonage, or an error that names the option which is wrong.
+func NewVonage(o VonageOptions) (*Vonage, error) {
+	fail := func(text string) (*Vonage, error) { return nil, errors.New("vonage: " + text) }
+	hasSignature := o.SignatureSecret.Reveal() != ""
+	if o.SignatureMethod == "" {
+		o.SignatureMethod = "sha256"
+	}
+	switch {
+	case o.APIKey == "":
+		return fail("api_key is missing")
+	case o.APISecret.Reveal() == "":
+		return fail("api_secret is missing")
+	case o.From == "":
+		return fail("from is missing")
+	case o.CallbackURL != "" && !hasSignature:
+		return fail("signature_secret is missing; with callback_url it is needed to check receipts")
+	case o.CallbackURL == "" && hasSignature:
+		return fail("callback_url is missing; signature_secret is set")
+	case vonageHashes[o.SignatureMethod] == nil && o.SignatureMethod != vonageMD5Hash:
+		return fail("signature_method must be md5hash, md5, sha1, sha256 or sha512")
+	case strings.Contains(o.CallbackURL, "?"):
+		return fail("callback_url must have no query, to which Vonage adds its own")
+	}
+	if err := checkCallbackURL(o.CallbackURL); err != nil {
+		return nil, fmt.Errorf("vonage: %w", err)
+	}
+	base, err := checkBaseURL(o.BaseURL, "https://rest.nexmo.com")
+	if err != nil {
+		return nil, fmt.Errorf("vonage: %w", err)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Vonage{client: newClient(), opts: o, messages: base + "/sms/json"}, nil
+}
+
+// Send implements Provider. A long text is several messages to Vonage, each with an
+// id and receipts of its own; the id that counts is that of the first.
+func (v *Vonage) Send(ctx context.Context, m Message) (string, error) {
+	form := url.Values{
+		"api_key":    {v.opts.APIKey},
+		"api_secret": {v.opts.APISecret.Reveal()},
+		"from":       {strings.TrimPrefix(v.opts.From, "+")},
+		"to":         {strings.TrimPrefix(m.To.Reveal(), "+")},
+		"text":       {m.Text.Reveal()},
+		"type":       {vonageType(m.Text.Reveal())},
+		"client-ref": {m.Reference},
+	}
+	if m.ValidFor > 0 {
+		form.Set("ttl", strconv.FormatInt(validity(m.ValidFor, time.Millisecond, 20*time.Second, 7*24*time.Hour), 10))
+	}
+	if v.opts.CallbackURL != "" {
+		form.Set("callback", v.opts.CallbackURL)
+	}
+	req, err := newPost(v.messages, "application/x-www-form-urlencoded", form.Encode())
+	if err != nil {
+		return "", err
+	}
+	status, header, body, err := exchange(ctx, v.client, req)
+	if err != nil {
+		return "", err
+	}
+	return vonageReply(status, header, body)
+}
+
+// vonageReply reads an answer, which has one entry for each part of a message, each
+// accepted or refused for itself, and the HTTP status 200 in either case.
+func vonageReply(status int, header http.Header, body []byte) (string, error) {
+	var reply struct {
+		Messages []struct {
+			ID     string      `json:"message-id"`
+			Status json.Number `json:"status"`
+		} `json:"messages"`
+	}
+	err := json.Unmarshal(body, &reply)
+	switch {
+	case status >= 300:
+		return "", byStatus(status, header)
+	case err != nil || len(reply.Messages) == 0:
+		return "", unreadable(status)
+	}
+	first, accepted := reply.Messages[0], 0
+	for _, part := range reply.Messages {
+		if part.Status == "0" {
+			accepted++
+		}
+	}
+	switch {
+	case accepted == 0:
+		refused := byStatus(status, header)
+		refused.Code, refused.Reason = "", "not accepted"
+		return "", vonageErrors.judge(refused, first.Status.String())
+	case accepted < len(reply.Messages):
+		return "", &Error{Kind: Uncertain, Reason: "accepted in part"}
+	case !idPattern.MatchString(first.ID):
+		return "", unreadable(status)
+	}
+	return first.ID, nil
+}
+
+// vonageErrors has the status codes of the SMS API
+// (https://developer.vonage.com/en/api-errors/sms).
+var vonageErrors = verdicts{
+	"7":  {Refused, "the number is barred"},
+	"33": {Refused, "the number is no longer in use"},
+
+	"1":  {Unavailable, "throttled"},
+	"2":  {Unavailable, "a parameter is missing"},
+	"3":  {Unavailable, "a parameter is not valid"},
+	"4":  {Unavailable, "refused the credentials"},
+	"5":  {Unavailable, "failed inside"},
+	"6":  {Unavailable, "no route to the number"},
+	"8":  {Unavailable, "the account is barred"},
+	"9":  {Unavailable, "out of credit"},
+	"10": {Unavailable, "throttled: too many connections"},
+	"11": {Unavailable, "the account may not use this API"},
+	"12": {Unavailable, "the text is too long"},
+	"14": {Unavailable, "refused the signature"},
+	"15": {Unavailable, "the sender is not allowed"},
+	"22": {Unavailable, "the network code is not valid"},
+	"23": {Unavailable, "the callback URL is not valid"},
+	"29": {Unavailable, "a trial account, and the number is not on its list"},
+	"32": {Unavailable, "the account wants signed requests"},
+}
+
+// vonageType says how Vonage is to encode text. It would put question marks for
+// what type=text has no place for.
+func vonageType(text string) string {
+	for _, r := range text {
+		if _, ok := gsmCodes[r]; !ok {
+			return "unicode"
+		}
+	}
+	return "text"
+}
+
+// Vonage repeats a receipt for 24 hours under the time of its first try.
+const (
+	vonageRepeats = 24*time.Hour + vonageSkew
+	vonageSkew    = 5 * time.Minute // between Vonage's clock and ours
+)
+
+// Receipts implements Receiver. Vonage calls with GET, a posted form or posted JSON,
+// as the account's settings say.
+func (v *Vonage) Receipts(r *http.Request, body []byte) ([]Receipt, error) {
+	params, ok := vonageParams(r, body)
+	if !ok || !v.signs(params) {
+		return nil, ErrSignature
+	}
+	at, err := strconv.ParseInt(params["timestamp"], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%w: without a time", ErrSignature)
+	}
+	if age := v.opts.Now().Sub(time.Unix(at, 0)); age > vonageRepeats || age < -vonageSkew {
+		return nil, fmt.Errorf("%w: of another time", ErrSignature)
+	}
+	id, state := params["messageId"], vonageStates[params["status"]]
+	if !idPattern.MatchString(id) || state == "" {
+		return nil, nil
+	}
+	receipt := Receipt{ID: id, State: state}
+	if code := params["err-code"]; (state == Failed || state == Undelivered) && codePattern.MatchString(code) {
+		receipt.Reason = code
+	}
+	return []Receipt{receipt}, nil
+}
+
+// vonageParams returns the parameters of a callback. It is false for what could be
+// read, and so signed, in two ways.
+func vonageParams(r *http.Request, body []byte) (params map[string]string, ok bool) {
+	params = map[string]string{}
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case r.Method == http.MethodPost && media == "application/json":
+		var values map[string]any
+		decode := json.NewDecoder(bytes.NewReader(body))
+		decode.UseNumber()
+		if decode.Decode(&values) != nil || decode.More() {
+			return nil, false
+		}
+		for name, value := range values {
+			switch value := value.(type) {
+			case string:
+				params[name] = value
+			case json.Number:
+				params[name] = value.String()
+			default:
+				return nil, false
+			}
+		}
+	case r.Method == http.MethodPost || r.Method == http.MethodGet:
+		query := string(body)
+		if r.Method == http.MethodGet {
+			query = r.URL.RawQuery
+		}
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			return nil, false
+		}
+		for name, value := range values {
+			if len(value) != 1 {
+				return nil, false
+			}
+			params[name] = value[0]
+		}
+	default:
+		return nil, false
+	}
+	for name := range params {
+		if strings.ContainsAny(name, "&=") {
+			return nil, false
+		}
+	}
+	return params, true
+}
+
+// signs reports whether the sig among the parameters is Vonage's: over the others,
+// sorted, each as "&name=value", with "_" for what separates them
+// (https://developer.vonage.com/en/getting-started/concepts/signing-messages).
+func (v *Vonage) signs(params map[string]string) bool {
+	if v.opts.CallbackURL == "" {
+		return false
+	}
+	separator := strings.NewReplacer("&", "_", "=", "_")
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if name != "sig" {
+			text.WriteString("&" + name + "=" + separator.Replace(params[name]))
+		}
+	}
+	key, want := v.opts.SignatureSecret.Reveal(), []byte(nil)
+	if v.opts.SignatureMethod == vonageMD5Hash {
+		sum := md5.Sum([]byte(text.String() + key))
+		want = sum[:]
+	} else {
+		mac := hmac.New(vonageHashes[v.opts.SignatureMethod], []byte(key))
+		mac.Write([]byte(text.String()))
+		want = mac.Sum(nil)
+	}
+	got, err := hex.DecodeString(params["sig"]) // in capitals or not, by method
+	return err == nil && hmac.Equal(got, want)
+}
+
+var vonageStates = map[string]State{
+	"accepted":  Sent,
+	"buffered":  Sent,
+	"delivered": Delivered,
+	"expired":   Undelivered,
+	"failed":    Undelivered,
+	"rejected":  Failed,
+}

@@ -1,0 +1,334 @@
+package sms_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/sms"
+)
+
+var gatewayNow = time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+
+const gatewayCallback = "https://mfa.example.com/sms/webhook"
+
+// A gatewayDouble is a gateway as docs/delivery/webhook.md asks for.
+type gatewayDouble struct {
+	*httptest.Server
+
+	mu       sync.Mutex
+	accepted []gatewayMessage
+	refused  []string          // what was wrong with requests
+	optedOut map[string]string // why, by number
+	name     bool              // give ids of its own
+}
+
+type gatewayMessage struct {
+	ID          string `json:"id"`
+	To          string `json:"to"`
+	Text        string `json:"text"`
+	ValidFor    *int   `json:"valid_for"`
+	CallbackURL string `json:"callback_url"`
+}
+
+func newGatewayDouble(t *testing.T) *gatewayDouble {
+	d := &gatewayDouble{optedOut: map[string]string{}}
+	d.Server = httptest.NewServer(http.HandlerFunc(d.serve))
+	t.Cleanup(d.Close)
+	return d
+}
+
+func (d *gatewayDouble) serve(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	body, err := io.ReadAll(r.Body)
+	fail := func(status int, why string) {
+		d.refused = append(d.refused, why)
+		w.WriteHeader(status)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(body)))
+	dec.DisallowUnknownFields()
+	var m gatewayMessage
+	switch {
+	case err != nil || r.Method != http.MethodPost || r.URL.Path != "/send" || r.URL.RawQuery != "team=a":
+		fail(404, r.Method+" "+r.URL.String())
+	case r.Header.Get("Content-Type") != "application/json":
+		fail(415, r.Header.Get("Content-Type"))
+	case r.Header.Get("Countersign-Signature") != gatewaySign(wireSecret, gatewayNow, body):
+		fail(401, r.Header.Get("Countersign-Signature"))
+	case dec.Decode(&m) != nil || m.ID == "" || m.To == "" || m.Text == "" || m.ValidFor != nil && *m.ValidFor < 1:
+		fail(400, "the message")
+	case d.optedOut[m.To] != "":
+		wireJSON(w, 422, map[string]any{"refused": true, "reason": d.optedOut[m.To]})
+	default:
+		d.accepted = append(d.accepted, m)
+		if d.name {
+			wireJSON(w, 202, map[string]any{"id": fmt.Sprintf("gw:%d", len(d.accepted)), "more": "ignored"})
+			return
+		}
+		w.WriteHeader(204)
+	}
+}
+
+// gatewaySign signs a body at a time.
+func gatewaySign(key string, at time.Time, body []byte) string {
+	t := fmt.Sprint(at.Unix())
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(t + "." + string(body)))
+	return "t=" + t + ",v1=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// gatewayOptions are options that work, as they are after change.
+func gatewayOptions(url string, change func(*sms.WebhookOptions)) sms.WebhookOptions {
+	o := sms.WebhookOptions{
+		URL: url, Secret: secret.NewString(wireSecret), CallbackURL: gatewayCallback,
+		Now: func() time.Time { return gatewayNow },
+	}
+	if change != nil {
+		change(&o)
+	}
+	return o
+}
+
+func openGateway(t *testing.T, url string, change func(*sms.WebhookOptions)) *sms.Webhook {
+	t.Helper()
+	p, err := sms.NewWebhook(gatewayOptions(url, change))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestWebhookSends(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		change   func(*sms.WebhookOptions)
+		own      bool // the gateway gives ids
+		text     string
+		validFor time.Duration
+		id       string
+		valid    int // 0 for none
+		callback string
+	}{
+		{"plain", nil, false, wireText, 10 * time.Minute, "auth_challenge_01FVYZWQ-1", 600, gatewayCallback},
+		{"beyond GSM-7", nil, false, "Код: 739105 <&> 🔑", 90*time.Second + time.Millisecond, "auth_challenge_01FVYZWQ-1", 90, gatewayCallback},
+		{"with an id of the gateway", nil, true, wireText, time.Minute, "gw:1", 60, gatewayCallback},
+		{"for as long as the gateway likes", nil, false, wireText, 0, "auth_challenge_01FVYZWQ-1", 0, gatewayCallback},
+		{"without receipts", func(o *sms.WebhookOptions) { o.CallbackURL = "" }, false, wireText, time.Minute, "auth_challenge_01FVYZWQ-1", 60, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := newGatewayDouble(t)
+			d.name = tc.own
+			m := wireMessage(tc.text)
+			m.ValidFor = tc.validFor
+			id, err := openGateway(t, d.URL+"/send?team=a", tc.change).Send(t.Context(), m)
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if err != nil || len(d.accepted) != 1 {
+				t.Fatalf("Send = %q, %v; refused %q", id, err, d.refused)
+			}
+			got, valid := d.accepted[0], 0
+			if got.ValidFor != nil {
+				valid = *got.ValidFor
+			}
+			if id != tc.id || got.ID != m.Reference || got.To != wireNumber || got.Text != tc.text || valid != tc.valid || got.CallbackURL != tc.callback {
+				t.Errorf("id %q, accepted %+v, valid for %d", id, got, valid)
+			}
+		})
+	}
+}
+
+// The digest is what openssl dgst -sha256 -hmac prints for "1795514400.{}" under the
+// secret.
+func TestWebhookSignature(t *testing.T) {
+	const want = "t=1795514400,v1=356c20e336dc286d620fc1d21abe6beadd98fccbda5dfecc64be1921993a721a"
+	if got := gatewaySign(wireSecret, gatewayNow, []byte("{}")); got != want {
+		t.Errorf("the signature is %q; want %q", got, want)
+	}
+}
+
+func TestWebhookIsRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   sms.Error
+	}{
+		{"refused", wireAnswer(422, `{"refused":true,"reason":"opted_out"}`), sms.Error{Kind: sms.Refused, Code: "opted_out"}},
+		{"refused as a conflict", wireAnswer(409, `{"refused":true}`, "Retry-After", "9"), sms.Error{Kind: sms.Refused, Code: "409"}},
+		{"refused for a number", wireAnswer(400, `{"refused":true,"reason":"`+wireNumber[1:]+`"}`), sms.Error{Kind: sms.Refused, Code: "400"}},
+		{"refused for a text", wireAnswer(400, `{"refused":true,"reason":"spam: `+wireText+`"}`), sms.Error{Kind: sms.Refused, Code: "400"}},
+		{"not refused", wireAnswer(422, `{"refused":false,"reason":"no_route"}`), sms.Error{Kind: sms.Unavailable, Code: "no_route"}},
+		{"refused by a server in trouble", wireAnswer(500, `{"refused":true,"reason":"bug"}`), sms.Error{Kind: sms.Unavailable, Code: "bug"}},
+		{"wrong signature", wireAnswer(401, ""), sms.Error{Kind: sms.Unavailable, Code: "401"}},
+		{"not there", wireAnswer(404, "404 page not found"), sms.Error{Kind: sms.Unavailable, Code: "404"}},
+		{"its provider gave no answer", wireAnswer(504, `{"reason":"upstream"}`), sms.Error{Kind: sms.Uncertain, Code: "upstream"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			srv := httptest.NewServer(tc.answer)
+			defer srv.Close()
+			_, err := openGateway(t, srv.URL, nil).Send(t.Context(), wireMessage(wireText))
+			wireError(t, err, tc.want)
+		})
+	}
+	t.Run("by the gateway", func(t *testing.T) {
+		d := newGatewayDouble(t)
+		d.optedOut[wireNumber] = "stop"
+		_, err := openGateway(t, d.URL+"/send?team=a", nil).Send(t.Context(), wireMessage(wireText))
+		wireError(t, err, sms.Error{Kind: sms.Refused, Code: "stop"})
+	})
+	t.Run("under another secret", func(t *testing.T) {
+		d := newGatewayDouble(t)
+		p := openGateway(t, d.URL+"/send?team=a", func(o *sms.WebhookOptions) { o.Secret = secret.NewString(strings.Repeat("x", 32)) })
+		_, err := p.Send(t.Context(), wireMessage(wireText))
+		wireError(t, err, sms.Error{Kind: sms.Unavailable, Code: "401"})
+	})
+}
+
+func TestWebhookOnBrokenWires(t *testing.T) {
+	testWires(t, func(t *testing.T, baseURL string) sms.Provider { return openGateway(t, baseURL, nil) })
+	for _, body := range []string{"", "{", "{}", `{"id":null}`, `{"id":7}`, `{"id":"a b"}`, `{"id":"` + strings.Repeat("x", 129) + `"}`, "OK", `{"refused":true}`} {
+		t.Run("accepted with "+body[:min(len(body), 20)], func(t *testing.T) {
+			srv := httptest.NewServer(wireAnswer(200, body))
+			defer srv.Close()
+			id, err := openGateway(t, srv.URL, nil).Send(t.Context(), wireMessage(wireText))
+			if err != nil || id != "auth_challenge_01FVYZWQ-1" {
+				t.Errorf("Send = %q, %v; want the reference", id, err)
+			}
+		})
+	}
+}
+
+func TestWebhookOptions(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*sms.WebhookOptions)
+		want   string // in the error; "" if there is none
+	}{
+		{"complete", nil, ""},
+		{"default", func(o *sms.WebhookOptions) { o.Now = nil }, ""},
+		{"on this machine", func(o *sms.WebhookOptions) { o.URL = "http://[::1]:8080/send" }, ""},
+		{"on this machine by name", func(o *sms.WebhookOptions) { o.URL = "http://localhost/send" }, ""},
+		{"plain", func(o *sms.WebhookOptions) { o.URL = "http://gateway.example.com/" }, "url"},
+		{"another scheme", func(o *sms.WebhookOptions) { o.URL = "ftp://127.0.0.1/" }, "url"},
+		{"no URL", func(o *sms.WebhookOptions) { o.URL = "" }, "url"},
+		{"a password", func(o *sms.WebhookOptions) { o.URL = "https://a:b@gateway.example.com/" }, "url"},
+		{"a fragment", func(o *sms.WebhookOptions) { o.URL = "https://gateway.example.com/#a" }, "url"},
+		{"no secret", func(o *sms.WebhookOptions) { o.Secret = secret.String{} }, "secret"},
+		{"a short secret", func(o *sms.WebhookOptions) { o.Secret = secret.NewString(strings.Repeat("x", 31)) }, "secret"},
+		{"a plain callback", func(o *sms.WebhookOptions) { o.CallbackURL = "http://mfa.example.com/" }, "callback_url"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := sms.NewWebhook(gatewayOptions("https://gateway.example.com/send", tc.change))
+			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("NewWebhook: %v; want an error with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// gatewayRequest is a receipt with a signature.
+func gatewayRequest(signature string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/sms/webhook", nil)
+	r.Header.Set("Countersign-Signature", signature)
+	return r
+}
+
+func TestWebhookReceipts(t *testing.T) {
+	p := openGateway(t, "https://gateway.example.com/", nil)
+	for _, tc := range []struct {
+		name, body string
+		want       []sms.Receipt
+	}{
+		{"queued", `{"id":"gw:1","state":"queued"}`, []sms.Receipt{{ID: "gw:1", State: sms.Queued}}},
+		{"sent", `{"id":"gw:1","state":"sent"}`, []sms.Receipt{{ID: "gw:1", State: sms.Sent}}},
+		{"delivered", `{"id":"gw:1","state":"delivered","reason":"none"}`, []sms.Receipt{{ID: "gw:1", State: sms.Delivered}}},
+		{"undelivered", `{"id":"gw:1","state":"undelivered","reason":"absent"}`, []sms.Receipt{{ID: "gw:1", State: sms.Undelivered, Reason: "absent"}}},
+		{"failed", `{"id":"gw:1","state":"failed","reason":"30007","more":[]}`, []sms.Receipt{{ID: "gw:1", State: sms.Failed, Reason: "30007"}}},
+		{"a reason that may be a number", `{"id":"gw:1","state":"failed","reason":"` + wireNumber[1:] + `"}`, []sms.Receipt{{ID: "gw:1", State: sms.Failed}}},
+		{"a reason that may be a code", `{"id":"gw:1","state":"failed","reason":"` + wireCode + `"}`, []sms.Receipt{{ID: "gw:1", State: sms.Failed}}},
+		{"a state of tomorrow", `{"id":"gw:1","state":"teleported"}`, nil},
+		{"no id", `{"state":"sent"}`, nil},
+		{"an id that is none", `{"id":"a b","state":"sent"}`, nil},
+		{"a message, sent back", `{"id":"gw:1","to":"+16073517112","text":"hello"}`, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := p.Receipts(gatewayRequest(gatewaySign(wireSecret, gatewayNow, []byte(tc.body))), []byte(tc.body))
+			wireReceipts(t, got, err, tc.want...)
+		})
+	}
+	for _, body := range []string{"", "{", "[]", `{"id":7}`} {
+		t.Run("malformed "+body, func(t *testing.T) {
+			got, err := p.Receipts(gatewayRequest(gatewaySign(wireSecret, gatewayNow, []byte(body))), []byte(body))
+			if err == nil || errors.Is(err, sms.ErrSignature) || got != nil {
+				t.Errorf("Receipts = %v, %v; want another error", got, err)
+			}
+		})
+	}
+}
+
+func TestWebhookRefusesForgedReceipts(t *testing.T) {
+	p := openGateway(t, "https://gateway.example.com/", nil)
+	body := []byte(`{"id":"gw:1","state":"delivered"}`)
+	genuine, foreign := gatewaySign(wireSecret, gatewayNow, body), gatewaySign(strings.Repeat("x", 32), gatewayNow, body)
+	at, digest, _ := strings.Cut(genuine, ",")
+	_, other, _ := strings.Cut(foreign, ",")
+	for _, tc := range []struct {
+		name, signature, body string
+		ok                    bool
+	}{
+		{"genuine", genuine, string(body), true},
+		{"in another order, with spaces", digest + ", " + at, string(body), true},
+		{"in capitals", at + ",v1=" + strings.ToUpper(digest[3:]), string(body), true},
+		{"by two secrets", at + "," + other + "," + digest, string(body), true},
+		{"with what comes after", at + ",v2=abc," + digest, string(body), true},
+		{"as old as it may be", gatewaySign(wireSecret, gatewayNow.Add(-5*time.Minute), body), string(body), true},
+		{"stale", gatewaySign(wireSecret, gatewayNow.Add(-5*time.Minute-time.Second), body), string(body), false},
+		{"of the future", gatewaySign(wireSecret, gatewayNow.Add(5*time.Minute+time.Second), body), string(body), false},
+		{"altered", genuine, `{"id":"gw:1","state":"expired"}`, false},
+		{"by another secret", foreign, string(body), false},
+		{"under a new time", "t=1795514401," + digest, string(body), false},
+		{"with two times", genuine + ",t=1795514401", string(body), false},
+		{"without a time", digest, string(body), false},
+		{"without a digest", at, string(body), false},
+		{"with an empty digest", at + ",v1=", string(body), false},
+		{"with half a digest", genuine[:len(genuine)-32], string(body), false},
+		{"unsigned", "", string(body), false},
+		{"nonsense", "v1,t;=", string(body), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := p.Receipts(gatewayRequest(tc.signature), []byte(tc.body))
+			if tc.ok != (err == nil) || err != nil && !errors.Is(err, sms.ErrSignature) {
+				t.Errorf("Receipts: %v; want it taken: %v", err, tc.ok)
+			}
+		})
+	}
+}
+
+func FuzzWebhookReceipts(f *testing.F) {
+	f.Add([]byte(`{"id":"gw:1","state":"failed","reason":"absent"}`), "t=1795514400,v1=00")
+	f.Add([]byte("{"), ",=,")
+	p, err := sms.NewWebhook(gatewayOptions("https://gateway.example.com/", nil))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, signature string) {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Header["Countersign-Signature"] = []string{signature}
+		if got, err := p.Receipts(r, body); !errors.Is(err, sms.ErrSignature) {
+			t.Fatalf("unsigned: %v, %v", got, err)
+		}
+		got, err := p.Receipts(gatewayRequest(gatewaySign(wireSecret, gatewayNow, body)), body)
+		wireFuzzed(t, got, err)
+	})
+}
