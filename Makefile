@@ -65,12 +65,13 @@ fuzz: ## Run each Fuzz function for FUZZTIME (10s), or those that match FUZZ
 conformance: ## Drive the built server with client libraries, old and new; print the table
 	@scripts/setup test
 	@mkdir -p .cache && rm -f .cache/conformance.txt
+	@echo 'driving the built server with every client; this takes some minutes'
 	@COUNTERSIGN_CONFORMANCE_TABLE=$(CURDIR)/.cache/conformance.txt scripts/test -count 1 ./conformance \
 		|| { cat .cache/conformance.txt 2>/dev/null; exit 1; }
 	@cat .cache/conformance.txt
 
 .PHONY: docs
-docs: ## Write what docs/clients.md takes from the runners anew
+docs: ## Make the table and the programs of docs/clients.md anew
 	@scripts/setup test
 	scripts/test -count 1 -run 'TestClients|Examples' ./conformance -update
 

@@ -235,7 +235,7 @@ func TestReplayedExamples(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			inPage(t, "example "+e.name, fmt.Sprintf(
-				"%s %s is on no package registry that the tests reach. They do not run this program, but replay what it sends.\n\n```%s\n%s```\n",
+				"Not run by the tests, which cannot install %s %s: they replay its requests.\n\n```%s\n%s```\n",
 				e.wire.language, e.wire.version, e.fence, e.source()))
 			r := newReplayer(t, e.wire, newWorld(t))
 			factor := r.must(t, r.main, enrollTOTP, args{"issuer": "Example", "user": "user@example.com"})

@@ -43,14 +43,14 @@ const (
 // Why steps do not apply to a library.
 const (
 	noSuchCall      = "has no call for it"
-	noBareTOTP      = "cannot enroll totp without names"
+	noBareTOTP      = "needs issuer and user to enroll totp"
 	noGeneric       = "cannot enroll generic_otp"
 	triesOnce       = "does not try again"
 	takesNoKey      = "cannot be given an idempotency key"
-	showsNoID       = "shows no request id"
-	takesNoSecret   = "takes no secret"
+	showsNoID       = "does not show the request id of an error"
+	takesNoSecret   = "cannot send an existing secret"
 	hasNoLists      = "has no lists of a user's factors"
-	hasNoPages      = "cannot ask for a page"
+	hasNoPages      = "shows the first ten factors alone"
 	cannotReadReply = "cannot read the reply: looks for other names in it"
 )
 

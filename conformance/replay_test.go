@@ -42,7 +42,7 @@ type wire struct {
 	calls map[string]wireCall
 
 	// The parameters that a list is asked for, in their order, as name or
-	// name=default. Without any a caller cannot ask for a page.
+	// name=default. Without any a caller shows the first ten factors alone.
 	query      string
 	typedOrder bool // a caller can ask for no other orders than asc and desc
 

@@ -14,7 +14,7 @@ from world import failure_of
 
 NO_CALL = "has no call for it"
 NO_LISTS = "has no lists of a user's factors"
-NO_PAGES = "cannot ask for a page"
+NO_PAGES = "shows the first ten factors alone"
 
 # Generations 4 and 5 want the id of a client, and send it nowhere with these calls.
 CLIENT_ID = "client_01FVYZ5QM8N98T9ME5BCB2BBMJ"

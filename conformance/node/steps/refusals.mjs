@@ -36,7 +36,7 @@ export async function refusals(world) {
     const [, sent] = headers.find(([name]) => name === "x-request-id"); // some libraries find it in lower case alone
     if (!generation.readsRequestID) {
       assert.equal(requestID, "");
-      throw new Skip("shows no request id");
+      throw new Skip("does not show the request id of an error");
     }
     assert.equal(requestID, sent);
     return "requestID is x-request-id";

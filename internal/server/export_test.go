@@ -1,0 +1,6 @@
+package server
+
+var (
+	OpenSMS = openSMS
+	Snake   = snake
+)
