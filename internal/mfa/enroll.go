@@ -69,6 +69,37 @@ func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, o
 	if once != nil && once.Derived && p.namesNobody() {
 		once = nil
 	}
+	e, err := s.enroll(ctx, env, p, once)
+	replayed, ok := errors.AsType[*Replayed](err)
+	if !ok || !once.Derived {
+		return e, err
+	}
+	used, err := s.used(ctx, replayed.about)
+	switch {
+	case err != nil:
+		return Enrollment{}, err
+	case !used:
+		return Enrollment{}, replayed
+	}
+	anew := *once
+	anew.past = replayed.about
+	return s.enroll(ctx, env, p, &anew)
+}
+
+// used reports whether a code of a factor was tried since it was enrolled, or the
+// factor is gone. Under a derived key only an unused one is given again, with
+// its secret: a code that was tried shows that the answer arrived.
+func (s *Service) used(ctx context.Context, about [16]byte) (bool, error) {
+	id := FactorID(about)
+	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Factor: id})
+	if err != nil {
+		return false, err
+	}
+	f := rows.Factor
+	return f == nil || f.LastStep != 0 || f.Failures != 0, nil
+}
+
+func (s *Service) enroll(ctx context.Context, env Environment, p EnrollParams, once *Once[Enrollment]) (Enrollment, error) {
 	now := s.now()
 	e, err := s.newEnrollment(env, p, once, now)
 	if err != nil {

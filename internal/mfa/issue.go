@@ -230,7 +230,9 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 		if errors.Is(err, errUncertain) {
 			change = (*PhoneLimit).keepFor // it stays counted, and another try is another message
 		}
-		return errors.Join(err, s.void(ctx, env, created, once), s.changeLimit(ctx, env.ID, phone, ref, change))
+		// The count first: once the record is gone, the same request may come again
+		// and must be counted itself.
+		return errors.Join(err, s.changeLimit(ctx, env.ID, phone, ref, change), s.void(ctx, env, created, once))
 	}
 	finished := false
 	defer func() {
@@ -248,6 +250,12 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 		// The challenge stands and its message is out. Only a repetition of the
 		// request has to wait until the record counts as settled by itself.
 		s.opts.Logger.Warn("settle a recorded answer", "challenge", created.ID.String(), "error", err)
+	}
+	if once != nil && once.Derived {
+		// The next message under this key may be for another sign-in: it is counted.
+		if err := s.changeLimit(ctx, env.ID, phone, ref, (*PhoneLimit).keepFor); err != nil {
+			s.opts.Logger.Warn("count messages apart", "challenge", created.ID.String(), "error", err)
+		}
 	}
 	return created, nil
 }

@@ -421,3 +421,96 @@ func TestDerivedKeyDoesNotVerifyTwice(t *testing.T) {
 		}
 	}
 }
+
+func TestDerivedKeyCountsTheMessageAfterOneThatFailed(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: mfa.Limits{SendSpacing: time.Second}})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	do := func() (mfa.Issued, error) {
+		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+	}
+	first, err := do()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustVerify(first.ID, w.carrier.last().Code.Reveal(), true)
+	w.clock.advance(2 * time.Second)
+	w.carrier.lost = errCarrier
+	if _, err := do(); !errors.Is(err, mfa.ErrDelivery) {
+		t.Fatal(err)
+	}
+	w.carrier.lost = nil
+	if _, err = do(); err != nil { // the library's retry
+		t.Fatal(err)
+	}
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrSendLimit) {
+		t.Errorf("in the same instant: %v, %d messages; want %v", err, w.carrier.sent(), mfa.ErrSendLimit)
+	}
+}
+
+func TestDerivedKeyEnrollsAgainWhatWasDeleted(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	p := mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}
+	e, err := w.Enroll(t.Context(), sandbox, p, derived[mfa.Enrollment]("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.DeleteFactor(t.Context(), sandbox, e.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Enroll(t.Context(), sandbox, p, derived[mfa.Enrollment]("k")); err != nil {
+		t.Errorf("enroll again = %v", err)
+	}
+}
+
+func TestDerivedKeyGivesNoUsedFactorAgain(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	p := mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Challenge: true}
+	e, err := w.Enroll(t.Context(), sandbox, p, derived[mfa.Enrollment]("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustVerify(e.Challenge.ID, w.app(e, 0), true)
+	_, err = w.Enroll(t.Context(), sandbox, p, derived[mfa.Enrollment]("k"))
+	if err != nil {
+		t.Errorf("after its code was verified: %v; want another factor", err)
+	}
+}
+
+func TestDerivedKeyRepeatsNoRefusal(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: mfa.Limits{FreeFailures: 5, FactorFailures: 5}})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
+	challenge := func() error {
+		_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+		return err
+	}
+	for range 5 {
+		w.fail(f)
+	}
+	if err := challenge(); !errors.Is(err, mfa.ErrTooManyAttempts) {
+		t.Fatalf("locked: %v; want %v", err, mfa.ErrTooManyAttempts)
+	}
+	if err := w.UnlockFactor(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	if err := challenge(); err != nil {
+		t.Errorf("after an operator lifted the lock: %v", err)
+	}
+}
+
+func TestOfManyNewSignInsUnderADerivedKeyOneMessageGoes(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: mfa.Limits{SendSpacing: time.Second}})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
+	do := func() (mfa.Issued, error) {
+		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+	}
+	first, err := do()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustVerify(first.ID, w.carrier.last().Code.Reveal(), true)
+	w.clock.advance(time.Second)
+	storm(t, do)
+	if w.carrier.sent() != 2 {
+		t.Errorf("%d messages; want one of each sign-in", w.carrier.sent())
+	}
+}

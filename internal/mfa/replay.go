@@ -86,7 +86,7 @@ func decide[T any](ctx context.Context, s *Service, r Read, once *Once[T], now t
 	var outcome error
 	err := s.store.Update(ctx, r, func(tx *Tx) error {
 		if once != nil && !tx.lacks(r) {
-			if outcome = s.recorded(tx.Replay, once.Fingerprint, once.past, now); outcome != nil {
+			if outcome = recorded(s, tx.Replay, once, now); outcome != nil {
 				return outcome
 			}
 		}
@@ -114,16 +114,18 @@ func (tx *Tx) lacks(r Read) bool {
 // recorded returns *Replayed or ErrKeyReused if a request was answered under the
 // key of r, and nil if this one is to be carried out. An answer about what is past
 // counts for nothing.
-func (s *Service) recorded(r *Replay, fingerprint [32]byte, past [16]byte, now time.Time) error {
+func recorded[T any](s *Service, r *Replay, once *Once[T], now time.Time) error {
 	switch {
-	case r == nil || !now.Before(r.ExpiresAt) || past != [16]byte{} && r.About == past:
+	case r == nil || !now.Before(r.ExpiresAt) || once.past != [16]byte{} && r.About == once.past:
 		return nil
-	case r.Fingerprint != fingerprint:
+	case r.Fingerprint != once.Fingerprint:
 		return ErrKeyReused
 	case r.Sealed == nil:
 		return nil
 	case now.Before(r.PendingUntil):
 		return errPending
+	case len(r.Sealed) == 0 && once.Derived:
+		return nil // who asks for it again, after it was deleted, means another
 	case len(r.Sealed) == 0:
 		return ErrKeyReused // what it made was deleted since, and is not made again
 	}
@@ -135,6 +137,9 @@ func (s *Service) recorded(r *Replay, fingerprint [32]byte, past [16]byte, now t
 }
 
 func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, result T, outcome error) error {
+	if once.Derived && outcome != nil {
+		return nil // it may be otherwise the next time, and nothing was made
+	}
 	answer := once.Answer(result, outcome)
 	if answer == nil {
 		return nil
@@ -165,7 +170,7 @@ func claim[T any](ctx context.Context, s *Service, once *Once[T], now time.Time)
 	}
 	r := Read{Bucket: once.Key.bucket(), Replay: once.Key}
 	return s.store.Update(ctx, r, func(tx *Tx) error {
-		err := s.recorded(tx.Replay, once.Fingerprint, once.past, now)
+		err := recorded(s, tx.Replay, once, now)
 		if err != nil || tx.Replay != nil && now.Before(tx.Replay.ExpiresAt) {
 			return err
 		}
