@@ -86,6 +86,7 @@ func TestClients(t *testing.T) {
 	}
 	if len(rows) == len(clients()) && !t.Failed() {
 		inPage(t, "table", markdown(rows))
+		sameSkips(t, skips(rows))
 	}
 }
 

@@ -49,7 +49,7 @@ func TestExamples(t *testing.T) {
 				}
 				return string(bytes.TrimSpace(code))
 			}
-			s := start(t)
+			s := watched(t, start(t))
 			if got := e.signIn(t, s, func(string) string { return "12345" }); !strings.Contains(got, "Wrong code.") {
 				t.Errorf("a wrong code: it said %q", got)
 			}

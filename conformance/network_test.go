@@ -38,6 +38,35 @@ type network struct {
 	mu    sync.Mutex
 	fault string // "reply", "request" or none
 	tries []try
+	conns map[net.Conn]bool // to close at the end; nil once that has begun
+}
+
+// track makes sure that conn is closed at the end, if it has not come already.
+func (n *network) track(conn net.Conn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conns == nil {
+		conn.Close()
+		return false
+	}
+	n.conns[conn] = true
+	return true
+}
+
+func (n *network) close(conn net.Conn) {
+	conn.Close()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, conn)
+}
+
+func (n *network) closeAll() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for conn := range n.conns {
+		conn.Close()
+	}
+	n.conns = nil
 }
 
 // A try is one request that a client sent, with what became of it. Headers keep
@@ -106,9 +135,8 @@ func startNetworkWatchedBy(t *testing.T, serverURL string, watch func(try)) *net
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &network{URL: "http://" + listener.Addr().String(), upstream: u.Host, watch: watch, tries: []try{}}
+	n := &network{URL: "http://" + listener.Addr().String(), upstream: u.Host, watch: watch, tries: []try{}, conns: map[net.Conn]bool{}}
 
-	var open sync.Map
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -116,17 +144,12 @@ func startNetworkWatchedBy(t *testing.T, serverURL string, watch func(try)) *net
 			if err != nil {
 				return
 			}
-			open.Store(conn, nil)
-			serving.Go(func() {
-				defer open.Delete(conn)
-				defer conn.Close()
-				n.serve(conn)
-			})
+			serving.Go(func() { n.serve(conn) })
 		}
 	})
 	t.Cleanup(func() {
 		listener.Close()
-		open.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true })
+		n.closeAll() // a server that does not answer holds up nobody
 		serving.Wait()
 	})
 	return n
@@ -134,11 +157,15 @@ func startNetworkWatchedBy(t *testing.T, serverURL string, watch func(try)) *net
 
 // serve answers the requests of one connection, one after another.
 func (n *network) serve(client net.Conn) {
-	server, err := net.Dial("tcp", n.upstream)
-	if err != nil {
+	if !n.track(client) {
 		return
 	}
-	defer server.Close()
+	defer n.close(client)
+	server, err := net.Dial("tcp", n.upstream)
+	if err != nil || !n.track(server) {
+		return
+	}
+	defer n.close(server)
 	// What was read since the last reset. Neither side sends ahead, so that each holds
 	// one message, whole.
 	var request, reply bytes.Buffer

@@ -2,7 +2,7 @@ package conformance_test
 
 import "time"
 
-// dotnetClients replay the package WorkOS.net, of which no registry here has a version.
+// dotnetClients replay the package WorkOS.net, which scripts/setup cannot install.
 //
 // What they send, read and throw was read in src/WorkOS.net of its repository:
 // Client/WorkOSClient.cs, Services/MFA and Services/Webhooks for 2, and the same client,

@@ -2,8 +2,8 @@ package conformance_test
 
 import "time"
 
-// oldJavaClients replay the library com.workos:workos before 5, of which no registry
-// here has a version.
+// oldJavaClients replay the library com.workos:workos before 5, which scripts/setup
+// cannot install.
 //
 // What they send, read and throw was read in src/main/kotlin/com/workos of its
 // repository: WorkOS.kt, mfa, usermanagement, webhooks and common. The headers are those

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// phpClients replay the package workos/workos-php, of which no registry here has a
-// version.
+// phpClients replay the package workos/workos-php, which scripts/setup
+// cannot install.
 //
 // What they send, read and throw was read in lib of its repository: Client.php,
 // RequestClient/CurlRequestClient.php, MFA.php, UserManagement.php, Webhook.php and the

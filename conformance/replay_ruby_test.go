@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// rubyClients replay the gem workos, of which no registry here has a version.
+// rubyClients replay the gem workos, which scripts/setup cannot install.
 //
 // What they send, read and raise was read in lib/workos of its repository: client.rb,
 // mfa.rb, user_management.rb, factor.rb, challenge.rb and webhooks.rb for 2 and 5, and

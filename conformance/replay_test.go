@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// A replay stands for a library that no package registry here has. It sends what
+// A replay stands for a library that scripts/setup cannot install. It sends what
 // the library sends, byte for byte, and makes of each reply what the library's types
 // make of it. What it knows of a library is a table, a wire; replay_ruby_test.go and
 // its like hold them. The code here, and the steps, are the same for all.

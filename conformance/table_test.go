@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,8 @@ func (c cell) mark() string {
 		return "FAILED"
 	case c.passed == 0:
 		return "–"
+	case len(c.reasons) > 0:
+		return "◐"
 	default:
 		return "✓"
 	}
@@ -107,7 +110,7 @@ func text(rows []row) string {
 		fmt.Fprintln(w)
 	}
 	w.Flush()
-	out.WriteString("✓ works, but for what a number names; – the library cannot do it; wire: its requests were replayed\n")
+	out.WriteString("✓ works; ◐ works but for what a number names; – the library cannot do it; wire: its requests were replayed\n")
 	for i, reason := range n.reasons {
 		fmt.Fprintf(&out, "(%d) %s\n", i+1, reason)
 	}
@@ -140,6 +143,48 @@ func markdown(rows []row) string {
 		fmt.Fprintf(&out, "%d. %s\n", i+1, reason)
 	}
 	return out.String()
+}
+
+// skips returns what each client left out and why, a line a step.
+func skips(rows []row) string {
+	var out strings.Builder
+	for _, r := range rows {
+		for _, s := range steps {
+			if l := r.lines[s.name]; l.Skipped {
+				fmt.Fprintf(&out, "%s %s: %s: %s\n", r.client.language, r.client.version, s.name, l.Detail)
+			}
+		}
+	}
+	return out.String()
+}
+
+// sameSkips makes sure that no client leaves out more than it did when skips.txt
+// was written: the table alone would not show it.
+func sameSkips(t *testing.T, got string) {
+	t.Helper()
+	const path = "skips.txt"
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := strings.Split(string(want), "\n")
+	given := strings.Split(got, "\n")
+	for _, l := range given {
+		if !slices.Contains(wanted, l) {
+			t.Errorf("left out, though %s does not say so: %s", path, l)
+		}
+	}
+	for _, l := range wanted {
+		if !slices.Contains(given, l) {
+			t.Errorf("%s says that it is left out, but it was done: %s", path, l)
+		}
+	}
 }
 
 const clientsPage = "../docs/clients.md"
