@@ -90,15 +90,23 @@ func startNetwork(t *testing.T, serverURL string) *network {
 	return startNetworkWatchedBy(t, serverURL, nil)
 }
 
-// watched puts a network before a server that holds every reply against the
-// description of the API, and so every request that the server accepted.
+// watched puts a network before a server that holds every exchange against the
+// description of the API.
 func watched(t *testing.T, s server) server {
+	t.Helper()
+	s.URL = startNetworkWatchedBy(t, s.URL, asDocumented(t)).URL
+	return s
+}
+
+// asDocumented returns what holds a reply against the description of the API, and
+// a request that the server accepted.
+func asDocumented(t *testing.T) func(try) {
 	t.Helper()
 	document, err := openapitest.Load("../openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.URL = startNetworkWatchedBy(t, s.URL, func(seen try) {
+	return func(seen try) {
 		x := openapitest.Exchange{
 			Method: seen.Method, Target: seen.Path, RequestHeader: asHeader(seen.Headers), RequestBody: []byte(seen.Body),
 			Status: seen.Status, Header: asHeader(seen.ReplyHeaders), Body: []byte(seen.ReplyBody),
@@ -112,8 +120,7 @@ func watched(t *testing.T, s server) server {
 		if err := document.CheckRequest(x); err != nil {
 			t.Errorf("%s %s was accepted, though openapi.yaml forbids it: %v", x.Method, x.Target, err)
 		}
-	}).URL
-	return s
+	}
 }
 
 // asHeader keeps the spelling of names, unlike http.Header's methods.

@@ -108,6 +108,7 @@ const (
 type target struct {
 	url, apiKey string
 	tls         *tls.Config // for https
+	watch       func(try)   // is shown every exchange by https, which no network sees
 }
 
 // args are what a caller gives, by the names that stand in braces in a table.
@@ -253,6 +254,12 @@ func (w *wire) exchange(at target, method, path, body, key string) (reply, error
 		return reply{}, err
 	}
 	text, err := io.ReadAll(answer.Body)
+	if err == nil && at.watch != nil {
+		at.watch(try{
+			Method: method, Path: path, Body: body,
+			Status: answer.StatusCode, ReplyHeaders: headersOf(raw.Bytes()), ReplyBody: string(text),
+		})
+	}
 	return reply{status: answer.StatusCode, headers: headersOf(raw.Bytes()), body: text}, err
 }
 

@@ -28,7 +28,7 @@ func (r *replayer) overTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		*s.at = target{url: server.URL, apiKey: server.APIKey, tls: trust}
+		*s.at = target{url: server.URL, apiKey: server.APIKey, tls: trust, watch: asDocumented(t)}
 		*s.network = startNetwork(t, relay(t, server.URL, trust))
 	}
 	r.client = &http.Client{Transport: trusting{r.main, r.brief}}
