@@ -22,7 +22,7 @@ func checkCountries(codes []string) error {
 
 // refuseDestination returns why no message may go to a number: its country is not
 // among those that the operator named, or whoever answers it is paid for that. A
-// sandbox sends nothing, and may ask for anything.
+// sandbox may ask for anything: no provider of ours carries what it sends.
 func (s *Service) refuseDestination(env Environment, phone Phone) error {
 	if !env.Production {
 		return nil
