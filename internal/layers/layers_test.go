@@ -73,6 +73,7 @@ var places = map[string]place{
 	"internal/console": {layer: face},
 
 	"internal/inbox":          {layer: adapter},
+	"internal/metrics":        {layer: adapter},
 	"internal/sms":            {layer: adapter},
 	"internal/webhook":        {layer: adapter},
 	"internal/store/migrate":  {layer: adapter},
@@ -89,6 +90,7 @@ var places = map[string]place{
 	"internal/ratelimit": {layer: ground},
 	"internal/secret":    {layer: ground},
 	"internal/totp":      {layer: ground},
+	"internal/wording":   {layer: ground},
 
 	"internal/leak":            {layer: support},
 	"internal/openapitest":     {layer: support},

@@ -1,0 +1,317 @@
+package wording
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Link returns the first part of text that a phone may turn into something to tap,
+// or "" if there is none: an address with a scheme or www., a domain, an e-mail
+// address, an IPv4 address, an IPv6 address in brackets, or a phone number of 7
+// digits or more. It takes more for a link than any phone does: a domain is
+// whatever has a dot and two letters after it, so that "code.Do" without a space
+// is one (.do is the Dominican Republic). Place is none, but can be part of one.
+//
+// The part is as a phone reads it: without invisible characters, and with
+// full-width letters, digits and slashes in their usual form. The time is linear in len(text).
+func Link(text string) string {
+	runes := read(text)
+	var found []rune
+	first := len(runes)
+	for _, find := range []func([]rune) (start, end int){findScheme, findWWW, findDomain, findIPv4, findIPv6, findPhone} {
+		if start, end := find(runes); start < end && (start < first || start == first && end-start > len(found)) {
+			first, found = start, runes[start:end]
+		}
+	}
+	return written(found)
+}
+
+// place stands for Place among runes. No text has it.
+const place rune = utf8.MaxRune + 1
+
+// read returns text as a phone reads it.
+func read(text string) []rune {
+	var runes []rune
+	for i, piece := range strings.Split(text, Place) {
+		if i > 0 {
+			runes = append(runes, place)
+		}
+		for _, r := range piece {
+			switch {
+			case isInvisible(r):
+				continue
+			case '！' <= r && r <= '～' && r != '．': // full-width ASCII; its dot can be a full stop
+				r += '!' - '！'
+			}
+			runes = append(runes, r)
+		}
+	}
+	return runes
+}
+
+func written(runes []rune) string {
+	var b strings.Builder
+	for _, r := range runes {
+		if r == place {
+			b.WriteString(Place)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// isInvisible reports whether r shows nothing of its own: zero-width characters,
+// those that turn the direction of writing, soft hyphens, variation selectors.
+func isInvisible(r rune) bool {
+	return r >= 0x80 && unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// schemes are those that need no "//" after their colon.
+var schemes = []string{
+	"callto", "facetime", "ftp", "geo", "http", "https", "intent", "mailto", "market",
+	"mms", "mmsto", "sip", "sips", "sms", "smsto", "tel",
+}
+
+func findScheme(runes []rune) (start, end int) {
+	const longest = len("facetime")
+	for i, r := range runes {
+		if r != ':' {
+			continue
+		}
+		start := i
+		if hasPrefix(runes[i:], "://") {
+			for start > 0 && isSchemeRune(runes[start-1]) {
+				start--
+			}
+		} else {
+			for start > 0 && i-start < longest && isASCIILetter(runes[start-1]) {
+				start--
+			}
+			known := slices.Contains(schemes, strings.ToLower(string(runes[start:i])))
+			if !known || isInWord(runes, start-1) || i+1 == len(runes) || unicode.IsSpace(runes[i+1]) {
+				continue
+			}
+		}
+		if start == i {
+			continue
+		}
+		end = i + 1
+		for end < len(runes) && !unicode.IsSpace(runes[end]) {
+			end++
+		}
+		return start, end
+	}
+	return 0, 0
+}
+
+func findWWW(runes []rune) (start, end int) {
+	for i := range runes {
+		if isInWord(runes, i-1) || !hasPrefix(runes[i:], "www") {
+			continue
+		}
+		if dot := i + len("www"); isDot(runes, dot) && dot+1 < len(runes) && isWordRune(runes[dot+1]) {
+			return i, endOfName(runes, dot)
+		}
+	}
+	return 0, 0
+}
+
+// findDomain finds names with a dot and at least two letters after it, and the
+// e-mail addresses that end in one.
+func findDomain(runes []rune) (start, end int) {
+	for i := range runes {
+		if !isDot(runes, i) || i == 0 || !isLabelRune(runes[i-1]) {
+			continue
+		}
+		letters, next := 0, i+1
+		for next < len(runes) && (unicode.IsLetter(runes[next]) || unicode.IsMark(runes[next])) {
+			if unicode.IsLetter(runes[next]) {
+				letters++
+			}
+			next++
+		}
+		if letters < 2 || next < len(runes) && isWordRune(runes[next]) {
+			continue
+		}
+		start := i
+		for start > 0 && (isLabelRune(runes[start-1]) || strings.ContainsRune("-_+%@", runes[start-1]) || isDot(runes, start-1)) {
+			start--
+		}
+		for !isLabelRune(runes[start]) {
+			start++
+		}
+		return start, endOfName(runes, i)
+	}
+	return 0, 0
+}
+
+// endOfName returns where the name ends that goes on with a dot at i.
+func endOfName(runes []rune, i int) int {
+	for ; i < len(runes); i++ {
+		dotWithin := isDot(runes, i) && i+1 < len(runes) && isLabelRune(runes[i+1])
+		if !dotWithin && !isLabelRune(runes[i]) && runes[i] != '-' {
+			break
+		}
+	}
+	return i
+}
+
+func findIPv4(runes []rune) (start, end int) {
+	for i, r := range runes {
+		if !isASCIIDigit(r) || isInWord(runes, i-1) {
+			continue
+		}
+		if end := endOfIPv4(runes, i); end > 0 {
+			return i, end
+		}
+	}
+	return 0, 0
+}
+
+// endOfIPv4 returns where the address that starts at i ends, or 0 if none does.
+func endOfIPv4(runes []rune, i int) int {
+	for octet := range 4 {
+		if octet > 0 {
+			if !isDot(runes, i) {
+				return 0
+			}
+			i++
+		}
+		value, digits := 0, 0
+		for i < len(runes) && isASCIIDigit(runes[i]) && digits < 3 {
+			value = value*10 + int(runes[i]-'0')
+			digits++
+			i++
+		}
+		if digits == 0 || value > 255 {
+			return 0
+		}
+	}
+	if isInWord(runes, i) {
+		return 0
+	}
+	return i
+}
+
+func findIPv6(runes []rune) (start, end int) {
+	const longest = 64 // with a zone
+	for i, r := range runes {
+		if r != '[' {
+			continue
+		}
+		inside := runes[i+1 : min(len(runes), i+1+longest)]
+		n := slices.Index(inside, ']')
+		if n < 0 {
+			continue
+		}
+		if a, _ := netip.ParseAddr(string(inside[:n])); a.Is6() {
+			return i, i + n + 2
+		}
+	}
+	return 0, 0
+}
+
+func findPhone(runes []rune) (start, end int) {
+	const (
+		enough = 7 // digits
+		gap    = 3 // separators between two of them, as in " - "
+	)
+	digits, last := 0, 0
+	for i, r := range runes {
+		switch {
+		case unicode.IsDigit(r):
+			if digits == 0 {
+				start = i
+			}
+			digits, last = digits+1, i
+			if digits >= enough {
+				end = i + 1
+			}
+		case !isSeparator(r), i-last > gap:
+			if end > 0 {
+				return withPlus(runes, start), end
+			}
+			digits = 0
+		}
+	}
+	return withPlus(runes, start), end
+}
+
+// withPlus returns where the number starts whose first digit is at start.
+func withPlus(runes []rune, start int) int {
+	for i := start - 1; i >= max(0, start-2); i-- {
+		if runes[i] == '+' {
+			return i
+		}
+	}
+	return start
+}
+
+func isSeparator(r rune) bool {
+	return strings.ContainsRune(" -./()\u00a0\u2009\u202f\u2010\u2011\u2012\u2013", r)
+}
+
+// isDot reports whether there is a dot of a name or address at i. The full stops
+// of Chinese and Japanese are dots to browsers too, but end a sentence there, with
+// no space after them: they count between letters of scripts that have the other.
+func isDot(runes []rune, i int) bool {
+	if i >= len(runes) {
+		return false
+	}
+	switch runes[i] {
+	case '.':
+		return true
+	case '\u3002', '\uff0e', '\uff61':
+		return i > 0 && i+1 < len(runes) && usesDots(runes[i-1]) && usesDots(runes[i+1])
+	}
+	return false
+}
+
+func usesDots(r rune) bool {
+	return unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Nd)
+}
+
+// hasPrefix reports whether runes begin with prefix, in any case. Prefix is ASCII
+// in lower case.
+func hasPrefix(runes []rune, prefix string) bool {
+	if len(runes) < len(prefix) {
+		return false
+	}
+	for i, want := range prefix {
+		if r := runes[i]; r != want && (!isASCIILetter(r) || r|0x20 != want) {
+			return false
+		}
+	}
+	return true
+}
+
+// isLabelRune reports whether r can be in a label of a name, other than a hyphen.
+// Some registries let emoji in.
+func isLabelRune(r rune) bool { return isWordRune(r) || unicode.Is(unicode.So, r) }
+
+// isWordRune reports whether r is in the middle of a word or number.
+func isWordRune(r rune) bool {
+	return r == place || unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r)
+}
+
+// isInWord reports whether an address cannot start after i, or end before it, as
+// it would be within a word there. Chinese and others have no space between words.
+func isInWord(runes []rune, i int) bool {
+	if i < 0 || i >= len(runes) {
+		return false
+	}
+	r := runes[i]
+	return r == place || isASCIILetter(r) || isASCIIDigit(r)
+}
+
+func isSchemeRune(r rune) bool {
+	return isASCIILetter(r) || isASCIIDigit(r) || r == '+' || r == '-' || r == '.'
+}
+
+func isASCIILetter(r rune) bool { return 'a' <= r|0x20 && r|0x20 <= 'z' }
+
+func isASCIIDigit(r rune) bool { return '0' <= r && r <= '9' }
