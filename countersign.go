@@ -108,6 +108,6 @@ func (s *Server) Close() error { return s.inner.Close() }
 // sender gives an embedding program plain text in place of the domain's types.
 type sender struct{ Sender }
 
-func (s sender) Send(ctx context.Context, m mfa.Message) error {
-	return s.Sender.Send(ctx, m.To.E164(), m.Text.Reveal())
+func (s sender) Send(ctx context.Context, m mfa.Message) (mfa.Accepted, error) {
+	return mfa.Accepted{}, s.Sender.Send(ctx, m.To.E164(), m.Text.Reveal())
 }

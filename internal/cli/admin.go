@@ -184,7 +184,7 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return fmt.Errorf("%q is not the id of a factor", c.ID)
 	}
-	return c.unlock(ctx, func(s *mfa.Service, _ server.Store) error {
+	return c.withService(ctx, func(s *mfa.Service, _ server.Store) error {
 		if err := s.UnlockFactor(ctx, id); err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}
@@ -193,8 +193,9 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 	})
 }
 
-// unlock hands fn a Service that can lift locks. It seals and opens nothing.
-func (f storeFlag) unlock(ctx context.Context, fn func(*mfa.Service, server.Store) error) error {
+// withService hands fn a Service for what needs no secret: it seals and opens
+// nothing.
+func (f storeFlag) withService(ctx context.Context, fn func(*mfa.Service, server.Store) error) error {
 	return f.existing(ctx, func(store server.Store) error {
 		keys, err := secret.NewKeyset()
 		if err != nil {
@@ -227,10 +228,10 @@ Example:
 }
 
 func (c *unlockUser) Run(ctx context.Context, con console) error {
-	return c.unlock(ctx, func(s *mfa.Service, store server.Store) error {
-		env, err := access.NewService(store, nil).Environment(ctx, c.Env)
+	return c.withService(ctx, func(s *mfa.Service, store server.Store) error {
+		env, err := c.environment(ctx, store, c.Env)
 		if err != nil {
-			return fmt.Errorf("%w; 'countersign environment list --store %s' shows all", err, c.name())
+			return err
 		}
 		if err := s.UnlockUser(ctx, env.ID, c.ID); err != nil {
 			return err

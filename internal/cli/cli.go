@@ -27,6 +27,7 @@ type commands struct {
 	Key         keyCommand         `cmd:"" help:"Create, list and revoke API keys."`
 	Factor      factorCommand      `cmd:"" help:"Unlock a factor after too many wrong codes."`
 	User        userCommand        `cmd:"" help:"Unlock a user after too many wrong codes."`
+	SMS         smsCommand         `cmd:"" help:"Check a file of providers, and see and release what is sent."`
 	Keyset      keysetCommand      `cmd:"" help:"Make and rotate the keys that seal what is stored."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the schema of a store up to date."`
 	Copy        copyCommand        `cmd:"" help:"Copy a store into another, of the same kind or another."`

@@ -59,7 +59,7 @@ func (d *devCommand) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log})
+	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version()})
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log})
+	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version()})
 	if err != nil {
 		return err
 	}

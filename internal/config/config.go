@@ -35,6 +35,7 @@ type Config struct {
 	FactorFailures    int           `name:"factor-failures" default:"50" group:"Limits" placeholder:"N" help:"Consecutive wrong codes that lock a factor until an operator unlocks it, at most 100. Default ${default}."`
 	UserFailures      int           `name:"user-failures" default:"100" group:"Limits" placeholder:"N" help:"The same over all factors of a user, at most 100. Default ${default}."`
 	SMSSpacing        time.Duration `name:"sms-spacing" default:"30s" group:"Limits" placeholder:"DURATION" help:"Between two messages to one phone number. Default ${default}."`
+	SMSResends        int           `name:"sms-resends" default:"3" group:"Limits" placeholder:"N" help:"How often the code of a challenge can be sent again, 1 to 5. Default ${default}."`
 	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" sep:"," placeholder:"N/DURATION" help:"Messages to one phone number in any such span. Default ${default}."`
 
 	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or not. Default ${default}."`
@@ -45,6 +46,8 @@ type Config struct {
 	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC,..." help:"Countries whose numbers get messages, as US,CA,DE. Without it production environments send none."`
 
 	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: spread the tables over its machines by bucket, if they are not yet."`
+
+	MetricsAddr string `name:"metrics-addr" group:"Process" placeholder:"HOST:PORT" help:"Where Prometheus can read GET /metrics, over plain HTTP on any address: what it shows holds no secret. Nothing else is served there. Without it there are no metrics."`
 
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default json; text for dev."`
 	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Least level logged: debug, info, warn or error; each request is a line at info. Default ${default}."`
@@ -83,6 +86,7 @@ func (c Config) Check() error {
 		{"free-failures", c.FreeFailures, 100},
 		{"factor-failures", c.FactorFailures, 100},
 		{"user-failures", c.UserFailures, 100},
+		{"sms-resends", c.SMSResends, 5},
 	} {
 		if n.value <= 0 || n.most > 0 && n.value > n.most {
 			errs = append(errs, fmt.Errorf("--%s is %d; it must be positive%s: a limit cannot be switched off", n.name, n.value, atMost(n.most > 0, n.most)))
@@ -93,6 +97,12 @@ func (c Config) Check() error {
 	}
 	if c.ShutdownDelay < 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-delay is %v; it must not be negative", c.ShutdownDelay))
+	}
+	if _, _, err := net.SplitHostPort(c.MetricsAddr); c.MetricsAddr != "" && err != nil {
+		errs = append(errs, fmt.Errorf("--metrics-addr %q is not host:port: %w", c.MetricsAddr, err))
+	}
+	if c.MetricsAddr != "" && c.MetricsAddr == c.Addr && !strings.HasSuffix(c.Addr, ":0") {
+		errs = append(errs, fmt.Errorf("--metrics-addr is %s, as --addr is; metrics need an address of their own", c.MetricsAddr))
 	}
 	if c.ChallengeRetention < c.ChallengeTTL {
 		errs = append(errs, fmt.Errorf("--challenge-retention is %v, less than --challenge-ttl %v", c.ChallengeRetention, c.ChallengeTTL))
@@ -192,6 +202,7 @@ func Default() Config {
 		FactorFailures:         50,
 		UserFailures:           100,
 		SMSSpacing:             30 * time.Second,
+		SMSResends:             3,
 		SMSLimits:              []string{"5/10m", "10/1h", "20/24h"},
 		ChallengeRetention:     24 * time.Hour,
 		EventRetention:         400 * 24 * time.Hour,

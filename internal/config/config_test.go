@@ -40,6 +40,12 @@ func TestCheck(t *testing.T) {
 		{"no limit of a factor", func(c *config.Config) { c.FactorFailures = 0 }, []string{"--factor-failures"}},
 		{"no limit of a user", func(c *config.Config) { c.UserFailures = 0 }, []string{"--user-failures"}},
 
+		{"metrics for other machines", func(c *config.Config) { c.MetricsAddr = ":9464" }, nil},
+		{"both at ports that are free", func(c *config.Config) { c.MetricsAddr = c.Addr }, nil},
+		{"metrics at no address", func(c *config.Config) { c.MetricsAddr = "9464" }, []string{`--metrics-addr "9464" is not host:port`}},
+		{"metrics at the address of the API", func(c *config.Config) { c.Addr, c.MetricsAddr = "127.0.0.1:4100", "127.0.0.1:4100" },
+			[]string{"--metrics-addr is 127.0.0.1:4100, as --addr is"}},
+
 		{"two faults", func(c *config.Config) { c.RateLimit, c.TLSKey = 0, "key.pem" }, []string{"--rate-limit", "--tls-cert"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

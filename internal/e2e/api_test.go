@@ -50,6 +50,10 @@ type entity struct {
 		Secret string
 		URI    string
 	}
+	SMS struct {
+		Status      string
+		ResendsLeft int `json:"resends_left"`
+	}
 	Challenge struct{ ID string }
 	Data      []struct{ ID string }
 	Messages  []message

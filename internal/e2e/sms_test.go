@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/leak"
 )
@@ -121,10 +124,122 @@ routes:
 	// A sandbox has no phones.
 	sandbox := p.apiAs(createKey(t, dir, "staging"))
 	tested := sandbox.enroll(`{"type":"sms","phone_number":"` + number + `"}`)
-	sandbox.want(http.StatusServiceUnavailable, "POST", "/auth/factors/"+tested.ID+"/challenge", "")
+	if got := sandbox.want(http.StatusForbidden, "POST", "/auth/factors/"+tested.ID+"/challenge", ""); got.Code != "sms_sandbox_number_not_allowed" {
+		t.Errorf("a sandbox: %s", got.Code)
+	}
+	if fictional := sandbox.enroll(`{"type":"sms","phone_number":"+15005550006"}`); !sandbox.verify(sandbox.challenge(fictional.ID).ID, "123456") {
+		t.Error("the code of a test number is not valid")
+	}
 	p.stop()
 	if log := p.log.String(); !strings.Contains(log, "message not accepted") || !strings.Contains(log, "provider=first") {
 		t.Error("the log does not tell which provider did not take the message")
+	}
+}
+
+// report posts what became of a message to where the server takes it in.
+func (g *gateway) report(t *testing.T, url, id, state, reason string) int {
+	t.Helper()
+	body := `{"id":"` + id + `","state":"` + state + `","reason":"` + reason + `"}`
+	stamp := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(g.secret))
+	io.WriteString(mac, stamp+"."+body)
+	req, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Countersign-Signature", "t="+stamp+",v1="+hex.EncodeToString(mac.Sum(nil)))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// TestAMessageIsFollowedToThePhone sends one in German that does not arrive, and
+// again by another gateway, from which it does.
+func TestAMessageIsFollowedToThePhone(t *testing.T) {
+	t.Parallel()
+	const number = "+4915123456789"
+	dir := t.TempDir()
+	first := &gateway{secret: strings.Repeat("first ", 8), status: http.StatusAccepted}
+	second := &gateway{secret: strings.Repeat("second ", 8), status: http.StatusAccepted}
+	leak.Secret(t, number, first.secret, second.secret)
+	file := filepath.Join(dir, "sms.yaml")
+	write(t, file, `
+providers:
+  - { name: first, type: webhook, url: "`+first.start(t)+`", secret: "`+first.secret+`" }
+  - { name: second, type: webhook, url: "`+second.start(t)+`", secret: "`+second.secret+`" }
+environments:
+  production:
+    countries: [DE]
+    daily: 3
+    texts: { de: "Ihr Code: {{code}}", default: "Your code: {{code}}" }
+    origin: example.com
+`)
+	store := storeIn(t, dir)
+	p := serve(t, "--store", store, "--sms", file, "--sms-spacing", "1ms")
+	succeed(t, "environment", "create", "production", "--production", "--store", store)
+	p.key = createKey(t, dir, "production")
+	api := p.api()
+	receipts := p.url + "/sms/receipts/"
+
+	factor := api.enroll(`{"type":"sms","phone_number":"` + number + `"}`)
+	c := api.challenge(factor.ID)
+	m := first.got()[0]
+	code := m.Text[len(m.Text)-6:]
+	leak.Secret(t, code)
+	if want := "Ihr Code: " + code + "\n\n@example.com #" + code; m.Text != want {
+		t.Errorf("sent %q; want %q", m.Text, want)
+	}
+	status := func() string { return api.want(http.StatusOK, "GET", "/auth/challenges/"+c.ID, "").SMS.Status }
+	for _, r := range []struct {
+		by     *gateway
+		to     string
+		state  string
+		answer int
+		status string
+	}{
+		{first, "first", "sent", http.StatusOK, "sent"},
+		{second, "first", "delivered", http.StatusForbidden, "sent"}, // signed by another
+		{first, "third", "delivered", http.StatusNotFound, "sent"},
+		{second, "second", "delivered", http.StatusOK, "sent"}, // it never had the message
+		{first, "first", "undelivered", http.StatusOK, "undelivered"},
+		{first, "first", "queued", http.StatusOK, "undelivered"},
+	} {
+		if got := r.by.report(t, receipts+r.to, m.ID, r.state, "absent"); got != r.answer {
+			t.Errorf("%s to %s: answered %d; want %d", r.state, r.to, got, r.answer)
+		}
+		if got := status(); got != r.status {
+			t.Errorf("after %s to %s the message is %s; want %s", r.state, r.to, got, r.status)
+		}
+	}
+
+	again := api.want(http.StatusCreated, "POST", "/auth/challenges/"+c.ID+"/resend", "")
+	if len(first.got()) != 1 || len(second.got()) != 1 || second.got()[0].Text != m.Text || again.SMS.ResendsLeft != 2 {
+		t.Fatalf("the gateways got %d and %d messages, and %d resends are left", len(first.got()), len(second.got()), again.SMS.ResendsLeft)
+	}
+	second.report(t, receipts+"second", second.got()[0].ID, "delivered", "")
+	if got := status(); got != "delivered" {
+		t.Errorf("the second message is %s", got)
+	}
+	if !api.verify(c.ID, code) {
+		t.Error("the code of both messages is not valid")
+	}
+
+	api.challenge(factor.ID)
+	if got := api.want(http.StatusTooManyRequests, "POST", "/auth/factors/"+factor.ID+"/challenge", ""); got.Code != "sms_daily_limit_exceeded" {
+		t.Errorf("the fourth message of the day: %s", got.Code)
+	}
+	sent := succeed(t, "sms", "sent", "--env", "production", "--store", store)
+	if !regexp.MustCompile(`(?m)^DE +3 +1 `).MatchString(sent) || !regexp.MustCompile(`(?m)^\+491512 +2 +1 `).MatchString(sent) {
+		t.Errorf("sms sent says\n%s", sent)
+	}
+	if got := succeed(t, "sms", "release", "+491512", "--env", "production", "--store", store); !strings.Contains(got, "not paused") {
+		t.Errorf("sms release says %q", got)
+	}
+	if got := succeed(t, "sms", "check", file); !regexp.MustCompile(`production +de +1 +GSM-7 +Ihr Code: 123456`).MatchString(got) {
+		t.Errorf("sms check says\n%s", got)
 	}
 }
 
@@ -139,7 +254,9 @@ func TestAWrongProviderFileIsRefused(t *testing.T) {
 		{"what the provider lacks", "providers: [{name: a, type: twilio}]", "account_sid"},
 		{"a secret twice", "providers: [{name: a, type: webhook, secret: x, secret_file: y}]", "exclude one another"},
 		{"a secret that is not there", "providers: [{name: a, type: webhook, secret_file: nowhere}]", "nowhere"},
-		{"receipts", "providers: [{name: a, type: webhook, callback_url: https://x}]", "receipts are not taken in"},
+		{"a receipt's URL", "providers: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + ", callback_url: 'http://x/y'}]", "callback_url"},
+		{"a text without its code", "texts: {de: hallo}\nproviders: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]", `template "de": must contain {{code}}`},
+		{"an unknown setting of an environment", "environments: {a: {dayly: 1}}\nproviders: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]", "dayly"},
 		{"a route to nobody", "providers: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]\nroutes: [{choices: [{provider: b}]}]", `no provider "b"`},
 		{"no weight", "providers: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]\nroutes: [{choices: [{provider: a, weight: 0}]}]", "weight"},
 		{"too long a budget", "budget: 20s\nproviders: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]", "budget"},

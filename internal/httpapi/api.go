@@ -37,8 +37,14 @@ type Options struct {
 	OpenAPI        []byte                          // served at /openapi.yaml; not served if empty
 	Ready          func(ctx context.Context) error // says whether requests can be served; nil: always
 	Inbox          http.Handler                    // serves /dev/inbox; nil: there is none
+	Callbacks      http.Handler                    // takes in what SMS providers report, by the path value "provider"; nil: nobody reports
 	Logger         *slog.Logger                    // default slog.Default()
 	Now            func() time.Time                // default time.Now
+
+	// Observe is called after every answer and must not wait. The pattern is that
+	// of the route, "" if there is none; a method that is not known is "other". Nil:
+	// nobody is told.
+	Observe func(pattern, method string, status int, took time.Duration)
 }
 
 // New returns the API of the two services.
@@ -69,6 +75,10 @@ func (a *API) routes() {
 	a.route("POST /auth/factors/{id}/challenge", a.challenge)
 	a.route("POST /auth/challenges/{id}/verify", a.verify)
 
+	// Ours.
+	a.route("GET /auth/challenges/{id}", a.findChallenge)
+	a.route("POST /auth/challenges/{id}/resend", a.resend)
+
 	// Client libraries up to 2022 call these, and a deprecated method of later ones.
 	a.route("POST /auth/factors/challenge", a.challengeByBody)
 	a.route("POST /auth/factors/verify", a.verifyByBody)
@@ -82,10 +92,11 @@ func (a *API) routes() {
 		a.open("GET /openapi.yaml", a.openapi)
 	}
 	if a.opts.Inbox != nil {
-		a.open("/dev/inbox", func(w http.ResponseWriter, r *request) error {
-			a.opts.Inbox.ServeHTTP(w, r.Request)
-			return nil
-		})
+		a.open("/dev/inbox", served(a.opts.Inbox))
+	}
+	if a.opts.Callbacks != nil {
+		a.open("GET /sms/receipts/{provider}", served(a.opts.Callbacks))
+		a.open("POST /sms/receipts/{provider}", served(a.opts.Callbacks))
 	}
 }
 
@@ -98,6 +109,14 @@ type request struct {
 }
 
 type handler func(w http.ResponseWriter, r *request) error
+
+// served makes a handler of one that answers for itself.
+func served(h http.Handler) handler {
+	return func(w http.ResponseWriter, r *request) error {
+		h.ServeHTTP(w, r.Request)
+		return nil
+	}
+}
 
 // route serves what only a caller with an API key may ask for.
 func (a *API) route(pattern string, h handler) {
@@ -166,21 +185,29 @@ func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h ha
 	if req.key.ID == "" && rec.status < http.StatusBadRequest {
 		level = slog.LevelDebug // probes, and the inbox looking for news
 	}
-	if !a.opts.Logger.Enabled(r.Context(), level) {
+	logged := a.opts.Logger.Enabled(r.Context(), level)
+	if !logged && a.opts.Observe == nil {
+		return
+	}
+	method, took := knownMethod(r.Method), a.opts.Now().Sub(start)
+	if a.opts.Observe != nil {
+		a.opts.Observe(pattern, method, rec.status, took)
+	}
+	if !logged {
 		return
 	}
 	// The pattern, not the path: what callers put there is theirs.
 	a.opts.Logger.LogAttrs(r.Context(), level, "request",
 		slog.String("request", req.id),
 		slog.String("route", pattern),
-		slog.String("method", logMethod(r.Method)),
+		slog.String("method", method),
 		slog.Int("status", rec.status),
-		slog.String("took", a.opts.Now().Sub(start).String()),
+		slog.String("took", took.String()),
 		slog.String("key", string(req.key.ID)),
 	)
 }
 
-func logMethod(m string) string {
+func knownMethod(m string) string {
 	switch m {
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead, http.MethodOptions:
 		return m

@@ -9,6 +9,7 @@ import (
 type challengeRequest struct {
 	FactorID    text `json:"authentication_factor_id"` // on the older path
 	SMSTemplate text `json:"sms_template"`
+	Locale      text `json:"locale"` // ours
 }
 
 // challenge serves POST /auth/factors/{id}/challenge.
@@ -17,7 +18,7 @@ func (a *API) challenge(w http.ResponseWriter, r *request) error {
 	if err := decode(r.body, &req); err != nil {
 		return err
 	}
-	return a.doChallenge(w, r, r.PathValue("id"), req.SMSTemplate, false)
+	return a.doChallenge(w, r, r.PathValue("id"), req, false)
 }
 
 // challengeByBody serves POST /auth/factors/challenge.
@@ -32,11 +33,11 @@ func (a *API) challengeByBody(w http.ResponseWriter, r *request) error {
 	if req.FactorID.string == "" {
 		return required("authentication_factor_id")
 	}
-	return a.doChallenge(w, r, req.FactorID.string, req.SMSTemplate, true)
+	return a.doChallenge(w, r, req.FactorID.string, req, true)
 }
 
-func (a *API) doChallenge(w http.ResponseWriter, r *request, factor string, template text, byBody bool) error {
-	if err := check(named{"sms_template", template}); err != nil {
+func (a *API) doChallenge(w http.ResponseWriter, r *request, factor string, req challengeRequest, byBody bool) error {
+	if err := check(named{"sms_template", req.SMSTemplate}, named{"locale", req.Locale}); err != nil {
 		return err
 	}
 	id, err := mfa.ParseFactorID(factor)
@@ -51,7 +52,42 @@ func (a *API) doChallenge(w http.ResponseWriter, r *request, factor string, temp
 	if o != nil {
 		o.Claim = byBody
 	}
-	c, err := a.mfa.Challenge(r.Context(), r.key.Environment, id, mfa.ChallengeParams{Template: template.string}, o)
+	params := mfa.ChallengeParams{Template: req.SMSTemplate.string, Locale: req.Locale.string}
+	c, err := a.mfa.Challenge(r.Context(), r.key.Environment, id, params, o)
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusCreated, toJSON(c))
+}
+
+// findChallenge serves GET /auth/challenges/{id}.
+func (a *API) findChallenge(w http.ResponseWriter, r *request) error {
+	id, err := mfa.ParseChallengeID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	c, err := a.mfa.FindChallenge(r.Context(), r.key.Environment, id)
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusOK, a.challengeJSON(c))
+}
+
+// resend serves POST /auth/challenges/{id}/resend.
+func (a *API) resend(w http.ResponseWriter, r *request) error {
+	if err := decode(r.body, &struct{}{}); err != nil {
+		return err
+	}
+	id, err := mfa.ParseChallengeID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	toJSON := func(c mfa.Issued) any { return a.challengeJSON(c) }
+	o, err := once(r, http.StatusCreated, toJSON)
+	if err != nil {
+		return err
+	}
+	c, err := a.mfa.Resend(r.Context(), r.key.Environment, id, o)
 	if err != nil {
 		return err
 	}

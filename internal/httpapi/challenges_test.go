@@ -23,7 +23,7 @@ func TestAChallengeHasTheKeysOfItsType(t *testing.T) {
 		name, factor, keys string
 	}{
 		{"totp", app, challengeKeys},
-		{"sms", w.phone(), challengeKeys},
+		{"sms", w.phone(), smsChallengeKeys},
 		{"generic_otp", w.generic(), strings.Replace(challengeKeys, "expires_at", "expires_at code", 1)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -59,8 +59,8 @@ func TestTheExpiryOfTOTPChallengesCanBeLeftOut(t *testing.T) {
 	if r := w.post("/user_management/users/user_1/auth_factors", `{"type":"totp"}`).is(201); strings.Contains(r.body, "expires_at") {
 		t.Error("the enrollment of a user has expires_at")
 	}
-	if got := w.challenge(w.phone()).keys(); got != challengeKeys {
-		t.Errorf("an sms challenge has the keys %s; want %s", got, challengeKeys)
+	if got := w.challenge(w.phone()).keys(); got != smsChallengeKeys {
+		t.Errorf("an sms challenge has the keys %s; want %s", got, smsChallengeKeys)
 	}
 	w.clock.advance(10 * time.Minute)
 	if late := w.challenge(app); late.status == 201 {
@@ -185,6 +185,8 @@ func TestAMessageCarriesTheTemplate(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"sms_template":"no place for a code"}`:                       "sms_template sms_template_missing_code",
 		`{"sms_template":"{{ code }}"}`:                                "sms_template sms_template_missing_code",
+		`{"sms_template":"{{code}} at example.com"}`:                   "sms_template sms_template_has_link",
+		`{"locale":"not a language"}`:                                  "locale locale_invalid",
 		`{"sms_template":7}`:                                           "sms_template sms_template_not_a_string",
 		`{"sms_template":"{{code}}` + strings.Repeat("é", 1593) + `"}`: "sms_template sms_template_too_long",
 	} {

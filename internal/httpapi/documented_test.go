@@ -28,7 +28,9 @@ type call struct {
 func newCall(t *testing.T, operation string) *call {
 	w := newWorld(t, setup{
 		api: httpapi.Options{RateLimit: 100},
-		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}, Countries: []string{"US"}},
+		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}, SMS: mfa.SMSRules{
+			Countries: []string{"US"}, Daily: 1, Pumping: mfa.Pumping{Sends: 1},
+		}},
 	})
 	c := &call{world: w, factor: w.phone()}
 	c.challenge = w.challenge(c.factor).text("id")
@@ -39,6 +41,8 @@ func newCall(t *testing.T, operation string) *call {
 		"DELETE /auth/factors/{id}":                          {"/auth/factors/" + c.factor, ``},
 		"POST /auth/factors/{id}/challenge":                  {"/auth/factors/" + c.factor + "/challenge", `{}`},
 		"POST /auth/challenges/{id}/verify":                  {"/auth/challenges/" + c.challenge + "/verify", `{"code":"12345"}`},
+		"GET /auth/challenges/{id}":                          {"/auth/challenges/" + c.challenge, ``},
+		"POST /auth/challenges/{id}/resend":                  {"/auth/challenges/" + c.challenge + "/resend", `{}`},
 		"POST /auth/factors/challenge":                       {"/auth/factors/challenge", `{"authentication_factor_id":"` + c.factor + `"}`},
 		"POST /auth/factors/verify":                          {"/auth/factors/verify", `{"authentication_challenge_id":"` + c.challenge + `","code":"12345"}`},
 		"POST /user_management/users/{user_id}/auth_factors": {"/user_management/users/user_1/auth_factors", `{"type":"totp"}`},
@@ -58,13 +62,27 @@ func (c *call) send(headers ...string) reply {
 	return c.do(c.method, c.path, c.body, headers...)
 }
 
-// sendInProduction sends the request for a phone number there: a sandbox sends
+// replace puts another id into the request.
+func (c *call) replace(id, with string) {
+	c.path, c.body = strings.Replace(c.path, id, with, 1), strings.Replace(c.body, id, with, 1)
+}
+
+// moveToProduction makes the request one for a phone number there: a sandbox sends
 // nowhere, and may ask for anything.
-func (c *call) sendInProduction(number string) reply {
+func (c *call) moveToProduction(number string) *call {
 	c.key, _ = c.newKey(c.environment("Acme", true))
 	factor := c.post("/auth/factors/enroll", `{"type":"sms","phone_number":"`+number+`"}`).is(http.StatusCreated).text("id")
-	c.path, c.body = strings.Replace(c.path, c.factor, factor, 1), strings.Replace(c.body, c.factor, factor, 1)
-	return c.send()
+	c.replace(c.factor, factor)
+	c.factor = factor
+	return c
+}
+
+// sendOnce sends a message there, long ago as it seems to the request.
+func (c *call) sendOnce(ago time.Duration) *call {
+	challenge := c.world.challenge(c.factor).text("id")
+	c.replace(c.challenge, challenge)
+	c.clock.advance(ago)
+	return c
 }
 
 // provocations bring an operation to answer each error, by its code.
@@ -98,7 +116,7 @@ var provocations = map[string]func(*call) reply{
 			c.factor:    "auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M",
 			c.challenge: "auth_challenge_01FZ4WSWV0F5V37E3S3E28JT3M",
 		} {
-			c.path, c.body = strings.Replace(c.path, id, unknown, 1), strings.Replace(c.body, id, unknown, 1)
+			c.replace(id, unknown)
 		}
 		return c.send()
 	},
@@ -121,8 +139,27 @@ var provocations = map[string]func(*call) reply{
 		}
 		return c.send()
 	},
-	"sms_country_not_allowed":     func(c *call) reply { return c.sendInProduction("+4915123456789") },
-	"sms_number_type_not_allowed": func(c *call) reply { return c.sendInProduction("+19002345678") },
+	"sms_country_not_allowed":     func(c *call) reply { return c.moveToProduction("+4915123456789").send() },
+	"sms_number_type_not_allowed": func(c *call) reply { return c.moveToProduction("+19002345678").send() },
+	"sms_daily_limit_exceeded":    func(c *call) reply { return c.moveToProduction("+16073517112").sendOnce(time.Minute).send() },
+	"sms_prefix_paused":           func(c *call) reply { return c.moveToProduction("+16073517112").sendOnce(5 * time.Minute).send() },
+	"sms_sandbox_number_not_allowed": func(c *call) reply {
+		w := newWorld(c.t, setup{withoutSandbox: true})
+		c.replace(c.factor, w.phone())
+		c.world = w
+		return c.send()
+	},
+	"sms_resend_limit_exceeded": func(c *call) reply {
+		for range 3 {
+			c.send().is(http.StatusCreated)
+			c.clock.advance(time.Minute)
+		}
+		return c.send()
+	},
+	"authentication_challenge_not_sent": func(c *call) reply {
+		c.replace(c.challenge, c.world.challenge(c.generic()).text("id"))
+		return c.send()
+	},
 	"sms_send_limit_exceeded": func(c *call) reply {
 		c.world.challenge(c.factor)
 		return c.send()
@@ -222,6 +259,8 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"sms_template":"x"}`},
 		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"sms_template":1}`},
 		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"sms_template":"{{code}}` + long + `"}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"sms_template":"{{code}} example.com","locale":1}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"sms_template":"{{code}} example.com","locale":"?"}`},
 		{"POST", "/auth/factors/challenge", `{}`},
 		{"POST", "/auth/factors/challenge", `{"authentication_factor_id":1}`},
 		{"POST", "/auth/factors/verify", `{}`},

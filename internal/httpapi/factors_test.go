@@ -14,6 +14,8 @@ const (
 	factorKeys    = "object id created_at updated_at type"
 	enrolledTOTP  = " totp.issuer totp.user totp.secret totp.qr_code totp.uri"
 	challengeKeys = "object id created_at updated_at expires_at authentication_factor_id"
+
+	smsChallengeKeys = challengeKeys + " sms.status sms.segments sms.resends_left sms.updated_at"
 )
 
 var factorID = regexp.MustCompile(`^auth_factor_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)

@@ -63,13 +63,23 @@ func enrollmentJSON(e mfa.Enrollment) factor {
 }
 
 type challenge struct {
-	Object    string `json:"object"`
-	ID        string `json:"id"`
-	CreatedAt string `json:"created_at"`
-	UpdatedAt string `json:"updated_at"`
-	ExpiresAt string `json:"expires_at,omitempty"`
-	Code      string `json:"code,omitempty"`
-	FactorID  string `json:"authentication_factor_id"`
+	Object    string    `json:"object"`
+	ID        string    `json:"id"`
+	CreatedAt string    `json:"created_at"`
+	UpdatedAt string    `json:"updated_at"`
+	ExpiresAt string    `json:"expires_at,omitempty"`
+	Code      string    `json:"code,omitempty"`
+	FactorID  string    `json:"authentication_factor_id"`
+	SMS       *delivery `json:"sms,omitempty"` // ours
+}
+
+// delivery says how far the code of an sms challenge has come.
+type delivery struct {
+	Status      string `json:"status"`
+	Reason      string `json:"reason,omitempty"` // the provider's code for a failure
+	Segments    int    `json:"segments"`         // that each message costs
+	ResendsLeft int    `json:"resends_left"`
+	UpdatedAt   string `json:"updated_at"`
 }
 
 func (a *API) challengeJSON(c mfa.Issued) challenge {
@@ -81,6 +91,9 @@ func (a *API) challengeJSON(c mfa.Issued) challenge {
 		ExpiresAt: formatTime(c.ExpiresAt),
 		Code:      c.Code.Reveal(),
 		FactorID:  c.Factor.String(),
+	}
+	if d, ok := c.Delivery(a.opts.Now()); ok {
+		j.SMS = &delivery{string(d.State), d.Reason, d.Segments, a.mfa.ResendsLeft(&c.Challenge), formatTime(d.UpdatedAt)}
 	}
 	if a.opts.OmitTOTPExpiry && c.OfTOTP() {
 		j.ExpiresAt = ""

@@ -51,6 +51,8 @@ type setup struct {
 	api httpapi.Options
 	mfa mfa.Options
 	log io.Writer // also gets the log
+
+	withoutSandbox bool // sandboxes send to test numbers alone
 }
 
 func newWorld(t testing.TB, s setup) *world {
@@ -79,6 +81,9 @@ func newWorld(t testing.TB, s setup) *world {
 		}
 	})
 	s.mfa.Logger, s.mfa.Now = log, w.clock.Now
+	if !s.withoutSandbox {
+		s.mfa.Sandbox = w.carrier
+	}
 	if w.service, err = mfa.NewService(w.store, keyset, w.carrier, s.mfa); err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +303,7 @@ type carrier struct {
 
 var errCarrier = errors.New("no network")
 
-func (c *carrier) Send(_ context.Context, m mfa.Message) error {
+func (c *carrier) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
 	if c.t != nil {
 		leak.Secret(c.t, m.To.E164(), m.Code.Reveal())
 	}
@@ -308,13 +313,13 @@ func (c *carrier) Send(_ context.Context, m mfa.Message) error {
 	c.mu.Unlock()
 	if fault != nil {
 		if err := fault(attempt); err != nil {
-			return err
+			return mfa.Accepted{}, err
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phones = append(c.phones, m)
-	return nil
+	return mfa.Accepted{Provider: "carrier", ID: m.Challenge.String()}, nil
 }
 
 func (c *carrier) fail(fault func(attempt int) error) {

@@ -33,7 +33,7 @@ var noon = time.Date(2022, 3, 27, 12, 0, 0, 432e6, time.UTC)
 // send puts a message into in. Code and text are its own.
 func send(t testing.TB, in *inbox.Inbox, to, text, code string) {
 	t.Helper()
-	if err := in.Send(t.Context(), message(t, to, text, code)); err != nil {
+	if _, err := in.Send(t.Context(), message(t, to, text, code)); err != nil {
 		t.Fatalf("Send: %v", err)
 	}
 }
@@ -190,7 +190,7 @@ func TestOldestMessagesAreForgotten(t *testing.T) {
 	t.Run("but not for one that can never fit", func(t *testing.T) {
 		in := inbox.New(inbox.Options{MaxBytes: 10_000})
 		send(t, in, ada, "hello", "123456")
-		err := in.Send(t.Context(), message(t, ada, strings.Repeat("x", 10_000), "654321"))
+		_, err := in.Send(t.Context(), message(t, ada, strings.Repeat("x", 10_000), "654321"))
 		if err == nil || strings.Contains(err.Error(), "xx") || strings.Contains(err.Error(), ada) {
 			t.Errorf("Send = %v; want an error that does not tell the message", err)
 		}
@@ -233,7 +233,7 @@ func TestConcurrentUse(t *testing.T) {
 func TestSendWorksAfterTheCallerHasGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := inbox.New(inbox.Options{}).Send(ctx, message(t, ada, "hello", "123456")); err != nil {
+	if _, err := inbox.New(inbox.Options{}).Send(ctx, message(t, ada, "hello", "123456")); err != nil {
 		t.Errorf("Send = %v; want nil: nothing here takes time", err)
 	}
 }

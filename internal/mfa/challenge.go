@@ -6,10 +6,11 @@ import "time"
 type Challenge struct {
 	ID         ChallengeID
 	Factor     FactorID
-	CodeMAC    []byte    // of the code that was sent, bound to ID; nil for totp
-	SealedCode []byte    // generic_otp: the code, which replies repeat while it can be used
-	Attempts   int       // codes tried so far, right or wrong
-	CreatedAt  time.Time // UTC, whole milliseconds, as all times here
+	CodeMAC    []byte     // of the code that was sent, bound to ID; nil for totp
+	SealedCode []byte     // while the code can be used; generic_otp: the code, sms: the text with it
+	Messages   []Delivery // sms: what was sent, in its order
+	Attempts   int        // codes tried so far, right or wrong
+	CreatedAt  time.Time  // UTC, whole milliseconds, as all times here
 	UpdatedAt  time.Time
 	ExpiresAt  time.Time
 	VerifiedAt time.Time // zero until a right code arrives

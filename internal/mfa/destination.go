@@ -3,8 +3,10 @@ package mfa
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nyaruka/phonenumbers"
 )
@@ -20,18 +22,54 @@ func checkCountries(codes []string) error {
 	return nil
 }
 
-// refuseDestination returns why no message may go to a number: its country is not
-// among those that the operator named, or whoever answers it is paid for that. A
-// sandbox may ask for anything: no provider of ours carries what it sends.
-func (s *Service) refuseDestination(env Environment, phone Phone) error {
-	if !env.Production {
-		return nil
+// upper returns the codes as ISO 3166-1 writes them.
+func upper(codes []string) []string {
+	all := make([]string, len(codes))
+	for i, code := range codes {
+		all[i] = strings.ToUpper(strings.TrimSpace(code))
 	}
+	return all
+}
+
+// A destination is what becomes of the messages to a number.
+type destination struct {
+	sender Sender  // who delivers them; nil for a test number
+	script *script // of a test number, or nil
+}
+
+// destination returns what becomes of messages from env to phone, or why there
+// are none. Nothing that a sandbox sends reaches a provider.
+func (s *Service) destination(env Environment, phone Phone) (destination, error) {
+	if env.Production {
+		if err := s.refuseNumber(env, phone); err != nil {
+			return destination{}, err
+		}
+		if s.sender == nil {
+			return destination{}, fmt.Errorf("%w: no SMS provider is configured", ErrDelivery)
+		}
+		return destination{sender: s.sender}, nil
+	}
+	if script, ok := testNumbers[phone.E164()]; ok {
+		return destination{script: &script, sender: s.opts.Sandbox}, script.refusal
+	}
+	if s.opts.Sandbox == nil {
+		return destination{}, ErrSandboxNumber
+	}
+	return destination{sender: s.opts.Sandbox}, nil
+}
+
+// refuseNumber returns why no message may go to a number: its country is not among
+// those that the operator named, it belongs to nobody, or whoever answers it is
+// paid for that.
+func (s *Service) refuseNumber(env Environment, phone Phone) error {
 	n, err := phonenumbers.Parse(phone.E164(), "")
 	if err != nil {
 		return errors.New("a stored phone number cannot be read")
 	}
-	if !slices.Contains(s.opts.Countries, phonenumbers.GetRegionCodeForNumber(n)) {
+	if fictional.MatchString(phone.E164()) {
+		return ErrNumberType
+	}
+	if !slices.Contains(s.rulesOf(env).Countries, phonenumbers.GetRegionCodeForNumber(n)) {
 		return ErrCountry
 	}
 	switch phonenumbers.GetNumberType(n) {
@@ -41,11 +79,32 @@ func (s *Service) refuseDestination(env Environment, phone Phone) error {
 	return nil
 }
 
-// upper returns the codes as ISO 3166-1 writes them.
-func upper(codes []string) []string {
-	all := make([]string, len(codes))
-	for i, code := range codes {
-		all[i] = strings.ToUpper(strings.TrimSpace(code))
-	}
-	return all
+// fictional matches the numbers that are kept for films and books and yet count as
+// valid: those of North America (NANPA), Germany (BNetzA), Sweden (PTS) and Australia
+// (ACMA), as far as they come in blocks.
+var fictional = regexp.MustCompile(`^\+(1[2-9][0-9]{2}55501[0-9]{2}|1500555[0-9]{4}|4917139200[0-9]{2}|467017406[0-9]{2}|61491570[0-9]{3}|61491571(266|491|804))$`)
+
+// A script says what happens to the messages to a test number of a sandbox.
+type script struct {
+	refusal error         // of the challenge, or nil
+	lost    bool          // no provider takes the message
+	state   DeliveryState // what becomes of it
+	reason  string
+	after   time.Duration // when that becomes known
+}
+
+// testCode is the code of every challenge of a test number.
+const testCode = "123456"
+
+// testNumbers have the same meaning in every sandbox, so that a sign-in can be
+// tested to its end without a phone. Nobody has them, and production environments
+// refuse them.
+var testNumbers = map[string]script{
+	"+15005550006": {state: Delivered},
+	"+15005550001": {lost: true},
+	"+15005550002": {state: Undelivered, reason: "unreachable"},
+	"+15005550003": {refusal: ErrCountry},
+	"+15005550004": {refusal: ErrNumberType},
+	"+15005550007": {state: Delivered, after: 20 * time.Second},
+	"+15005550008": {refusal: &LimitError{Kind: ErrSendLimit, After: 30 * time.Second}},
 }

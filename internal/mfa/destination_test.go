@@ -18,7 +18,7 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 		{"a country that is named", []string{"DE", "US"}, production, "+4915123456789", nil},
 		{"in lower case, with spaces", []string{" de "}, production, "+4915123456789", nil},
 		{"another country", []string{"US"}, production, "+4915123456789", mfa.ErrCountry},
-		{"another country of the same calling code", []string{"US"}, production, "+14165550123", mfa.ErrCountry},
+		{"another country of the same calling code", []string{"US"}, production, "+14165552123", mfa.ErrCountry},
 		{"no country is named", []string{}, production, "+16073517112", mfa.ErrCountry},
 		{"a premium-rate number", []string{"DE"}, production, "+499001234567", mfa.ErrNumberType},
 		{"a premium-rate number, US", []string{"US"}, production, "+19002345678", mfa.ErrNumberType},
@@ -27,7 +27,7 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 		{"a sandbox", []string{}, sandbox, "+4915123456789", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{Countries: tc.countries})
+			w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: tc.countries}})
 			f, err := w.Enroll(t.Context(), tc.env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: tc.phone}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -54,7 +54,7 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 func TestUnknownCountryIsRefused(t *testing.T) {
 	for _, code := range []string{"XX", "USA", "Germany", "*", "", "001"} {
 		w := newWorld(t, mfa.Options{})
-		if _, err := mfa.NewService(w.store, w.keys, w.carrier, mfa.Options{Countries: []string{code}}); err == nil {
+		if _, err := mfa.NewService(w.store, w.keys, w.carrier, mfa.Options{SMS: mfa.SMSRules{Countries: []string{code}}}); err == nil {
 			t.Errorf("%q was taken for a country", code)
 		}
 	}

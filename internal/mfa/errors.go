@@ -21,10 +21,16 @@ var (
 	ErrKeyReused       = errors.New("idempotency key used before")
 	ErrCountry         = errors.New("no messages go to this country")
 	ErrNumberType      = errors.New("no messages go to this kind of phone number")
+	ErrSandboxNumber   = errors.New("a sandbox sends to test numbers alone")
+	ErrDailyLimit      = errors.New("too many messages today")
+	ErrPrefixPaused    = errors.New("no messages go to numbers with this prefix now")
+	ErrResendLimit     = errors.New("sent too often")
+	ErrNotSent         = errors.New("not a challenge whose code is sent")
 )
 
 // ErrDelivery means that a message could not be handed to any carrier. The
-// challenge is void and what it took from the limits has been given back.
+// challenge is void, or after a resend as it was before; what the message took from
+// the limits has been given back.
 var ErrDelivery = errors.New("message not delivered")
 
 // ErrUnavailable means that the store cannot take a request now, or that it is not
@@ -61,8 +67,8 @@ func (e *ChallengeError) Error() string { return fmt.Sprintf("%s: %v", e.ID, e.K
 
 func (e *ChallengeError) Unwrap() error { return e.Kind }
 
-// A LimitError is an ErrTooManyAttempts or ErrSendLimit that tells when another
-// try may be allowed.
+// A LimitError is an ErrTooManyAttempts, ErrSendLimit, ErrDailyLimit or
+// ErrPrefixPaused that tells when another try may be allowed.
 type LimitError struct {
 	Kind  error
 	After time.Duration // until another try; 0 if waiting does not help

@@ -1,6 +1,7 @@
 package mfa
 
 import (
+	"context"
 	"encoding/binary"
 	"time"
 )
@@ -11,7 +12,7 @@ type Event struct {
 	ID          EventID // also tells when
 	Environment EnvironmentID
 	Type        EventType
-	Factor      FactorID    // zero if it concerns a user
+	Factor      FactorID    // zero if it concerns a user or a prefix
 	Challenge   ChallengeID // zero if it concerns a whole factor
 	Reason      string      // why, for those that have a reason
 }
@@ -37,7 +38,39 @@ const (
 	ChallengeFailed    EventType = "challenge.failed"    // a wrong code
 	ChallengeRefused   EventType = "challenge.refused"   // a code that was not looked at
 	ChallengeVoided    EventType = "challenge.voided"    // its message could not be sent
+	PrefixPaused       EventType = "sms.prefix_paused"   // the reason is the prefix
+	PrefixReleased     EventType = "sms.prefix_released"
+	DailyLimitReached  EventType = "sms.daily_limit_reached" // the reason is "all" or "abroad"
 )
+
+// messageEvent is the type of event for a message that came to a state:
+// "message.delivered". The reason of a queued one is its provider's name.
+func messageEvent(to DeliveryState) EventType { return EventType("message." + to) }
+
+// observed is a Store whose events are told, once they are stored.
+type observed struct {
+	Store
+	tell func(EventType)
+}
+
+// Update is the Store's, and tells of the events of the run that was committed.
+func (o observed) Update(ctx context.Context, r Read, fn func(*Tx) error) error {
+	var writes []Write
+	err := o.Store.Update(ctx, r, func(tx *Tx) error {
+		err := fn(tx)
+		writes = tx.Writes
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range writes {
+		if e, ok := w.(AppendEvent); ok {
+			o.tell(e.Type)
+		}
+	}
+	return nil
+}
 
 // The reasons of events.
 const (

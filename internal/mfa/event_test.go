@@ -3,6 +3,7 @@ package mfa_test
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,5 +155,22 @@ func TestEventsHoldNoPersonalData(t *testing.T) {
 				t.Errorf("event %s holds %q", text, personal)
 			}
 		}
+	}
+}
+
+func TestEventsAreToldOnceTheyAreStored(t *testing.T) {
+	var told []mfa.EventType
+	w := newWorld(t, mfa.Options{Observe: func(typ mfa.EventType) { told = append(told, typ) }})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
+	c := w.challenge(f)
+	w.mustVerify(c.ID, wrong, false)
+	w.mustVerify(c.ID, c.Code.Reveal(), true)
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.verify(c.ID, wrong) // its event is not stored
+	want := []mfa.EventType{mfa.FactorEnrolled, mfa.ChallengeCreated, mfa.ChallengeFailed, mfa.ChallengeSucceeded}
+	if !slices.Equal(told, want) {
+		t.Errorf("told of %v; want %v", told, want)
 	}
 }

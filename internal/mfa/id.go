@@ -25,6 +25,10 @@ func UserBucket(env EnvironmentID, user string) Bucket {
 // An EnvironmentID numbers an environment; 0 is none.
 type EnvironmentID int64
 
+// sendBucket returns the bucket of all limits on the messages of an environment,
+// which are looked at together.
+func (id EnvironmentID) sendBucket() Bucket { return UserBucket(id, "") }
+
 // FactorID, ChallengeID and EventID are ULIDs, 48 bits of Unix milliseconds and
 // 80 of randomness, whose last 10 bits are the bucket of the row. The zero value
 // is no id.

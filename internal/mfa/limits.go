@@ -18,6 +18,7 @@ type Limits struct {
 	UserFailures   int             // the same over all factors of a user; default 100, also the most (NIST SP 800-63B, 3.2.2)
 	SendSpacing    time.Duration   // between two messages to one phone number; default 30 s
 	Sends          []SendWindow    // messages to one phone number; default 5 in 10 min, 10 in 1 h, 20 in 24 h
+	Resends        int             // further messages with the code of one challenge; default 3
 }
 
 // A SendWindow allows Count messages in any span of length Span.
@@ -40,6 +41,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	def(&l.FreeFailures, 5)
 	def(&l.FactorFailures, 50)
 	def(&l.UserFailures, maxFailures)
+	def(&l.Resends, 3)
 	if l.Backoff == nil {
 		for _, minutes := range []float64{0.5, 1, 2, 4, 8, 15, 30, 60} {
 			l.Backoff = append(l.Backoff, time.Duration(minutes*float64(time.Minute)))
@@ -65,6 +67,7 @@ func (l Limits) check() error {
 	within("free failures per factor", l.FreeFailures, maxFailures)
 	within("failures per factor", l.FactorFailures, maxFailures)
 	within("failures per user", l.UserFailures, maxFailures)
+	within("messages again per challenge", l.Resends, 5)
 	for _, d := range append([]time.Duration{l.SendSpacing}, l.Backoff...) {
 		if d <= 0 {
 			errs = append(errs, fmt.Errorf("a wait is %v; it must be positive", d))
@@ -90,7 +93,8 @@ func (l Limits) backoff(failures int) time.Duration {
 	return l.Backoff[min(beyond, len(l.Backoff))-1]
 }
 
-// A PhoneKey is the keyed hash of a phone number within an environment; zero is none.
+// A PhoneKey is the keyed hash of a phone number within an environment, whose first
+// two bytes tell the bucket of that environment's limits; zero is none.
 type PhoneKey [32]byte
 
 // Bucket returns the partition in which the limit lives.
@@ -117,7 +121,7 @@ type SendRef [8]byte
 
 // reserve counts a message for ref, or returns a *LimitError and counts nothing.
 // A ref that was counted less than keep ago is not counted again.
-func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time.Time) error {
+func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time.Time) (counted bool, err error) {
 	longest := l.SendSpacing
 	for _, w := range l.Sends {
 		longest = max(longest, w.Span)
@@ -131,7 +135,7 @@ func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time
 	p.Sends = kept
 	for _, s := range p.Sends {
 		if s.Ref == ref && now.Sub(s.At) < keep {
-			return nil
+			return false, nil
 		}
 	}
 	wait := time.Duration(0)
@@ -145,22 +149,24 @@ func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time
 		}
 	}
 	if wait > 0 {
-		return &LimitError{Kind: ErrSendLimit, After: wait}
+		return false, &LimitError{Kind: ErrSendLimit, After: wait}
 	}
 	p.Sends = append(p.Sends, Send{now, ref})
 	p.ExpiresAt = now.Add(longest)
-	return nil
+	return true, nil
 }
 
-// giveBack takes back the message that was last counted for ref. One counted
-// earlier, for a request that had the same name, was sent.
-func (p *PhoneLimit) giveBack(ref SendRef) {
+// giveBack takes back the message that was last counted for ref, if there was one,
+// and returns when that was. One counted earlier, for a request that had the same
+// name, was sent.
+func (p *PhoneLimit) giveBack(ref SendRef) (at time.Time, ok bool) {
 	for i, s := range slices.Backward(p.Sends) {
 		if s.Ref == ref {
 			p.Sends = slices.Delete(p.Sends, i, i+1)
-			return
+			return s.At, true
 		}
 	}
+	return time.Time{}, false
 }
 
 // keepFor lets the message that was last counted for ref stay counted under no

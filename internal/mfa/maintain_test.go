@@ -47,11 +47,11 @@ func TestSweepRemovesWhatHasOutlivedItsRetention(t *testing.T) {
 		after time.Duration
 		want  string
 	}{
-		{0, "challenge true, replay true, phone true, 5 events"},
-		{24*time.Hour - ms, "challenge true, replay true, phone true, 5 events"},
-		{24 * time.Hour, "challenge true, replay false, phone false, 5 events"},
-		{24*time.Hour + ms, "challenge false, replay false, phone false, 5 events"},
-		{48 * time.Hour, "challenge false, replay false, phone false, 5 events"},
+		{0, "challenge true, replay true, phone true, 6 events"},
+		{24*time.Hour - ms, "challenge true, replay true, phone true, 6 events"},
+		{24 * time.Hour, "challenge true, replay false, phone false, 6 events"},
+		{24*time.Hour + ms, "challenge false, replay false, phone false, 6 events"},
+		{48 * time.Hour, "challenge false, replay false, phone false, 6 events"},
 		{48*time.Hour + ms, "challenge false, replay false, phone false, 0 events"},
 	} {
 		w.clock.advance(start.Add(tc.after).Sub(w.clock.Now()))

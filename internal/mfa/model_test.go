@@ -1,6 +1,7 @@
 package mfa_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,6 +36,7 @@ func TestModel(t *testing.T) {
 				"challenge":     m.challenge,
 				"verify":        m.verify,
 				"verify more":   m.verify,
+				"resend":        m.resend,
 				"guess":         m.guess,
 				"delete":        m.delete,
 				"unlock factor": m.unlockFactor,
@@ -82,11 +84,12 @@ func outcome(err error) string {
 	case limited && errors.Is(err, mfa.ErrSendLimit):
 		return fmt.Sprint("send limit, wait ", limit.After)
 	case limited:
-		return fmt.Sprint("too many attempts, wait ", limit.After)
+		return fmt.Sprint(limit.Kind, ", wait ", limit.After)
 	}
 	for kind, name := range map[error]string{
 		mfa.ErrNotFound: "not found", mfa.ErrExpired: "expired", mfa.ErrAlreadyVerified: "already verified",
 		mfa.ErrDelivery: "not delivered", mfa.ErrKeyReused: "key reused",
+		mfa.ErrNotSent: "not sent", mfa.ErrResendLimit: "sent too often",
 	} {
 		if errors.Is(err, kind) {
 			return name
@@ -187,20 +190,35 @@ func (m *model) enroll(t *rapid.T) {
 
 func (m *model) challenge(t *rapid.T) {
 	f := pick(t, m.factors, "factor")
-	fate := rapid.SampledFrom([]fate{sent, sent, sent, lost, unsure}).Draw(t, "fate")
-	m.issue(t, f, m.env(t, f), once[mfa.Issued](t, m), fate)
+	m.issue(t, f, m.env(t, f), once[mfa.Issued](t, m), drawFate(t))
+}
+
+func drawFate(t *rapid.T) fate {
+	return rapid.SampledFrom([]fate{sent, sent, sent, sent, lost, unsure, timedOut}).Draw(t, "fate")
+}
+
+// meet lets messages come to what fate has for them.
+func (m *model) meet(f fate) {
+	m.carrier.lost, m.carrier.unsure = nil, nil
+	switch f {
+	case lost:
+		m.carrier.lost = errCarrier
+	case unsure:
+		m.carrier.unsure = errCarrier
+	case timedOut:
+		m.carrier.unsure = context.DeadlineExceeded
+	}
 }
 
 // issue challenges f. It returns nil if there is no challenge to be verified.
 func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *mfa.Once[mfa.Issued], fate fate) *ruledChallenge {
-	m.carrier.lost, m.carrier.unsure = map[bool]error{true: errCarrier}[fate == lost], map[bool]error{true: errCarrier}[fate == unsure]
+	m.meet(fate)
 	do := func(o *mfa.Once[mfa.Issued]) (mfa.Issued, error) {
 		return m.Challenge(m.t.Context(), env, f.ID, mfa.ChallengeParams{}, o)
 	}
 	seen := m.carrier.sent()
 	c, err := do(o)
 	equal(t, "challenge", outcome(err), m.rules.challenge(f, env.ID, c.ID, fate))
-	m.carrier.lost, m.carrier.unsure = nil, nil
 	made := &ruledChallenge{ruledFactor: f, id: c.ID, code: c.Code.Reveal(), made: m.clock.Now(), gone: err != nil}
 	if m.carrier.sent() > seen {
 		made.id, made.code = m.carrier.last().Challenge, m.carrier.last().Code.Reveal()
@@ -226,6 +244,37 @@ func (m *model) voided(t *rapid.T, f *ruledFactor) {
 	id := events[len(events)-1].Challenge
 	m.happened(f, id, mfa.ChallengeCreated, "")
 	m.happened(f, id, mfa.ChallengeVoided, "delivery_failed")
+}
+
+// resend sends the code of a challenge again, mostly of one that was sent, up to
+// five times in a row.
+func (m *model) resend(t *rapid.T) {
+	c := pick(t, m.challenges, "challenge")
+	if c.Type != mfa.SMS && rapid.Bool().Draw(t, "another") {
+		t.Skip("not sent")
+	}
+	for range rapid.IntRange(1, 5).Draw(t, "times") {
+		env, o, fate := m.env(t, c.ruledFactor), once[mfa.Issued](t, m), drawFate(t)
+		do := func(o *mfa.Once[mfa.Issued]) (mfa.Issued, error) { return m.Resend(m.t.Context(), env, c.id, o) }
+		m.meet(fate)
+		seen := m.carrier.sent()
+		again, err := do(o)
+		equal(t, "resend", outcome(err), m.rules.resend(c, env.ID, fate))
+		if m.carrier.sent() > seen {
+			last := m.carrier.last()
+			equal(t, "message", fmt.Sprint(last.Challenge, last.Code.Reveal()), fmt.Sprint(c.id, c.code))
+		}
+		if err == nil {
+			left := m.ResendsLeft(&again.Challenge)
+			equal(t, "resend", fmt.Sprint(again.ID, again.Code.Reveal(), left), fmt.Sprint(c.id, "", ruledResends-c.resends))
+		}
+		switch outcome(err) {
+		case "done", "already verified", "expired", "too many attempts, wait 0s":
+			recorded(m, o, again, err, func(r *request) { r.about, r.swept = c.ruledFactor, c.made.Add(24*time.Hour) },
+				func(o *mfa.Once[mfa.Issued]) error { _, err := do(o); return err })
+		}
+		m.clock.advance(rapid.SampledFrom([]time.Duration{0, 30 * time.Second}).Draw(t, "pause"))
+	}
 }
 
 func (m *model) verify(t *rapid.T) {

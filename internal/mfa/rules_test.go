@@ -24,6 +24,7 @@ const (
 	ruledAttempts       = 5
 	ruledFactorFailures = 10
 	ruledUserFailures   = 14
+	ruledResends        = 3
 )
 
 var ruledOptions = mfa.Options{Limits: mfa.Limits{FactorFailures: ruledFactorFailures, UserFailures: ruledUserFailures}}
@@ -46,6 +47,7 @@ type ruledChallenge struct {
 	code     string // that was sent
 	made     time.Time
 	attempts int
+	resends  int
 	verified bool
 	gone     bool
 }
@@ -54,9 +56,10 @@ type ruledChallenge struct {
 type fate string
 
 const (
-	sent   fate = "sent"
-	lost   fate = "error and not sent"
-	unsure fate = "error but sent"
+	sent     fate = "sent"
+	lost     fate = "error and not sent"
+	unsure   fate = "error but sent"
+	timedOut fate = "sent, and no answer"
 )
 
 func (r *rules) happened(f *ruledFactor, c mfa.ChallengeID, typ mfa.EventType, reason string) {
@@ -80,21 +83,63 @@ func (r *rules) challenge(f *ruledFactor, env mfa.EnvironmentID, id mfa.Challeng
 	case f.failures >= ruledFactorFailures, f.User != "" && r.failures[f.user()] >= ruledUserFailures:
 		return "too many attempts, wait 0s"
 	}
-	if f.Type == mfa.SMS {
-		number := fmt.Sprint(env, f.phone)
-		if wait := r.waitToSend(number); wait > 0 {
-			return fmt.Sprint("send limit, wait ", wait)
-		}
-		if fate != lost {
-			r.messages++
-		}
-		if fate != sent {
-			return "not delivered"
-		}
+	if f.Type != mfa.SMS {
+		r.happened(f, id, mfa.ChallengeCreated, "")
+		return "done"
+	}
+	became := r.send(f, fate)
+	if became == "done" {
+		r.happened(f, id, mfa.ChallengeCreated, "")
+		r.happened(f, id, "message.queued", "")
+	}
+	return became
+}
+
+// send says what becomes of a message to f. It is counted if it arrived, or may have.
+func (r *rules) send(f *ruledFactor, fate fate) string {
+	number := fmt.Sprint(f.Environment, f.phone)
+	if wait := r.waitToSend(number); wait > 0 {
+		return fmt.Sprint("send limit, wait ", wait)
+	}
+	if fate != lost {
+		r.messages++
+	}
+	if fate == sent || fate == timedOut {
 		r.sends[number] = append(r.sends[number], r.now())
 	}
-	r.happened(f, id, mfa.ChallengeCreated, "")
+	if fate != sent {
+		return "not delivered"
+	}
 	return "done"
+}
+
+// resend says what an attempt to send the code of c again ends in.
+func (r *rules) resend(c *ruledChallenge, env mfa.EnvironmentID, fate fate) string {
+	f := c.ruledFactor
+	switch {
+	case c.gone || f.deleted || f.Environment != env:
+		return "not found"
+	case f.Type != mfa.SMS:
+		return "not sent"
+	case c.verified:
+		return "already verified"
+	case !r.now().Before(c.made.Add(10 * time.Minute)):
+		return "expired"
+	case c.attempts >= ruledAttempts, f.failures >= ruledFactorFailures,
+		f.User != "" && r.failures[f.user()] >= ruledUserFailures:
+		return "too many attempts, wait 0s"
+	case c.resends >= ruledResends:
+		return "sent too often"
+	}
+	became := r.send(f, fate)
+	switch became {
+	case "done":
+		c.resends++
+		r.happened(f, c.id, "message.queued", "")
+	case "not delivered":
+		r.happened(f, c.id, "message.failed", "delivery_failed")
+	}
+	return became
 }
 
 // waitToSend looks for the first instant at which a message is allowed.

@@ -192,16 +192,16 @@ func TestCarrierThatDoesNotAnswer(t *testing.T) {
 // leaky fails as HTTP clients do, with the URL in its error.
 type leaky struct{ code string }
 
-func (l *leaky) Send(_ context.Context, m mfa.Message) error {
+func (l *leaky) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
 	l.code = m.Code.Reveal()
 	query := url.Values{"to": {m.To.E164()}, "text": {m.Text.Reveal()}}
-	return &url.Error{Op: "Get", URL: "http://gateway/send?" + query.Encode(), Err: errCarrier}
+	return mfa.Accepted{}, &url.Error{Op: "Get", URL: "http://gateway/send?" + query.Encode(), Err: errCarrier}
 }
 
 func TestErrorsOfASenderShowNeitherNumberNorCode(t *testing.T) {
 	w, sender := newWorld(t, mfa.Options{}), new(leaky)
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-	s, err := mfa.NewService(w.store, w.keys, sender, mfa.Options{Now: w.clock.Now})
+	s, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Sandbox: sender, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,13 +218,18 @@ func TestErrorsOfASenderShowNeitherNumberNorCode(t *testing.T) {
 
 func TestWithoutASender(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
-	s, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Now: w.clock.Now})
+	s, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}}, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-	if _, err := s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrDelivery) {
-		t.Errorf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+	for env, want := range map[mfa.Environment]error{sandbox: mfa.ErrSandboxNumber, production: mfa.ErrDelivery} {
+		f, err := s.Enroll(t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Challenge(t.Context(), env, f.ID, mfa.ChallengeParams{}, nil); !errors.Is(err, want) {
+			t.Errorf("Challenge in %q = %v; want %v", env.Name, err, want)
+		}
 	}
 	if n := w.count(mfa.ChallengeCreated); n != 0 {
 		t.Errorf("%d challenges were created that nobody can answer", n)

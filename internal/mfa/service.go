@@ -23,6 +23,7 @@ type Service struct {
 	keys   atomic.Pointer[secret.Keyset]
 	sender Sender
 	opts   Options
+	sms    map[string]*smsRules // by the name of an environment; "" for all others
 	ids    idSource
 }
 
@@ -35,29 +36,14 @@ type Options struct {
 	ChallengeRetention time.Duration                               // how long a challenge is kept; default 24 h
 	EventRetention     time.Duration                               // how long an event is kept; default 400 days
 	Resealed           func(context.Context, *secret.Keyset) error // called when all factors are sealed under the newest key
-	Countries          []string                                    // where production environments send messages, by ISO 3166-1: "US"; default nowhere
+	SMS                SMSRules                                    // of all environments but those of SMSOf
+	SMSOf              map[string]SMSRules                         // by the name of an environment, in place of SMS
+	Sandbox            Sender                                      // takes the messages of sandboxes, and is no provider; nil: they send to test numbers alone
 	SendTimeout        time.Duration                               // for handing over one message; default 12 s
+	Observe            func(EventType)                             // called for each event of the Service once it is stored; must not wait
 	Logger             *slog.Logger                                // default slog.Default()
 	Now                func() time.Time
 	Rand               io.Reader // safe for concurrent use; default crypto/rand.Reader
-}
-
-// A Sender delivers text messages.
-type Sender interface {
-	// Send hands m over. A nil error means accepted, not read.
-	Send(ctx context.Context, m Message) error
-}
-
-// A Message is a text message with a one-time code.
-type Message struct {
-	Environment EnvironmentID
-	Production  bool // of the environment
-	Challenge   ChallengeID
-	To          Phone
-	Text        secret.String // what to send, code and all
-	Code        secret.String
-	At          time.Time
-	ExpiresAt   time.Time // when the code is of no more use
 }
 
 // maxChallengeTTL is how long an out-of-band code may live (NIST SP 800-63B,
@@ -65,7 +51,8 @@ type Message struct {
 const maxChallengeTTL = 10 * time.Minute
 
 // NewService returns a Service that keeps its rows in store, sealed under keys.
-// Without a sender, sms factors can be enrolled but not challenged.
+// Without a sender, the sms factors of production environments can be enrolled but
+// not challenged.
 func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (*Service, error) {
 	var err error
 	if opts.Limits, err = opts.Limits.withDefaults(); err != nil {
@@ -80,8 +67,8 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 	def(&opts.ChallengeRetention, 24*time.Hour)
 	def(&opts.EventRetention, 400*24*time.Hour)
 	def(&opts.SendTimeout, 12*time.Second)
-	opts.Countries = upper(opts.Countries)
-	if err := checkCountries(opts.Countries); err != nil {
+	sms, err := compileAll(opts)
+	if err != nil {
 		return nil, err
 	}
 	if opts.TOTPWindow == nil {
@@ -107,7 +94,10 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 	case *opts.TOTPWindow < 0 || *opts.TOTPWindow > 2:
 		return nil, fmt.Errorf("TOTP window is %d steps; it must be from 0 to 2", *opts.TOTPWindow)
 	}
-	s := &Service{store: store, sender: sender, opts: opts, ids: idSource{rand: opts.Rand}}
+	if opts.Observe != nil {
+		store = observed{store, opts.Observe}
+	}
+	s := &Service{store: store, sender: sender, opts: opts, sms: sms, ids: idSource{rand: opts.Rand}}
 	s.keys.Store(keys)
 	return s, nil
 }

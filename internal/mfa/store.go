@@ -30,6 +30,9 @@ type Store interface {
 	// oldest to newest.
 	Events(ctx context.Context, after EventID, limit int) ([]Event, error)
 
+	// Tallies lists all tallies of an environment.
+	Tallies(ctx context.Context, env EnvironmentID) ([]Tally, error)
+
 	// Sweep takes one step of removing what has outlived h: a transaction of at
 	// most limit rows of each kind. It reports whether there are more steps to take
 	// now; after the last one all is gone. The cost does not grow with what it
@@ -45,6 +48,8 @@ type Read struct {
 	Factor    FactorID    // brings its user as well
 	User      UserKey
 	Phone     PhoneKey
+	Tallies   []TallyKey // all different
+	Message   MessageKey
 	Replay    ReplayKey
 }
 
@@ -55,6 +60,8 @@ type Rows struct {
 	Factor    *Factor
 	User      *User
 	Phone     *PhoneLimit
+	Tallies   []*Tally // in the order of the Read
+	Message   *MessageRef
 	Replay    *Replay
 }
 
@@ -81,7 +88,7 @@ type (
 	// InsertChallenge stores a new challenge.
 	InsertChallenge struct{ *Challenge }
 	// UpdateChallenge stores what may change of a challenge: SealedCode,
-	// Attempts, UpdatedAt and VerifiedAt.
+	// Messages, Attempts, UpdatedAt and VerifiedAt.
 	UpdateChallenge struct{ *Challenge }
 	// DeleteChallenge removes a challenge, if it is there.
 	DeleteChallenge struct{ ID ChallengeID }
@@ -91,6 +98,10 @@ type (
 	DeleteUser struct{ Key UserKey }
 	// PutPhone stores a phone number's limit, new or changed.
 	PutPhone struct{ *PhoneLimit }
+	// PutTally stores a tally, new or changed.
+	PutTally struct{ *Tally }
+	// PutMessage stores what leads to a challenge, new or changed.
+	PutMessage struct{ *MessageRef }
 	// PutReplay stores a replay record, new or in place of an older one.
 	PutReplay struct{ *Replay }
 	// DeleteReplay removes a replay record, if it is there.
@@ -118,6 +129,8 @@ func (DeleteChallenge) write() {}
 func (PutUser) write()         {}
 func (DeleteUser) write()      {}
 func (PutPhone) write()        {}
+func (PutTally) write()        {}
+func (PutMessage) write()      {}
 func (PutReplay) write()       {}
 func (DeleteReplay) write()    {}
 func (ForgetReplay) write()    {}
@@ -138,7 +151,7 @@ type FactorQuery struct {
 type Horizon struct {
 	Challenges time.Time // by creation
 	Events     time.Time // by creation
-	Expired    time.Time // replays and phone limits by their ExpiresAt
+	Expired    time.Time // replays, phone limits, tallies and message references by their ExpiresAt
 }
 
 // ChallengesBefore returns the first id that is not to be swept.

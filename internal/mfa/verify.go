@@ -35,7 +35,8 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 		return Verification{}, err
 	}
 	code = typedCode(code)
-	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (Verification, error) {
+	var phone *Phone // whose code it is, where messages are counted
+	v, err := decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (Verification, error) {
 		c, f := tx.Challenge, tx.Factor
 		if c == nil || f == nil || f.Environment != env.ID {
 			return Verification{}, &NotFoundError{EntityChallenge, id.String()}
@@ -44,8 +45,20 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 			events.append(tx, Event{Type: ChallengeRefused, Factor: f.ID, Challenge: id, Reason: refusalReason(err)})
 			return Verification{}, err
 		}
+		if env.Production && f.Type == SMS {
+			number, err := s.open(f)
+			if err != nil {
+				return Verification{}, err
+			}
+			to := newPhone(string(number))
+			phone = &to
+		}
 		return s.try(tx, events, code, now)
 	})
+	if err == nil && v.Valid && phone != nil {
+		s.countVerified(ctx, env, *phone, &v.Challenge.Challenge)
+	}
+	return v, err
 }
 
 // refuse returns why no code can succeed now, in the order of what callers need
@@ -64,8 +77,10 @@ func (s *Service) refuse(c *Challenge, f *Factor, u *User, now time.Time) error 
 // try compares a code that may be looked at, and counts it.
 func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Verification, err error) {
 	c, f := tx.Challenge, tx.Factor
-	if v.Challenge.Code, err = s.openCode(c); err != nil {
-		return v, err
+	if f.Type == GenericOTP {
+		if v.Challenge.Code, err = s.openCode(c); err != nil {
+			return v, err
+		}
 	}
 	before := *f
 	wrong, err := s.compare(c, f, code, now)

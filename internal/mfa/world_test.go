@@ -66,10 +66,11 @@ func newWorld(t testing.TB, opts mfa.Options) *world {
 
 // serviceOver returns one more Service of the world, as on another node.
 func (w *world) serviceOver(store mfa.Store, opts mfa.Options) *mfa.Service {
-	if opts.Countries == nil {
-		opts.Countries = []string{"US", "DE"}
-	}
 	w.t.Helper()
+	if opts.SMS.Countries == nil {
+		opts.SMS.Countries = []string{"US", "DE"}
+	}
+	opts.Sandbox = w.carrier
 	opts.Now = w.clock.Now
 	s, err := mfa.NewService(store, w.keys, w.carrier, opts)
 	if err != nil {
@@ -94,6 +95,32 @@ func (w *world) challenge(id mfa.FactorID) mfa.Issued {
 		w.t.Fatalf("Challenge = %v", err)
 	}
 	return c
+}
+
+// phone enrolls an sms factor.
+func (w *world) phone(env mfa.Environment, number string) mfa.FactorID {
+	w.t.Helper()
+	e, err := w.Enroll(w.t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: number}, nil)
+	if err != nil {
+		w.t.Fatalf("Enroll(%s) = %v", number, err)
+	}
+	return e.ID
+}
+
+// sendIn challenges a factor of an environment.
+func (w *world) sendIn(env mfa.Environment, id mfa.FactorID) (mfa.Issued, error) {
+	return w.Challenge(w.t.Context(), env, id, mfa.ChallengeParams{}, nil)
+}
+
+func (w *world) resend(id mfa.ChallengeID) (mfa.Issued, error) {
+	return w.Resend(w.t.Context(), sandbox, id, nil)
+}
+
+func (w *world) receive(provider, id string, state mfa.DeliveryState, reason string) {
+	w.t.Helper()
+	if err := w.Receive(w.t.Context(), mfa.Receipt{Provider: provider, ID: id, State: state, Reason: reason}); err != nil {
+		w.t.Errorf("Receive(%s of %s) = %v", id, provider, err)
+	}
 }
 
 func (w *world) verify(id mfa.ChallengeID, code string) (mfa.Verification, error) {
@@ -132,9 +159,25 @@ func (w *world) stored(id mfa.FactorID) *mfa.Factor {
 	return w.rows(mfa.Read{Bucket: id.Bucket(), Factor: id}).Factor
 }
 
+// kept returns a challenge as the store has it, nil if it is gone.
+func (w *world) kept(id mfa.ChallengeID) *mfa.Challenge {
+	w.t.Helper()
+	return w.rows(mfa.Read{Bucket: id.Bucket(), Challenge: id}).Challenge
+}
+
+// delivery sums up the messages of a challenge.
+func (w *world) delivery(id mfa.ChallengeID) mfa.Delivery {
+	w.t.Helper()
+	d, ok := w.kept(id).Delivery(w.clock.Now())
+	if !ok {
+		w.t.Fatal("nothing was sent")
+	}
+	return d
+}
+
 func (w *world) attempts(id mfa.ChallengeID) int {
 	w.t.Helper()
-	return w.rows(mfa.Read{Bucket: id.Bucket(), Challenge: id}).Challenge.Attempts
+	return w.kept(id).Attempts
 }
 
 // events returns what happened in a bucket, oldest first.
@@ -173,6 +216,9 @@ func waitIn(t testing.TB, err, kind error) time.Duration {
 	return limit.After
 }
 
+// often are limits of a phone number that do not matter to a test.
+var often = mfa.Limits{SendSpacing: time.Millisecond, Sends: []mfa.SendWindow{{Count: 1, Span: time.Millisecond}}}
+
 // together runs fn n times at once.
 func together(n int, fn func(i int)) {
 	var wg sync.WaitGroup
@@ -206,26 +252,31 @@ func (c *clock) advance(d time.Duration) {
 
 // A carrier is a Sender. It can fail before a message is on its way, or after.
 type carrier struct {
-	mu     sync.Mutex
-	phones []mfa.Message // what has reached a phone, oldest first
-	lost   error         // returned, and nothing sent
-	unsure error         // returned, though the message was sent
-	during func(context.Context) error
+	mu       sync.Mutex
+	phones   []mfa.Message                  // what has reached a phone, oldest first
+	lost     error                          // returned, and nothing sent
+	unsure   error                          // returned, though the message was sent
+	accepted mfa.Accepted                   // returned, if nothing else is
+	accept   func(mfa.Message) mfa.Accepted // in place of accepted, if it is set
+	during   func(context.Context) error
 }
 
-func (c *carrier) Send(ctx context.Context, m mfa.Message) error {
+func (c *carrier) Send(ctx context.Context, m mfa.Message) (mfa.Accepted, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.during != nil {
 		if err := c.during(ctx); err != nil {
-			return err
+			return mfa.Accepted{}, err
 		}
 	}
 	if c.lost != nil {
-		return c.lost
+		return mfa.Accepted{}, c.lost
 	}
 	c.phones = append(c.phones, m)
-	return c.unsure
+	if c.accept != nil {
+		return c.accept(m), c.unsure
+	}
+	return c.accepted, c.unsure
 }
 
 func (c *carrier) sent() int {

@@ -23,8 +23,11 @@ const (
 	NoMethod = `{"message":"Method Not Allowed","code":"method_not_allowed"}`
 )
 
-// inbox is a page of `countersign dev`, and part of no API.
-const inbox = "/dev/inbox"
+// besides reports whether a path is part of no API: the inbox is a page of
+// `countersign dev`, and receipts are posted by SMS providers.
+func besides(path string) bool {
+	return path == "/dev/inbox" || strings.HasPrefix(path, "/sms/receipts/")
+}
 
 // UUID is what the id of a request looks like.
 var UUID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
@@ -56,7 +59,7 @@ func (d *Document) CheckReply(x Exchange) error {
 	if err != nil {
 		return err
 	}
-	if target.Path == inbox && string(x.Body) != NoRoute {
+	if besides(target.Path) && string(x.Body) != NoRoute {
 		return nil
 	}
 	header := canonical(x.Header)
@@ -174,7 +177,7 @@ func (d *Document) CheckRequest(x Exchange) error {
 	if err != nil {
 		return err
 	}
-	if target.Path == inbox {
+	if besides(target.Path) {
 		return nil
 	}
 	path, item := d.find(target.EscapedPath())

@@ -62,6 +62,7 @@ func TestCheckReply(t *testing.T) {
 		{"no clean path", reply("GET", "/auth/factors/..", 404, openapitest.NoRoute), ""},
 		{"no such method", reply("PUT", "/auth/factors/x", 405, openapitest.NoMethod, "Allow: GET, HEAD, DELETE"), ""},
 		{"the inbox", reply("GET", "/dev/inbox", 200, "<html>", "Content-Type: text/html"), ""},
+		{"a receipt", reply("POST", "/sms/receipts/twilio", 200, "", "Content-Type:"), ""},
 
 		{"no request id", reply("GET", "/auth/factors/x", 200, factor, "x-request-id:"), "x-request-id"},
 		{"a request id that is none", reply("GET", "/auth/factors/x", 200, factor, "x-request-id: 1"), "x-request-id"},

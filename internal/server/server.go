@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,8 +18,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/inbox"
+	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/sms"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
@@ -29,10 +30,11 @@ type Server struct {
 	cfg      config.Config
 	log      *slog.Logger
 	store    Store
-	sms      io.Closer // of the providers, or nil
-	mfa      *mfa.Service
+	delivery *delivery                   // of messages to phones, or nil
+	mfa      atomic.Pointer[mfa.Service] // nil until all is wired
 	access   *access.Service
 	api      *httpapi.API
+	metrics  *metrics.Metrics // or nil
 	draining atomic.Bool
 
 	stop        context.CancelFunc // ends the background work
@@ -46,6 +48,7 @@ type Parts struct {
 	OpenAPI []byte       // served at /openapi.yaml
 	Sender  mfa.Sender   // delivers messages; nil: the inbox if there is one, or nobody
 	Logger  *slog.Logger // default slog.Default()
+	Version string       // of the program, for its metrics
 }
 
 // New opens what cfg names and starts the background work. Close the Server.
@@ -68,8 +71,8 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.store.Close())
-			if s.sms != nil {
-				err = errors.Join(err, s.sms.Close())
+			if s.delivery != nil {
+				err = errors.Join(err, s.delivery.Close())
 			}
 		}
 	}()
@@ -83,11 +86,20 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if err := s.wire(keys, parts); err != nil {
 		return nil, err
 	}
+	var scrapes net.Listener
+	if s.metrics != nil {
+		if scrapes, err = s.listenMetrics(); err != nil {
+			return nil, err
+		}
+	}
 	var work context.Context
 	work, s.stop = context.WithCancel(context.Background())
-	s.background.Go(func() { s.mfa.Maintain(work) })
+	s.background.Go(func() { s.mfa.Load().Maintain(work) })
 	if w, ok := s.store.(keyWatcher); ok {
 		s.background.Go(func() { w.WatchKeys(work, s.access.Forget) })
+	}
+	if s.metrics != nil {
+		s.background.Go(func() { s.serveMetrics(work, scrapes) })
 	}
 	return s, nil
 }
@@ -100,41 +112,66 @@ func (s *Server) wire(keys *secret.Keyset, parts Parts) error {
 		Ready:          s.ready,
 		Logger:         s.log,
 	}
-	sender := parts.Sender
+	if s.cfg.MetricsAddr != "" {
+		s.metrics = newMetrics(parts.Version, s.store)
+		opts.Observe = s.metrics.Request
+	}
+	// Without providers whoever takes the messages of sandboxes takes all.
+	sandbox := parts.Sender
 	if s.cfg.Inbox {
 		box := inbox.New(inbox.Options{})
 		opts.Inbox = box
-		if sender == nil {
-			sender = box
+		if sandbox == nil {
+			sandbox = box
 		}
 	}
+	sender, rules := sandbox, smsRules{all: mfa.SMSRules{Countries: s.cfg.SMSCountries}}
 	var err error
 	if s.cfg.SMS != "" && parts.Sender == nil {
-		if sender, s.sms, err = openSMS(s.cfg.SMS, sender, s.log); err != nil {
+		if s.delivery, err = openSMS(s.cfg.SMS, s.cfg.SMSCountries, s.receive, s.log, s.metrics); err != nil {
 			return err
 		}
+		sender, rules, opts.Callbacks = s.delivery.Sender, s.delivery.rules, s.delivery.Callbacks
 	}
 	limits, err := limitsOf(s.cfg)
 	if err != nil {
 		return err
 	}
-	s.mfa, err = mfa.NewService(s.store, keys, sender, mfa.Options{
+	var observe func(mfa.EventType)
+	if s.metrics != nil {
+		observe = func(typ mfa.EventType) { s.metrics.Event(string(typ)) }
+	}
+	service, err := mfa.NewService(s.store, keys, sender, mfa.Options{
+		Observe:            observe,
 		Limits:             limits,
 		ChallengeTTL:       s.cfg.ChallengeTTL,
 		TOTPWindow:         &s.cfg.TOTPWindow,
 		Issuer:             s.cfg.TOTPIssuer,
 		ChallengeRetention: s.cfg.ChallengeRetention,
 		EventRetention:     s.cfg.EventRetention,
-		Countries:          s.cfg.SMSCountries,
+		SMS:                rules.all,
+		SMSOf:              rules.of,
+		Sandbox:            sandbox,
 		Resealed:           s.resealed,
 		Logger:             s.log,
 	})
 	if err != nil {
 		return err
 	}
+	s.mfa.Store(service)
 	s.access = access.NewService(s.store, nil)
-	s.api, err = httpapi.New(s.mfa, s.access, opts)
+	s.api, err = httpapi.New(service, s.access, opts)
 	return err
+}
+
+// receive records what a provider says about a message. Some are connected to before
+// there is anybody who could.
+func (s *Server) receive(ctx context.Context, provider string, r sms.Receipt) error {
+	service := s.mfa.Load()
+	if service == nil {
+		return errors.New("the server is starting")
+	}
+	return service.Receive(ctx, mfa.Receipt{Provider: provider, ID: r.ID, State: mfa.DeliveryState(r.State), Reason: r.Reason})
 }
 
 func limitsOf(cfg config.Config) (mfa.Limits, error) {
@@ -144,6 +181,7 @@ func limitsOf(cfg config.Config) (mfa.Limits, error) {
 		FactorFailures: cfg.FactorFailures,
 		UserFailures:   cfg.UserFailures,
 		SendSpacing:    cfg.SMSSpacing,
+		Resends:        cfg.SMSResends,
 	}
 	counts, spans, err := cfg.SMSWindows()
 	for i := range counts {
@@ -174,7 +212,7 @@ func (s *Server) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.mfa.SetKeys(keys)
+	s.mfa.Load().SetKeys(keys)
 	return nil
 }
 
@@ -258,8 +296,8 @@ func (s *Server) Close() error {
 		s.stop()
 		s.background.Wait()
 		s.closeResult = s.store.Close()
-		if s.sms != nil {
-			s.closeResult = errors.Join(s.closeResult, s.sms.Close())
+		if s.delivery != nil {
+			s.closeResult = errors.Join(s.closeResult, s.delivery.Close())
 		}
 	})
 	return s.closeResult

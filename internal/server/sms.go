@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,18 +13,24 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
-// An smsFile names who delivers text messages, and which numbers each takes.
+// An smsFile names who delivers text messages, which numbers each takes, and the
+// rules of all environments and of some.
 type smsFile struct {
+	smsEnvironment `yaml:",inline"`
+
 	Providers  []map[string]yaml.Node `yaml:"providers"`
 	Routes     []smsRoute             `yaml:"routes"`
 	TryTimeout time.Duration          `yaml:"try_timeout"`
 	Budget     time.Duration          `yaml:"budget"`
 	MinTry     time.Duration          `yaml:"min_try"`
 	Breaker    smsBreaker             `yaml:"breaker"`
+
+	Environments map[string]yaml.Node `yaml:"environments"`
 }
 
 type smsRoute struct {
@@ -49,18 +56,36 @@ type smsBreaker struct {
 // mostBudget leaves time to answer before mfa gives a message up, after 12 s.
 const mostBudget = 11500 * time.Millisecond
 
-// openSMS reads the file at path and returns a sender over the providers that it
-// names. Close what it returns beside it.
-func openSMS(path string, sandbox mfa.Sender, log *slog.Logger) (_ mfa.Sender, _ io.Closer, err error) {
+// A delivery is the providers of text messages at work. It must be closed.
+type delivery struct {
+	io.Closer
+	Sender    mfa.Sender
+	Router    *sms.Router    // tells how the providers fare
+	Callbacks *sms.Callbacks // takes in receipts
+
+	rules smsRules
+}
+
+// A recorder keeps what a provider says about a message. After an error the provider
+// is to say it again.
+type recorder func(ctx context.Context, provider string, r sms.Receipt) error
+
+// openSMS reads the file at path and opens the providers that it names. countries are
+// those of the command line. The providers are measured by m unless it is nil.
+func openSMS(path string, countries []string, record recorder, log *slog.Logger, m *metrics.Metrics) (_ *delivery, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the SMS providers: %w", err)
+		return nil, fmt.Errorf("read the SMS providers: %w", err)
 	}
 	var file smsFile
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&file); err != nil && err != io.EOF {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	rules, err := file.rules(countries)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	var opened closers
 	defer func() {
@@ -72,11 +97,13 @@ func openSMS(path string, sandbox mfa.Sender, log *slog.Logger) (_ mfa.Sender, _
 	for i, settings := range file.Providers {
 		var name, kind string
 		if err := errors.Join(take(settings, "name", &name), take(settings, "type", &kind)); err != nil {
-			return nil, nil, fmt.Errorf("provider %d: %w", i+1, err)
+			return nil, fmt.Errorf("provider %d: %w", i+1, err)
 		}
-		p, err := openProvider(kind, settings, filepath.Dir(path))
+		p, err := openProvider(kind, settings, filepath.Dir(path), log, func(ctx context.Context, r sms.Receipt) error {
+			return record(ctx, name, r)
+		})
 		if err != nil {
-			return nil, nil, fmt.Errorf("provider %q: %w", name, err)
+			return nil, fmt.Errorf("provider %q: %w", name, err)
 		}
 		if c, ok := p.(io.Closer); ok {
 			opened = append(opened, c)
@@ -92,23 +119,30 @@ func openSMS(path string, sandbox mfa.Sender, log *slog.Logger) (_ mfa.Sender, _
 				choice.Weight = *c.Weight
 			}
 			if choice.Weight == 0 {
-				return nil, nil, fmt.Errorf("route %q: the weight of %q is 0; leave it out instead", r.Prefix, c.Provider)
+				return nil, fmt.Errorf("route %q: the weight of %q is 0; leave it out instead", r.Prefix, c.Provider)
 			}
 			route.Choices = append(route.Choices, choice)
 		}
 		routes = append(routes, route)
 	}
 	if file.Budget > mostBudget {
-		return nil, nil, fmt.Errorf("budget is %v; it must be at most %v", file.Budget, mostBudget)
+		return nil, fmt.Errorf("budget is %v; it must be at most %v", file.Budget, mostBudget)
 	}
 	router, err := sms.NewRouter(routes, named, sms.RouterOptions{
 		TryTimeout: file.TryTimeout, Budget: file.Budget, MinTry: file.MinTry,
-		Breaker: sms.BreakerOptions(file.Breaker), Observe: logTry(log),
+		Breaker: sms.BreakerOptions(file.Breaker), Observe: observeTries(log, m),
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &sms.Sender{Router: router, Sandbox: sandbox}, opened, nil
+	watch(router, m)
+	return &delivery{
+		Closer:    opened,
+		Sender:    sms.Sender{Router: router},
+		Router:    router,
+		Callbacks: sms.NewCallbacks(named, record, log),
+		rules:     rules,
+	}, nil
 }
 
 // take moves a setting that every provider has out of the others.
@@ -124,12 +158,9 @@ func take(settings map[string]yaml.Node, key string, into *string) error {
 	return nil
 }
 
-func openProvider(kind string, settings map[string]yaml.Node, dir string) (sms.Provider, error) {
-	for _, key := range []string{"callback_url", "topic_arn"} {
-		if _, ok := settings[key]; ok {
-			return nil, fmt.Errorf("%s: receipts are not taken in by this version; leave it out", key)
-		}
-	}
+// openProvider makes a provider of a kind. Receipts that come over its own connection
+// go to record; those that are posted go to sms.Callbacks.
+func openProvider(kind string, settings map[string]yaml.Node, dir string, log *slog.Logger, record func(context.Context, sms.Receipt) error) (sms.Provider, error) {
 	switch kind {
 	case "aws":
 		return open(settings, dir, sms.NewAWS)
@@ -138,7 +169,10 @@ func openProvider(kind string, settings map[string]yaml.Node, dir string) (sms.P
 	case "plivo":
 		return open(settings, dir, sms.NewPlivo)
 	case "smpp":
-		return open(settings, dir, sms.NewSMPP)
+		return open(settings, dir, func(o sms.SMPPOptions) (*sms.SMPP, error) {
+			o.OnReceipt, o.Logger = record, log
+			return sms.NewSMPP(o)
+		})
 	case "telnyx":
 		return open(settings, dir, sms.NewTelnyx)
 	case "twilio":

@@ -271,7 +271,7 @@ func (t *awsTrip) explain(err error) *Error {
 	if reason := awsReason(err); awsCode.MatchString(reason) {
 		e.Code += "." + reason
 		if known, ok := awsReasons[reason]; ok {
-			e.Kind, e.Reason = known.kind, known.reason
+			known.tell(e)
 		}
 	}
 	return e
@@ -315,28 +315,27 @@ var awsErrors = map[string]string{
 }
 
 // awsReasons says what the reasons mean that exceptions of End User Messaging give.
-var awsReasons = map[string]struct {
-	kind   Kind
-	reason string
-}{
-	"DESTINATION_PHONE_NUMBER_OPTED_OUT":       {Refused, "the number opted out"},
-	"DESTINATION_PHONE_NUMBER_NOT_VERIFIED":    {Unavailable, "the account is in the sandbox, and the number not verified"},
-	"NO_ORIGINATION_IDENTITIES_FOUND":          {Unavailable, "no origination identity for the country"},
-	"MESSAGE_TYPE_MISMATCH":                    {Unavailable, "the origination identity is not for transactional messages"},
-	"NUMBER_CAPABILITIES_MISMATCH":             {Unavailable, "the origination identity sends no text"},
-	"RESOURCE_NOT_ACTIVE":                      {Unavailable, "the origination identity is not active"},
-	"REGISTRATION_NOT_COMPLETE":                {Unavailable, "the origination identity is not registered"},
-	"DESTINATION_COUNTRY_BLOCKED":              {Unavailable, "the country is not enabled"},
-	"COUNTRY_NOT_ENABLED":                      {Unavailable, "the country is not enabled"},
-	"INTERNATIONAL_SENDING_NOT_SUPPORTED":      {Unavailable, "the origination identity is for its own country alone"},
-	"INVALID_IDENTITY_FOR_DESTINATION_COUNTRY": {Unavailable, "the origination identity is not for the country"},
-	"SENDER_ID_NOT_REGISTERED":                 {Unavailable, "the sender id is not registered"},
-	"SENDER_ID_NOT_SUPPORTED":                  {Unavailable, "the country takes no sender id"},
-	"SENDER_ID_REQUIRES_REGISTRATION":          {Unavailable, "the sender id is not registered"},
-	"PRICE_OVER_THRESHOLD":                     {Unavailable, "dearer than max_price"},
-	"MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT":     {Unavailable, "the spending limit of the month is reached"},
-	"INSUFFICIENT_ACCOUNT_REPUTATION":          {Unavailable, "the account lacks reputation"},
-	"ACCOUNT_DISABLED":                         {Unavailable, "the account is disabled"},
+var awsReasons = verdicts{
+	"DESTINATION_PHONE_NUMBER_OPTED_OUT":                          {Refused, "the number opted out"},
+	"DESTINATION_PHONE_NUMBER_NOT_VERIFIED":                       {unserved, "the account is in the sandbox, and the number not verified"},
+	"NO_ORIGINATION_IDENTITIES_FOUND":                             {unserved, "no origination identity for the country"},
+	"MESSAGE_TYPE_MISMATCH":                                       {Unavailable, "the origination identity is not for transactional messages"},
+	"NUMBER_CAPABILITIES_MISMATCH":                                {Unavailable, "the origination identity sends no text"},
+	"RESOURCE_NOT_ACTIVE":                                         {Unavailable, "the origination identity is not active"},
+	"REGISTRATION_NOT_COMPLETE":                                   {Unavailable, "the origination identity is not registered"},
+	"DESTINATION_COUNTRY_BLOCKED":                                 {unserved, "the country is not enabled"},
+	"COUNTRY_NOT_ENABLED":                                         {unserved, "the country is not enabled"},
+	"DESTINATION_COUNTRY_BLOCKED_BY_PROTECT_CONFIGURATION":        {unserved, "the country is blocked by protect_configuration"},
+	"DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE": {unserved, "the number is blocked by protect_configuration"},
+	"INTERNATIONAL_SENDING_NOT_SUPPORTED":                         {unserved, "the origination identity is for its own country alone"},
+	"INVALID_IDENTITY_FOR_DESTINATION_COUNTRY":                    {unserved, "the origination identity is not for the country"},
+	"SENDER_ID_NOT_REGISTERED":                                    {unserved, "the sender id is not registered"},
+	"SENDER_ID_NOT_SUPPORTED":                                     {unserved, "the country takes no sender id"},
+	"SENDER_ID_REQUIRES_REGISTRATION":                             {unserved, "the sender id is not registered"},
+	"PRICE_OVER_THRESHOLD":                                        {unserved, "dearer than max_price"},
+	"MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT":                        {Unavailable, "the spending limit of the month is reached"},
+	"INSUFFICIENT_ACCOUNT_REPUTATION":                             {Unavailable, "the account lacks reputation"},
+	"ACCOUNT_DISABLED":                                            {Unavailable, "the account is disabled"},
 }
 
 func awsReason(err error) string {

@@ -170,11 +170,11 @@ func TestAWSClassifiesErrors(t *testing.T) {
 		want         sms.Error
 	}{
 		{"", 400, "ConflictException", "DESTINATION_PHONE_NUMBER_OPTED_OUT", sms.Error{Kind: sms.Refused, Reason: "the number opted out"}},
-		{"", 400, "ConflictException", "DESTINATION_PHONE_NUMBER_NOT_VERIFIED", sms.Error{Kind: sms.Unavailable, Reason: "the account is in the sandbox, and the number not verified"}},
+		{"", 400, "ConflictException", "DESTINATION_PHONE_NUMBER_NOT_VERIFIED", sms.Error{Kind: sms.Unavailable, Reason: "the account is in the sandbox, and the number not verified", Healthy: true}},
 		{"", 400, "ConflictException", "SOMETHING_NEW", sms.Error{Kind: sms.Unavailable, Reason: "cannot send in the state of the account"}},
-		{"", 400, "ValidationException", "DESTINATION_COUNTRY_BLOCKED", sms.Error{Kind: sms.Unavailable, Reason: "the country is not enabled"}},
-		{"", 400, "ValidationException", "INVALID_IDENTITY_FOR_DESTINATION_COUNTRY", sms.Error{Kind: sms.Unavailable, Reason: "the origination identity is not for the country"}},
-		{"", 400, "ValidationException", "PRICE_OVER_THRESHOLD", sms.Error{Kind: sms.Unavailable, Reason: "dearer than max_price"}},
+		{"", 400, "ValidationException", "DESTINATION_COUNTRY_BLOCKED", sms.Error{Kind: sms.Unavailable, Reason: "the country is not enabled", Healthy: true}},
+		{"", 400, "ValidationException", "INVALID_IDENTITY_FOR_DESTINATION_COUNTRY", sms.Error{Kind: sms.Unavailable, Reason: "the origination identity is not for the country", Healthy: true}},
+		{"", 400, "ValidationException", "PRICE_OVER_THRESHOLD", sms.Error{Kind: sms.Unavailable, Reason: "dearer than max_price", Healthy: true}},
 		{"", 400, "ValidationException", "INVALID_PARAMETER", sms.Error{Kind: sms.Unavailable, Reason: "refused a parameter"}},
 		{"", 400, "ThrottlingException", "", sms.Error{Kind: sms.Unavailable, Reason: "throttled", RetryAfter: 7 * time.Second}},
 		{"", 400, "ServiceQuotaExceededException", "MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT", sms.Error{Kind: sms.Unavailable, Reason: "the spending limit of the month is reached"}},
@@ -247,7 +247,11 @@ func TestAWSAnswersThatAreNone(t *testing.T) {
 			t.Run(tc.name+" of "+api, func(t *testing.T) {
 				d := newAWSDouble(t)
 				d.answer = tc.answer
-				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				patience := time.Minute
+				if tc.name == "silence" {
+					patience = time.Second
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				o := awsOptions(d.URL)
 				o.API = api

@@ -9,7 +9,7 @@ import (
 
 // BreakerOptions say when a provider is passed over for a while; zero fields take
 // their defaults. A failure is an answer or a silence of the kinds Unavailable and
-// Uncertain. Refused is none: the service did its work.
+// Uncertain. Refused is none, nor is what is Healthy: the service did its work.
 //
 // Two rules find two kinds of trouble. Failures in a row find an outage after a few
 // messages, however little traffic there is. The share of failures finds a provider

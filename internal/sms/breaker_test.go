@@ -131,6 +131,25 @@ func TestBreakerProbeThatIsRefusedCloses(t *testing.T) {
 	r.standing(t, 0, sms.Closed, time.Time{}, false)
 }
 
+func TestBreakerCountsNoFailureOfAHealthyService(t *testing.T) {
+	unserved := func(context.Context) (string, error) {
+		return "", &sms.Error{Kind: sms.Unavailable, Code: "21408", Reason: "because", Healthy: true}
+	}
+	clock := newRouterClock()
+	r := newFakeRouter(t, nil, clock.options(sms.BreakerOptions{Failures: 2, MinTries: 3}), unserved, accepts)
+	for range 10 {
+		r.wants(t, "a unavailable, b accepted")
+		r.standing(t, 0, sms.Closed, time.Time{}, false)
+	}
+	r.services[0].says(fails(sms.Unavailable, "500"), fails(sms.Unavailable, "500"), unserved)
+	r.wants(t, "a unavailable, b accepted")
+	r.wants(t, "a unavailable, b accepted")
+	r.standing(t, 0, sms.Open, clock.now.Add(5*time.Second), false)
+	clock.move(5 * time.Second)
+	r.wants(t, "a unavailable, b accepted") // a probe that it answers
+	r.standing(t, 0, sms.Closed, time.Time{}, false)
+}
+
 func TestBreakerHonoursRetryAfter(t *testing.T) {
 	clock := newRouterClock()
 	r := newFakeRouter(t, nil, clock.options(sms.BreakerOptions{}), throttles(90*time.Second), accepts)

@@ -15,9 +15,14 @@ import (
 type verdicts map[string]meaning
 
 type meaning struct {
-	kind   Kind
+	kind   Kind // or unserved
 	reason string
 }
+
+// unserved means that the account, or its sender, does not serve numbers like this
+// one: their country is switched off, or wants the sender registered. In an Error it
+// is Unavailable and Healthy.
+const unserved Kind = "unserved"
 
 // judge tells e what the service's own code says. A code that is not listed is
 // shown, and changes nothing else.
@@ -27,9 +32,16 @@ func (v verdicts) judge(e *Error, code string) *Error {
 	}
 	e.Code = code
 	if known, ok := v[code]; ok {
-		e.Kind, e.Reason = known.kind, known.reason
+		known.tell(e)
 	}
 	return e
+}
+
+func (m meaning) tell(e *Error) {
+	e.Kind, e.Reason, e.Healthy = m.kind, m.reason, m.kind == unserved
+	if e.Healthy {
+		e.Kind = Unavailable
+	}
 }
 
 // What a service sends is shown to operators and stored only in these shapes. A code
@@ -63,21 +75,29 @@ func validity(d, unit, least, most time.Duration) int64 {
 }
 
 // checkBaseURL returns base, or def if it is empty, without a slash at the end.
-// Credentials and codes go there in the clear only on this machine.
 func checkBaseURL(base, def string) (string, error) {
-	if base == "" {
+	switch {
+	case base == "":
 		return def, nil
-	}
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(base, "?#") {
+	case strings.Contains(base, "?"):
 		return "", fmt.Errorf("base_url must be like %s", def)
+	}
+	return strings.TrimSuffix(base, "/"), checkTarget("base_url", base)
+}
+
+// checkTarget refuses the value of a setting unless it is a URL to which credentials
+// and codes may be posted: they go in the clear only on this machine.
+func checkTarget(name, target string) error {
+	u, err := url.Parse(target)
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.Contains(target, "#") {
+		return fmt.Errorf("%s must be an https URL, without a user and a fragment", name)
 	}
 	ip := net.ParseIP(u.Hostname())
 	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
-		return "", errors.New("base_url must be an https URL, or an http one on this machine")
+		return fmt.Errorf("%s must be an https URL, or an http one on this machine", name)
 	}
-	return strings.TrimSuffix(base, "/"), nil
+	return nil
 }
 
 // checkCallbackURL refuses what a service could not call, or might write in another

@@ -76,8 +76,32 @@ func byStatus(status int, header http.Header) *Error {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		e.Reason = "refused the credentials"
 	}
-	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
-		e.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	e.RetryAfter = retryAfter(header)
 	return e
+}
+
+// maxRetryAfter is more than any service means.
+const maxRetryAfter = 24 * time.Hour
+
+// retryAfter returns how long a service wants to be left alone, from 0 to
+// maxRetryAfter. It counts a date from the answer's own, whatever our clock says.
+func retryAfter(header http.Header) time.Duration {
+	at, err := http.ParseTime(header.Get("Retry-After"))
+	if err != nil {
+		return seconds(header.Get("Retry-After"))
+	}
+	sent, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(sent), 0), maxRetryAfter)
+}
+
+// seconds reads a time to wait, of at most maxRetryAfter; what is none is 0.
+func seconds(text string) time.Duration {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(min(max(n, 0), int64(maxRetryAfter/time.Second))) * time.Second
 }

@@ -140,8 +140,8 @@ func messageBirdReply(status int, body []byte) (string, error) {
 var messageBirdFailures = verdicts{
 	"1":   {Refused, "number is unknown"},
 	"103": {Refused, "number has opted out"},
-	"104": {Unavailable, "sender is not registered"},
-	"105": {Unavailable, "text is not registered"},
+	"104": {unserved, "sender is not registered"},
+	"105": {unserved, "text is not registered"},
 	"106": {Unavailable, "volume of the campaign is used up"},
 	"107": {Unavailable, "throttled for the campaign"},
 }
@@ -229,7 +229,7 @@ func (b *MessageBird) signed(r *http.Request, body []byte) bool {
 	at := r.Header.Get("MessageBird-Request-Timestamp")
 	signature, err := base64.StdEncoding.DecodeString(r.Header.Get("MessageBird-Signature"))
 	query, wrong := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || wrong != nil || !isRecent(at, b.opts.Now(), messageBirdAge) {
+	if err != nil || wrong != nil || !isRecent(at, b.opts.Now(), messageBirdAge, messageBirdAge) {
 		return false
 	}
 	sum := sha256.Sum256(body)

@@ -12,10 +12,12 @@ import (
 // errReceipt means that a signed callback cannot be read. It shows nothing of it.
 var errReceipt = errors.New("the callback is malformed")
 
-// isRecent reports whether t, in seconds since 1970, is at most age away from now.
-func isRecent(t string, now time.Time, age time.Duration) bool {
+// isRecent reports whether t, in seconds since 1970, is no older than age, and no
+// further ahead of now than ahead.
+func isRecent(t string, now time.Time, age, ahead time.Duration) bool {
 	seconds, err := strconv.ParseInt(t, 10, 64)
-	return err == nil && now.Sub(time.Unix(seconds, 0)).Abs() <= age
+	ago := now.Sub(time.Unix(seconds, 0))
+	return err == nil && ago <= age && ago >= -ahead
 }
 
 // plain returns a JSON string without escapes, or a number, as text.

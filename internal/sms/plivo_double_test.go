@@ -20,7 +20,7 @@ import (
 
 const (
 	plivoID        = "MAXXXXXXXXXXXXXXXXXX"
-	plivoToken     = "PlivoTokenPlivoTokenPlivoTokenPlivoToken"
+	plivoToken     = wireSecret
 	plivoFrom      = "14152828726"
 	plivoPowerpack = "86bbb125-97bb-4d72-89fd-81d5c515b015"
 )
@@ -49,9 +49,7 @@ func (d *plivoDouble) serve(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", "1")
 		}
 		fields["api_id"] = apiID
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(fields)
+		wireJSON(w, status, fields)
 	}
 	refuse := func(status int, text string) { answer(status, map[string]any{"error": text}) }
 	user, password, _ := r.BasicAuth()

@@ -48,28 +48,28 @@ func TestPlivoSends(t *testing.T) {
 		valid time.Duration
 		want  map[string]any
 	}{
-		{"from a number", func(*sms.PlivoOptions) {}, sentText, 10 * time.Minute, map[string]any{
-			"src": plivoFrom, "dst": "4915112345678", "text": sentText, "type": "sms",
+		{"from a number", func(*sms.PlivoOptions) {}, wireText, 10 * time.Minute, map[string]any{
+			"src": plivoFrom, "dst": wireNumber[1:], "text": wireText, "type": "sms",
 			"url": plivoCallback, "method": "POST", "message_expiry": 600.0, "log": false,
 		}},
 		{"from a powerpack, without receipts", func(o *sms.PlivoOptions) {
 			o.From, o.PowerpackUUID, o.CallbackURL = "", plivoPowerpack, ""
-		}, sentText, 0, map[string]any{
-			"powerpack_uuid": plivoPowerpack, "dst": "4915112345678", "text": sentText, "type": "sms", "log": false,
+		}, wireText, 0, map[string]any{
+			"powerpack_uuid": plivoPowerpack, "dst": wireNumber[1:], "text": wireText, "type": "sms", "log": false,
 		}},
-		{"what GSM-7 and HTML lack", func(o *sms.PlivoOptions) { o.CallbackURL = "" }, "Ваш <код> & 🔑 \"482913\"", time.Second, map[string]any{
-			"src": plivoFrom, "dst": "4915112345678", "text": "Ваш <код> & 🔑 \"482913\"", "type": "sms", "message_expiry": 5.0, "log": false,
+		{"what GSM-7 and HTML lack", func(o *sms.PlivoOptions) { o.CallbackURL = "" }, "Ваш <код> & 🔑 \"739105\"", time.Second, map[string]any{
+			"src": plivoFrom, "dst": wireNumber[1:], "text": "Ваш <код> & 🔑 \"739105\"", "type": "sms", "message_expiry": 5.0, "log": false,
 		}},
-		{"for more than Plivo's most", func(o *sms.PlivoOptions) { o.CallbackURL = "" }, sentText, 4 * time.Hour, map[string]any{
-			"src": plivoFrom, "dst": "4915112345678", "text": sentText, "type": "sms", "message_expiry": 10800.0, "log": false,
+		{"for more than Plivo's most", func(o *sms.PlivoOptions) { o.CallbackURL = "" }, wireText, 4 * time.Hour, map[string]any{
+			"src": plivoFrom, "dst": wireNumber[1:], "text": wireText, "type": "sms", "message_expiry": 10800.0, "log": false,
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := newPlivoDouble(t)
 			o := plivoOptions(d.URL)
 			tc.opts(&o)
-			m := sentMessage()
-			m.Text, m.ValidFor = secret.NewString(tc.text), tc.valid
+			m := wireMessage(tc.text)
+			m.ValidFor = tc.valid
 			id, err := openPlivo(t, o).Send(t.Context(), m)
 			if err != nil || id != plivoMessage {
 				t.Fatalf("Send = %q, %v", id, err)
@@ -101,26 +101,23 @@ func TestPlivoRefuses(t *testing.T) {
 		t.Run(strconv.Itoa(tc.status), func(t *testing.T) {
 			d := newPlivoDouble(t)
 			d.refuse = tc.status
-			_, err := openPlivo(t, plivoOptions(d.URL)).Send(t.Context(), sentMessage())
-			e := checkSendError(t, err, tc.kind, strconv.Itoa(tc.status), plivoToken, plivoID)
-			if e.RetryAfter != tc.wait {
-				t.Errorf("RetryAfter = %v; want %v", e.RetryAfter, tc.wait)
-			}
+			_, err := openPlivo(t, plivoOptions(d.URL)).Send(t.Context(), wireMessage(wireText))
+			wireError(t, err, sms.Error{Kind: tc.kind, Code: strconv.Itoa(tc.status), RetryAfter: tc.wait})
 		})
 	}
 	t.Run("another token", func(t *testing.T) {
 		d := newPlivoDouble(t)
 		o := plivoOptions(d.URL)
-		o.AuthToken = secret.NewString("another")
-		_, err := openPlivo(t, o).Send(t.Context(), sentMessage())
-		checkSendError(t, err, sms.Unavailable, "401", "another")
+		o.AuthToken = secret.NewString(wireSecret + "2")
+		_, err := openPlivo(t, o).Send(t.Context(), wireMessage(wireText))
+		wireError(t, err, sms.Error{Kind: sms.Unavailable, Code: "401"})
 	})
 	t.Run("a number that is none", func(t *testing.T) {
 		d := newPlivoDouble(t)
-		m := sentMessage()
+		m := wireMessage(wireText)
 		m.To = secret.NewString("+49")
 		_, err := openPlivo(t, plivoOptions(d.URL)).Send(t.Context(), m)
-		checkSendError(t, err, sms.Refused, "400")
+		wireError(t, err, sms.Error{Kind: sms.Refused, Code: "400"})
 	})
 	for name, tc := range map[string]struct {
 		status int
@@ -128,27 +125,25 @@ func TestPlivoRefuses(t *testing.T) {
 		kind   sms.Kind
 		code   string
 	}{
-		"accepted, but not for the number":    {202, `{"message":"message(s) queued","message_uuid":[],"invalid_number":["4915112345678"]}`, sms.Refused, "202"},
+		"accepted, but not for the number":    {202, `{"message":"message(s) queued","message_uuid":[],"invalid_number":["` + wireNumber[1:] + `"]}`, sms.Refused, "202"},
 		"accepted twice":                      {202, `{"message_uuid":["db3ce55a-7f1d-11e1-8ea7-000000000001","db3ce55a-7f1d-11e1-8ea7-000000000002"]}`, sms.Uncertain, ""},
-		"accepted under a strange id":         {202, `{"message_uuid":["+4915112345678"]}`, sms.Uncertain, ""},
-		"accepted in part":                    {202, `{"message_uuid":["+4915112345678"],"invalid_number":["4915112345678"]}`, sms.Uncertain, ""},
-		"failing inside with invalid numbers": {500, `{"invalid_number":["4915112345678"]}`, sms.Unavailable, "500"},
+		"accepted under a strange id":         {202, `{"message_uuid":["` + wireNumber + `"]}`, sms.Uncertain, ""},
+		"accepted in part":                    {202, `{"message_uuid":["` + wireNumber + `"],"invalid_number":["` + wireNumber[1:] + `"]}`, sms.Uncertain, ""},
+		"failing inside with invalid numbers": {500, `{"invalid_number":["` + wireNumber[1:] + `"]}`, sms.Unavailable, "500"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.WriteHeader(tc.status)
-				w.Write([]byte(tc.body))
-			}))
+			server := httptest.NewServer(wireAnswer(tc.status, tc.body))
 			defer server.Close()
-			_, err := openPlivo(t, plivoOptions(server.URL)).Send(t.Context(), sentMessage())
-			checkSendError(t, err, tc.kind, tc.code)
+			_, err := openPlivo(t, plivoOptions(server.URL)).Send(t.Context(), wireMessage(wireText))
+			wireError(t, err, sms.Error{Kind: tc.kind, Code: tc.code})
 		})
 	}
 }
 
-func TestPlivoBroken(t *testing.T) {
-	checkBroken(t, func(t *testing.T, base string) sms.Provider { return openPlivo(t, plivoOptions(base)) },
-		202, `{"message":"message(s) queued","message_uuid":["`+plivoMessage+`"]}`, plivoToken, plivoID)
+func TestPlivoOnBrokenWires(t *testing.T) {
+	open := func(t *testing.T, base string) sms.Provider { return openPlivo(t, plivoOptions(base)) }
+	testWires(t, open)
+	testUnreadable(t, open, 202, `{"message_uuid":["`+plivoMessage+`"`, `{"message_uuid":[]}`, `["`+wireNumber+`"]`)
 }
 
 func TestPlivoOptions(t *testing.T) {
@@ -168,6 +163,7 @@ func TestPlivoOptions(t *testing.T) {
 		{"callback_url", func(o *sms.PlivoOptions) { o.CallbackURL += "?a=1" }},
 		{"callback_url", func(o *sms.PlivoOptions) { o.CallbackURL = "http://mfa.example.com/x" }},
 		{"base_url", func(o *sms.PlivoOptions) { o.BaseURL = "http://api.plivo.com" }},
+		{"base_url", func(o *sms.PlivoOptions) { o.BaseURL = "https://api.plivo.com?a=1" }},
 	} {
 		o := plivoOptions("https://api.plivo.com")
 		tc.set(&o)
@@ -183,7 +179,7 @@ func TestPlivoOptions(t *testing.T) {
 
 func plivoReceipt(status, code string) url.Values {
 	return url.Values{
-		"From": {plivoFrom}, "To": {strings.TrimPrefix(sentNumber, "+")}, "Status": {status}, "ErrorCode": {code},
+		"From": {plivoFrom}, "To": {wireNumber[1:]}, "Status": {status}, "ErrorCode": {code},
 		"MessageUUID": {plivoMessage}, "ParentMessageUUID": {plivoMessage}, "PartInfo": {"1 of 1"}, "Units": {"1"},
 		"TotalRate": {"0.0050"}, "TotalAmount": {"0.0050"}, "MCC": {"262"}, "MNC": {"01"}, "QueuedTime": {"2026-11-24 02:00:00"},
 	}
@@ -205,7 +201,7 @@ func TestPlivoReceipts(t *testing.T) {
 		{"undelivered", "80", []sms.Receipt{{State: sms.Undelivered, Reason: "80"}}},
 		{"undelivered", "000", []sms.Receipt{{State: sms.Undelivered}}},
 		{"failed", "900", []sms.Receipt{{State: sms.Failed, Reason: "900"}}},
-		{"failed", sentNumber, []sms.Receipt{{State: sms.Failed}}},
+		{"failed", wireNumber, []sms.Receipt{{State: sms.Failed}}},
 		{"rejected", "", []sms.Receipt{{State: sms.Failed}}},
 		{"received", "", nil},
 	} {
@@ -220,9 +216,7 @@ func TestPlivoReceipts(t *testing.T) {
 				signatures := signPlivo("another", plivoCallback, plivoNonce, form) + ", " + signPlivo(plivoToken, plivoCallback, plivoNonce, form)
 				for range 2 {
 					got, err := p.Receipts(plivoCall("", header, signatures), []byte(form.Encode()))
-					if err != nil || !slices.Equal(got, want) {
-						t.Errorf("Receipts = %v, %v; want %v", got, err, want)
-					}
+					wireReceipts(t, got, err, want...)
 				}
 			})
 		}
@@ -239,7 +233,7 @@ func TestPlivoReceipts(t *testing.T) {
 		}
 	}
 	form := plivoReceipt("sent", "000")
-	form.Set("ParentMessageUUID", sentNumber)
+	form.Set("ParentMessageUUID", wireNumber)
 	if got, err := p.Receipts(plivoCall("", "X-Plivo-Signature-V3", signPlivo(plivoToken, plivoCallback, plivoNonce, form)), []byte(form.Encode())); got != nil || err != nil {
 		t.Errorf("Receipts = %v, %v; want none", got, err)
 	}
@@ -300,9 +294,7 @@ func TestPlivoSignature(t *testing.T) {
 	}
 	got, err := openPlivo(t, o).Receipts(plivoCall("", "X-Plivo-Signature-V3", "YwxWxi09riDy0PckXoslD1+W3RDE28yRERWYxCpRnag="), []byte(form.Encode()))
 	want := []sms.Receipt{{ID: "db3ce55a-7f1d-11e1-8ea7-1231380bc196", State: sms.Delivered}}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("Receipts = %v, %v; want %v", got, err, want)
-	}
+	wireReceipts(t, got, err, want...)
 }
 
 func FuzzPlivoReceipts(f *testing.F) {

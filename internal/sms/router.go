@@ -233,10 +233,13 @@ func isPrefix(s string) bool {
 //
 // After a try without an answer the next provider gets the same message: the phone
 // may then show the same code twice, which is better than not at all.
+//
+// The provider to avoid stands behind all others of the route, whatever its priority.
+// Only paused ones come still later, as after any provider.
 func (r *Router) Send(ctx context.Context, m Message) (Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Budget)
 	defer cancel()
-	waiting := r.line(m.To.Reveal())
+	waiting := r.line(m.To.Reveal(), m.Avoid)
 	if waiting == nil {
 		return Accepted{}, &DeliveryError{Reason: "no route to the number"}
 	}
@@ -278,14 +281,18 @@ func (r *Router) tooLate(ctx context.Context) string {
 type line []choice
 
 // line returns the providers for a number, or nil if no route leads to it. Those of
-// one priority are shuffled by their weights.
-func (r *Router) line(number string) line {
+// one priority are shuffled by their weights; the one named avoid stands last.
+func (r *Router) line(number, avoid string) line {
 	for n := min(len(number), r.longest); n >= 0; n-- {
 		if route, ok := r.routes[number[:n]]; ok {
 			l := slices.Clone(route)
 			for i := range l {
 				j := i + r.draw(l[i:])
 				l[i], l[j] = l[j], l[i]
+			}
+			if i := slices.IndexFunc(l, func(c choice) bool { return c.Name == avoid }); i >= 0 {
+				avoided := l[i]
+				l = append(slices.Delete(l, i, i+1), avoided)
 			}
 			return l
 		}
@@ -379,7 +386,7 @@ func (r *Router) try(ctx context.Context, turn turn, m Message) Try {
 		e := asError(err)
 		t.Kind, t.Code, t.Reason = e.Kind, e.Code, e.Reason
 		switch {
-		case e.Kind == Refused:
+		case e.Kind == Refused || e.Healthy:
 			said = healthy
 		case !errors.Is(budget.Err(), context.Canceled): // else the caller hung up, not the service
 			said, retryAfter = failing, e.RetryAfter

@@ -121,6 +121,19 @@ func newFakeRouter(t testing.TB, routes []sms.Route, opts sms.RouterOptions, rep
 func (f *fakeRouter) story(ctx context.Context) (string, error) {
 	f.tries = nil
 	_, err := f.Send(ctx, routedMessage())
+	return f.told(), err
+}
+
+// storyOf tells what happened to a message that avoids a provider.
+func (f *fakeRouter) storyOf(ctx context.Context, avoid string) string {
+	f.tries = nil
+	m := routedMessage()
+	m.Avoid = avoid
+	f.Send(ctx, m)
+	return f.told()
+}
+
+func (f *fakeRouter) told() string {
 	var parts []string
 	for _, try := range f.tries {
 		what := string(try.Kind)
@@ -132,7 +145,7 @@ func (f *fakeRouter) story(ctx context.Context) (string, error) {
 		}
 		parts = append(parts, try.Provider+" "+what)
 	}
-	return strings.Join(parts, ", "), err
+	return strings.Join(parts, ", ")
 }
 
 func (f *fakeRouter) wants(t *testing.T, want string) {
@@ -248,6 +261,51 @@ func TestRouterLongestPrefixWins(t *testing.T) {
 	t.Run("the longest route does not fall back to a shorter one", func(t *testing.T) {
 		r := newFakeRouter(t, everywhere, sms.RouterOptions{}, accepts, accepts, fails(sms.Unavailable, ""), accepts)
 		r.wants(t, "c unavailable")
+	})
+}
+
+func TestRouterAvoids(t *testing.T) {
+	unavailable := fails(sms.Unavailable, "500")
+	route := []sms.Route{{Choices: []sms.Choice{
+		{Provider: "a"}, {Provider: "b", Priority: 1}, {Provider: "c", Priority: 2},
+	}}}
+	for _, tc := range []struct {
+		name, avoid string
+		replies     []reply
+		want        string
+	}{
+		{"nobody", "", []reply{accepts, accepts, accepts}, "a accepted"},
+		{"the first", "a", []reply{accepts, accepts, accepts}, "b accepted"},
+		{"the first, and it stands last", "a", []reply{accepts, unavailable, unavailable}, "b unavailable, c unavailable, a accepted"},
+		{"the second", "b", []reply{unavailable, accepts, unavailable}, "a unavailable, c unavailable, b accepted"},
+		{"the last", "c", []reply{unavailable, unavailable, accepts}, "a unavailable, b unavailable, c accepted"},
+		{"one of another route", "d", []reply{unavailable, accepts, accepts, accepts}, "a unavailable, b accepted"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newFakeRouter(t, route, sms.RouterOptions{}, tc.replies...)
+			for range 2 { // the second message finds the same route
+				if got := r.storyOf(t.Context(), tc.avoid); got != tc.want {
+					t.Errorf("tries = %q; want %q", got, tc.want)
+				}
+			}
+			r.services[0].says(accepts)
+			r.wants(t, "a accepted")
+		})
+	}
+	t.Run("the only one", func(t *testing.T) {
+		r := newFakeRouter(t, nil, sms.RouterOptions{}, accepts)
+		if got := r.storyOf(t.Context(), "a"); got != "a accepted" {
+			t.Errorf("tries = %q; want the only provider tried", got)
+		}
+	})
+	t.Run("before one that is paused", func(t *testing.T) {
+		r := newFakeRouter(t, nil, sms.RouterOptions{Breaker: sms.BreakerOptions{Failures: 1}}, unavailable, unavailable)
+		r.wants(t, "a unavailable, b unavailable")
+		r.services[0].says(accepts)
+		r.wants(t, "a accepted (forced)")
+		if got := r.storyOf(t.Context(), "a"); got != "a accepted" {
+			t.Errorf("tries = %q; want a, since b is paused", got)
+		}
 	})
 }
 

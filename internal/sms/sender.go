@@ -2,40 +2,33 @@ package sms
 
 import (
 	"context"
-	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// A Sender is an mfa.Sender over a Router. Only production environments reach
-// providers: what a sandbox sends goes to the Sandbox.
-type Sender struct {
-	Router  *Router
-	Sandbox mfa.Sender // nil: a sandbox cannot send
-}
-
-var errSandbox = errors.New("a sandbox has no phones: only production environments send messages")
+// A Sender is an mfa.Sender over a Router.
+type Sender struct{ Router *Router }
 
 // Send hands m to one provider, or to several in turn until one takes it.
-func (s *Sender) Send(ctx context.Context, m mfa.Message) error {
-	if !m.Production {
-		if s.Sandbox == nil {
-			return errSandbox
-		}
-		return s.Sandbox.Send(ctx, m)
-	}
-	_, err := s.Router.Send(ctx, Message{
+func (s Sender) Send(ctx context.Context, m mfa.Message) (mfa.Accepted, error) {
+	accepted, err := s.Router.Send(ctx, Message{
 		To:        m.To.Secret(),
 		Text:      m.Text,
-		Reference: reference(m.Challenge),
+		Reference: reference(m),
 		ValidFor:  m.ExpiresAt.Sub(m.At),
+		Avoid:     m.Avoid,
 	})
-	return err
+	return mfa.Accepted{Provider: accepted.Provider, ID: accepted.ID}, err
 }
 
-// reference is the id of a challenge, short enough for all services.
-func reference(id mfa.ChallengeID) string {
-	text := id.String()
-	return text[strings.LastIndexByte(text, '_')+1:]
+// reference names a message by its challenge, short enough for all services.
+func reference(m mfa.Message) string {
+	text := m.Challenge.String()
+	text = text[strings.LastIndexByte(text, '_')+1:]
+	if m.Number > 1 {
+		text += "-" + strconv.Itoa(m.Number)
+	}
+	return text
 }

@@ -1,9 +1,58 @@
 package sms
 
 import (
+	"context"
+	"math/big"
 	"regexp"
 	"strings"
 )
+
+// deliver handles one deliver_sm. What is no receipt, such as somebody's reply, is
+// taken and forgotten.
+func (p *SMPP) deliver(body []byte) (status uint32) {
+	receipt, ok := parseSMPPReceipt(body)
+	if !ok || p.opts.OnReceipt == nil {
+		return 0
+	}
+	receipt.ID = p.opts.receiptID(receipt.ID)
+	ctx, cancel := context.WithTimeout(context.Background(), p.opts.AnswerTimeout)
+	defer cancel()
+	if err := p.opts.OnReceipt(ctx, receipt); err != nil {
+		p.opts.Logger.Warn("smpp: a receipt was not taken", "address", p.opts.Address, "error", err)
+		return smppTryAgain
+	}
+	return 0
+}
+
+// submittedID and receiptID make one of the two names that a message may have: the
+// hexadecimal or decimal number of its submit_sm_resp, without leading zeros.
+func (o *SMPPOptions) submittedID(id string) string {
+	switch o.ReceiptIDs {
+	case SMPPDecimalID:
+		return smppNumber(id, 16, 16)
+	case SMPPHexID:
+		return smppNumber(id, 10, 10)
+	}
+	return id
+}
+
+func (o *SMPPOptions) receiptID(id string) string {
+	switch o.ReceiptIDs {
+	case SMPPDecimalID:
+		return smppNumber(id, 10, 16)
+	case SMPPHexID:
+		return smppNumber(id, 16, 10)
+	}
+	return id
+}
+
+// smppNumber writes a number in another base; what is none stays what it is.
+func smppNumber(s string, from, to int) string {
+	if n, ok := new(big.Int).SetString(s, from); ok && n.Sign() >= 0 && len(s) <= 64 {
+		return n.Text(to)
+	}
+	return s
+}
 
 // parseSMPPReceipt reads a deliver_sm. ok is false unless it is a receipt that
 // names a message and a state. Optional parameters come before the text, whose

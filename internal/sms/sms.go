@@ -18,6 +18,7 @@ type Message struct {
 	Text      secret.String // what the phone is to show
 	Reference string        // names the message in every try and in receipts: 1 to 40 letters, digits, dashes, underscores
 	ValidFor  time.Duration // how long the message is of use; a provider rounds it as it must
+	Avoid     string        // names who accepted it before, and the phone did not get it; "" for none
 }
 
 // A Provider hands messages to one service. It is safe for concurrent use.
@@ -69,6 +70,7 @@ type Error struct {
 	Code       string        // the service's own, "21211"; or "" if it gave none
 	Reason     string        // in short words of ours
 	RetryAfter time.Duration // how long the service wants to be left alone; 0 if it did not say
+	Healthy    bool          // it is about numbers like this one, of a country for example: the service is well
 }
 
 func (e *Error) Error() string {

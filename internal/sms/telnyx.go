@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -137,23 +136,24 @@ var telnyxErrors = verdicts{
 	"10009": {Unavailable, "refused the credentials"},
 	"10010": {Unavailable, "refused the credentials"},
 	"10011": {Unavailable, "throttled"},
+	"10039": {unserved, "a trial account, and the number is not verified"},
 	"20100": {Unavailable, "out of credit"},
-	"40010": {Unavailable, "sender is not registered for the USA"},
+	"40010": {unserved, "sender is not registered for the USA"},
 	"40011": {Unavailable, "throttled by the carrier"},
 	"40013": {Unavailable, "sender is not allowed"},
 	"40015": {Unavailable, "taken for spam"},
 	"40100": {Unavailable, "sender cannot send messages"},
-	"40301": {Unavailable, "no SMS to this number from this sender"},
+	"40301": {unserved, "no SMS to this number from this sender"},
 	"40305": {Unavailable, "sender is not allowed"},
 	"40306": {Unavailable, "sender is not set up"},
-	"40309": {Unavailable, "country is not enabled"},
+	"40309": {unserved, "country is not enabled"},
 	"40311": {Unavailable, "messaging profile is not usable"},
 	"40312": {Unavailable, "messaging profile is disabled"},
 	"40313": {Unavailable, "messaging profile is not usable"},
 	"40314": {Unavailable, "messaging is disabled for the account"},
 	"40315": {Unavailable, "sender is unhealthy"},
 	"40318": {Unavailable, "queue is full"},
-	"40319": {Unavailable, "no SMS to this number from this sender"},
+	"40319": {unserved, "no SMS to this number from this sender"},
 	"40320": {Unavailable, "sender is not ready"},
 	"40321": {Unavailable, "messaging profile has no usable number"},
 	"40322": {Unavailable, "text is blocked"},
@@ -168,8 +168,8 @@ var telnyxAboutTo = map[string]bool{"10001": true, "10002": true, "10016": true}
 // telnyxError is the error of an answer that refuses a message.
 func telnyxError(status int, header http.Header, body []byte) *Error {
 	e := byStatus(status, header)
-	if seconds, err := strconv.Atoi(header.Get("X-Ratelimit-Reset")); err == nil && e.RetryAfter == 0 && seconds > 0 && status == http.StatusTooManyRequests {
-		e.RetryAfter = time.Duration(seconds) * time.Second
+	if e.RetryAfter == 0 && status == http.StatusTooManyRequests {
+		e.RetryAfter = seconds(header.Get("X-Ratelimit-Reset"))
 	}
 	var reply struct {
 		Errors []struct {
@@ -210,7 +210,7 @@ var telnyxStates = map[string]State{
 func (t *Telnyx) Receipts(r *http.Request, body []byte) ([]Receipt, error) {
 	at := r.Header.Get("Telnyx-Timestamp")
 	signature, err := base64.StdEncoding.DecodeString(r.Header.Get("Telnyx-Signature-Ed25519"))
-	if err != nil || t.key == nil || !isRecent(at, t.opts.Now(), telnyxAge) {
+	if err != nil || t.key == nil || !isRecent(at, t.opts.Now(), telnyxAge, telnyxAge) {
 		return nil, ErrSignature
 	}
 	if !ed25519.Verify(t.key, bytes.Join([][]byte{[]byte(at), body}, []byte{'|'}), signature) {

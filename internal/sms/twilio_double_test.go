@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -20,7 +19,7 @@ import (
 
 const (
 	twilioSID       = "AC0123456789abcdef0123456789abcdef"
-	twilioToken     = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+	twilioToken     = wireSecret
 	twilioKeySID    = "SK00112233445566778899aabbccddeeff"
 	twilioKeySecret = "KeySecretKeySecretKeySecretKeySe"
 	twilioMG        = "MG00112233445566778899aabbccddeeff"
@@ -52,9 +51,7 @@ func (d *twilioDouble) serve(w http.ResponseWriter, r *http.Request) {
 		if status == http.StatusTooManyRequests {
 			w.Header().Set("Retry-After", "2")
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(map[string]any{
+		wireJSON(w, status, map[string]any{
 			"code": code, "message": message, "status": status,
 			"more_info": fmt.Sprintf("https://www.twilio.com/docs/errors/%d", code),
 		})
@@ -116,9 +113,7 @@ func (d *twilioDouble) serve(w http.ResponseWriter, r *http.Request) {
 		d.accepted = append(d.accepted, form)
 		sid := fmt.Sprintf("SM%032x", len(d.accepted))
 		d.mu.Unlock()
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusCreated)
-		json.NewEncoder(w).Encode(map[string]any{
+		wireJSON(w, http.StatusCreated, map[string]any{
 			"sid": sid, "account_sid": twilioSID, "api_version": "2010-04-01", "status": "queued", "direction": "outbound-api",
 			"to": to, "from": form.Get("From"), "body": text, "error_code": nil, "error_message": nil, "num_segments": "1",
 			"price": nil, "price_unit": "USD", "date_sent": nil, "uri": "/2010-04-01/Accounts/" + twilioSID + "/Messages/" + sid + ".json",

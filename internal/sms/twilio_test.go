@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,29 +40,29 @@ func TestTwilioSends(t *testing.T) {
 		valid time.Duration
 		want  url.Values
 	}{
-		{"from a number", func(*sms.TwilioOptions) {}, sentText, 10 * time.Minute, url.Values{
-			"To": {sentNumber}, "Body": {sentText}, "From": {twilioFrom},
+		{"from a number", func(*sms.TwilioOptions) {}, wireText, 10 * time.Minute, url.Values{
+			"To": {wireNumber}, "Body": {wireText}, "From": {twilioFrom},
 			"StatusCallback": {twilioCallback}, "ValidityPeriod": {"600"},
 		}},
 		{"from a messaging service, with an API key", func(o *sms.TwilioOptions) {
 			o.From, o.MessagingServiceSID = "", twilioMG
 			o.AuthToken, o.CallbackURL = secret.String{}, ""
 			o.APIKeySID, o.APIKeySecret = twilioKeySID, secret.NewString(twilioKeySecret)
-		}, sentText, 0, url.Values{
-			"To": {sentNumber}, "Body": {sentText}, "MessagingServiceSid": {twilioMG},
+		}, wireText, 0, url.Values{
+			"To": {wireNumber}, "Body": {wireText}, "MessagingServiceSid": {twilioMG},
 		}},
 		{"what GSM-7 lacks, with an API key beside the token", func(o *sms.TwilioOptions) {
 			o.APIKeySID, o.APIKeySecret = twilioKeySID, secret.NewString(twilioKeySecret)
-		}, "Ваш код & ключ = 482913 🔑+%", 1500 * time.Millisecond, url.Values{
-			"To": {sentNumber}, "Body": {"Ваш код & ключ = 482913 🔑+%"}, "From": {twilioFrom},
+		}, "Ваш код & ключ = 739105 🔑+%", 1500 * time.Millisecond, url.Values{
+			"To": {wireNumber}, "Body": {"Ваш код & ключ = 739105 🔑+%"}, "From": {twilioFrom},
 			"StatusCallback": {twilioCallback}, "ValidityPeriod": {"1"},
 		}},
-		{"for less than Twilio's least", func(*sms.TwilioOptions) {}, sentText, time.Millisecond, url.Values{
-			"To": {sentNumber}, "Body": {sentText}, "From": {twilioFrom},
+		{"for less than Twilio's least", func(*sms.TwilioOptions) {}, wireText, time.Millisecond, url.Values{
+			"To": {wireNumber}, "Body": {wireText}, "From": {twilioFrom},
 			"StatusCallback": {twilioCallback}, "ValidityPeriod": {"1"},
 		}},
-		{"for more than Twilio's most", func(*sms.TwilioOptions) {}, sentText, 24 * time.Hour, url.Values{
-			"To": {sentNumber}, "Body": {sentText}, "From": {twilioFrom},
+		{"for more than Twilio's most", func(*sms.TwilioOptions) {}, wireText, 24 * time.Hour, url.Values{
+			"To": {wireNumber}, "Body": {wireText}, "From": {twilioFrom},
 			"StatusCallback": {twilioCallback}, "ValidityPeriod": {"36000"},
 		}},
 	} {
@@ -71,8 +70,8 @@ func TestTwilioSends(t *testing.T) {
 			d := newTwilioDouble(t)
 			o := twilioOptions(d.URL + "/")
 			tc.opts(&o)
-			m := sentMessage()
-			m.Text, m.ValidFor = secret.NewString(tc.text), tc.valid
+			m := wireMessage(tc.text)
+			m.ValidFor = tc.valid
 			id, err := openTwilio(t, o).Send(t.Context(), m)
 			if err != nil || id != "SM00000000000000000000000000000001" {
 				t.Fatalf("Send = %q, %v", id, err)
@@ -116,34 +115,29 @@ func TestTwilioRefuses(t *testing.T) {
 		{503, 20503, sms.Unavailable, 0},
 	} {
 		t.Run(strconv.Itoa(tc.code), func(t *testing.T) {
-			d.refuse[sentNumber] = twilioRefusal{tc.status, tc.code}
-			_, err := p.Send(t.Context(), sentMessage())
-			e := checkSendError(t, err, tc.kind, strconv.Itoa(tc.code), twilioSID, twilioToken)
-			if e.RetryAfter != tc.wait {
-				t.Errorf("RetryAfter = %v; want %v", e.RetryAfter, tc.wait)
-			}
+			d.refuse[wireNumber] = twilioRefusal{tc.status, tc.code}
+			_, err := p.Send(t.Context(), wireMessage(wireText))
+			wireError(t, err, sms.Error{Kind: tc.kind, Code: strconv.Itoa(tc.code), RetryAfter: tc.wait})
 		})
 	}
 	t.Run("another token", func(t *testing.T) {
 		o := twilioOptions(d.URL)
-		o.AuthToken = secret.NewString("another")
-		_, err := openTwilio(t, o).Send(t.Context(), sentMessage())
-		checkSendError(t, err, sms.Unavailable, "20003", "another")
+		o.AuthToken = secret.NewString(wireSecret + "2")
+		_, err := openTwilio(t, o).Send(t.Context(), wireMessage(wireText))
+		wireError(t, err, sms.Error{Kind: sms.Unavailable, Code: "20003"})
 	})
 	t.Run("failed at once", func(t *testing.T) {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(201)
-			w.Write([]byte(`{"sid":"SM00000000000000000000000000000001","status":"failed","error_code":30002}`))
-		}))
+		server := httptest.NewServer(wireAnswer(201, `{"sid":"SM00000000000000000000000000000001","status":"failed","error_code":30002}`))
 		defer server.Close()
-		_, err := openTwilio(t, twilioOptions(server.URL)).Send(t.Context(), sentMessage())
-		checkSendError(t, err, sms.Unavailable, "30002")
+		_, err := openTwilio(t, twilioOptions(server.URL)).Send(t.Context(), wireMessage(wireText))
+		wireError(t, err, sms.Error{Kind: sms.Unavailable, Code: "30002"})
 	})
 }
 
-func TestTwilioBroken(t *testing.T) {
-	checkBroken(t, func(t *testing.T, base string) sms.Provider { return openTwilio(t, twilioOptions(base)) },
-		201, `{"sid":"SM00000000000000000000000000000001","status":"queued"}`, twilioToken, twilioSID)
+func TestTwilioOnBrokenWires(t *testing.T) {
+	open := func(t *testing.T, base string) sms.Provider { return openTwilio(t, twilioOptions(base)) }
+	testWires(t, open)
+	testUnreadable(t, open, 201, `{"sid":"SM00000000000000000000000000000001"`, `{"sid":"`+wireNumber+`"}`, `["`+wireNumber+`"]`)
 }
 
 func TestTwilioOptions(t *testing.T) {
@@ -194,7 +188,7 @@ func TestTwilioOptions(t *testing.T) {
 
 func twilioReceipt(status, code string) url.Values {
 	form := url.Values{
-		"AccountSid": {twilioSID}, "ApiVersion": {"2010-04-01"}, "From": {twilioFrom}, "To": {sentNumber},
+		"AccountSid": {twilioSID}, "ApiVersion": {"2010-04-01"}, "From": {twilioFrom}, "To": {wireNumber},
 		"MessageSid": {"SM00000000000000000000000000000001"}, "SmsSid": {"SM00000000000000000000000000000001"},
 		"MessageStatus": {status}, "SmsStatus": {status}, "RawDlrDoneDate": {"2611240159"},
 	}
@@ -203,18 +197,6 @@ func twilioReceipt(status, code string) url.Values {
 	}
 	return form
 }
-
-// post is a callback as net/http hands it to a server.
-func post(callback, media, body string, header ...string) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, callback, strings.NewReader(body))
-	r.Header.Set("Content-Type", media)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	return r
-}
-
-const formMedia = "application/x-www-form-urlencoded"
 
 func TestTwilioReceipts(t *testing.T) {
 	p := openTwilio(t, twilioOptions(""))
@@ -230,8 +212,8 @@ func TestTwilioReceipts(t *testing.T) {
 		{"undelivered", "30003", []sms.Receipt{{State: sms.Undelivered, Reason: "30003"}}},
 		{"failed", "30008", []sms.Receipt{{State: sms.Failed, Reason: "30008"}}},
 		{"failed", "", []sms.Receipt{{State: sms.Failed}}},
-		{"failed", "482913", []sms.Receipt{{State: sms.Failed}}},
-		{"failed", "to " + sentNumber, []sms.Receipt{{State: sms.Failed}}},
+		{"failed", "739105", []sms.Receipt{{State: sms.Failed}}},
+		{"failed", "to " + wireNumber, []sms.Receipt{{State: sms.Failed}}},
 		{"canceled", "", []sms.Receipt{{State: sms.Failed}}},
 		{"received", "", nil},
 		{"", "", nil},
@@ -245,9 +227,7 @@ func TestTwilioReceipts(t *testing.T) {
 			// Twilio signs no time, so the second time is as good as the first.
 			for range 2 {
 				got, err := p.Receipts(post(twilioCallback, formMedia, body, "X-Twilio-Signature", signTwilio(twilioToken, twilioCallback, form)), []byte(body))
-				if err != nil || !slices.Equal(got, tc.want) {
-					t.Errorf("Receipts = %v, %v; want %v", got, err, tc.want)
-				}
+				wireReceipts(t, got, err, tc.want...)
 			}
 		})
 	}
@@ -258,7 +238,7 @@ func TestTwilioReceiptsOfOthers(t *testing.T) {
 	for name, change := range map[string]func(url.Values){
 		"another account": func(f url.Values) { f.Set("AccountSid", "AC"+strings.Repeat("0", 32)) },
 		"no id":           func(f url.Values) { f.Del("MessageSid") },
-		"another id":      func(f url.Values) { f.Set("MessageSid", sentNumber) },
+		"another id":      func(f url.Values) { f.Set("MessageSid", wireNumber) },
 	} {
 		form := twilioReceipt("sent", "")
 		change(form)

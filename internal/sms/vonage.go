@@ -161,17 +161,17 @@ var vonageErrors = verdicts{
 	"3":  {Unavailable, "a parameter is not valid"},
 	"4":  {Unavailable, "refused the credentials"},
 	"5":  {Unavailable, "failed inside"},
-	"6":  {Unavailable, "no route to the number"},
+	"6":  {unserved, "no route to the number"},
 	"8":  {Unavailable, "the account is barred"},
 	"9":  {Unavailable, "out of credit"},
 	"10": {Unavailable, "throttled: too many connections"},
 	"11": {Unavailable, "the account may not use this API"},
 	"12": {Unavailable, "the text is too long"},
 	"14": {Unavailable, "refused the signature"},
-	"15": {Unavailable, "the sender is not allowed"},
+	"15": {unserved, "the sender is not allowed"},
 	"22": {Unavailable, "the network code is not valid"},
 	"23": {Unavailable, "the callback URL is not valid"},
-	"29": {Unavailable, "a trial account, and the number is not on its list"},
+	"29": {unserved, "a trial account, and the number is not on its list"},
 	"32": {Unavailable, "the account wants signed requests"},
 }
 
@@ -199,12 +199,8 @@ func (v *Vonage) Receipts(r *http.Request, body []byte) ([]Receipt, error) {
 	if !ok || !v.signs(params) {
 		return nil, ErrSignature
 	}
-	at, err := strconv.ParseInt(params["timestamp"], 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("%w: without a time", ErrSignature)
-	}
-	if age := v.opts.Now().Sub(time.Unix(at, 0)); age > vonageRepeats || age < -vonageSkew {
-		return nil, fmt.Errorf("%w: of another time", ErrSignature)
+	if !isRecent(params["timestamp"], v.opts.Now(), vonageRepeats, vonageSkew) {
+		return nil, ErrSignature
 	}
 	id, state := params["messageId"], vonageStates[params["status"]]
 	if !idPattern.MatchString(id) || state == "" {

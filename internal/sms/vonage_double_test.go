@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash"
 	"mime"
@@ -25,7 +24,7 @@ import (
 
 const (
 	vonageKey    = "abcd1234"
-	vonageSecret = "abcdef0123456789"
+	vonageSecret = wireSecret
 	vonageFrom   = "Acme"
 )
 
@@ -53,8 +52,7 @@ func (d *vonageDouble) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := func(parts ...map[string]string) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"message-count": strconv.Itoa(len(parts)), "messages": parts})
+		wireJSON(w, http.StatusOK, map[string]any{"message-count": strconv.Itoa(len(parts)), "messages": parts})
 	}
 	refuse := func(status, text string) {
 		answer(map[string]string{"status": status, "error-text": text})

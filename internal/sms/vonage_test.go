@@ -47,24 +47,24 @@ func TestVonageSends(t *testing.T) {
 		valid                time.Duration
 		ttl                  string
 	}{
-		{"GSM-7", sentText, "text", 10 * time.Minute, "600000"},
+		{"GSM-7", wireText, "text", 10 * time.Minute, "600000"},
 		{"GSM-7 with its extension", "[Ünder] ^{1€} \\ ~ | Åß & = +%\n\f", "text", 0, ""},
-		{"UCS-2", "Ваш код 482913", "unicode", time.Second, "20000"},
-		{"UCS-2 for one letter", "Kód 482913 ç", "unicode", 30 * 24 * time.Hour, "604800000"},
-		{"beyond the basic plane", "🔑 482913", "unicode", 90 * time.Second, "90000"},
+		{"UCS-2", "Ваш код 739105", "unicode", time.Second, "20000"},
+		{"UCS-2 for one letter", "Kód 739105 ç", "unicode", 30 * 24 * time.Hour, "604800000"},
+		{"beyond the basic plane", "🔑 739105", "unicode", 90 * time.Second, "90000"},
 		{"in parts", strings.Repeat("0123456789", 33), "text", 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := newVonageDouble(t)
-			m := sentMessage()
-			m.Text, m.ValidFor = secret.NewString(tc.text), tc.valid
+			m := wireMessage(tc.text)
+			m.ValidFor = tc.valid
 			id, err := openVonage(t, vonageOptions(d.URL)).Send(t.Context(), m)
 			if err != nil || id != "0A00000000ABCD00" {
 				t.Fatalf("Send = %q, %v", id, err)
 			}
 			want := url.Values{
-				"api_key": {vonageKey}, "api_secret": {vonageSecret}, "from": {vonageFrom}, "to": {"4915112345678"},
-				"text": {tc.text}, "type": {tc.encoding}, "client-ref": {"m-1"}, "callback": {vonageCallback},
+				"api_key": {vonageKey}, "api_secret": {vonageSecret}, "from": {vonageFrom}, "to": {wireNumber[1:]},
+				"text": {tc.text}, "type": {tc.encoding}, "client-ref": {wireReference}, "callback": {vonageCallback},
 			}
 			if tc.ttl != "" {
 				want.Set("ttl", tc.ttl)
@@ -78,7 +78,7 @@ func TestVonageSends(t *testing.T) {
 		d := newVonageDouble(t)
 		o := vonageOptions(d.URL)
 		o.From, o.CallbackURL, o.SignatureSecret = "+447700900001", "", secret.String{}
-		if _, err := openVonage(t, o).Send(t.Context(), sentMessage()); err != nil {
+		if _, err := openVonage(t, o).Send(t.Context(), wireMessage(wireText)); err != nil {
 			t.Fatal(err)
 		}
 		if d.accepted[0].Has("callback") {
@@ -113,59 +113,49 @@ func TestVonageRefuses(t *testing.T) {
 		t.Run(tc.status, func(t *testing.T) {
 			d := newVonageDouble(t)
 			d.status = []string{tc.status}
-			id, err := openVonage(t, vonageOptions(d.URL)).Send(t.Context(), sentMessage())
+			id, err := openVonage(t, vonageOptions(d.URL)).Send(t.Context(), wireMessage(wireText))
 			if id != "" {
 				t.Errorf("Send = %q; want no id", id)
 			}
-			checkSendError(t, err, tc.kind, tc.status, vonageSecret, vonageKey)
+			wireError(t, err, sms.Error{Kind: tc.kind, Code: tc.status})
 		})
 	}
 	t.Run("all parts", func(t *testing.T) {
 		d := newVonageDouble(t)
 		d.status = []string{"7", "1"}
-		m := sentMessage()
-		m.Text = secret.NewString(strings.Repeat("482913 ", 30))
+		m := wireMessage(strings.Repeat("739105 ", 30))
 		_, err := openVonage(t, vonageOptions(d.URL)).Send(t.Context(), m)
-		checkSendError(t, err, sms.Refused, "7")
+		wireError(t, err, sms.Error{Kind: sms.Refused, Code: "7"})
 	})
 	for name, parts := range map[string][]string{"the second part": {"0", "1"}, "the first part": {"7", "0"}} {
 		t.Run(name, func(t *testing.T) {
 			d := newVonageDouble(t)
 			d.status = parts
-			m := sentMessage()
-			m.Text = secret.NewString(strings.Repeat("482913 ", 30))
+			m := wireMessage(strings.Repeat("739105 ", 30))
 			_, err := openVonage(t, vonageOptions(d.URL)).Send(t.Context(), m)
-			checkSendError(t, err, sms.Uncertain, "")
+			wireError(t, err, sms.Error{Kind: sms.Uncertain})
 		})
 	}
 	t.Run("another secret", func(t *testing.T) {
 		d := newVonageDouble(t)
 		o := vonageOptions(d.URL)
-		o.APISecret = secret.NewString("another")
-		_, err := openVonage(t, o).Send(t.Context(), sentMessage())
-		checkSendError(t, err, sms.Unavailable, "4", "another")
-	})
-	t.Run("accepted under a strange id", func(t *testing.T) {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Write([]byte(`{"messages":[{"status":0,"message-id":"+4915112345678"}]}`))
-		}))
-		defer server.Close()
-		_, err := openVonage(t, vonageOptions(server.URL)).Send(t.Context(), sentMessage())
-		checkSendError(t, err, sms.Uncertain, "")
+		o.APISecret = secret.NewString(wireSecret + "2")
+		_, err := openVonage(t, o).Send(t.Context(), wireMessage(wireText))
+		wireError(t, err, sms.Error{Kind: sms.Unavailable, Code: "4"})
 	})
 	t.Run("a status that is none", func(t *testing.T) {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Write([]byte(`{"messages":[{"status":4915112345678}]}`))
-		}))
+		server := httptest.NewServer(wireAnswer(200, `{"messages":[{"status":`+wireNumber[1:]+`}]}`))
 		defer server.Close()
-		_, err := openVonage(t, vonageOptions(server.URL)).Send(t.Context(), sentMessage())
-		checkSendError(t, err, sms.Unavailable, "")
+		_, err := openVonage(t, vonageOptions(server.URL)).Send(t.Context(), wireMessage(wireText))
+		wireError(t, err, sms.Error{Kind: sms.Unavailable})
 	})
 }
 
-func TestVonageBroken(t *testing.T) {
-	checkBroken(t, func(t *testing.T, base string) sms.Provider { return openVonage(t, vonageOptions(base)) },
-		200, `{"message-count":"1","messages":[{"status":"0","message-id":"0A00000000ABCD00"}]}`, vonageSecret, vonageSignature)
+func TestVonageOnBrokenWires(t *testing.T) {
+	open := func(t *testing.T, base string) sms.Provider { return openVonage(t, vonageOptions(base)) }
+	testWires(t, open)
+	testUnreadable(t, open, 200, `{"messages":[{"status":"0","message-id":"0A00000000ABCD00"}]`, `{"messages":[]}`,
+		`{"messages":[{"status":0,"message-id":"`+wireNumber+`"}]}`, `["`+wireNumber+`"]`)
 }
 
 func TestVonageOptions(t *testing.T) {
@@ -200,8 +190,8 @@ func TestVonageOptions(t *testing.T) {
 
 func vonageReceipt(status, code string) map[string]string {
 	return map[string]string{
-		"msisdn": strings.TrimPrefix(sentNumber, "+"), "to": vonageFrom, "network-code": "26201", "messageId": "0A00000000ABCD00",
-		"price": "0.03330000", "status": status, "scts": "2611240200", "err-code": code, "api-key": vonageKey, "client-ref": "m-1",
+		"msisdn": wireNumber[1:], "to": vonageFrom, "network-code": "26201", "messageId": "0A00000000ABCD00",
+		"price": "0.03330000", "status": status, "scts": "2611240200", "err-code": code, "api-key": vonageKey, "client-ref": wireReference,
 		"message-timestamp": "2026-11-24 02:00:00", "timestamp": strconv.FormatInt(vonageNow.Unix(), 10),
 		"nonce": "ec11dd3e-1e7f-4db5-9467-82b02cd223b9",
 	}
@@ -234,7 +224,7 @@ func TestVonageReceipts(t *testing.T) {
 		{"delivered", "0", []sms.Receipt{{State: sms.Delivered}}},
 		{"expired", "12", []sms.Receipt{{State: sms.Undelivered, Reason: "12"}}},
 		{"failed", "9", []sms.Receipt{{State: sms.Undelivered, Reason: "9"}}},
-		{"failed", sentNumber, []sms.Receipt{{State: sms.Undelivered}}},
+		{"failed", wireNumber, []sms.Receipt{{State: sms.Undelivered}}},
 		{"rejected", "6", []sms.Receipt{{State: sms.Failed, Reason: "6"}}},
 		{"unknown", "1", nil},
 	} {
@@ -252,9 +242,7 @@ func TestVonageReceipts(t *testing.T) {
 					}
 					r, body := vonageCall(way, params)
 					got, err := openVonage(t, o).Receipts(r, body)
-					if err != nil || !slices.Equal(got, want) {
-						t.Errorf("Receipts = %v, %v; want %v", got, err, want)
-					}
+					wireReceipts(t, got, err, want...)
 				})
 			}
 		}

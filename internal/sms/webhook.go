@@ -6,11 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -50,27 +47,13 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 	if len(o.Secret.Reveal()) < webhookSecret {
 		return nil, fmt.Errorf("webhook: secret must have at least %d bytes", webhookSecret)
 	}
-	if err := checkWebhookURL(o.URL); err != nil {
+	if err := checkTarget("url", o.URL); err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	if err := checkCallbackURL(o.CallbackURL); err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	return &Webhook{opts: o, client: newClient()}, nil
-}
-
-// checkWebhookURL returns an error if codes must not be posted to s.
-func checkWebhookURL(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || u.User != nil || strings.Contains(s, "#") {
-		return errors.New("url must be an https URL, without a user and a fragment")
-	}
-	ip := net.ParseIP(u.Hostname())
-	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
-		return errors.New("url must be an https URL")
-	}
-	return nil
 }
 
 // A webhookMessage is what is posted.
@@ -179,7 +162,7 @@ func (w *Webhook) signed(header string, body []byte) bool {
 			signatures = append(signatures, value)
 		}
 	}
-	if !isRecent(t, w.opts.Now(), webhookAge) {
+	if !isRecent(t, w.opts.Now(), webhookAge, webhookAge) {
 		return false
 	}
 	want := w.mac(t, body)

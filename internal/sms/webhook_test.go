@@ -8,8 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -312,6 +317,43 @@ func TestWebhookRefusesForgedReceipts(t *testing.T) {
 				t.Errorf("Receipts: %v; want it taken: %v", err, tc.ok)
 			}
 		})
+	}
+}
+
+// TestWebhookExample runs what the page for operators shows for a shell.
+func TestWebhookExample(t *testing.T) {
+	for _, tool := range []string{"sh", "openssl", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	page, err := os.ReadFile("../../docs/delivery/webhook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, script, _ := strings.Cut(string(page), "```sh\n")
+	script, _, found := strings.Cut(script, "```")
+	if !found {
+		t.Fatal("the page has no example")
+	}
+	p := openGateway(t, "https://gateway.example.com/", func(o *sms.WebhookOptions) { o.Now = nil })
+	g := &registry{}
+	mux := http.NewServeMux()
+	mux.Handle("POST /sms/receipts/{provider}", sms.NewCallbacks([]sms.Named{{Name: "gateway", Provider: p}}, g.record, slog.New(slog.DiscardHandler)))
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(wireSecret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script = strings.NewReplacer("https://mfa.example.com", srv.URL, "/run/secrets/sms-gateway", file).Replace(script)
+	shell := exec.CommandContext(t.Context(), "sh", "-eu")
+	shell.Stdin = strings.NewReader(script)
+	if out, err := shell.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if want := []string{"gateway 9f3c undelivered absent"}; !slices.Equal(g.kept, want) {
+		t.Errorf("kept %q; want %q", g.kept, want)
 	}
 }
 

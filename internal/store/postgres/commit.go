@@ -1,13 +1,11 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -141,10 +139,6 @@ const boundLocks = `SELECT set_config('lock_timeout', $1, true), set_config('idl
 // milliseconds writes d as a setting.
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
-// byBucket is the order in which all nodes lock what a group reads, so that two
-// groups seldom wait for each other in a circle.
-func byBucket(a, b *job) int { return cmp.Compare(a.read.Bucket, b.read.Bucket) }
-
 // begin starts a transaction and reads all that the group decides on, locked, in
 // one round trip.
 func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held, error) {
@@ -154,8 +148,8 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held,
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
 	batch.Queue(boundLocks, milliseconds(s.wait.roundTrip*2/5), milliseconds(s.wait.roundTrip))
-	for _, j := range slices.SortedStableFunc(slices.Values(group), byBucket) {
-		h.read(batch, j.read, forUpdate)
+	for _, r := range rowsOf(group) {
+		h.read(batch, r, forUpdate)
 	}
 	return h, conn.SendBatch(ctx, batch).Close()
 }

@@ -3,12 +3,14 @@ package postgres_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -67,13 +69,17 @@ func TestNodesRace(t *testing.T) {
 			for i := range reads {
 				u := storetest.NewUser()
 				r := storetest.NewReplay(u.Bucket())
-				reads[i] = mfa.Read{Bucket: u.Bucket(), User: u, Phone: mfa.PhoneKey(r.Key), Replay: r.Key}
+				reads[i] = mfa.Read{Bucket: u.Bucket(), User: u, Phone: mfa.PhoneKey(r.Key), Message: mfa.MessageKey(r.Key), Replay: r.Key}
+				for range 3 {
+					reads[i].Tallies = append(reads[i].Tallies, storetest.NewTally(u.Bucket()).TallyKey)
+				}
 			}
 			var work sync.WaitGroup
 			for i := range len(nodes) * callers {
 				work.Go(func() {
 					for round := range rounds {
 						r := reads[(round+i%2)%rounds]
+						r.Tallies = slices.Concat(r.Tallies[i%3:], r.Tallies[:i%3])
 						if err := nodes[i%len(nodes)].Update(t.Context(), r, count(r, i)); err != nil {
 							t.Errorf("Update = %v", err)
 						}
@@ -87,26 +93,97 @@ func TestNodesRace(t *testing.T) {
 				if u, p, r := rows.User.Failures, len(rows.Phone.Sends), len(rows.Replay.Sealed); u != want || p != want || r != want {
 					t.Errorf("counted %d, %d and %d; want %d", u, p, r, want)
 				}
+				for _, y := range rows.Tallies {
+					if got := y.Counts[0].Sent; got != want {
+						t.Errorf("a tally counts %d; want %d", got, want)
+					}
+				}
+				if got := rows.Message.Number; got != want {
+					t.Errorf("a message counts %d; want %d", got, want)
+				}
 			}
 		})
 	}
 }
 
-// count counts by one in a user, a phone limit and a replay record, in an order of
-// writing that depends on i.
+// TestNodesRaceForOneRow does so with rows that no other row's lock protects.
+func TestNodesRaceForOneRow(t *testing.T) {
+	url := migrated(t)
+	nodes := []*postgres.Store{openAt(t, url, postgres.Options{}), openAt(t, url, postgres.Options{})}
+	const b, rounds, callers = 7, 8, 16
+	race := func(t *testing.T, r mfa.Read, fn func(*mfa.Tx) error) {
+		var work sync.WaitGroup
+		for i := range callers {
+			work.Go(func() {
+				if err := nodes[i%len(nodes)].Update(t.Context(), r, fn); err != nil {
+					t.Errorf("Update = %v", err)
+				}
+			})
+		}
+		work.Wait()
+	}
+	t.Run("a tally", func(t *testing.T) {
+		for range rounds {
+			key := storetest.NewTally(b).TallyKey
+			r := mfa.Read{Bucket: b, Tallies: []mfa.TallyKey{key}}
+			race(t, r, func(tx *mfa.Tx) error {
+				y := tx.Tallies[0]
+				if y == nil {
+					y = &mfa.Tally{TallyKey: key, Counts: []mfa.Count{{}}, ExpiresAt: time.UnixMilli(0)}
+				}
+				y.Counts[0].Sent++
+				tx.Writes = []mfa.Write{mfa.PutTally{Tally: y}}
+				return nil
+			})
+			if got := view(t, nodes[0], r).Tallies[0].Counts[0].Sent; got != callers {
+				t.Errorf("counted %d; want %d", got, callers)
+			}
+		}
+	})
+	t.Run("a message reference", func(t *testing.T) {
+		for range rounds {
+			m := storetest.NewMessage(b)
+			r := mfa.Read{Bucket: b, Message: m.Key}
+			race(t, r, func(tx *mfa.Tx) error {
+				if tx.Message == nil {
+					tx.Message = &mfa.MessageRef{Bucket: b, Key: m.Key, ExpiresAt: m.ExpiresAt}
+				}
+				tx.Message.Number++
+				tx.Writes = []mfa.Write{mfa.PutMessage{MessageRef: tx.Message}}
+				return nil
+			})
+			if got := view(t, nodes[0], r).Message.Number; got != callers {
+				t.Errorf("counted %d; want %d", got, callers)
+			}
+		}
+	})
+}
+
+// count counts by one in a user, a phone limit, a replay record, a message and
+// tallies, in an order of reading and writing that depends on i.
 func count(r mfa.Read, i int) func(*mfa.Tx) error {
 	return func(tx *mfa.Tx) error {
 		if tx.User == nil {
 			tx.User = &mfa.User{UserKey: r.User}
 			tx.Phone = &mfa.PhoneLimit{Bucket: r.Bucket, Key: r.Phone, ExpiresAt: time.UnixMilli(0)}
 			tx.Replay = &mfa.Replay{Bucket: r.Bucket, Key: r.Replay, ExpiresAt: time.UnixMilli(0)}
+			tx.Message = &mfa.MessageRef{Bucket: r.Bucket, Key: r.Message, ExpiresAt: time.UnixMilli(0)}
+			for n, key := range r.Tallies {
+				tx.Tallies[n] = &mfa.Tally{TallyKey: key, Counts: []mfa.Count{{}}, ExpiresAt: time.UnixMilli(0)}
+			}
 		}
 		tx.User.Failures++
 		tx.Phone.Sends = append(tx.Phone.Sends, mfa.Send{At: time.UnixMilli(0)})
 		tx.Replay.Sealed = append(tx.Replay.Sealed, 'x')
 		tx.Writes = []mfa.Write{mfa.PutUser{User: tx.User}, mfa.PutPhone{PhoneLimit: tx.Phone}, mfa.PutReplay{Replay: tx.Replay}}
+		tx.Message.Number++
+		tx.Writes = append(tx.Writes, mfa.PutMessage{MessageRef: tx.Message})
+		for _, y := range tx.Tallies {
+			y.Counts[0].Sent++
+			tx.Writes = append(tx.Writes, mfa.PutTally{Tally: y})
+		}
 		if i%2 == 0 {
-			tx.Writes[0], tx.Writes[2] = tx.Writes[2], tx.Writes[0]
+			slices.Reverse(tx.Writes)
 		}
 		return nil
 	}
@@ -144,6 +221,72 @@ func TestNodesCross(t *testing.T) {
 	for _, f := range factors {
 		if got := view(t, nodes[0], readFactor(f.ID)).Factor.Failures; got != callers*rounds {
 			t.Errorf("counted %d; want %d", got, callers*rounds)
+		}
+	}
+}
+
+// TestGroupsLockInOneOrder looks at what a group has locked while it waits for the
+// tally in the middle: all phones, the tally before it, and not the one behind it,
+// whichever of its Updates came first and named them in whichever order.
+func TestGroupsLockInOneOrder(t *testing.T) {
+	url := migrated(t)
+	s := openAt(t, url, postgres.Options{Writers: 1})
+	const b = 7
+	var tallies []*mfa.Tally
+	var phones []*mfa.PhoneLimit
+	for i := range 3 {
+		tallies = append(tallies, storetest.NewTally(b))
+		tallies[i].Of = string(rune('a' + i))
+		phones = append(phones, &mfa.PhoneLimit{Bucket: b, Key: mfa.PhoneKey{31: byte(1 + i)}, ExpiresAt: time.UnixMilli(0)})
+		if err := s.Update(t.Context(), mfa.Read{Bucket: b}, storetest.Writing(
+			mfa.PutTally{Tally: tallies[i]}, mfa.PutPhone{PhoneLimit: phones[i]})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const lockTally = `SELECT name FROM tallies WHERE bucket = $1 AND name = $2 FOR UPDATE`
+	const lockPhone = `SELECT key FROM phones WHERE bucket = $1 AND key = $2 FOR UPDATE`
+	holder, other := connect(t, url), connect(t, url)
+	exec(t, holder, `BEGIN`)
+	exec(t, holder, lockTally, b, "b")
+	locked := func(sql string, key any) bool {
+		_, err := other.Exec(t.Context(), sql+" NOWAIT", b, key)
+		pgErr, ok := errors.AsType[*pgconn.PgError](err)
+		if err != nil && (!ok || pgErr.Code != "55P03") {
+			t.Error(err)
+		}
+		return err != nil
+	}
+	var work sync.WaitGroup
+	work.Go(func() {
+		defer exec(t, holder, `COMMIT`)
+		awaitBlocked(t, url, 1)
+		for i, p := range phones {
+			if !locked(lockPhone, p.Key[:]) {
+				t.Errorf("phone %d is not locked", i)
+			}
+		}
+		if !locked(lockTally, "a") || locked(lockTally, "c") {
+			t.Error("of the tallies before and behind the one in the middle, want the first locked and the other not")
+		}
+	})
+	errs := grouped(s, len(phones), func() {}, func(i int) error {
+		keys := []mfa.TallyKey{tallies[2].TallyKey, tallies[1].TallyKey, tallies[0].TallyKey}[:3-i]
+		return s.Update(t.Context(), mfa.Read{Bucket: b, Phone: phones[i].Key, Tallies: keys}, func(tx *mfa.Tx) error {
+			for _, y := range tx.Tallies {
+				y.Counts[0].Sent++
+				tx.Writes = append(tx.Writes, mfa.PutTally{Tally: y})
+			}
+			return nil
+		})
+	})
+	work.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Errorf("Updates = %v", err)
+	}
+	for i, want := range []int{2, 3, 4} { // each was at 1
+		got := view(t, s, mfa.Read{Bucket: b, Tallies: []mfa.TallyKey{tallies[i].TallyKey}}).Tallies[0].Counts[0].Sent
+		if got != want {
+			t.Errorf("tally %d counts %d; want %d", i, got, want)
 		}
 	}
 }

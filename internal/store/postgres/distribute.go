@@ -21,7 +21,7 @@ const (
 // Tables that are spread by bucket, all next to the first, and small ones that
 // every machine has a copy of.
 var (
-	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events"}
+	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events", "messages", "tallies"}
 	copiedTables = []string{"environments", "api_keys", "meta"}
 )
 

@@ -20,6 +20,10 @@ var fill = []string{
 	`INSERT INTO users (bucket, environment, id, failures) SELECT n % 1024, 1, 'user' || n / 2, 1 FROM generate_series(1, 40000) n`,
 	`INSERT INTO phones (bucket, key, sends, expires_at)
 		SELECT n % 1024, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
+	`INSERT INTO tallies (bucket, environment, name, counts, expires_at)
+		SELECT n % 1024, n % 1024, 'name' || n, '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
+	`INSERT INTO messages (bucket, key, number, expires_at)
+		SELECT n % 1024, sha256(n::text::bytea), 0, now() + n * interval '1s' FROM generate_series(1, 40000) n`,
 	`INSERT INTO replays (bucket, key, fingerprint, expires_at)
 		SELECT n % 1024, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
 	`INSERT INTO events (bucket, id, environment, type)

@@ -2,14 +2,6 @@ package postgres
 
 import "time"
 
-// Waiting returns how many Updates wait for a writer.
-func (s *Store) Waiting() (n int) {
-	for _, q := range s.queues {
-		n += q.Waiting()
-	}
-	return n
-}
-
 // Hurry makes a store that was not used yet wait less long for its server: for a
 // round trip, and to find out what became of a commit.
 func (s *Store) Hurry(roundTrip, resolve time.Duration) { s.wait = waits{roundTrip, resolve} }
@@ -39,6 +31,11 @@ func RequestStatements() map[string]string {
 		"lockUser":            selectUser + forUpdate.on("u"),
 		"selectPhone":         selectPhone,
 		"lockPhone":           selectPhone + forUpdate.on("p"),
+		"selectTally":         selectTally,
+		"lockTally":           selectTally + forUpdate.on("y"),
+		"selectTallies":       selectTallies,
+		"selectMessage":       selectMessage,
+		"lockMessage":         selectMessage + forUpdate.on("m"),
 		"selectReplay":        selectReplay,
 		"lockReplay":          selectReplay + forUpdate.on("r"),
 		"confirmEvent":        confirmEvent,
@@ -49,6 +46,8 @@ func RequestStatements() map[string]string {
 		"updateUser":          updateUser,
 		"deleteUser":          deleteUser,
 		"updatePhone":         updatePhone,
+		"updateTally":         updateTally,
+		"updateMessage":       updateMessage,
 		"updateReplay":        updateReplay,
 		"forgetReplay":        forgetReplay,
 		"deleteReplay":        deleteReplay,
@@ -59,7 +58,7 @@ func RequestStatements() map[string]string {
 
 // Inserts returns the statements of the request path that read no table.
 func Inserts() []string {
-	return []string{insertFactor, insertChallenge, insertUser, insertPhone, insertReplay, insertEvent}
+	return []string{insertFactor, insertChallenge, insertUser, insertPhone, insertTally, insertMessage, insertReplay, insertEvent}
 }
 
 // SweepStatements returns those of the sweep by name.
@@ -69,6 +68,8 @@ func SweepStatements() map[string]string {
 		"sweepEvents":     sweepEvents,
 		"sweepReplays":    sweepReplays,
 		"sweepPhones":     sweepPhones,
+		"sweepTallies":    sweepTallies,
+		"sweepMessages":   sweepMessages,
 	}
 }
 
@@ -79,3 +80,6 @@ func PagingStatements() map[string]string {
 
 // SweepLockKey is the advisory lock of the node that sweeps.
 const SweepLockKey = sweepLockKey
+
+// CreateVersions makes the table of what was migrated.
+const CreateVersions = createVersions

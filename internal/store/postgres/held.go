@@ -17,6 +17,8 @@ type held struct {
 	factors    map[mfa.FactorID]*mfa.Factor
 	users      map[mfa.UserKey]*mfa.User
 	phones     map[mfa.PhoneKey]*mfa.PhoneLimit
+	tallies    map[mfa.TallyKey]*mfa.Tally
+	messages   map[mfa.MessageKey]*mfa.MessageRef
 	replays    map[replayRow]*mfa.Replay
 }
 
@@ -31,6 +33,8 @@ func newHeld() *held {
 		factors:    make(map[mfa.FactorID]*mfa.Factor),
 		users:      make(map[mfa.UserKey]*mfa.User),
 		phones:     make(map[mfa.PhoneKey]*mfa.PhoneLimit),
+		tallies:    make(map[mfa.TallyKey]*mfa.Tally),
+		messages:   make(map[mfa.MessageKey]*mfa.MessageRef),
 		replays:    make(map[replayRow]*mfa.Replay),
 	}
 }
@@ -40,6 +44,7 @@ func (h *held) rows(r mfa.Read) (rows mfa.Rows) {
 	if c := h.challenges[r.Challenge]; c != nil {
 		if f := h.factors[c.Factor]; f != nil {
 			rows.Challenge = clone(c)
+			rows.Challenge.Messages = slices.Clone(c.Messages)
 			rows.Factor = clone(f)
 		}
 	}
@@ -56,6 +61,14 @@ func (h *held) rows(r mfa.Read) (rows mfa.Rows) {
 		rows.Phone = clone(p)
 		rows.Phone.Sends = slices.Clone(p.Sends)
 	}
+	for _, key := range r.Tallies {
+		t := clone(h.tallies[key])
+		if t != nil {
+			t.Counts = slices.Clone(t.Counts)
+		}
+		rows.Tallies = append(rows.Tallies, t)
+	}
+	rows.Message = clone(h.messages[r.Message])
 	rows.Replay = clone(h.replays[replayRow{r.Bucket, r.Replay}])
 	return rows
 }
@@ -115,7 +128,7 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 			batch.Queue(insertChallenge, challengeValues(w.Challenge)...)
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.UpdateChallenge:
-			batch.Queue(updateChallenge, w.SealedCode, w.Attempts, w.UpdatedAt, instant(w.VerifiedAt), bucket(w.ID), w.ID)
+			batch.Queue(updateChallenge, w.SealedCode, mfa.EncodeDeliveries(w.Messages), w.Attempts, w.UpdatedAt, instant(w.VerifiedAt), bucket(w.ID), w.ID)
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.DeleteChallenge:
 			batch.Queue(deleteChallenge, bucket(w.ID), w.ID)
@@ -137,6 +150,20 @@ func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
 			}
 			batch.Queue(sql, int16(w.Bucket), w.Key[:], mfa.EncodeSends(w.Sends), w.ExpiresAt)
 			h.phones[w.Key] = clone(w.PhoneLimit)
+		case mfa.PutTally:
+			sql := insertTally
+			if h.tallies[w.TallyKey] != nil {
+				sql = updateTally
+			}
+			batch.Queue(sql, tallyValues(w.Tally)...)
+			h.tallies[w.TallyKey] = clone(w.Tally)
+		case mfa.PutMessage:
+			sql := insertMessage
+			if h.messages[w.Key] != nil {
+				sql = updateMessage
+			}
+			batch.Queue(sql, messageValues(w.MessageRef)...)
+			h.messages[w.Key] = clone(w.MessageRef)
 		case mfa.PutReplay:
 			row, sql := replayRow{w.Bucket, w.Key}, insertReplay
 			if h.replays[row] != nil {
@@ -169,8 +196,20 @@ func factorValues(f *mfa.Factor) []any {
 
 func challengeValues(c *mfa.Challenge) []any {
 	return []any{
-		bucket(c.ID), c.ID, c.Factor, c.CodeMAC, c.SealedCode, c.Attempts,
+		bucket(c.ID), c.ID, c.Factor, c.CodeMAC, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Attempts,
 		c.CreatedAt, c.UpdatedAt, c.ExpiresAt, instant(c.VerifiedAt),
+	}
+}
+
+func tallyValues(t *mfa.Tally) []any {
+	return []any{
+		int16(t.Bucket()), t.Environment, t.Of, mfa.EncodeCounts(t.Counts), instant(t.PausedUntil), t.ExpiresAt,
+	}
+}
+
+func messageValues(m *mfa.MessageRef) []any {
+	return []any{
+		int16(m.Bucket), m.Key[:], optional(m.Challenge), m.Number, text(string(m.State)), text(m.Reason), m.ExpiresAt,
 	}
 }
 

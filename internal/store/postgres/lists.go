@@ -14,6 +14,7 @@ const (
 		` AND f.id > $4 AND f.id < $5 ORDER BY f.id LIMIT $6`
 	selectFactorsDown = `SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = $1 AND f.environment = $2 AND f.user_id = $3` +
 		` AND f.id > $4 AND f.id < $5 ORDER BY f.id DESC LIMIT $6`
+	selectTallies = `SELECT name, counts, paused_until, expires_at FROM tallies WHERE bucket = $1 AND environment = $2`
 	// These two go through all buckets, and are no part of any request.
 	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE (f.bucket, f.id) > ($1, $2) ORDER BY f.bucket, f.id LIMIT $3`
 	selectEventsAfter  = `SELECT id, environment, type, factor, challenge, coalesce(reason, '') FROM events` +
@@ -48,6 +49,19 @@ func (s *Store) factors(ctx context.Context, sql string, args ...any) ([]mfa.Fac
 // FactorsAfter lists factors bucket by bucket; see mfa.Store.
 func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int) ([]mfa.Factor, error) {
 	return s.factors(ctx, selectFactorsAfter, bucket(after), after, limit)
+}
+
+// Tallies lists the tallies of an environment; see mfa.Store.
+func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) ([]mfa.Tally, error) {
+	rows, err := s.pool.Query(ctx, selectTallies, int16(mfa.TallyKey{Environment: env}.Bucket()), env)
+	if err != nil {
+		return nil, domainError(err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t mfa.Tally, err error) {
+		t.Environment = env
+		return t, row.Scan(tallyFields(&t)...)
+	})
+	return found, domainError(err)
 }
 
 // Events lists events bucket by bucket; see mfa.Store.

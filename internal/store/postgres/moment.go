@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // A moment scans a timestamptz as mfa has its times: UTC, the zero time for NULL.
@@ -26,4 +28,31 @@ func (h *hash) ScanBytes(b []byte) error {
 	*h = hash{}
 	copy(h[:], b)
 	return nil
+}
+
+// A reference scans a uuid; NULL is the zero id.
+type reference [16]byte
+
+// ScanUUID makes a reference a pgtype.UUIDScanner.
+func (r *reference) ScanUUID(v pgtype.UUID) error {
+	*r = v.Bytes
+	return nil
+}
+
+// deliveries scan what mfa.EncodeDeliveries wrote.
+type deliveries []mfa.Delivery
+
+// ScanBytes makes deliveries a pgtype.BytesScanner.
+func (d *deliveries) ScanBytes(b []byte) (err error) {
+	*d, err = mfa.DecodeDeliveries(b)
+	return err
+}
+
+// counts scan what mfa.EncodeCounts wrote.
+type counts []mfa.Count
+
+// ScanBytes makes counts a pgtype.BytesScanner.
+func (c *counts) ScanBytes(b []byte) (err error) {
+	*c, err = mfa.DecodeCounts(b)
+	return err
 }

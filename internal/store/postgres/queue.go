@@ -28,6 +28,14 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) 
 	return s.queues[int(r.Bucket)%len(s.queues)].Do(ctx, &job{read: r, fn: fn})
 }
 
+// Waiting returns how many Updates wait for a writer.
+func (s *Store) Waiting() (n int) {
+	for _, q := range s.queues {
+		n += q.Waiting()
+	}
+	return n
+}
+
 // serve answers the jobs of a queue until it is closed and none is left.
 func (s *Store) serve(q *queue.Queue[*job]) {
 	q.Serve(s.group, func(waiting []*queue.Job[*job]) {

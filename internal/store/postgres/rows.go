@@ -11,7 +11,7 @@ import (
 
 const (
 	factorColumns    = `f.id, f.environment, f.type, coalesce(f.user_id, ''), coalesce(f.issuer, ''), coalesce(f.account, ''), f.sealed, coalesce(f.replay, ''), f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
-	challengeColumns = `c.id, c.factor, c.code_mac, c.sealed_code, c.attempts, c.created_at, c.updated_at, c.expires_at, c.verified_at`
+	challengeColumns = `c.id, c.factor, c.code_mac, c.sealed_code, c.messages, c.attempts, c.created_at, c.updated_at, c.expires_at, c.verified_at`
 
 	selectChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + ` FROM challenges c` +
 		` JOIN factors f ON f.bucket = c.bucket AND f.id = c.factor WHERE c.bucket = $1 AND f.bucket = $1 AND c.id = $2`
@@ -25,9 +25,11 @@ const (
 	selectFactorUser = `SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = $1 AND (u.environment, u.id) =` +
 		` (SELECT f.environment, f.user_id FROM factors f WHERE f.bucket = $1 AND f.id = $2)`
 
-	selectUser   = `SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = $1 AND u.environment = $2 AND u.id = $3`
-	selectPhone  = `SELECT p.sends, p.expires_at FROM phones p WHERE p.bucket = $1 AND p.key = $2`
-	selectReplay = `SELECT r.fingerprint, r.factor, r.sealed, r.expires_at, r.pending FROM replays r WHERE r.bucket = $1 AND r.key = $2`
+	selectUser    = `SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = $1 AND u.environment = $2 AND u.id = $3`
+	selectPhone   = `SELECT p.sends, p.expires_at FROM phones p WHERE p.bucket = $1 AND p.key = $2`
+	selectTally   = `SELECT y.name, y.counts, y.paused_until, y.expires_at FROM tallies y WHERE y.bucket = $1 AND y.environment = $2 AND y.name = $3`
+	selectMessage = `SELECT m.challenge, m.number, coalesce(m.state, ''), coalesce(m.reason, ''), m.expires_at FROM messages m WHERE m.bucket = $1 AND m.key = $2`
+	selectReplay  = `SELECT r.fingerprint, r.factor, r.sealed, r.expires_at, r.pending FROM replays r WHERE r.bucket = $1 AND r.key = $2`
 
 	// isRunning finds the process of a transaction whose COMMIT was not answered.
 	isRunning = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1::bigint)`
@@ -40,15 +42,19 @@ const (
 		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
 	updateFactor    = `UPDATE factors SET sealed = $1, last_step = $2, failures = $3, locked_until = $4, updated_at = $5 WHERE bucket = $6 AND id = $7`
 	deleteFactor    = `DELETE FROM factors WHERE bucket = $1 AND id = $2`
-	insertChallenge = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, attempts, created_at, updated_at, expires_at, verified_at)` +
-		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
-	updateChallenge = `UPDATE challenges SET sealed_code = $1, attempts = $2, updated_at = $3, verified_at = $4 WHERE bucket = $5 AND id = $6`
+	insertChallenge = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, messages, attempts, created_at, updated_at, expires_at, verified_at)` +
+		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	updateChallenge = `UPDATE challenges SET sealed_code = $1, messages = $2, attempts = $3, updated_at = $4, verified_at = $5 WHERE bucket = $6 AND id = $7`
 	deleteChallenge = `DELETE FROM challenges WHERE bucket = $1 AND id = $2`
 	insertUser      = `INSERT INTO users (bucket, environment, id, failures) VALUES ($1, $2, $3, $4)`
 	updateUser      = `UPDATE users SET failures = $4 WHERE bucket = $1 AND environment = $2 AND id = $3`
 	deleteUser      = `DELETE FROM users WHERE bucket = $1 AND environment = $2 AND id = $3`
 	insertPhone     = `INSERT INTO phones (bucket, key, sends, expires_at) VALUES ($1, $2, $3, $4)`
 	updatePhone     = `UPDATE phones SET sends = $3, expires_at = $4 WHERE bucket = $1 AND key = $2`
+	insertTally     = `INSERT INTO tallies (bucket, environment, name, counts, paused_until, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`
+	updateTally     = `UPDATE tallies SET counts = $4, paused_until = $5, expires_at = $6 WHERE bucket = $1 AND environment = $2 AND name = $3`
+	insertMessage   = `INSERT INTO messages (bucket, key, challenge, number, state, reason, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	updateMessage   = `UPDATE messages SET challenge = $3, number = $4, state = $5, reason = $6, expires_at = $7 WHERE bucket = $1 AND key = $2`
 	insertReplay    = `INSERT INTO replays (bucket, key, fingerprint, factor, sealed, expires_at, pending) VALUES ($1, $2, $3, $4, $5, $6, $7)`
 	updateReplay    = `UPDATE replays SET fingerprint = $3, factor = $4, sealed = $5, expires_at = $6, pending = $7 WHERE bucket = $1 AND key = $2`
 	forgetReplay    = `UPDATE replays SET sealed = '' WHERE bucket = $1 AND key = $2 AND factor = $3`
@@ -94,6 +100,22 @@ func (h *held) read(batch *pgx.Batch, r mfa.Read, l lock) {
 				p.Sends, err = mfa.DecodeSends(sends)
 			}
 			h.phones[r.Phone] = p
+			return err
+		}))
+	}
+	for _, key := range r.Tallies {
+		batch.Queue(selectTally+l.on("y"), b, key.Environment, key.Of).Query(each(func(rows pgx.Rows) error {
+			t := &mfa.Tally{TallyKey: key}
+			err := rows.Scan(tallyFields(t)...)
+			h.tallies[key] = t
+			return err
+		}))
+	}
+	if r.Message != none.Message {
+		batch.Queue(selectMessage+l.on("m"), b, r.Message[:]).Query(each(func(rows pgx.Rows) error {
+			m := &mfa.MessageRef{Bucket: r.Bucket, Key: r.Message}
+			err := rows.Scan(messageFields(m)...)
+			h.messages[r.Message] = m
 			return err
 		}))
 	}
@@ -154,9 +176,17 @@ func factorFields(f *mfa.Factor) []any {
 
 func challengeFields(c *mfa.Challenge) []any {
 	return []any{
-		&c.ID, &c.Factor, &c.CodeMAC, &c.SealedCode, &c.Attempts,
+		&c.ID, &c.Factor, &c.CodeMAC, &c.SealedCode, (*deliveries)(&c.Messages), &c.Attempts,
 		(*moment)(&c.CreatedAt), (*moment)(&c.UpdatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.VerifiedAt),
 	}
+}
+
+func tallyFields(t *mfa.Tally) []any {
+	return []any{&t.Of, (*counts)(&t.Counts), (*moment)(&t.PausedUntil), (*moment)(&t.ExpiresAt)}
+}
+
+func messageFields(m *mfa.MessageRef) []any {
+	return []any{(*reference)(&m.Challenge), &m.Number, &m.State, &m.Reason, (*moment)(&m.ExpiresAt)}
 }
 
 // View reads in one round trip; see mfa.Store.

@@ -71,7 +71,7 @@ func TestStore(t *testing.T) {
 // it: a new database for each test would take longer than the test.
 func openEmpty(t *testing.T, url string, opts postgres.Options) *postgres.Store {
 	t.Helper()
-	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, environments, api_keys, meta RESTART IDENTITY`)
+	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, environments, api_keys, meta RESTART IDENTITY`)
 	return openAt(t, url, opts)
 }
 

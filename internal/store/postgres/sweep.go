@@ -12,8 +12,12 @@ import (
 const (
 	sweepChallenges = `DELETE FROM challenges WHERE bucket = $1 AND id IN (SELECT id FROM challenges WHERE bucket = $1 AND id < $2 ORDER BY id LIMIT $3)`
 	sweepEvents     = `DELETE FROM events WHERE bucket = $1 AND id IN (SELECT id FROM events WHERE bucket = $1 AND id < $2 ORDER BY id LIMIT $3)`
-	sweepReplays    = `DELETE FROM replays WHERE bucket = $1 AND key IN (SELECT key FROM replays WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
-	sweepPhones     = `DELETE FROM phones WHERE bucket = $1 AND key IN (SELECT key FROM phones WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
+	// Where another transaction has just changed the row, it is looked at once more
+	// outside the subquery: it may be in use again.
+	sweepReplays  = `DELETE FROM replays WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM replays WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
+	sweepPhones   = `DELETE FROM phones WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM phones WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
+	sweepTallies  = `DELETE FROM tallies WHERE bucket = $1 AND expires_at <= $2 AND (environment, name) IN (SELECT environment, name FROM tallies WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
+	sweepMessages = `DELETE FROM messages WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM messages WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 
 	// sweepLock keeps other nodes from sweeping at the same time. It ends with its
 	// transaction, so that it works through a pooler too.
@@ -59,6 +63,8 @@ func sweepBuckets(ctx context.Context, tx pgx.Tx, first, n int, h mfa.Horizon, l
 		batch.Queue(sweepEvents, int16(b), h.EventsBefore(), limit).Exec(count)
 		batch.Queue(sweepReplays, int16(b), h.Expired, limit).Exec(count)
 		batch.Queue(sweepPhones, int16(b), h.Expired, limit).Exec(count)
+		batch.Queue(sweepTallies, int16(b), h.Expired, limit).Exec(count)
+		batch.Queue(sweepMessages, int16(b), h.Expired, limit).Exec(count)
 	}
 	return full, tx.SendBatch(ctx, batch).Close()
 }

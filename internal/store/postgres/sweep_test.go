@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -92,5 +93,47 @@ func TestSweepBesideUpdates(t *testing.T) {
 	}
 	if got := view(t, s, readFactor(f.ID)).Factor.Failures; got != 100 {
 		t.Errorf("counted %d; want 100", got)
+	}
+}
+
+// TestSweepKeepsWhatIsInUseAgain has another transaction put off the end of a row
+// while the sweep waits to remove it.
+func TestSweepKeepsWhatIsInUseAgain(t *testing.T) {
+	url := migrated(t)
+	y, m, r := storetest.NewTally(0), storetest.NewMessage(0), storetest.NewReplay(0)
+	p := &mfa.PhoneLimit{Key: mfa.PhoneKey{31: 1}, ExpiresAt: y.ExpiresAt}
+	for _, tc := range []struct {
+		table string
+		put   mfa.Write
+		there func(mfa.Rows) bool
+	}{
+		{"tallies", mfa.PutTally{Tally: y}, func(r mfa.Rows) bool { return r.Tallies[0] != nil }},
+		{"messages", mfa.PutMessage{MessageRef: m}, func(r mfa.Rows) bool { return r.Message != nil }},
+		{"phones", mfa.PutPhone{PhoneLimit: p}, func(r mfa.Rows) bool { return r.Phone != nil }},
+		{"replays", mfa.PutReplay{Replay: r}, func(r mfa.Rows) bool { return r.Replay != nil }},
+	} {
+		t.Run(tc.table, func(t *testing.T) {
+			s := openAt(t, url, postgres.Options{}) // it begins with bucket 0
+			read := mfa.Read{Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key, Phone: p.Key, Replay: r.Key}
+			if err := s.Update(t.Context(), read, storetest.Writing(tc.put)); err != nil {
+				t.Fatal(err)
+			}
+			horizon := mfa.Horizon{Expired: y.ExpiresAt.Add(time.Hour)}
+			other := connect(t, url)
+			exec(t, other, `BEGIN`)
+			exec(t, other, `UPDATE `+tc.table+` SET expires_at = $1`, horizon.Expired.Add(time.Hour))
+			var work sync.WaitGroup
+			work.Go(func() {
+				awaitBlocked(t, url, 1)
+				exec(t, other, `COMMIT`)
+			})
+			if _, err := s.Sweep(t.Context(), horizon, 64); err != nil {
+				t.Fatal(err)
+			}
+			work.Wait()
+			if !tc.there(view(t, s, read)) {
+				t.Error("it was removed although it had been put off")
+			}
+		})
 	}
 }

@@ -20,6 +20,8 @@ const (
 	exportUsers      = `SELECT bucket, environment, id, failures FROM users WHERE (bucket, environment, id) > ($1, $2, $3) ORDER BY bucket, environment, id LIMIT $4`
 	exportPhones     = `SELECT bucket, key, sends, expires_at FROM phones WHERE (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
 	exportReplays    = `SELECT bucket, key, fingerprint, factor, sealed, expires_at, pending FROM replays WHERE (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
+	exportMessages   = `SELECT m.bucket, m.key, m.challenge, m.number, coalesce(m.state, ''), coalesce(m.reason, ''), m.expires_at FROM messages m WHERE (m.bucket, m.key) > ($1, $2) ORDER BY m.bucket, m.key LIMIT $3`
+	exportTallies    = `SELECT bucket, environment, name, counts, paused_until, expires_at FROM tallies WHERE (bucket, environment, name) > ($1, $2, $3) ORDER BY bucket, environment, name LIMIT $4`
 
 	importEnvironment = `INSERT INTO environments (id, name, production, created_at) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
 	// The next environment is numbered behind those that were brought along.
@@ -113,6 +115,21 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			e, err := scanEvent(row)
 			return transfer.Row{Event: &e}, transfer.Place(e.ID), err
 		}
+	case "messages":
+		sql, args, err = exportMessages, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			m := new(mfa.MessageRef)
+			err := row.Scan(append([]any{&m.Bucket, (*hash)(&m.Key)}, messageFields(m)...)...)
+			return transfer.Row{Message: m}, transfer.Place(m.Bucket, m.Key[:]), err
+		}
+	case "tallies":
+		sql, args, err = exportTallies, func() []any { return []any{number, env, name} }, transfer.ReadPlace(place, &number, &env, &name)
+		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+			t := new(mfa.Tally)
+			var b int64
+			err := row.Scan(append([]any{&b, &t.Environment}, tallyFields(t)...)...)
+			return transfer.Row{Tally: t}, transfer.Place(b, t.Environment, t.Of), err
+		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
 	}
@@ -170,6 +187,10 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 		batch.Queue(insertReplay+keep, replayValues(r.Replay)...)
 	case r.Event != nil:
 		batch.Queue(insertEvent+keep, eventValues(*r.Event)...)
+	case r.Message != nil:
+		batch.Queue(insertMessage+keep, messageValues(r.Message)...)
+	case r.Tally != nil:
+		batch.Queue(insertTally+keep, tallyValues(r.Tally)...)
 	}
 }
 

@@ -14,6 +14,7 @@ const (
 		` AND f.id > ? AND f.id < ? ORDER BY f.id DESC LIMIT ?`
 	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE f.id > ? ORDER BY f.id LIMIT ?`
 	selectEvents       = `SELECT id, environment, type, factor, challenge, reason FROM events WHERE id > ? ORDER BY id LIMIT ?`
+	selectTallies      = `SELECT name, counts, paused_until, expires_at FROM tallies WHERE environment = ?`
 )
 
 // Bounds of all ids: no id is as low or as high.
@@ -81,6 +82,19 @@ func scanEvent(row *columns) mfa.Event {
 	}
 }
 
+// Tallies lists the tallies of an environment; see mfa.Store.
+func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa.Tally, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.prepare(selectTallies).int(int64(env)).each(func(row *columns) error {
+			t := mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Of: row.text()}}
+			err := scanTally(row, &t)
+			found = append(found, t)
+			return err
+		})
+	})
+	return found, err
+}
+
 // SQLite is built without DELETE … LIMIT, hence the subqueries. Each is a range
 // of a key or an index.
 const (
@@ -88,6 +102,8 @@ const (
 	sweepEvents     = `DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < ? ORDER BY id LIMIT ?)`
 	sweepReplays    = `DELETE FROM replays WHERE (bucket, key) IN (SELECT bucket, key FROM replays WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepPhones     = `DELETE FROM phones WHERE key IN (SELECT key FROM phones WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepTallies    = `DELETE FROM tallies WHERE (environment, name) IN (SELECT environment, name FROM tallies WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepMessages   = `DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 )
 
 // Sweep removes rows that have outlived h; see mfa.Store.
@@ -99,6 +115,8 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 			c.prepare(sweepEvents).id(h.EventsBefore()),
 			c.prepare(sweepReplays).time(h.Expired),
 			c.prepare(sweepPhones).time(h.Expired),
+			c.prepare(sweepTallies).time(h.Expired),
+			c.prepare(sweepMessages).time(h.Expired),
 		} {
 			n, err := sweep.int(int64(limit)).exec()
 			if err != nil {

@@ -18,6 +18,8 @@ const (
 	exportUsers      = `SELECT environment, id, failures FROM users WHERE (environment, id) > (?, ?) ORDER BY environment, id LIMIT ?`
 	exportPhones     = `SELECT key, sends, expires_at FROM phones WHERE key > ? ORDER BY key LIMIT ?`
 	exportReplays    = `SELECT bucket, key, fingerprint, factor, sealed, expires_at, pending FROM replays WHERE (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
+	exportMessages   = `SELECT key, challenge, number, state, reason, expires_at FROM messages WHERE key > ? ORDER BY key LIMIT ?`
+	exportTallies    = `SELECT environment, name, counts, paused_until, expires_at FROM tallies WHERE (environment, name) > (?, ?) ORDER BY environment, name LIMIT ?`
 
 	importEnvironment = `INSERT INTO environments (id, name, production, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 	importKey         = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING`
@@ -31,77 +33,94 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 	key := []byte{}
 	// query lists what lies behind a place, add takes a row and says its place.
 	query := func(*conn) *statement { return nil }
-	var add func(row *columns) (transfer.Row, string)
+	var add func(row *columns) (transfer.Row, string, error)
 	switch kind {
 	case "environments":
 		err = transfer.ReadPlace(place, &number)
 		query = func(c *conn) *statement { return c.prepare(exportEnvironments).int(number) }
-		add = func(row *columns) (transfer.Row, string) {
+		add = func(row *columns) (transfer.Row, string, error) {
 			e := &transfer.Environment{Environment: scanEnvironment(row), CreatedAt: row.time()}
-			return transfer.Row{Environment: e}, transfer.Place(e.ID)
+			return transfer.Row{Environment: e}, transfer.Place(e.ID), nil
 		}
 	case "api_keys":
 		err = transfer.ReadPlace(place, &key)
 		query = func(c *conn) *statement { return c.prepare(exportKeys).blob(key) }
-		add = func(row *columns) (transfer.Row, string) {
+		add = func(row *columns) (transfer.Row, string, error) {
 			k := &transfer.Key{Hash: row.hash()}
 			k.ID, k.Hint, k.CreatedAt, k.RevokedAt = access.KeyID(row.text()), row.text(), row.time(), row.time()
 			k.Environment = scanEnvironment(row)
-			return transfer.Row{Key: k}, transfer.Place(k.Hash[:])
+			return transfer.Row{Key: k}, transfer.Place(k.Hash[:]), nil
 		}
 	case "meta":
 		err = transfer.ReadPlace(place, &name)
 		query = func(c *conn) *statement { return c.prepare(exportMeta).string(name) }
-		add = func(row *columns) (transfer.Row, string) {
+		add = func(row *columns) (transfer.Row, string, error) {
 			m := &transfer.Meta{Name: row.text(), Value: row.blob()}
-			return transfer.Row{Meta: m}, transfer.Place(m.Name)
+			return transfer.Row{Meta: m}, transfer.Place(m.Name), nil
 		}
 	case "factors":
 		err = transfer.ReadPlace(place, &key)
 		query = func(c *conn) *statement { return c.prepare(selectFactorsAfter).blob(key) }
-		add = func(row *columns) (transfer.Row, string) {
+		add = func(row *columns) (transfer.Row, string, error) {
 			f := scanFactor(row)
-			return transfer.Row{Factor: f}, transfer.Place(f.ID[:])
+			return transfer.Row{Factor: f}, transfer.Place(f.ID[:]), nil
 		}
 	case "challenges":
 		err = transfer.ReadPlace(place, &key)
 		query = func(c *conn) *statement { return c.prepare(exportChallenges).blob(key) }
-		add = func(row *columns) (transfer.Row, string) {
-			ch := scanChallenge(row)
-			return transfer.Row{Challenge: ch}, transfer.Place(ch.ID[:])
+		add = func(row *columns) (transfer.Row, string, error) {
+			ch, err := scanChallenge(row)
+			return transfer.Row{Challenge: ch}, transfer.Place(ch.ID[:]), err
 		}
 	case "users":
 		err = transfer.ReadPlace(place, &number, &name)
 		query = func(c *conn) *statement { return c.prepare(exportUsers).int(number).string(name) }
-		add = func(row *columns) (transfer.Row, string) {
+		add = func(row *columns) (transfer.Row, string, error) {
 			env, id := mfa.EnvironmentID(row.int()), row.text()
-			return transfer.Row{User: scanFailures(row, env, id)}, transfer.Place(env, id)
+			return transfer.Row{User: scanFailures(row, env, id)}, transfer.Place(env, id), nil
 		}
 	case "phones":
 		err = transfer.ReadPlace(place, &key)
 		query = func(c *conn) *statement { return c.prepare(exportPhones).blob(key) }
-		add = func(row *columns) (transfer.Row, string) {
+		add = func(row *columns) (_ transfer.Row, _ string, err error) {
 			p := &mfa.PhoneLimit{Key: row.hash()}
 			p.Bucket = p.Key.Bucket()
-			p.Sends, _ = mfa.DecodeSends(row.blob()) // what does not decode differs in the comparison
+			p.Sends, err = mfa.DecodeSends(row.blob())
 			p.ExpiresAt = row.time()
-			return transfer.Row{Phone: p}, transfer.Place(p.Key[:])
+			return transfer.Row{Phone: p}, transfer.Place(p.Key[:]), err
 		}
 	case "replays":
 		err = transfer.ReadPlace(place, &number, &key)
 		query = func(c *conn) *statement { return c.prepare(exportReplays).int(number).blob(key) }
-		add = func(row *columns) (transfer.Row, string) {
+		add = func(row *columns) (transfer.Row, string, error) {
 			r := &mfa.Replay{
 				Bucket: mfa.Bucket(row.int()), Key: row.hash(), Fingerprint: row.hash(), About: row.id(), Sealed: row.blob(), ExpiresAt: row.time(), PendingUntil: row.time(),
 			}
-			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:])
+			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:]), nil
 		}
 	case "events":
 		err = transfer.ReadPlace(place, &key)
 		query = func(c *conn) *statement { return c.prepare(selectEvents).blob(key) }
-		add = func(row *columns) (transfer.Row, string) {
+		add = func(row *columns) (transfer.Row, string, error) {
 			e := scanEvent(row)
-			return transfer.Row{Event: &e}, transfer.Place(e.ID[:])
+			return transfer.Row{Event: &e}, transfer.Place(e.ID[:]), nil
+		}
+	case "messages":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(exportMessages).blob(key) }
+		add = func(row *columns) (transfer.Row, string, error) {
+			m := &mfa.MessageRef{Key: row.hash()}
+			m.Bucket = m.Key.Bucket()
+			scanMessage(row, m)
+			return transfer.Row{Message: m}, transfer.Place(m.Key[:]), nil
+		}
+	case "tallies":
+		err = transfer.ReadPlace(place, &number, &name)
+		query = func(c *conn) *statement { return c.prepare(exportTallies).int(number).string(name) }
+		add = func(row *columns) (transfer.Row, string, error) {
+			t := &mfa.Tally{TallyKey: mfa.TallyKey{Environment: mfa.EnvironmentID(row.int()), Of: row.text()}}
+			err := scanTally(row, t)
+			return transfer.Row{Tally: t}, transfer.Place(t.Environment, t.Of), err
 		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
@@ -110,11 +129,11 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		return nil, "", err
 	}
 	err = s.read(ctx, func(c *conn) error {
-		return query(c).int(int64(limit)).each(func(row *columns) error {
+		return query(c).int(int64(limit)).each(func(row *columns) (err error) {
 			var r transfer.Row
-			r, next = add(row)
+			r, next, err = add(row)
 			rows = append(rows, r)
-			return nil
+			return err
 		})
 	})
 	return rows, next, err
@@ -156,6 +175,10 @@ func importRow(c *conn, r transfer.Row) (err error) {
 		err = apply(c, mfa.PutReplay{Replay: r.Replay})
 	case r.Event != nil:
 		_, err = bindEvent(c.prepare(insertEvent+keep), *r.Event).exec()
+	case r.Message != nil:
+		err = apply(c, mfa.PutMessage{MessageRef: r.Message})
+	case r.Tally != nil:
+		err = apply(c, mfa.PutTally{Tally: r.Tally})
 	}
 	return err
 }

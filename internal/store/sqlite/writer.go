@@ -27,6 +27,9 @@ func (s *Store) write(ctx context.Context, run func(c *conn) error) error {
 	return s.queue.Do(ctx, run)
 }
 
+// Waiting returns how many writes wait for the writer.
+func (s *Store) Waiting() int { return s.queue.Waiting() }
+
 // serve runs jobs on c until the store is closed and none is left.
 func (s *Store) serve(c *conn) {
 	defer close(s.served)

@@ -73,6 +73,7 @@ func cancelledReadFails(t *testing.T, s mfa.Store) {
 		"View":         func(ctx context.Context) error { _, err := s.View(ctx, readFactor(f.ID)); return err },
 		"Factors":      func(ctx context.Context) error { _, err := s.Factors(ctx, q); return err },
 		"FactorsAfter": func(ctx context.Context) error { _, err := s.FactorsAfter(ctx, mfa.FactorID{}, 1); return err },
+		"Tallies":      func(ctx context.Context) error { _, err := s.Tallies(ctx, 1); return err },
 		"Events":       func(ctx context.Context) error { _, err := s.Events(ctx, mfa.EventID{}, 1); return err },
 	}
 	for name, read := range reads {

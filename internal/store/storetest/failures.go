@@ -18,16 +18,20 @@ func everything() (mfa.Read, []mfa.Write) {
 	b, c := f.ID.Bucket(), NewChallenge(f)
 	r, p := NewReplay(b), &mfa.PhoneLimit{Bucket: b, Key: newKey(), ExpiresAt: morning}
 	u := mfa.UserKey{Environment: f.Environment, ID: f.User}
-	return mfa.Read{Bucket: b, Challenge: c.ID, User: u, Phone: p.Key, Replay: r.Key}, []mfa.Write{
-		mfa.InsertFactor{Factor: f}, mfa.InsertChallenge{Challenge: c}, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 1}},
-		mfa.PutPhone{PhoneLimit: p}, mfa.PutReplay{Replay: r}, mfa.AppendEvent{Event: NewEvent(f)},
-	}
+	y, m := NewTally(b), NewMessage(b)
+	return mfa.Read{
+			Bucket: b, Challenge: c.ID, User: u, Phone: p.Key, Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key, Replay: r.Key,
+		}, []mfa.Write{
+			mfa.InsertFactor{Factor: f}, mfa.InsertChallenge{Challenge: c}, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 1}},
+			mfa.PutPhone{PhoneLimit: p}, mfa.PutTally{Tally: y}, mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r},
+			mfa.AppendEvent{Event: NewEvent(f)},
+		}
 }
 
 // noTrace complains if anything of r, or any event, is stored.
 func noTrace(t *testing.T, s mfa.Store, r mfa.Read) {
 	t.Helper()
-	if rows := view(t, s, r); rows != (mfa.Rows{}) {
+	if rows := view(t, s, r); !nothing(rows) {
 		t.Errorf("stored %+v; want nothing", rows)
 	}
 	events, err := s.Events(t.Context(), mfa.EventID{}, 10)

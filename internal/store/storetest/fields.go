@@ -25,18 +25,15 @@ func unknownIsNil(t *testing.T, s mfa.Store) {
 		"challenge": {Bucket: b, Challenge: newID(morning, b)},
 		"user":      {Bucket: b, User: u},
 		"phone":     {Bucket: b, Phone: newKey()},
+		"tallies":   {Bucket: b, Tallies: []mfa.TallyKey{NewTally(b).TallyKey, NewTally(b).TallyKey}},
+		"message":   {Bucket: b, Message: newKey()},
 		"replay":    {Bucket: b, Replay: newKey()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if rows := view(t, s, r); rows != (mfa.Rows{}) {
-				t.Errorf("View = %+v; want nothing", rows)
-			}
-			var inside mfa.Rows
-			if err := s.Update(t.Context(), r, func(tx *mfa.Tx) error { inside = tx.Rows; return nil }); err != nil {
-				t.Fatal(err)
-			}
-			if inside != (mfa.Rows{}) {
-				t.Errorf("Update reads %+v; want nothing", inside)
+			for _, rows := range readBoth(t, s, r) {
+				if !nothing(rows) || len(rows.Tallies) != len(r.Tallies) {
+					t.Errorf("read %+v; want nothing", rows)
+				}
 			}
 		})
 	}
@@ -81,6 +78,10 @@ func challengeComesBack(t *testing.T, s mfa.Store) {
 	for name, c := range map[string]*mfa.Challenge{
 		"full": {
 			ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{0, 1, 0xff}, SealedCode: []byte{0}, Attempts: math.MaxInt32,
+			Messages: []mfa.Delivery{
+				{Provider: awkward, ID: awkward, State: mfa.Undelivered, Reason: awkward, Segments: 3, At: longAgo, UpdatedAt: atLast},
+				{State: mfa.Queued, At: morning, UpdatedAt: morning},
+			},
 			CreatedAt: longAgo, UpdatedAt: morning, ExpiresAt: atLast, VerifiedAt: morning.Add(time.Millisecond),
 		},
 		"bare":        {ID: newID(morning, b), Factor: f.ID, CreatedAt: morning, UpdatedAt: morning, ExpiresAt: morning},
@@ -106,6 +107,40 @@ func phoneComesBack(t *testing.T, s mfa.Store) {
 			store(t, s, 7, mfa.PutPhone{PhoneLimit: p})
 			for _, rows := range readBoth(t, s, mfa.Read{Bucket: 7, Phone: p.Key}) {
 				same(t, rows.Phone, p)
+			}
+		})
+	}
+}
+
+func tallyComesBack(t *testing.T, s mfa.Store) {
+	counts := []mfa.Count{{At: longAgo, Sent: math.MaxInt32, Verified: math.MaxInt32}, {At: morning}, {At: atLast, Sent: 2, Verified: 1}}
+	for name, y := range map[string]*mfa.Tally{
+		"full":     {TallyKey: mfa.TallyKey{Environment: bigEnvironment, Of: awkward}, Counts: counts, PausedUntil: atLast, ExpiresAt: atLast},
+		"bare":     {TallyKey: mfa.TallyKey{Environment: 1, Of: "+49"}, Counts: []mfa.Count{}, ExpiresAt: morning},
+		"nameless": {TallyKey: mfa.TallyKey{Environment: 1}, Counts: counts[:1], ExpiresAt: morning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store(t, s, y.Bucket(), mfa.PutTally{Tally: y})
+			for _, rows := range readBoth(t, s, mfa.Read{Bucket: y.Bucket(), Tallies: []mfa.TallyKey{y.TallyKey}}) {
+				same(t, rows.Tallies[0], y)
+			}
+		})
+	}
+}
+
+func messageComesBack(t *testing.T, s mfa.Store) {
+	for name, m := range map[string]*mfa.MessageRef{
+		"full": {
+			Bucket: 7, Key: newKey(), Challenge: newID(morning, 7), Number: math.MaxInt32, State: mfa.Failed, Reason: awkward,
+			ExpiresAt: atLast,
+		},
+		"receipt": {Bucket: 7, Key: newKey(), State: mfa.Delivered, ExpiresAt: morning},
+		"bare":    {Bucket: 7, Key: newKey(), ExpiresAt: morning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store(t, s, 7, mfa.PutMessage{MessageRef: m})
+			for _, rows := range readBoth(t, s, mfa.Read{Bucket: 7, Message: m.Key}) {
+				same(t, rows.Message, m)
 			}
 		})
 	}

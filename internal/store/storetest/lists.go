@@ -186,6 +186,45 @@ func factorsAreOwn(t *testing.T, s mfa.Store) {
 	}
 }
 
+// talliesAreListed has two environments in one bucket and one in another.
+func talliesAreListed(t *testing.T, s mfa.Store) {
+	one := NewTally(7).Environment
+	two := one + 1
+	for (mfa.TallyKey{Environment: two}).Bucket() != 7 {
+		two++
+	}
+	want := make(map[mfa.TallyKey]*mfa.Tally)
+	for i := range 15 {
+		y := NewTally(7)
+		y.Environment = []mfa.EnvironmentID{one, two, NewTally(8).Environment}[i%3]
+		y.Counts = []mfa.Count{{At: morning, Sent: i}}
+		y.PausedUntil = []time.Time{{}, morning}[i%2]
+		want[y.TallyKey] = y
+		store(t, s, y.Bucket(), mfa.PutTally{Tally: y})
+	}
+	listed := 0
+	for env, n := range map[mfa.EnvironmentID]int{one: 5, two: 5, NewTally(8).Environment: 5, NewTally(9).Environment: 0} {
+		all, err := s.Tallies(t.Context(), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) != n {
+			t.Errorf("environment %d has %d tallies; want %d", env, len(all), n)
+		}
+		for i := range all {
+			if all[i].Environment != env {
+				t.Errorf("%+v is listed for environment %d", all[i].TallyKey, env)
+			}
+			same(t, &all[i], want[all[i].TallyKey])
+			delete(want, all[i].TallyKey)
+			listed++
+		}
+	}
+	if listed != 15 || len(want) > 0 {
+		t.Errorf("listed %d tallies and not %d others; want 15", listed, len(want))
+	}
+}
+
 func pingAnswers(t *testing.T, s mfa.Store) {
 	p, ok := s.(interface{ Ping(context.Context) error })
 	if !ok {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -98,6 +99,66 @@ func countersAreExact(t *testing.T, s mfa.Store) {
 	rows := view(t, s, readFactor(f.ID))
 	if rows.Factor.Failures != callers*rounds || rows.User.Failures != callers*rounds {
 		t.Errorf("counted %d and %d; want %d", rows.Factor.Failures, rows.User.Failures, callers*rounds)
+	}
+}
+
+// talliesAreExact has many callers count in the same tallies, each in an order of
+// its own, from when none of them is stored.
+func talliesAreExact(t *testing.T, s mfa.Store) {
+	const b, callers, rounds = 7, 64, 4
+	keys := []mfa.TallyKey{NewTally(b).TallyKey, NewTally(b).TallyKey, NewTally(b).TallyKey}
+	errs := together(callers, func(i int) error {
+		own := slices.Concat(keys[i%len(keys):], keys[:i%len(keys)])
+		for range rounds {
+			err := s.Update(t.Context(), mfa.Read{Bucket: b, Tallies: own}, func(tx *mfa.Tx) error {
+				for n, y := range tx.Tallies {
+					if y == nil {
+						y = &mfa.Tally{TallyKey: own[n], Counts: []mfa.Count{{At: morning}}, ExpiresAt: morning}
+					}
+					y.Counts[0].Sent++
+					tx.Writes = append(tx.Writes, mfa.PutTally{Tally: y})
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for i, y := range view(t, s, mfa.Read{Bucket: b, Tallies: keys}).Tallies {
+		want := &mfa.Tally{TallyKey: keys[i], Counts: []mfa.Count{{At: morning, Sent: callers * rounds}}, ExpiresAt: morning}
+		same(t, y, want)
+	}
+}
+
+// refusedLeavesRowsAlone lets many an fn change all of what it reads and refuse
+// then; those that run beside it must not see it.
+func refusedLeavesRowsAlone(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	b, c := f.ID.Bucket(), NewChallenge(f)
+	c.Messages = []mfa.Delivery{{State: mfa.Queued, At: morning, UpdatedAt: morning}}
+	y, m := NewTally(b), NewMessage(b)
+	store(t, s, b, mfa.InsertChallenge{Challenge: c}, mfa.PutTally{Tally: y}, mfa.PutMessage{MessageRef: m})
+	read := mfa.Read{Bucket: b, Challenge: c.ID, Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key}
+	for _, err := range together(64, func(int) error {
+		return s.Update(t.Context(), read, func(tx *mfa.Tx) error {
+			same(t, tx.Challenge, c)
+			same(t, tx.Tallies[0], y)
+			same(t, tx.Message, m)
+			tx.Challenge.Messages[0].State = mfa.Failed
+			tx.Tallies[0].Counts[0].Sent++
+			tx.Tallies[0].PausedUntil = morning
+			tx.Message.Number++
+			return errOfFn
+		})
+	}) {
+		if !errors.Is(err, errOfFn) {
+			t.Errorf("Update = %v; want %v", err, errOfFn)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/binary"
+	"fmt"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,21 @@ func NewReplay(b mfa.Bucket) *mfa.Replay {
 	return &mfa.Replay{Bucket: b, Key: newKey(), Fingerprint: newKey(), Sealed: []byte("sealed"), ExpiresAt: morning}
 }
 
+// NewTally returns a tally in bucket b that is not stored yet. All of one bucket are
+// of one environment.
+func NewTally(b mfa.Bucket) *mfa.Tally {
+	key := mfa.TallyKey{Environment: 1, Of: fmt.Sprintf("+%d", serial.Add(1))}
+	for key.Bucket() != b {
+		key.Environment++
+	}
+	return &mfa.Tally{TallyKey: key, Counts: []mfa.Count{{At: morning, Sent: 1}}, ExpiresAt: morning}
+}
+
+// NewMessage returns a message reference in bucket b that is not stored yet.
+func NewMessage(b mfa.Bucket) *mfa.MessageRef {
+	return &mfa.MessageRef{Bucket: b, Key: newKey(), Challenge: newID(morning, b), ExpiresAt: morning}
+}
+
 // Writing returns an fn for Update that makes these writes, whatever was read.
 func Writing(writes ...mfa.Write) func(*mfa.Tx) error {
 	return func(tx *mfa.Tx) error {
@@ -99,6 +115,10 @@ func reading(b mfa.Bucket, w mfa.Write) mfa.Read {
 		r.User = w.UserKey
 	case mfa.PutPhone:
 		r.Phone = w.Key
+	case mfa.PutTally:
+		r.Tallies = []mfa.TallyKey{w.TallyKey}
+	case mfa.PutMessage:
+		r.Message = w.Key
 	case mfa.PutReplay:
 		r.Replay = w.Key
 	}
@@ -135,6 +155,17 @@ func view(t *testing.T, s mfa.Store, r mfa.Read) mfa.Rows {
 		t.Fatal(err)
 	}
 	return rows
+}
+
+// nothing reports whether a read has found no row.
+func nothing(rows mfa.Rows) bool {
+	for _, y := range rows.Tallies {
+		if y != nil {
+			return false
+		}
+	}
+	rows.Tallies = nil
+	return reflect.DeepEqual(rows, mfa.Rows{})
 }
 
 // same complains unless got is exactly want.

@@ -17,7 +17,14 @@ type aged struct {
 	event     mfa.Event
 	replay    *mfa.Replay
 	phone     *mfa.PhoneLimit
+	tally     *mfa.Tally
+	message   *mfa.MessageRef
 }
+
+// kept says which rows of an aged are still there.
+type kept struct{ challenge, event, replay, phone, tally, message bool }
+
+var allKept = kept{true, true, true, true, true, true}
 
 // storeAged stores rows in the bucket of f that were made, or expire, at at.
 func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
@@ -27,22 +34,29 @@ func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
 	a.challenge.ID, a.event.ID = newID(at, b), newID(at, b)
 	a.challenge.CreatedAt, a.replay.ExpiresAt = at, at
 	a.phone = &mfa.PhoneLimit{Bucket: b, Key: newKey(), Sends: []mfa.Send{{At: at}}, ExpiresAt: at}
+	a.tally, a.message = NewTally(b), NewMessage(b)
+	a.tally.ExpiresAt, a.message.ExpiresAt = at, at
 	store(t, s, b, mfa.InsertChallenge{Challenge: a.challenge}, mfa.AppendEvent{Event: a.event},
-		mfa.PutReplay{Replay: a.replay}, mfa.PutPhone{PhoneLimit: a.phone})
+		mfa.PutReplay{Replay: a.replay}, mfa.PutPhone{PhoneLimit: a.phone},
+		mfa.PutTally{Tally: a.tally}, mfa.PutMessage{MessageRef: a.message})
 	return a
 }
 
 // left reports which rows of a are still there.
-func (a aged) left(t *testing.T, s mfa.Store) (challenge, event, replay, phone bool) {
+func (a aged) left(t *testing.T, s mfa.Store) kept {
 	t.Helper()
-	b := a.replay.Bucket
-	rows := view(t, s, mfa.Read{Bucket: b, Challenge: a.challenge.ID, Replay: a.replay.Key, Phone: a.phone.Key})
+	rows := view(t, s, mfa.Read{
+		Bucket: a.replay.Bucket, Challenge: a.challenge.ID, Replay: a.replay.Key, Phone: a.phone.Key,
+		Tallies: []mfa.TallyKey{a.tally.TallyKey}, Message: a.message.Key,
+	})
 	events, err := s.Events(t.Context(), mfa.EventID{}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	event = slices.Contains(events, a.event)
-	return rows.Challenge != nil, event, rows.Replay != nil, rows.Phone != nil
+	return kept{
+		rows.Challenge != nil, slices.Contains(events, a.event), rows.Replay != nil, rows.Phone != nil,
+		rows.Tallies[0] != nil, rows.Message != nil,
+	}
 }
 
 // sweep takes every step there is to take.
@@ -67,15 +81,15 @@ func sweepKeepsTime(t *testing.T, s mfa.Store) {
 	at := storeAged(t, s, f, morning)
 	after := storeAged(t, s, f, morning.Add(time.Millisecond))
 	sweep(t, s, horizon, 100)
-	if c, e, r, p := before.left(t, s); c || e || r || p {
-		t.Errorf("before the horizon: left %v %v %v %v; want none", c, e, r, p)
+	if left := before.left(t, s); left != (kept{}) {
+		t.Errorf("before the horizon: left %+v; want none", left)
 	}
 	// What was made at the horizon is kept; what expires then has expired.
-	if c, e, r, p := at.left(t, s); !c || !e || r || p {
-		t.Errorf("at the horizon: left %v %v %v %v; want challenge and event", c, e, r, p)
+	if left, want := at.left(t, s), (kept{challenge: true, event: true}); left != want {
+		t.Errorf("at the horizon: left %+v; want challenge and event", left)
 	}
-	if c, e, r, p := after.left(t, s); !c || !e || !r || !p {
-		t.Errorf("after the horizon: left %v %v %v %v; want all", c, e, r, p)
+	if left := after.left(t, s); left != allKept {
+		t.Errorf("after the horizon: left %+v; want all", left)
 	}
 	same(t, view(t, s, readChallenge(after.challenge.ID)).Challenge, after.challenge)
 }
@@ -93,17 +107,21 @@ func storeSpread(t *testing.T, s mfa.Store, n int) []aged {
 
 func sweepKeepsLimit(t *testing.T, s mfa.Store) {
 	all := storeSpread(t, s, 5)
+	shared := storeFactor(t, s, NewUser())
+	for range 5 { // in one bucket
+		all = append(all, storeAged(t, s, shared, morning.Add(-time.Hour)))
+	}
 	const limit = 4
-	before := [4]int{5, 5, 5, 5}
+	before := [6]int{10, 10, 10, 10, 10, 10}
 	for more := true; more; {
 		var err error
 		if more, err = s.Sweep(t.Context(), horizon, limit); err != nil {
 			t.Fatal(err)
 		}
-		var left [4]int
+		var left [6]int
 		for _, a := range all {
-			c, e, r, p := a.left(t, s)
-			for i, there := range []bool{c, e, r, p} {
+			k := a.left(t, s)
+			for i, there := range []bool{k.challenge, k.event, k.replay, k.phone, k.tally, k.message} {
 				if there {
 					left[i]++
 				}
@@ -116,7 +134,7 @@ func sweepKeepsLimit(t *testing.T, s mfa.Store) {
 		}
 		before = left
 	}
-	if before != ([4]int{}) {
+	if before != ([6]int{}) {
 		t.Errorf("left %v of each kind; want none", before)
 	}
 }
@@ -133,8 +151,8 @@ func sweepIsComplete(t *testing.T, s mfa.Store) {
 	store(t, s, 3, events...)
 	sweep(t, s, horizon, 4)
 	for _, a := range all {
-		if c, e, r, p := a.left(t, s); c || e || r || p {
-			t.Errorf("left %v %v %v %v; want none", c, e, r, p)
+		if left := a.left(t, s); left != (kept{}) {
+			t.Errorf("left %+v; want none", left)
 		}
 	}
 	if left, err := s.Events(t.Context(), mfa.EventID{}, 10); err != nil || len(left) > 0 {
@@ -160,7 +178,7 @@ func sweepKeepsAll(t *testing.T, s mfa.Store) {
 	sweep(t, s, mfa.Horizon{}, 100)
 	before := time.Date(1926, 1, 1, 0, 0, 0, 0, time.UTC)
 	sweep(t, s, mfa.Horizon{Challenges: before, Events: before, Expired: before}, 100)
-	if c, e, r, p := a.left(t, s); !c || !e || !r || !p {
-		t.Errorf("left %v %v %v %v; want all", c, e, r, p)
+	if left := a.left(t, s); left != allKept {
+		t.Errorf("left %+v; want all", left)
 	}
 }

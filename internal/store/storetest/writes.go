@@ -61,12 +61,45 @@ func readBringsSeveral(t *testing.T, s mfa.Store) {
 	f, c := storeChallenge(t, s)
 	b := f.ID.Bucket()
 	p, r := &mfa.PhoneLimit{Bucket: b, Key: newKey(), Sends: []mfa.Send{{At: morning}}, ExpiresAt: morning}, NewReplay(b)
-	store(t, s, b, mfa.PutPhone{PhoneLimit: p}, mfa.PutReplay{Replay: r})
-	for _, rows := range readBoth(t, s, mfa.Read{Bucket: b, Challenge: c.ID, Phone: p.Key, Replay: r.Key}) {
+	y, m := NewTally(b), NewMessage(b)
+	store(t, s, b, mfa.PutPhone{PhoneLimit: p}, mfa.PutTally{Tally: y}, mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r})
+	for _, rows := range readBoth(t, s, mfa.Read{
+		Bucket: b, Challenge: c.ID, Phone: p.Key, Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key, Replay: r.Key,
+	}) {
 		same(t, rows.Challenge, c)
 		same(t, rows.Factor, f)
 		same(t, rows.Phone, p)
+		same(t, rows.Tallies[0], y)
+		same(t, rows.Message, m)
 		same(t, rows.Replay, r)
+	}
+}
+
+// talliesKeepOrder reads tallies in several orders, with some among them that are
+// not stored.
+func talliesKeepOrder(t *testing.T, s mfa.Store) {
+	stored := make(map[mfa.TallyKey]*mfa.Tally)
+	var keys []mfa.TallyKey
+	for i := range 6 {
+		y := NewTally(7)
+		keys = append(keys, y.TallyKey)
+		if i%3 != 1 {
+			stored[y.TallyKey] = y
+			store(t, s, 7, mfa.PutTally{Tally: y})
+		}
+	}
+	for range keys {
+		keys = append(keys[1:], keys[0])
+		for _, order := range [][]mfa.TallyKey{keys, {keys[4], keys[0], keys[3]}, keys[:1]} {
+			for _, rows := range readBoth(t, s, mfa.Read{Bucket: 7, Tallies: order}) {
+				if len(rows.Tallies) != len(order) {
+					t.Fatalf("read %d tallies; want %d", len(rows.Tallies), len(order))
+				}
+				for i, key := range order {
+					same(t, rows.Tallies[i], stored[key])
+				}
+			}
+		}
 	}
 }
 
@@ -91,35 +124,51 @@ func challengeUpdateIsPartial(t *testing.T, s mfa.Store) {
 	f, before := storeChallenge(t, s)
 	bystander := NewChallenge(f)
 	later := morning.Add(time.Hour)
+	messages := []mfa.Delivery{{Provider: "one", ID: "new", State: mfa.Sent, At: morning, UpdatedAt: later}}
 	store(t, s, f.ID.Bucket(), mfa.InsertChallenge{Challenge: bystander}, mfa.UpdateChallenge{Challenge: &mfa.Challenge{
-		ID: before.ID, Factor: newID(morning, f.ID.Bucket()), CodeMAC: []byte("new"), SealedCode: nil, Attempts: 3,
+		ID: before.ID, Factor: newID(morning, f.ID.Bucket()), CodeMAC: []byte("new"), SealedCode: nil, Messages: messages, Attempts: 3,
 		CreatedAt: later, UpdatedAt: later, ExpiresAt: later, VerifiedAt: later,
 	}})
 	want := *before
-	want.SealedCode, want.Attempts, want.UpdatedAt, want.VerifiedAt = nil, 3, later, later
+	want.SealedCode, want.Messages, want.Attempts, want.UpdatedAt, want.VerifiedAt = nil, messages, 3, later, later
 	same(t, view(t, s, readChallenge(before.ID)).Challenge, &want)
 	same(t, view(t, s, readChallenge(bystander.ID)).Challenge, bystander)
+
+	store(t, s, f.ID.Bucket(), mfa.UpdateChallenge{Challenge: &mfa.Challenge{ID: before.ID, SealedCode: []byte("again"), UpdatedAt: later}})
+	want.SealedCode, want.Messages, want.Attempts, want.VerifiedAt = []byte("again"), nil, 0, time.Time{}
+	same(t, view(t, s, readChallenge(before.ID)).Challenge, &want)
 }
 
 func putReplaces(t *testing.T, s mfa.Store) {
 	u, p, r := NewUser(), &mfa.PhoneLimit{Key: newKey()}, NewReplay(0)
 	p.Bucket, r.Bucket = u.Bucket(), u.Bucket()
-	read := mfa.Read{Bucket: u.Bucket(), User: u, Phone: p.Key, Replay: r.Key}
+	y, m := NewTally(u.Bucket()), NewMessage(u.Bucket())
+	tallies := []mfa.TallyKey{y.TallyKey}
+	read := mfa.Read{Bucket: u.Bucket(), User: u, Phone: p.Key, Tallies: tallies, Message: m.Key, Replay: r.Key}
 	for n := 1; n <= 3; n++ {
 		p.Sends = append(p.Sends, mfa.Send{At: morning, Ref: mfa.SendRef{byte(n)}})
 		p.ExpiresAt = morning.Add(time.Duration(n) * time.Second)
 		r.Fingerprint, r.Sealed, r.ExpiresAt = newKey(), []byte{byte(n)}, p.ExpiresAt
+		y.Counts = append(y.Counts, mfa.Count{At: p.ExpiresAt, Sent: n, Verified: 10 - n})
+		y.PausedUntil, y.ExpiresAt = p.ExpiresAt.Add(time.Hour), p.ExpiresAt
+		m.Challenge, m.Number, m.State = newID(morning, m.Bucket), n, []mfa.DeliveryState{"", mfa.Sent, mfa.Delivered, ""}[n]
+		m.Reason, m.ExpiresAt = string(m.State), p.ExpiresAt
 		user := &mfa.User{UserKey: u, Failures: 10 - n}
-		store(t, s, u.Bucket(), mfa.PutUser{User: user}, mfa.PutPhone{PhoneLimit: p}, mfa.PutReplay{Replay: r})
+		store(t, s, u.Bucket(), mfa.PutUser{User: user}, mfa.PutPhone{PhoneLimit: p}, mfa.PutTally{Tally: y},
+			mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r})
 		for _, rows := range readBoth(t, s, read) {
 			same(t, rows.User, user)
 			same(t, rows.Phone, p)
+			same(t, rows.Tallies[0], y)
+			same(t, rows.Message, m)
 			same(t, rows.Replay, r)
 		}
 	}
-	r.Sealed = nil
-	store(t, s, u.Bucket(), mfa.PutReplay{Replay: r})
-	same(t, view(t, s, read).Replay, r)
+	r.Sealed, y.PausedUntil = nil, time.Time{}
+	store(t, s, u.Bucket(), mfa.PutReplay{Replay: r}, mfa.PutTally{Tally: y})
+	rows := view(t, s, read)
+	same(t, rows.Replay, r)
+	same(t, rows.Tallies[0], y)
 }
 
 func deleteRemoves(t *testing.T, s mfa.Store) {
@@ -133,7 +182,7 @@ func deleteRemoves(t *testing.T, s mfa.Store) {
 
 	store(t, s, b, mfa.DeleteChallenge{ID: c.ID}, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: r.Key})
 	gone := view(t, s, mfa.Read{Bucket: b, Challenge: c.ID, User: u, Replay: r.Key})
-	if gone != (mfa.Rows{}) {
+	if !nothing(gone) {
 		t.Errorf("View = %+v; want nothing", gone)
 	}
 	left := view(t, s, mfa.Read{Bucket: b, Challenge: kept.ID, Replay: keptReplay.Key})

@@ -19,8 +19,12 @@ import (
 // referred to comes before what refers to it.
 type Kind string
 
-// Kinds are all kinds of row that a store holds.
-var Kinds = []Kind{"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events"}
+// Kinds are all kinds of row that a store holds. New ones come last: a copy that an
+// earlier release has begun says by number how far it was.
+var Kinds = []Kind{
+	"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events",
+	"messages", "tallies",
+}
 
 // A Row is one row of any kind: the field of its kind is set.
 type Row struct {
@@ -33,6 +37,11 @@ type Row struct {
 	Phone       *mfa.PhoneLimit
 	Replay      *mfa.Replay
 	Event       *mfa.Event
+
+	// Not written where they are not set, so that the digest of older kinds, by which
+	// a copy knows its source again, stays what it was.
+	Message *mfa.MessageRef `json:",omitempty"`
+	Tally   *mfa.Tally      `json:",omitempty"`
 }
 
 // An Environment is an environment with all that is stored of it.

@@ -2,9 +2,11 @@ package transfer_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
@@ -50,12 +53,15 @@ func newPostgres(t *testing.T, c *pgtest.Cluster) store {
 // phone takes every message.
 type phone struct{ last mfa.Message }
 
-func (p *phone) Send(_ context.Context, m mfa.Message) error { p.last = m; return nil }
+func (p *phone) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
+	p.last = m
+	return mfa.Accepted{}, nil
+}
 
 func newService(t *testing.T, s store, keys *secret.Keyset) (*mfa.Service, *phone) {
 	t.Helper()
 	p := new(phone)
-	service, err := mfa.NewService(s, keys, p, mfa.Options{})
+	service, err := mfa.NewService(s, keys, nil, mfa.Options{Sandbox: p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +110,9 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	}
 	e, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+16073517112"}, nil)
 	must(err)
-	_, err = m.Challenge(t.Context(), l.env, e.ID, mfa.ChallengeParams{}, nil)
+	sent, err := m.Challenge(t.Context(), l.env, e.ID, mfa.ChallengeParams{}, nil)
 	must(err)
+	deliver(t, s, l.env.ID, sent.ID, users)
 	g, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
 	must(err)
 	l.once = &mfa.Once[mfa.Issued]{
@@ -118,6 +125,37 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	must(m.DeleteFactor(t.Context(), l.env, l.factors[0]))
 	l.factors = l.factors[1:]
 	return l
+}
+
+// deliver stores n messages with their tallies, and a challenge that tells of them.
+func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n int) {
+	t.Helper()
+	at := time.Date(2026, 3, 29, 8, 30, 0, 123e6, time.UTC)
+	update := func(r mfa.Read, fn func(tx *mfa.Tx) error) {
+		t.Helper()
+		if err := s.Update(t.Context(), r, fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		m := &mfa.MessageRef{Key: mfa.MessageKey{byte(i), byte(i >> 8), 1}, Challenge: id, Number: i, ExpiresAt: at}
+		if i%2 == 1 { // only a receipt
+			m.Challenge, m.Number, m.State, m.Reason = mfa.ChallengeID{}, 0, mfa.Undelivered, "30008"
+		}
+		m.Bucket = m.Key.Bucket()
+		update(mfa.Read{Bucket: m.Bucket, Message: m.Key}, storetest.Writing(mfa.PutMessage{MessageRef: m}))
+		y := &mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Of: fmt.Sprintf("+%d", i)}, ExpiresAt: at}
+		if i%2 == 1 {
+			y.Environment++
+			y.Counts, y.PausedUntil = []mfa.Count{{At: at, Sent: i, Verified: 1}}, at
+		}
+		update(mfa.Read{Bucket: y.Bucket(), Tallies: []mfa.TallyKey{y.TallyKey}}, storetest.Writing(mfa.PutTally{Tally: y}))
+	}
+	update(mfa.Read{Bucket: id.Bucket(), Challenge: id}, func(tx *mfa.Tx) error {
+		tx.Challenge.Messages = []mfa.Delivery{{Provider: "one", ID: "SM1", State: mfa.Sent, Segments: 1, At: at, UpdatedAt: at}}
+		tx.Writes = []mfa.Write{mfa.UpdateChallenge{Challenge: tx.Challenge}}
+		return nil
+	})
 }
 
 // goesOn checks that whoever used the one store can use the other as if nothing
@@ -243,6 +281,24 @@ func TestACopyThatWasCutOffGoesOn(t *testing.T) {
 			}
 		}
 		l.goesOn(t, to, keys)
+	}
+}
+
+// TestACopyOfAnOlderReleaseGoesOn holds what such a copy has left in its target to
+// what it meant then: the number of the kind in hand, and a digest over these rows.
+func TestACopyOfAnOlderReleaseGoesOn(t *testing.T) {
+	older := []transfer.Kind{"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events"}
+	if got := transfer.Kinds[:len(older)]; !slices.Equal(got, older) {
+		t.Errorf("the first kinds are %v; want %v", got, older)
+	}
+	b, err := json.Marshal(transfer.Row{Meta: &transfer.Meta{Name: "keyset_check", Value: []byte("proof")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"Environment":null,"Key":null,"Meta":{"Name":"keyset_check","Value":"cHJvb2Y="},` +
+		`"Factor":null,"Challenge":null,"User":null,"Phone":null,"Replay":null,"Event":null}`
+	if string(b) != want {
+		t.Errorf("a row is written as %s\nwant %s", b, want)
 	}
 }
 

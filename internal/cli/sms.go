@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/server"
+)
+
+type smsCommand struct {
+	Check   checkSMS      `cmd:"" help:"Check a file of providers, and show what its texts cost."`
+	Sent    sentSMS       `cmd:"" help:"Show what was sent where, and how much of it was verified."`
+	Release releasePrefix `cmd:"" help:"End the pause of a prefix."`
+}
+
+type checkSMS struct {
+	File string `arg:"" type:"path" help:"The file, as for serve --sms."`
+}
+
+func (checkSMS) Help() string {
+	return `Nothing is sent and no provider is called. A text of one segment costs one message.
+
+Example:
+
+  countersign sms check /etc/countersign/sms.yaml`
+}
+
+func (c *checkSMS) Run(con console) error {
+	texts, err := server.CheckSMS(c.File)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ENVIRONMENT\tLOCALE\tSEGMENTS\tENCODING\tTEXT")
+	for _, t := range texts {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", t.Environment, t.Locale, t.Segments, t.Encoding, strings.ReplaceAll(t.Text, "\n", "⏎"))
+	}
+	return w.Flush()
+}
+
+type sentSMS struct {
+	storeFlag
+	Env string `required:"" placeholder:"NAME" help:"The environment."`
+}
+
+func (sentSMS) Help() string {
+	return `Shows the messages of the last 24 hours by country, and those of the last hour by prefix,
+which is the first six digits of a number. Sandboxes count none.
+
+Example:
+
+  countersign sms sent --env production --store sqlite:/var/lib/countersign/countersign.db`
+}
+
+func (c *sentSMS) Run(ctx context.Context, con console) error {
+	return c.withService(ctx, func(s *mfa.Service, store server.Store) error {
+		env, err := c.environment(ctx, store, c.Env)
+		if err != nil {
+			return err
+		}
+		tallies, err := s.Tallies(ctx, env)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(tallies, func(a, b mfa.Tally) int { return strings.Compare(a.Of, b.Of) })
+		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "TO\tSENT\tVERIFIED\tPAUSED UNTIL")
+		for _, t := range tallies {
+			sent, verified := t.Sum()
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", t.Of, sent, verified, formatUntil(t.PausedUntil))
+		}
+		return w.Flush()
+	})
+}
+
+func formatUntil(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Format(time.RFC3339)
+}
+
+type releasePrefix struct {
+	storeFlag
+	Env    string `required:"" placeholder:"NAME" help:"The environment."`
+	Prefix string `arg:"" help:"The prefix, as 'countersign sms sent' shows it: +491512."`
+}
+
+func (releasePrefix) Help() string {
+	return `Look at who asked for the messages before you let more of them go there. What was sent to the
+prefix so far is forgotten, so that it is judged anew.
+
+Example:
+
+  countersign sms release +491512 --env production --store sqlite:/var/lib/countersign/countersign.db`
+}
+
+func (c *releasePrefix) Run(ctx context.Context, con console) error {
+	return c.withService(ctx, func(s *mfa.Service, store server.Store) error {
+		env, err := c.environment(ctx, store, c.Env)
+		if err != nil {
+			return err
+		}
+		released, err := s.ReleasePrefix(ctx, env, c.Prefix)
+		switch {
+		case err != nil:
+			return err
+		case released:
+			con.printf("released %s\n", c.Prefix)
+		default:
+			con.printf("%s is not paused\n", c.Prefix)
+		}
+		return nil
+	})
+}
+
+// environment finds an environment by its name.
+func (f storeFlag) environment(ctx context.Context, store server.Store, name string) (mfa.Environment, error) {
+	env, err := access.NewService(store, nil).Environment(ctx, name)
+	if err != nil {
+		return env, fmt.Errorf("%w; 'countersign environment list --store %s' shows all", err, f.name())
+	}
+	return env, nil
+}

@@ -1,0 +1,59 @@
+// Package metrics keeps the figures that operators watch and shows them to
+// Prometheus. No label of theirs holds what a caller chooses.
+package metrics
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the figures of one server. They are safe for concurrent use.
+type Metrics struct {
+	registry  *prometheus.Registry
+	requests  *requests
+	tryLength *prometheus.HistogramVec
+	events    *prometheus.CounterVec
+}
+
+// New returns the figures of a server of that version, with those of the Go
+// runtime and of the process.
+func New(version string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), tryLength: newTryLength()}
+	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "countersign_events_total",
+		Help: "What happened to factors, challenges and messages, as in the table of events.",
+	}, []string{"type"})
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "countersign_build_info",
+		Help:        "Always 1; the label says which version runs.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	m.registry.MustRegister(
+		m.requests.count, m.requests.took, m.tryLength, m.events, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// Queue shows how many writes wait for the store, which waiting is asked at every
+// scrape. It may be called once.
+func (m *Metrics) Queue(waiting func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "countersign_store_queue_length",
+		Help: "Writes that wait for the store.",
+	}, func() float64 { return float64(waiting()) }))
+}
+
+// Event counts one event of a type.
+func (m *Metrics) Event(typ string) { m.events.WithLabelValues(typ).Inc() }
+
+// Handler serves GET /metrics and nothing else.
+func (m *Metrics) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return mux
+}

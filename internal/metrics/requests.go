@@ -1,0 +1,71 @@
+package metrics
+
+import (
+	"cmp"
+	"maps"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// requests count what was answered. The series of every kind of answer is looked
+// up by its labels once: that takes longer, and allocates.
+type requests struct {
+	count *prometheus.CounterVec
+	took  *prometheus.HistogramVec
+
+	known atomic.Pointer[map[answer]series] // never changed, but replaced
+}
+
+type answer struct {
+	route, method string
+	status        int
+}
+
+type series struct {
+	count prometheus.Counter
+	took  prometheus.Observer
+}
+
+func newRequests() *requests {
+	r := &requests{
+		count: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_http_requests_total",
+			Help: "Requests answered, by route, method and status.",
+		}, []string{"route", "method", "status"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "countersign_http_request_duration_seconds",
+			Help: "How long requests took, by route.",
+			// From what a store in memory takes to as long as clients wait for a message to go out.
+			Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 15},
+		}, []string{"route"}),
+	}
+	r.known.Store(&map[answer]series{})
+	return r
+}
+
+// Request takes in a request that was answered. There must be few routes, methods
+// and statuses: each makes a series that stays. A request for what no route is for
+// has the route "".
+func (m *Metrics) Request(route, method string, status int, took time.Duration) {
+	a := answer{route, method, status}
+	s, ok := (*m.requests.known.Load())[a]
+	if !ok {
+		s = m.requests.learn(a)
+	}
+	s.count.Inc()
+	s.took.Observe(took.Seconds())
+}
+
+// learn looks up the series of a kind of answer. When two callers learn at once, one
+// of the kinds may be forgotten, and is learned again.
+func (r *requests) learn(a answer) series {
+	route := cmp.Or(a.route, "unknown") // to Prometheus an empty label is none
+	s := series{r.count.WithLabelValues(route, a.method, strconv.Itoa(a.status)), r.took.WithLabelValues(route)}
+	known := maps.Clone(*r.known.Load())
+	known[a] = s
+	r.known.Store(&known)
+	return s
+}

@@ -1,0 +1,82 @@
+package mfa_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// hesitant is a Store that runs every decision twice, as after a conflict.
+type hesitant struct{ mfa.Store }
+
+func (s *hesitant) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
+	rows, err := s.View(ctx, r)
+	if err != nil {
+		return err
+	}
+	fn(&mfa.Tx{Rows: rows})
+	return s.Store.Update(ctx, r, fn)
+}
+
+// A decision that is taken again leaves what it leaves when it is taken once.
+func TestDecisionsBearRepeating(t *testing.T) {
+	story := func(again bool) (told []string) {
+		w := newWorld(t, mfa.Options{})
+		rules := mfa.SMSRules{Daily: 6, Pumping: mfa.Pumping{Sends: 2}}
+		w.Service = w.serviceOver(w.store, mfa.Options{SMS: rules})
+		if again {
+			w.Service = w.serviceOver(&hesitant{w.store}, mfa.Options{SMS: rules})
+		}
+		w.carrier.accept = func(m mfa.Message) mfa.Accepted {
+			id := fmt.Sprint("m", len(w.carrier.phones)) // its caller holds the lock
+			w.receive("gateway", id, mfa.Sent, "")       // before the answer
+			return mfa.Accepted{Provider: "gateway", ID: id}
+		}
+		step := func(c mfa.Issued, err error) mfa.ChallengeID {
+			w.clock.advance(time.Minute)
+			told = append(told, fmt.Sprint(outcome(err), " ", len(c.Messages)))
+			return c.ID
+		}
+		c := step(w.sendIn(production, w.phone(production, german(0))))
+		step(w.Resend(t.Context(), production, c, nil))
+		w.carrier.lost = errCarrier
+		step(w.Resend(t.Context(), production, c, onceKey[mfa.Issued]("k", "r")))
+		step(w.sendIn(production, w.phone(production, adasPhone)))
+		w.carrier.lost = nil
+		step(w.Resend(t.Context(), production, c, onceKey[mfa.Issued]("k", "r")))
+		w.receive("gateway", "m2", mfa.Delivered, "")
+		c = step(w.sendIn(production, w.phone(production, german(1))))
+		w.clock.advance(3 * time.Minute)
+		_, err := w.sendIn(production, w.phone(production, german(2)))
+		if !errors.Is(err, mfa.ErrPrefixPaused) {
+			t.Errorf("Challenge = %v; want %v", err, mfa.ErrPrefixPaused)
+		}
+		v, err := w.Verify(t.Context(), production, c, w.carrier.last().Code.Reveal(), nil)
+		told = append(told, fmt.Sprint(v.Valid, err))
+		if released, err := w.ReleasePrefix(t.Context(), production, "+491512"); !released || err != nil {
+			t.Errorf("ReleasePrefix = %v, %v", released, err)
+		}
+		step(w.sendIn(production, w.phone(production, german(3))))
+		step(w.sendIn(production, w.phone(production, adasPhone)))
+		step(w.sendIn(production, w.phone(production, german(4))))
+		for _, of := range []string{"all", "abroad", "US", "DE", "+491512", "+160735"} {
+			told = append(told, of+": "+w.tally(of))
+		}
+		counts := make(map[mfa.EventType]int)
+		all, err := w.store.Events(t.Context(), mfa.EventID{}, 1000)
+		for _, e := range all {
+			counts[e.Type]++
+		}
+		return append(told, fmt.Sprint(counts, err, w.carrier.sent()))
+	}
+	once, twice := story(false), story(true)
+	for i := range once {
+		if once[i] != twice[i] {
+			t.Errorf("step %d: %s; want %s", i, twice[i], once[i])
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package mfa
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A Delivery is one message of a challenge and how far it has come.
+type Delivery struct {
+	Provider  string        // who took it; "" until somebody has
+	ID        string        // that the provider gave it
+	State     DeliveryState // Queued from the start
+	Reason    string        // the provider's own code for a failure, or ""
+	Segments  int           // messages that carriers make of it, and charge
+	At        time.Time     // when it was handed over
+	UpdatedAt time.Time     // when State changed; a test number's message changes later than it is stored
+}
+
+// A DeliveryState is how far a message has come.
+type DeliveryState string
+
+// The states of a message. Each replaces those before it, whatever order they are
+// reported in: a message that was given up may arrive all the same.
+const (
+	Queued      DeliveryState = "queued"      // a provider has it, or is about to
+	Sent        DeliveryState = "sent"        // a carrier has it
+	Undelivered DeliveryState = "undelivered" // the carrier could not deliver it
+	Failed      DeliveryState = "failed"      // no carrier has it
+	Delivered   DeliveryState = "delivered"   // the phone has it
+)
+
+var deliveryRank = map[DeliveryState]int{Queued: 1, Sent: 2, Undelivered: 3, Failed: 3, Delivered: 4}
+
+// advance moves d to a state that it has not passed yet, and reports whether it did.
+func (d *Delivery) advance(to DeliveryState, reason string, now time.Time) bool {
+	if deliveryRank[to] <= deliveryRank[d.State] {
+		return false
+	}
+	d.State, d.Reason, d.UpdatedAt = to, reason, now
+	return true
+}
+
+// Delivery sums up the messages of an sms challenge at now: the one that arrived, or
+// else the last that left. Segments is of one message. ok is false for other
+// challenges.
+func (c *Challenge) Delivery(now time.Time) (d Delivery, ok bool) {
+	for _, m := range c.Messages {
+		if m.undone() {
+			continue
+		}
+		d = m
+		if now.Before(d.UpdatedAt) {
+			d.State, d.Reason, d.UpdatedAt = Queued, "", d.At
+		}
+		if d.State == Delivered {
+			break
+		}
+	}
+	return d, len(c.Messages) > 0
+}
+
+// undone reports whether d never left: its challenge stands, and another message
+// may take its place.
+func (d Delivery) undone() bool { return d.State == Failed && d.Provider == "" && d.ID == "" }
+
+// resends counts the messages after the first.
+func (c *Challenge) resends() int {
+	n := len(c.Messages) - 1
+	if n > 0 && c.Messages[n].undone() {
+		n--
+	}
+	return n
+}
+
+// EncodeDeliveries writes deliveries as stores keep them, nil for none: of each four
+// texts behind their lengths, the segments, and two times in milliseconds, all
+// numbers as varints.
+func EncodeDeliveries(all []Delivery) (b []byte) {
+	for _, d := range all {
+		for _, text := range []string{d.Provider, d.ID, string(d.State), d.Reason} {
+			b = binary.AppendUvarint(b, uint64(len(text)))
+			b = append(b, text...)
+		}
+		b = binary.AppendUvarint(b, uint64(d.Segments))
+		b = binary.AppendVarint(b, d.At.UnixMilli())
+		b = binary.AppendVarint(b, d.UpdatedAt.UnixMilli())
+	}
+	return b
+}
+
+// DecodeDeliveries reads what EncodeDeliveries wrote.
+func DecodeDeliveries(b []byte) (all []Delivery, err error) {
+	for r := bytes.NewReader(b); r.Len() > 0; {
+		var texts [4]string
+		for i := range texts {
+			n, readErr := binary.ReadUvarint(r)
+			if readErr != nil || n > uint64(r.Len()) {
+				return nil, errDeliveries
+			}
+			text := make([]byte, n)
+			r.Read(text) // there is as much
+			texts[i] = string(text)
+		}
+		segments, err1 := binary.ReadUvarint(r)
+		at, err2 := binary.ReadVarint(r)
+		updated, err3 := binary.ReadVarint(r)
+		if err1 != nil || err2 != nil || err3 != nil {
+			return nil, errDeliveries
+		}
+		all = append(all, Delivery{
+			Provider: texts[0], ID: texts[1], State: DeliveryState(texts[2]), Reason: texts[3], Segments: int(segments),
+			At: time.UnixMilli(at).UTC(), UpdatedAt: time.UnixMilli(updated).UTC(),
+		})
+	}
+	return all, nil
+}
+
+var errDeliveries = errors.New("deliveries: cut short")
+
+// A MessageKey is the hash of a provider's name and the id that it gave a message;
+// zero is none.
+type MessageKey [32]byte
+
+func messageKey(provider, id string) MessageKey {
+	return sha256.Sum256(fmt.Appendf(nil, "%d/%s/%s", len(provider), provider, id))
+}
+
+// Bucket returns the partition in which the reference lives.
+func (k MessageKey) Bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
+
+// A MessageRef leads from a provider's message to the challenge that it is of. A
+// receipt may arrive before the provider has answered: then it waits here.
+type MessageRef struct {
+	Bucket    Bucket
+	Key       MessageKey
+	Challenge ChallengeID   // zero while only the receipt is known
+	Number    int           // the message's place in Challenge.Messages
+	State     DeliveryState // of a receipt that waits, or ""
+	Reason    string
+	ExpiresAt time.Time
+}

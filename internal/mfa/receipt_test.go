@@ -1,0 +1,420 @@
+package mfa_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+var deliveryStates = []mfa.DeliveryState{mfa.Queued, mfa.Sent, mfa.Undelivered, mfa.Failed, mfa.Delivered}
+
+// rankOf is how far a state is.
+var rankOf = map[mfa.DeliveryState]int{mfa.Queued: 1, mfa.Sent: 2, mfa.Undelivered: 3, mfa.Failed: 3, mfa.Delivered: 4}
+
+// orders returns all orders of states.
+func orders(states []mfa.DeliveryState) (all [][]mfa.DeliveryState) {
+	if len(states) == 0 {
+		return [][]mfa.DeliveryState{nil}
+	}
+	for i, first := range states {
+		rest := slices.Concat(states[:i], states[i+1:])
+		for _, order := range orders(rest) {
+			all = append(all, append([]mfa.DeliveryState{first}, order...))
+		}
+	}
+	return all
+}
+
+// messageEvents returns what happened to the messages of a challenge, as "state reason".
+func (w *world) messageEvents(id mfa.ChallengeID) (all []string) {
+	w.t.Helper()
+	for _, e := range w.events(id.Bucket()) {
+		if state, ok := strings.CutPrefix(string(e.Type), "message."); ok && e.Challenge == id {
+			all = append(all, strings.TrimSpace(state+" "+e.Reason))
+		}
+	}
+	return all
+}
+
+// Receipts of a message, in any order, any number of them before the provider has
+// answered, end in the state that is furthest, and each step is told once.
+func TestReceiptsInAnyOrder(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: often})
+	f := w.phone(sandbox, adasPhone)
+	for n, states := range [][]mfa.DeliveryState{
+		{mfa.Queued, mfa.Sent, mfa.Delivered},
+		{mfa.Sent, mfa.Sent, mfa.Undelivered},
+		{mfa.Sent, mfa.Failed, mfa.Delivered},
+		{mfa.Queued, mfa.Failed, mfa.Failed},
+	} {
+		furthest := slices.MaxFunc(states, func(a, b mfa.DeliveryState) int { return rankOf[a] - rankOf[b] })
+		for i, order := range orders(states) {
+			for early := range len(order) + 1 {
+				w.clock.advance(time.Second)
+				id := fmt.Sprint(n, "/", i, "/", early)
+				report := func(states []mfa.DeliveryState) {
+					for _, state := range states {
+						w.receive("gateway", id, state, "why-"+string(state))
+					}
+				}
+				w.carrier.accept = func(mfa.Message) mfa.Accepted {
+					report(order[:early])
+					return mfa.Accepted{Provider: "gateway", ID: id}
+				}
+				c := w.challenge(f)
+				w.clock.advance(time.Second)
+				report(order[early:])
+				what := fmt.Sprintf("%v, %d of them early", order, early)
+
+				kept, d := w.kept(c.ID), w.delivery(c.ID)
+				if d.State != furthest || d.Provider != "gateway" || d.ID != id || d.Reason != "why-"+string(furthest) {
+					t.Errorf("%s: delivery is %+v; want it %s", what, d, furthest)
+				}
+				if kept.UpdatedAt != c.UpdatedAt || kept.Attempts != 0 || !kept.VerifiedAt.IsZero() || kept.SealedCode == nil {
+					t.Errorf("%s changed the challenge: %+v", what, kept)
+				}
+				want := []string{"queued gateway"}
+				told := mfa.Queued
+				for k, state := range order {
+					if k < early && k != early-1 {
+						continue // only the furthest of the early ones is told
+					}
+					if k < early {
+						state = slices.MaxFunc(order[:early], func(a, b mfa.DeliveryState) int { return rankOf[a] - rankOf[b] })
+					}
+					if rankOf[state] > rankOf[told] {
+						told = state
+						want = append(want, string(state)+" why-"+string(state))
+					}
+				}
+				if got := w.messageEvents(c.ID); !slices.Equal(got, want) {
+					t.Errorf("%s: events are %q; want %q", what, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatAProviderKnowsAtOnce(t *testing.T) {
+	for _, tc := range []struct {
+		accepted mfa.DeliveryState
+		later    mfa.DeliveryState
+		want     mfa.DeliveryState
+		events   []string
+	}{
+		{"", mfa.Queued, mfa.Queued, []string{"queued g"}},
+		{mfa.Sent, mfa.Queued, mfa.Sent, []string{"queued g", "sent"}},
+		{mfa.Delivered, mfa.Undelivered, mfa.Delivered, []string{"queued g", "delivered"}},
+		{mfa.Undelivered, mfa.Failed, mfa.Undelivered, []string{"queued g", "undelivered"}},
+	} {
+		w := newWorld(t, mfa.Options{})
+		w.carrier.accepted = mfa.Accepted{Provider: "g", ID: "1", State: tc.accepted}
+		c := w.challenge(w.phone(sandbox, adasPhone))
+		w.receive("g", "1", tc.later, "later")
+		if d := w.delivery(c.ID); d.State != tc.want || d.Reason != "" {
+			t.Errorf("%q, then %s: delivery is %+v; want %s", tc.accepted, tc.later, d, tc.want)
+		}
+		if got := w.messageEvents(c.ID); !slices.Equal(got, tc.events) {
+			t.Errorf("%q, then %s: events are %q; want %q", tc.accepted, tc.later, got, tc.events)
+		}
+	}
+}
+
+func TestReceiptOfAnUnknownMessage(t *testing.T) {
+	for _, tc := range []struct {
+		waits time.Duration
+		want  mfa.DeliveryState
+	}{
+		{time.Hour - time.Millisecond, mfa.Delivered},
+		{time.Hour, mfa.Queued}, // by then it is of somebody else's message
+	} {
+		w := newWorld(t, mfa.Options{})
+		f := w.phone(sandbox, adasPhone)
+		events := len(w.events(f.Bucket()))
+		w.receive("gateway", "m1", mfa.Delivered, "")
+		w.receive("gateway", "", mfa.Delivered, "")
+		if all, err := w.store.Events(t.Context(), mfa.EventID{}, 100); err != nil || len(all) != events {
+			t.Errorf("an unknown message left events: %v, %v", all, err)
+		}
+		w.clock.advance(tc.waits)
+		if err := w.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+		if d := w.delivery(w.challenge(f).ID); d.State != tc.want {
+			t.Errorf("%v after a receipt, its message is %s; want %s", tc.waits, d.State, tc.want)
+		}
+	}
+}
+
+func TestReceiptOfAStateThatThereIsNot(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	for _, state := range []mfa.DeliveryState{"", "read", "DELIVERED"} {
+		if err := w.Receive(t.Context(), mfa.Receipt{Provider: "gateway", ID: "m1", State: state}); err == nil {
+			t.Errorf("a receipt of %q was taken", state)
+		}
+	}
+	if d := w.delivery(c.ID); d.State != mfa.Queued {
+		t.Errorf("the message is %s", d.State)
+	}
+}
+
+func TestReceiptIsOfOneMessage(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	// Two providers give their messages the same ids.
+	ids := []mfa.Accepted{{Provider: "one", ID: "1"}, {Provider: "two", ID: "1"}, {Provider: "one", ID: "2"}}
+	w.carrier.accept = func(m mfa.Message) mfa.Accepted { return ids[m.Number-1] }
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	for range 2 {
+		w.clock.advance(30 * time.Second)
+		if _, err := w.resend(c.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		provider, id string
+		state        mfa.DeliveryState
+		want         string
+		sum          mfa.DeliveryState
+	}{
+		{"two", "1", mfa.Undelivered, "queued undelivered queued", mfa.Queued},
+		{"one", "2", mfa.Sent, "queued undelivered sent", mfa.Sent},
+		{"one", "1", mfa.Failed, "failed undelivered sent", mfa.Sent},
+		{"onetwo", "1", mfa.Delivered, "failed undelivered sent", mfa.Sent},
+		{"two", "2", mfa.Delivered, "failed undelivered sent", mfa.Sent},
+		{"two", "1", mfa.Delivered, "failed delivered sent", mfa.Delivered},
+		{"one", "2", mfa.Failed, "failed delivered failed", mfa.Delivered},
+	} {
+		w.receive(tc.provider, tc.id, tc.state, "")
+		var states []string
+		for _, d := range w.kept(c.ID).Messages {
+			states = append(states, string(d.State))
+		}
+		if got := strings.Join(states, " "); got != tc.want || w.delivery(c.ID).State != tc.sum {
+			t.Errorf("%s of %s is %s: messages are %s, in sum %s; want %s, %s", tc.id, tc.provider, tc.state, got, w.delivery(c.ID).State, tc.want, tc.sum)
+		}
+	}
+}
+
+func TestReceiptAfterTheEnd(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		end    func(w *world, f mfa.FactorID, c mfa.ChallengeID, code string)
+		stands bool
+	}{
+		{"of the factor", func(w *world, f mfa.FactorID, _ mfa.ChallengeID, _ string) {
+			if err := w.DeleteFactor(t.Context(), sandbox, f); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		{"of its retention", func(w *world, _ mfa.FactorID, _ mfa.ChallengeID, _ string) {
+			w.clock.advance(25 * time.Hour)
+			if err := w.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		{"of its attempts", func(w *world, _ mfa.FactorID, c mfa.ChallengeID, _ string) {
+			for range 5 {
+				w.mustVerify(c, wrong, false)
+			}
+		}, true},
+		{"by a right code", func(w *world, _ mfa.FactorID, c mfa.ChallengeID, code string) { w.mustVerify(c, code, true) }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, mfa.Options{})
+			w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+			f := w.phone(sandbox, adasPhone)
+			c := w.challenge(f)
+			tc.end(w, f, c.ID, w.carrier.last().Code.Reveal())
+			before, events := w.kept(c.ID), len(w.events(f.Bucket()))
+			w.clock.advance(time.Second)
+			w.receive("gateway", "m1", mfa.Delivered, "")
+			w.receive("gateway", "m1", mfa.Delivered, "")
+			after, more := w.kept(c.ID), len(w.events(f.Bucket()))-events
+			if !tc.stands {
+				if after != nil || more != 0 {
+					t.Errorf("the receipt left %+v and %d events", after, more)
+				}
+				return
+			}
+			if after.Messages[0].State != mfa.Delivered || more != 1 {
+				t.Errorf("the message is %s after %d events; want delivered after 1", after.Messages[0].State, more)
+			}
+			after.Messages = before.Messages
+			if !reflect.DeepEqual(after, before) {
+				t.Errorf("the challenge is %+v; want %+v", after, before)
+			}
+		})
+	}
+}
+
+func TestReceiptTellsOfAnotherEnvironment(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+	f := w.phone(production, gracesPhone)
+	c, err := w.sendIn(production, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.receive("gateway", "m1", mfa.Undelivered, "30003")
+	events := w.events(f.Bucket())
+	got := events[len(events)-1]
+	want := mfa.Event{ID: got.ID, Environment: production.ID, Type: "message.undelivered", Factor: f, Challenge: c.ID, Reason: "30003"}
+	if got != want {
+		t.Errorf("event is %+v; want %+v", got, want)
+	}
+}
+
+func TestReceiptsThatRaceWithVerification(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: often})
+	other := w.serviceOver(w.store, mfa.Options{})
+	f := w.phone(sandbox, adasPhone)
+	for n := range 4 {
+		w.clock.advance(time.Second)
+		id := fmt.Sprint("m", n)
+		w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: id}
+		c := w.challenge(f)
+		code := w.carrier.last().Code.Reveal()
+		var valid atomic.Int32
+		together(20, func(i int) {
+			if i%4 == 0 {
+				v, err := w.verify(c.ID, code)
+				if err == nil && v.Valid {
+					valid.Add(1)
+				} else if !errors.Is(err, mfa.ErrAlreadyVerified) {
+					t.Errorf("Verify = %v, %v", v.Valid, err)
+				}
+				return
+			}
+			r := mfa.Receipt{Provider: "gateway", ID: id, State: deliveryStates[i%len(deliveryStates)]}
+			if err := []*mfa.Service{w.Service, other}[i%2].Receive(t.Context(), r); err != nil {
+				t.Errorf("Receive = %v", err)
+			}
+		})
+		kept := w.kept(c.ID)
+		if valid.Load() != 1 || kept.VerifiedAt.IsZero() || kept.Attempts != 1 || kept.SealedCode != nil {
+			t.Errorf("%d codes were right, and the challenge is %+v; want it verified once", valid.Load(), kept)
+		}
+		if d := w.delivery(c.ID); d.State != mfa.Delivered || d.Provider != "gateway" {
+			t.Errorf("delivery is %+v; want it delivered", d)
+		}
+		told := make(map[string]int)
+		for _, e := range w.messageEvents(c.ID) {
+			told[e]++
+		}
+		if told["delivered"] != 1 || slices.Max(slices.Collect(maps.Values(told))) != 1 {
+			t.Errorf("events are %v; want each at most once", told)
+		}
+	}
+}
+
+// The receipt comes while its message's provider is still answering.
+func TestReceiptsThatRaceWithTheAnswer(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: often})
+	f := w.phone(sandbox, adasPhone)
+	for n := range 20 {
+		w.clock.advance(time.Second)
+		id := fmt.Sprint("m", n)
+		received := make(chan struct{})
+		w.carrier.accept = func(mfa.Message) mfa.Accepted {
+			go func() {
+				defer close(received)
+				w.receive("gateway", id, mfa.Delivered, "")
+			}()
+			return mfa.Accepted{Provider: "gateway", ID: id}
+		}
+		c := w.challenge(f)
+		<-received
+		if d := w.delivery(c.ID); d.State != mfa.Delivered || d.Provider != "gateway" {
+			t.Errorf("delivery is %+v; want it delivered", d)
+		}
+		events := w.messageEvents(c.ID)
+		slices.Sort(events)
+		if !slices.Equal(events, []string{"delivered", "queued gateway"}) {
+			t.Errorf("events are %q", events)
+		}
+	}
+}
+
+// A sender may take seconds. What happened then is told with that time, so that
+// nobody who reads on from the last event misses it.
+func TestAnswerIsToldWhenItCame(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.phone(sandbox, adasPhone)
+	w.carrier.during = func(context.Context) error {
+		w.clock.advance(5 * time.Second)
+		return nil
+	}
+	w.carrier.accepted = mfa.Accepted{State: mfa.Sent}
+	start := w.clock.Now()
+	c := w.challenge(f)
+	for _, e := range w.events(f.Bucket())[2:] {
+		if got := e.At().Sub(start); got != 5*time.Second {
+			t.Errorf("%s is told as of %v after the request; want 5s", e.Type, got)
+		}
+	}
+	if d := w.delivery(c.ID); d.At != start || d.UpdatedAt != start.Add(5*time.Second) {
+		t.Errorf("delivery is %+v; want it sent 5 s after %v", d, start)
+	}
+}
+
+func TestDeliverySumsUp(t *testing.T) {
+	now := time.Date(2026, 3, 27, 12, 0, 0, 0, time.UTC)
+	m := func(provider string, state mfa.DeliveryState) mfa.Delivery {
+		return mfa.Delivery{Provider: provider, ID: "1", State: state, Segments: 2, At: now.Add(-time.Minute), UpdatedAt: now}
+	}
+	late := m("d", mfa.Delivered)
+	late.UpdatedAt = now.Add(1)
+	queued := late
+	queued.State, queued.UpdatedAt = mfa.Queued, late.At
+	unsent := mfa.Delivery{State: mfa.Failed, Reason: "delivery_failed"}
+	for _, tc := range []struct {
+		name string
+		all  []mfa.Delivery
+		want mfa.Delivery
+	}{
+		{"nothing was sent", nil, mfa.Delivery{}},
+		{"one", []mfa.Delivery{m("a", mfa.Sent)}, m("a", mfa.Sent)},
+		{"the last", []mfa.Delivery{m("a", mfa.Sent), m("b", mfa.Failed)}, m("b", mfa.Failed)},
+		{"the one that arrived", []mfa.Delivery{m("a", mfa.Undelivered), m("b", mfa.Delivered), m("c", mfa.Queued)}, m("b", mfa.Delivered)},
+		{"one that arrives later", []mfa.Delivery{late}, queued},
+		{"one that arrives later, and another", []mfa.Delivery{late, m("b", mfa.Sent)}, m("b", mfa.Sent)},
+		{"another that never left", []mfa.Delivery{m("a", mfa.Sent), unsent}, m("a", mfa.Sent)},
+	} {
+		c := mfa.Challenge{Messages: tc.all}
+		if got, ok := c.Delivery(now); got != tc.want || ok != (tc.all != nil) {
+			t.Errorf("%s: %+v, %v; want %+v", tc.name, got, ok, tc.want)
+		}
+	}
+}
+
+func TestDeliveriesAreReadAsTheyWereWritten(t *testing.T) {
+	at := time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
+	for _, all := range [][]mfa.Delivery{
+		nil,
+		{{State: mfa.Queued, At: at, UpdatedAt: at}},
+		{
+			{Provider: `g "1"`, ID: "\n", State: mfa.Undelivered, Reason: "30003", Segments: 3, At: at, UpdatedAt: at.Add(time.Millisecond)},
+			{State: mfa.Failed, Reason: "delivery_failed", At: at, UpdatedAt: at},
+		},
+	} {
+		got, err := mfa.DecodeDeliveries(mfa.EncodeDeliveries(all))
+		if err != nil || !reflect.DeepEqual(got, all) {
+			t.Errorf("read %v, %v; want %v", got, err, all)
+		}
+	}
+	if _, err := mfa.DecodeDeliveries([]byte("{")); err == nil {
+		t.Error("half a brace was read as deliveries")
+	}
+}

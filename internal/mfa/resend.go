@@ -1,0 +1,135 @@
+package mfa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+// Resend sends the code of a challenge again, in the same words. The challenge
+// expires when it would have. Errors: ErrNotFound; ErrNotSent for a challenge of
+// another type of factor; ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts;
+// ErrResendLimit; and those of Challenge for a message that may not go out. If it
+// cannot be delivered, the challenge stands as it was.
+func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, once *Once[Issued]) (Issued, error) {
+	// A derived key is the same for every wish to have the code again.
+	if once != nil && once.Derived {
+		once = nil
+	}
+	return s.awaited(ctx, func() (Issued, error) {
+		now := s.now()
+		c, err := s.repeat(ctx, env, id, once, now, false)
+		unreserved, ok := errors.AsType[*errUnreserved](err)
+		if !ok {
+			return c, err
+		}
+		to, err := s.destination(env, unreserved.phone)
+		if err != nil {
+			return Issued{}, err
+		}
+		ref, err := s.ids.next(now, id.Bucket())
+		if err != nil {
+			return Issued{}, err
+		}
+		sh := shipment{
+			env: env, phone: unreserved.phone, to: to, once: once, ref: SendRef(ref[8:]), now: now,
+			store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
+				return s.repeat(ctx, env, id, once, now, true)
+			},
+			undo: func(ctx context.Context, c Issued) error { return s.unsend(ctx, env, c, once) },
+		}
+		if once != nil {
+			sh.ref, sh.keep = once.ref(FactorID(id)), once.Keep
+		}
+		return s.ship(ctx, sh)
+	})
+}
+
+// repeat adds a message to a challenge. It must have been reserved; otherwise the
+// error is an *errUnreserved.
+func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, once *Once[Issued], now time.Time, reserved bool) (Issued, error) {
+	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (c Issued, err error) {
+		f := tx.Factor
+		if tx.Challenge == nil || f == nil || f.Environment != env.ID {
+			return c, &NotFoundError{EntityChallenge, id.String()}
+		}
+		c.Challenge = *tx.Challenge
+		if f.Type != SMS {
+			return c, ErrNotSent
+		}
+		if err := tx.Challenge.refuse(s.opts.Limits.Attempts, now); err != nil {
+			return c, err
+		}
+		if err := s.refuseForGood(f, tx.User, now); err != nil {
+			return c, err
+		}
+		if c.resends() >= s.opts.Limits.Resends {
+			return c, ErrResendLimit
+		}
+		if !reserved {
+			number, err := s.open(f)
+			if err != nil {
+				return c, err
+			}
+			return c, &errUnreserved{newPhone(string(number))}
+		}
+		kept, err := s.openCode(tx.Challenge)
+		if err != nil {
+			return c, err
+		}
+		if len(kept.Reveal()) < codeDigits {
+			return c, ErrNotSent // it was made before codes were kept
+		}
+		c.sent, c.text = secret.NewString(kept.Reveal()[:codeDigits]), secret.NewString(kept.Reveal()[codeDigits:])
+		c.Messages = slices.Clone(c.Messages)
+		if n := len(c.Messages) - 1; n > 0 && c.Messages[n].undone() {
+			c.Messages = c.Messages[:n]
+		}
+		c.Messages = append(c.Messages, newDelivery(c.text.Reveal(), now))
+		tx.put(UpdateChallenge{&c.Challenge})
+		return c, nil
+	})
+}
+
+// unsend marks the last message of c as one that never left, and removes the record
+// of the answer, so that the same request may be tried again.
+func (s *Service) unsend(ctx context.Context, env Environment, c Issued, once *Once[Issued]) error {
+	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
+	events, err := s.journal(env.ID, now, bucket)
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, Read{Bucket: bucket, Challenge: c.ID}, func(tx *Tx) error {
+		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
+			tx.Challenge.Messages[number].advance(Failed, reasonDelivery, now)
+			tx.put(UpdateChallenge{tx.Challenge})
+		}
+		if once != nil {
+			tx.put(DeleteReplay{bucket, once.Key})
+		}
+		events.append(tx, Event{Type: messageEvent(Failed), Factor: c.Factor, Challenge: c.ID, Reason: reasonDelivery})
+		return nil
+	})
+}
+
+// ResendsLeft returns how often the code of an sms challenge may still be sent
+// again.
+func (s *Service) ResendsLeft(c *Challenge) int {
+	return max(0, s.opts.Limits.Resends-c.resends())
+}
+
+// FindChallenge returns a challenge of env, without its code, or ErrNotFound.
+func (s *Service) FindChallenge(ctx context.Context, env Environment, id ChallengeID) (Issued, error) {
+	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Challenge: id})
+	if err != nil {
+		return Issued{}, err
+	}
+	if rows.Challenge == nil || rows.Factor == nil || rows.Factor.Environment != env.ID {
+		return Issued{}, fmt.Errorf("find a challenge: %w", &NotFoundError{EntityChallenge, id.String()})
+	}
+	return Issued{Challenge: *rows.Challenge}, nil
+}

@@ -1,0 +1,528 @@
+package mfa_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+func TestResendSendsTheSameMessage(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.phone(sandbox, adasPhone)
+	c, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{Template: "{{code}} it is"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, made := w.carrier.last(), w.clock.Now()
+	for n := 2; n <= 4; n++ {
+		w.clock.advance(30 * time.Second)
+		again, err := w.resend(c.ID)
+		if err != nil {
+			t.Fatalf("message %d: %v", n, err)
+		}
+		if again.ID != c.ID || again.Factor != f || again.ExpiresAt != c.ExpiresAt || again.UpdatedAt != c.UpdatedAt || len(again.Messages) != n {
+			t.Errorf("Resend = %+v; want it as %+v, with %d messages", again.Challenge, c.Challenge, n)
+		}
+		m := w.carrier.last()
+		got := fmt.Sprint(m.Environment, m.Challenge, m.Number, m.To.E164(), m.Text.Reveal(), m.Code.Reveal(), m.At.Sub(made), m.ExpiresAt)
+		want := fmt.Sprint(sandbox.ID, c.ID, n, adasPhone, first.Text.Reveal(), first.Code.Reveal(), time.Duration(n-1)*30*time.Second, first.ExpiresAt)
+		if got != want {
+			t.Errorf("message is %s; want %s", got, want)
+		}
+		if left := w.ResendsLeft(&again.Challenge); left != 4-n {
+			t.Errorf("%d resends are left after message %d", left, n)
+		}
+	}
+	w.clock.advance(c.ExpiresAt.Add(-1).Sub(w.clock.Now()))
+	w.mustVerify(c.ID, first.Code.Reveal(), true)
+}
+
+func TestResendIsRefused(t *testing.T) {
+	after := func(d time.Duration) func(*world, mfa.FactorID, mfa.ChallengeID) {
+		return func(w *world, _ mfa.FactorID, _ mfa.ChallengeID) { w.clock.advance(d) }
+	}
+	guess := func(n int) func(*world, mfa.FactorID, mfa.ChallengeID) {
+		return func(w *world, _ mfa.FactorID, c mfa.ChallengeID) {
+			w.clock.advance(30 * time.Second)
+			for range n {
+				w.mustVerify(c, wrong, false)
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		limits mfa.Limits
+		do     func(*world, mfa.FactorID, mfa.ChallengeID)
+		env    mfa.Environment
+		want   error // nil if it is not
+	}{
+		{"at once", mfa.Limits{}, after(0), sandbox, mfa.ErrSendLimit},
+		{"almost 30 s later", mfa.Limits{}, after(30*time.Second - time.Millisecond), sandbox, mfa.ErrSendLimit},
+		{"30 s later", mfa.Limits{}, after(30 * time.Second), sandbox, nil},
+		{"in another environment", mfa.Limits{}, after(time.Minute), production, mfa.ErrNotFound},
+		{"in the last instant", mfa.Limits{}, after(10*time.Minute - time.Millisecond), sandbox, nil},
+		{"at expiry", mfa.Limits{}, after(10 * time.Minute), sandbox, mfa.ErrExpired},
+		{"attempts left", mfa.Limits{}, guess(4), sandbox, nil},
+		{"attempts used up", mfa.Limits{}, guess(5), sandbox, mfa.ErrTooManyAttempts},
+		{"factor that has to wait", mfa.Limits{FreeFailures: 1}, guess(2), sandbox, nil},
+		{"factor locked for good", mfa.Limits{FactorFailures: 2}, guess(2), sandbox, mfa.ErrTooManyAttempts},
+		{"user locked for good", mfa.Limits{UserFailures: 2}, guess(2), sandbox, mfa.ErrTooManyAttempts},
+		{"verified", mfa.Limits{}, func(w *world, _ mfa.FactorID, c mfa.ChallengeID) {
+			w.clock.advance(time.Minute)
+			w.mustVerify(c, w.carrier.last().Code.Reveal(), true)
+		}, sandbox, mfa.ErrAlreadyVerified},
+		{"factor deleted", mfa.Limits{}, func(w *world, f mfa.FactorID, _ mfa.ChallengeID) {
+			w.clock.advance(time.Minute)
+			if err := w.DeleteFactor(t.Context(), sandbox, f); err != nil {
+				t.Fatal(err)
+			}
+		}, sandbox, mfa.ErrNotFound},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, mfa.Options{Limits: tc.limits})
+			f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "ada", PhoneNumber: adasPhone}).ID
+			other := w.phone(sandbox, adasPhone)
+			c := w.challenge(f)
+			tc.do(w, f, c.ID)
+			_, err := w.Resend(t.Context(), tc.env, c.ID, nil)
+			if !errors.Is(err, tc.want) {
+				t.Fatalf("Resend = %v; want %v", err, tc.want)
+			}
+			if tc.want == nil {
+				return
+			}
+			if n := w.carrier.sent(); n != 1 {
+				t.Errorf("%d messages were sent", n)
+			}
+			if now := w.clock.Now(); now.Before(c.CreatedAt.Add(30 * time.Second)) {
+				w.clock.advance(c.CreatedAt.Add(30 * time.Second).Sub(now))
+			}
+			if _, err := w.sendIn(sandbox, other); err != nil {
+				t.Errorf("Challenge = %v, though the refused message counts for nothing", err)
+			}
+		})
+	}
+}
+
+func TestOnlySentCodesAreSentAgain(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	for _, typ := range []mfa.FactorType{mfa.TOTP, mfa.GenericOTP} {
+		c := w.challenge(w.enroll(mfa.EnrollParams{Type: typ}).ID)
+		if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrNotSent) {
+			t.Errorf("Resend for %s = %v; want %v", typ, err, mfa.ErrNotSent)
+		}
+	}
+	if _, err := w.resend(mfa.ChallengeID{1}); !errors.Is(err, mfa.ErrNotFound) {
+		t.Errorf("Resend of no challenge = %v; want %v", err, mfa.ErrNotFound)
+	}
+	if n := w.carrier.sent(); n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+}
+
+func TestResendLimit(t *testing.T) {
+	for _, most := range []int{1, 3, 5} {
+		limits := often
+		limits.Resends = most
+		w := newWorld(t, mfa.Options{Limits: limits})
+		c := w.challenge(w.phone(sandbox, adasPhone))
+		for n := range most {
+			w.clock.advance(time.Second)
+			if _, err := w.resend(c.ID); err != nil {
+				t.Fatalf("resend %d of %d: %v", n+1, most, err)
+			}
+		}
+		w.clock.advance(time.Second)
+		if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrResendLimit) || w.carrier.sent() != 1+most {
+			t.Errorf("Resend = %v after %d messages; want %v", err, w.carrier.sent(), mfa.ErrResendLimit)
+		}
+		w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+	}
+}
+
+// Resends take from the same five messages in 10 min as challenges.
+func TestResendsCountForThePhoneNumber(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.phone(sandbox, adasPhone)
+	c := w.challenge(f)
+	for range 3 {
+		w.clock.advance(30 * time.Second)
+		if _, err := w.resend(c.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.clock.advance(30 * time.Second)
+	c = w.challenge(f)
+	w.clock.advance(30 * time.Second)
+	for range 2 {
+		_, err := w.resend(c.ID)
+		if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second {
+			t.Errorf("wait for the sixth message in 10 min is %v", wait)
+		}
+	}
+	_, err := w.sendIn(sandbox, w.phone(sandbox, adasPhone))
+	waitIn(t, err, mfa.ErrSendLimit)
+}
+
+func TestResendThatFails(t *testing.T) {
+	panics := func(context.Context) error { panic("gateway client") }
+	for _, tc := range []struct {
+		name    string
+		fail    func(*carrier)
+		counted bool
+	}{
+		{"error and not sent", func(c *carrier) { c.lost = errCarrier }, false},
+		{"error but sent", func(c *carrier) { c.unsure = errCarrier }, false},
+		{"sent, and no answer", func(c *carrier) { c.unsure = context.DeadlineExceeded }, true},
+		{"panic", func(c *carrier) { c.during = panics }, true},
+	} {
+		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
+			t.Run(fmt.Sprintf("%s, with a key %v", tc.name, once != nil), func(t *testing.T) {
+				w := newWorld(t, mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{{Count: 10, Span: time.Hour}}}})
+				c := w.challenge(w.phone(sandbox, adasPhone))
+				code := w.carrier.last().Code.Reveal()
+				before := w.delivery(c.ID)
+				resend := func() (err error) {
+					defer func() {
+						if recover() != nil {
+							err = mfa.ErrDelivery
+						}
+					}()
+					_, err = w.Resend(t.Context(), sandbox, c.ID, once)
+					return err
+				}
+				for n := range 4 { // more than there may be resends
+					w.clock.advance(30 * time.Second)
+					tc.fail(w.carrier)
+					if err := resend(); !errors.Is(err, mfa.ErrDelivery) {
+						t.Fatalf("Resend %d = %v; want %v", n, err, mfa.ErrDelivery)
+					}
+					kept := w.kept(c.ID)
+					if left := w.ResendsLeft(kept); left != 3 || len(kept.Messages) != 2 || w.delivery(c.ID) != before || kept.UpdatedAt != c.UpdatedAt {
+						t.Errorf("challenge is %+v, with %d resends left; want it as it was", kept, left)
+					}
+					w.carrier.lost, w.carrier.unsure, w.carrier.during = nil, nil, nil
+				}
+				if n := w.count("message.failed"); n != 4 {
+					t.Errorf("%d events tell of a message that failed; want 4", n)
+				}
+				if tc.counted { // it may have been sent
+					if wait := waitIn(t, resend(), mfa.ErrSendLimit); wait != 30*time.Second {
+						t.Errorf("wait is %v; want 30s", wait)
+					}
+					w.clock.advance(30 * time.Second)
+				}
+				if err := resend(); err != nil {
+					t.Fatalf("the same request again = %v", err)
+				}
+				if left := w.ResendsLeft(w.kept(c.ID)); left != 2 {
+					t.Errorf("%d resends are left; want 2", left)
+				}
+				if again := w.carrier.last(); again.Code.Reveal() != code || again.Number != 2 {
+					t.Errorf("message %d has another code: %v", again.Number, again.Code.Reveal() != code)
+				}
+				w.mustVerify(c.ID, code, true)
+			})
+		}
+	}
+}
+
+func TestFailedResendLeavesTheCode(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	w.clock.advance(30 * time.Second)
+	w.carrier.lost = errCarrier
+	if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrDelivery) {
+		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
+	}
+	w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+}
+
+func TestResendIsReplayed(t *testing.T) {
+	for _, claim := range []bool{false, true} {
+		w := newWorld(t, mfa.Options{})
+		f := w.phone(sandbox, adasPhone)
+		c := w.challenge(f)
+		code := w.carrier.last().Code.Reveal()
+		w.clock.advance(30 * time.Second)
+		once := onceKey[mfa.Issued]("k", "r")
+		once.Claim = claim
+		resend := func() (mfa.Issued, error) { return w.Resend(t.Context(), sandbox, c.ID, once) }
+		storm(t, resend)
+		for _, later := range []func(){
+			func() { w.clock.advance(time.Minute) },
+			func() { w.mustVerify(c.ID, code, true) },
+			func() { w.clock.advance(10 * time.Minute) },
+		} {
+			later()
+			if _, err := resend(); !isReplay(err) {
+				t.Errorf("the same request later = %v; want its answer", err)
+			}
+		}
+		other := onceKey[mfa.Issued]("k", "another")
+		if _, err := w.Resend(t.Context(), sandbox, c.ID, other); !errors.Is(err, mfa.ErrKeyReused) {
+			t.Errorf("another request under the key = %v; want %v", err, mfa.ErrKeyReused)
+		}
+		if n := w.carrier.sent(); n != 2 {
+			t.Errorf("%d messages were sent; want 2", n)
+		}
+	}
+}
+
+func isReplay(err error) bool {
+	_, ok := errors.AsType[*mfa.Replayed](err)
+	return ok
+}
+
+// A derived key is the same for every resend of a challenge.
+func TestDerivedKeyDoesNotReplayAResend(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: often})
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	for n := range 2 {
+		w.clock.advance(time.Second)
+		if _, err := w.Resend(t.Context(), sandbox, c.ID, derived[mfa.Issued]("k")); err != nil {
+			t.Errorf("resend %d = %v", n, err)
+		}
+	}
+	if n := w.carrier.sent(); n != 3 {
+		t.Errorf("%d messages were sent; want 3", n)
+	}
+}
+
+func TestResendsAtOnceSendOneMessage(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, mfa.Options{})}
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	w.clock.advance(30 * time.Second)
+	var done, limited atomic.Int32
+	together(32, func(i int) {
+		var once *mfa.Once[mfa.Issued]
+		if i%4 > 1 {
+			once = onceKey[mfa.Issued](fmt.Sprint("k", i), "r")
+		}
+		switch _, err := nodes[i%2].Resend(t.Context(), sandbox, c.ID, once); {
+		case err == nil:
+			done.Add(1)
+		case errors.Is(err, mfa.ErrSendLimit):
+			limited.Add(1)
+		default:
+			t.Errorf("Resend = %v", err)
+		}
+	})
+	if done.Load() != 1 || limited.Load() != 31 || w.carrier.sent() != 2 {
+		t.Errorf("%d resends were done, %d refused, and %d messages were sent; want 1, 31, 2", done.Load(), limited.Load(), w.carrier.sent())
+	}
+	if kept := w.kept(c.ID); len(kept.Messages) != 2 {
+		t.Errorf("the challenge has %d messages; want 2", len(kept.Messages))
+	}
+}
+
+func TestVerifiedWhileAResendIsCounted(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	other := w.phone(sandbox, adasPhone)
+	code := w.carrier.last().Code.Reveal()
+	w.clock.advance(30 * time.Second)
+	counted := false
+	slow := w.serviceOver(&tapped{Store: w.store, before: func(r mfa.Read) {
+		if r.Challenge == c.ID && counted {
+			counted = false
+			w.mustVerify(c.ID, code, true)
+		}
+		counted = counted || r.Phone != mfa.PhoneKey{}
+	}}, mfa.Options{})
+	if _, err := slow.Resend(t.Context(), sandbox, c.ID, nil); !errors.Is(err, mfa.ErrAlreadyVerified) {
+		t.Errorf("Resend = %v; want %v", err, mfa.ErrAlreadyVerified)
+	}
+	if n := w.carrier.sent(); n != 1 {
+		t.Errorf("%d messages were sent", n)
+	}
+	if _, err := w.sendIn(sandbox, other); err != nil {
+		t.Errorf("Challenge = %v, though the message was not sent", err)
+	}
+}
+
+func TestResendsThatRaceWithVerification(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: often})
+	for range 5 {
+		w.clock.advance(time.Second)
+		c := w.challenge(w.phone(sandbox, adasPhone))
+		before := w.carrier.sent()
+		code := w.carrier.last().Code.Reveal()
+		w.clock.advance(time.Second)
+		var valid, again atomic.Int32
+		together(12, func(i int) {
+			if i%2 == 0 {
+				_, err := w.resend(c.ID)
+				if err == nil {
+					again.Add(1)
+				} else if !errors.Is(err, mfa.ErrAlreadyVerified) && !errors.Is(err, mfa.ErrSendLimit) {
+					t.Errorf("Resend = %v", err)
+				}
+				return
+			}
+			if v, err := w.verify(c.ID, code); err == nil && v.Valid {
+				valid.Add(1)
+			} else if !errors.Is(err, mfa.ErrAlreadyVerified) {
+				t.Errorf("Verify = %v, %v", v.Valid, err)
+			}
+		})
+		kept := w.kept(c.ID)
+		if valid.Load() != 1 || kept.VerifiedAt.IsZero() || kept.Attempts != 1 || kept.SealedCode != nil {
+			t.Errorf("%d codes were right, and the challenge is %+v; want it verified once", valid.Load(), kept)
+		}
+		if sent := w.carrier.sent() - before; sent != int(again.Load()) || len(kept.Messages) != 1+sent {
+			t.Errorf("%d messages were sent again, %d answered and %d recorded", sent, again.Load(), len(kept.Messages)-1)
+		}
+	}
+}
+
+func TestCallerWhoHangsUpMidResend(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	for _, fails := range []error{errCarrier, nil} {
+		w.clock.advance(30 * time.Second)
+		ctx, hangUp := context.WithCancel(t.Context())
+		w.carrier.during = func(ctx context.Context) error {
+			hangUp()
+			return errors.Join(ctx.Err(), fails)
+		}
+		once := onceKey[mfa.Issued]("k", "r")
+		if _, err := w.Resend(ctx, sandbox, c.ID, once); (err == nil) != (fails == nil) || errors.Is(err, context.Canceled) {
+			t.Fatalf("Resend = %v; want all done, or all cleared up", err)
+		}
+	}
+	w.carrier.during = nil
+	if _, err := w.Resend(t.Context(), sandbox, c.ID, onceKey[mfa.Issued]("k", "r")); !isReplay(err) {
+		t.Errorf("the same request again = %v; want the answer that was not heard", err)
+	}
+	if left := w.ResendsLeft(w.kept(c.ID)); left != 2 || w.carrier.sent() != 2 {
+		t.Errorf("%d messages were sent, and %d resends are left; want 2, and 2", w.carrier.sent(), left)
+	}
+}
+
+// broken is a Store whose process dies before the Update that fails says.
+type broken struct {
+	mfa.Store
+	fails func(mfa.Read) bool
+}
+
+func (s *broken) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
+	if s.fails(r) {
+		return mfa.ErrUnavailable
+	}
+	return s.Store.Update(ctx, r, fn)
+}
+
+// A process that dies while it resends leaves a challenge that can be verified, and
+// never less counted than was sent.
+func TestProcessThatDiesMidResend(t *testing.T) {
+	for dies := range 6 { // before this Update, and at all that follow
+		w := newWorld(t, mfa.Options{})
+		c := w.challenge(w.phone(sandbox, adasPhone))
+		code := w.carrier.last().Code.Reveal()
+		w.clock.advance(30 * time.Second)
+		n := 0
+		dying := w.serviceOver(&broken{w.store, func(mfa.Read) bool { n++; return n > dies }}, mfa.Options{})
+		once := onceKey[mfa.Issued]("k", "r")
+		_, err := dying.Resend(t.Context(), sandbox, c.ID, once)
+		if sent := w.carrier.sent() - 1; err == nil != (sent == 1) {
+			t.Errorf("dies at %d: Resend = %v, and %d messages were sent", dies, err, sent)
+		}
+		w.clock.advance(13 * time.Second) // a request that was being carried out is not any more
+		_, err = w.Resend(t.Context(), sandbox, c.ID, once)
+		if err != nil && !isReplay(err) {
+			t.Errorf("dies at %d: the same request again = %v", dies, err)
+		}
+		if sent := w.carrier.sent() - 1; sent != 1 {
+			t.Errorf("dies at %d: %d messages were sent again", dies, sent)
+		}
+		if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrSendLimit) {
+			t.Errorf("dies at %d: another resend = %v; want %v", dies, err, mfa.ErrSendLimit)
+		}
+		w.mustVerify(c.ID, code, true)
+	}
+}
+
+func TestRepliesOfSentChallengesHoldNoCode(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	w.clock.advance(30 * time.Second)
+	again, err := w.resend(c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := w.FindChallenge(t.Context(), sandbox, c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := w.mustVerify(c.ID, wrong, false)
+	passed := w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+	for i, reply := range []mfa.Issued{c, again, found, failed.Challenge, passed.Challenge} {
+		if reply.ID != c.ID || reply.Code.Reveal() != "" {
+			t.Errorf("reply %d of %s holds a code: %v", i, reply.ID, reply.Code.Reveal() != "")
+		}
+	}
+	if _, err := w.FindChallenge(t.Context(), production, c.ID); !errors.Is(err, mfa.ErrNotFound) {
+		t.Errorf("FindChallenge in another environment = %v; want %v", err, mfa.ErrNotFound)
+	}
+}
+
+func TestSentCodeIsKeptSealedWhileItIsOfUse(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	for _, used := range []bool{false, true} {
+		w.clock.advance(30 * time.Second)
+		c := w.challenge(w.phone(sandbox, adasPhone))
+		code := w.carrier.last().Code.Reveal()
+		sealed := w.kept(c.ID).SealedCode
+		if len(sealed) == 0 || bytes.Contains(sealed, []byte(code)) || bytes.Contains(sealed, []byte("verification")) {
+			t.Fatalf("%d bytes are kept; want the text, sealed", len(sealed))
+		}
+		if used {
+			for range 4 {
+				w.mustVerify(c.ID, wrong, false)
+			}
+			if !slices.Equal(w.kept(c.ID).SealedCode, sealed) {
+				t.Error("the code changed while it could be used")
+			}
+		}
+		w.mustVerify(c.ID, map[bool]string{false: code, true: wrong}[used], !used)
+		if w.kept(c.ID).SealedCode != nil {
+			t.Errorf("used up %v: the code is still kept", used)
+		}
+	}
+}
+
+func TestResendAvoidsTheProviderThatDidNotDeliver(t *testing.T) {
+	for _, tc := range []struct {
+		state mfa.DeliveryState
+		want  string
+	}{
+		{mfa.Queued, "one"}, {mfa.Sent, "one"}, {mfa.Undelivered, "one"}, {mfa.Failed, "one"}, {mfa.Delivered, ""},
+	} {
+		w := newWorld(t, mfa.Options{})
+		w.carrier.accepted = mfa.Accepted{Provider: "one", ID: "1"}
+		c := w.challenge(w.phone(sandbox, adasPhone))
+		if w.carrier.last().Avoid != "" {
+			t.Errorf("the first message avoids %q", w.carrier.last().Avoid)
+		}
+		w.receive("one", "1", tc.state, "")
+		w.carrier.accepted = mfa.Accepted{Provider: "two", ID: "1"}
+		for _, want := range []string{tc.want, "two"} {
+			w.clock.advance(30 * time.Second)
+			if _, err := w.resend(c.ID); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.carrier.last().Avoid; got != want {
+				t.Errorf("after a message that is %s, the next avoids %q; want %q", tc.state, got, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package mfa_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// apart returns a Service of w whose production messages go to a carrier of their
+// own, and those of sandboxes to inbox.
+func (w *world) apart(inbox mfa.Sender) (*mfa.Service, *carrier) {
+	w.t.Helper()
+	provider := &carrier{}
+	s, err := mfa.NewService(w.store, w.keys, provider, mfa.Options{
+		SMS: mfa.SMSRules{Countries: []string{"US", "DE"}}, Sandbox: inbox, Now: w.clock.Now,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s, provider
+}
+
+func TestTestNumbers(t *testing.T) {
+	for _, tc := range []struct {
+		phone  string
+		want   error
+		events []string
+	}{
+		{"+15005550006", nil, []string{"queued", "delivered"}},
+		{"+15005550001", mfa.ErrDelivery, nil},
+		{"+15005550002", nil, []string{"queued", "undelivered unreachable"}},
+		{"+15005550003", mfa.ErrCountry, nil},
+		{"+15005550004", mfa.ErrNumberType, nil},
+		{"+15005550007", nil, []string{"queued"}},
+		{"+15005550008", mfa.ErrSendLimit, nil},
+	} {
+		for _, inbox := range []*carrier{nil, {}} {
+			t.Run(tc.phone, func(t *testing.T) {
+				w := newWorld(t, mfa.Options{})
+				s, provider := w.apart(nil)
+				if inbox != nil {
+					s, provider = w.apart(inbox)
+				}
+				f := w.phone(sandbox, tc.phone)
+				for range 30 { // at once: there is no limit
+					c, err := s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
+					if !errors.Is(err, tc.want) {
+						t.Fatalf("Challenge = %v; want %v", err, tc.want)
+					}
+					if tc.want != nil {
+						if tc.want == mfa.ErrSendLimit && waitIn(t, err, mfa.ErrSendLimit) != 30*time.Second {
+							t.Errorf("wait is %v; want 30s", err)
+						}
+						continue
+					}
+					if got := w.messageEvents(c.ID); !slices.Equal(got, tc.events) {
+						t.Errorf("events are %q; want %q", got, tc.events)
+					}
+					if c.Code.Reveal() != "" {
+						t.Error("the reply holds the code")
+					}
+					w.mustVerify(c.ID, wrong, false)
+					w.mustVerify(c.ID, "123456", true)
+				}
+				if provider.sent() != 0 || inbox != nil && tc.want == nil && inbox.sent() != 30 {
+					t.Errorf("the provider got %d messages; want none, and the inbox all", provider.sent())
+				}
+			})
+		}
+	}
+}
+
+func TestResendToATestNumber(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c := w.challenge(w.phone(sandbox, "+15005550002"))
+	for n := range 3 {
+		if _, err := w.resend(c.ID); err != nil {
+			t.Errorf("resend %d, at once: %v", n, err)
+		}
+	}
+	if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrResendLimit) {
+		t.Errorf("a fourth resend = %v; want %v", err, mfa.ErrResendLimit)
+	}
+	if m := w.carrier.last(); m.Code.Reveal() != "123456" || m.Text.Reveal() != "Your verification code is: 123456" || m.Number != 4 {
+		t.Errorf("message %d is %q", m.Number, m.Text.Reveal())
+	}
+	w.mustVerify(c.ID, "123456", true)
+}
+
+func TestLateDelivery(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c := w.challenge(w.phone(sandbox, "+15005550007"))
+	start := w.clock.Now()
+	for after, want := range map[time.Duration]mfa.DeliveryState{
+		0: mfa.Queued, 20*time.Second - time.Millisecond: mfa.Queued, 20 * time.Second: mfa.Delivered, time.Hour: mfa.Delivered,
+	} {
+		kept := w.kept(c.ID)
+		d, ok := kept.Delivery(start.Add(after))
+		changed := map[mfa.DeliveryState]time.Time{mfa.Queued: start, mfa.Delivered: start.Add(20 * time.Second)}[want]
+		if !ok || d.State != want || d.UpdatedAt != changed {
+			t.Errorf("after %v the delivery is %+v; want %s since %v", after, d, want, changed)
+		}
+	}
+}
+
+func TestFictionalNumbersInProduction(t *testing.T) {
+	opts := mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US", "CA", "AU"}}}
+	for phone, want := range map[string]error{
+		"+15005550006": mfa.ErrNumberType, "+15005550001": mfa.ErrNumberType, "+15005550003": mfa.ErrNumberType,
+		"+15005550008": mfa.ErrNumberType, "+15005559999": mfa.ErrNumberType,
+		"+12125550100": mfa.ErrNumberType, "+12125550199": mfa.ErrNumberType, "+14165550142": mfa.ErrNumberType,
+		"+61491570006": mfa.ErrNumberType, "+61491570156": mfa.ErrNumberType, "+61491571491": mfa.ErrNumberType, "+491713920012": mfa.ErrNumberType,
+		"+12125550200": nil, "+12125551212": nil, "+14165552123": nil, "+61491571006": nil, adasPhone: nil,
+	} {
+		t.Run(phone, func(t *testing.T) {
+			w := newWorld(t, opts)
+			e, err := w.Enroll(t.Context(), production, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: phone}, nil)
+			if want != nil && errors.Is(err, mfa.ErrInvalid) {
+				return // cannot even be enrolled
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.sendIn(production, e.ID); !errors.Is(err, want) {
+				t.Errorf("Challenge = %v; want %v", err, want)
+			}
+			if sent := w.carrier.sent(); (sent == 1) != (want == nil) {
+				t.Errorf("%d messages were sent", sent)
+			}
+		})
+	}
+}
+
+func TestSandboxesSendToNoProvider(t *testing.T) {
+	numbers := []string{adasPhone, gracesPhone, "+12125550100", "+15005550005", "+15005550006"}
+	for _, inbox := range []*carrier{nil, {}} {
+		w := newWorld(t, mfa.Options{})
+		s, provider := w.apart(nil)
+		if inbox != nil {
+			s, provider = w.apart(inbox)
+		}
+		for _, number := range numbers {
+			c, err := s.Challenge(t.Context(), sandbox, w.phone(sandbox, number), mfa.ChallengeParams{}, nil)
+			if inbox == nil && number != "+15005550006" {
+				if !errors.Is(err, mfa.ErrSandboxNumber) {
+					t.Errorf("Challenge of %s without an inbox = %v; want %v", number, err, mfa.ErrSandboxNumber)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("Challenge of %s = %v", number, err)
+			}
+			w.clock.advance(30 * time.Second)
+			if _, err := s.Resend(t.Context(), sandbox, c.ID, nil); err != nil {
+				t.Errorf("Resend to %s = %v", number, err)
+			}
+		}
+		if inbox != nil && inbox.sent() != 2*len(numbers) {
+			t.Errorf("the inbox got %d messages; want %d", inbox.sent(), 2*len(numbers))
+		}
+		if provider.sent() != 0 {
+			t.Errorf("the provider got %d messages of a sandbox", provider.sent())
+		}
+		f := w.phone(production, adasPhone)
+		if _, err := s.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, nil); err != nil || provider.sent() != 1 {
+			t.Errorf("Challenge in production = %v, and the provider got %d messages; want 1", err, provider.sent())
+		}
+		if inbox != nil && inbox.sent() != 2*len(numbers) {
+			t.Error("the inbox got the message of a production environment")
+		}
+	}
+}

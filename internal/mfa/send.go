@@ -1,0 +1,330 @@
+package mfa
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wording"
+)
+
+// A Sender delivers text messages.
+type Sender interface {
+	// Send hands m over. A nil error means accepted, not read.
+	Send(ctx context.Context, m Message) (Accepted, error)
+}
+
+// A Message is a text message with a one-time code.
+type Message struct {
+	Environment EnvironmentID
+	Challenge   ChallengeID
+	Number      int // of the challenge's messages; 1 is the first
+	To          Phone
+	Text        secret.String // what to send, code and all
+	Code        secret.String
+	At          time.Time
+	ExpiresAt   time.Time // when the code is of no more use
+	Avoid       string    // the provider of an earlier message that seems not to have arrived, or ""
+}
+
+// An Accepted says who took a message.
+type Accepted struct {
+	Provider string        // as receipts name it, or ""
+	ID       string        // that the provider gave the message; "" if there are no receipts
+	State    DeliveryState // if it is known already; "" means Queued
+}
+
+// A shipment is a message on its way from a request to a phone.
+type shipment struct {
+	env   Environment
+	phone Phone
+	to    destination
+	first bool // of its challenge
+	once  *Once[Issued]
+	ref   SendRef
+	keep  time.Duration // how long another request under ref is not counted
+	now   time.Time
+
+	// store makes the message part of its challenge, as its last; undo takes that
+	// back, so that the same request may be tried again.
+	store func(context.Context, *Once[Issued]) (Issued, error)
+	undo  func(context.Context, Issued) error
+}
+
+// createAndSend makes c a challenge of a factor and sends its code.
+func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, phone Phone, once *Once[Issued], now time.Time) (Issued, error) {
+	to, err := s.destination(env, phone)
+	if err != nil {
+		return Issued{}, err
+	}
+	if to.script != nil {
+		c.sent = secret.NewString(testCode)
+	}
+	text := s.rulesOf(env).text(p, phone, c.sent.Reveal())
+	c.text = secret.NewString(text)
+	c.Messages = []Delivery{newDelivery(text, now)}
+	sh := shipment{
+		env: env, phone: phone, to: to, first: true, once: once, ref: SendRef(c.ID[8:]), now: now,
+		store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
+			return s.create(ctx, env, id, c, once, now, true)
+		},
+		undo: func(ctx context.Context, created Issued) error { return s.void(ctx, env, created, once) },
+	}
+	if once != nil {
+		sh.ref, sh.keep = once.ref(id), once.Keep
+	}
+	return s.ship(ctx, sh)
+}
+
+func newDelivery(text string, now time.Time) Delivery {
+	return Delivery{State: Queued, Segments: wording.Measure(text).Segments, At: now, UpdatedAt: now}
+}
+
+// ship counts a message against the limits, stores it and then sends it. If
+// anything fails on the way, what it took is given back, unless the message may
+// have been sent.
+func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
+	// From here on a caller who hangs up must not leave a message half sent.
+	ctx = context.WithoutCancel(ctx)
+	once := sh.once
+	if once != nil {
+		sending := *once
+		sending.pending = s.opts.SendTimeout
+		once = &sending
+	}
+	if err := s.reserve(ctx, sh); err != nil {
+		return Issued{}, err
+	}
+	c, err := sh.store(ctx, once)
+	if isReplayed(err) || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
+		return Issued{}, err // another request under the key came first, and counted the message
+	}
+	if err != nil {
+		return Issued{}, errors.Join(err, s.giveBack(ctx, sh))
+	}
+	undo := func(err error) error {
+		back := s.giveBack
+		if errors.Is(err, errUncertain) {
+			back = s.keepFor // it stays counted, and another try is another message
+		}
+		// The count first: once the record is gone, the same request may come again
+		// and must be counted itself.
+		return errors.Join(err, back(ctx, sh), sh.undo(ctx, c))
+	}
+	finished := false
+	defer func() {
+		if !finished {
+			undo(errUncertain) // the sender panicked, perhaps after it had sent
+		}
+	}()
+	accepted, err := s.send(ctx, sh, c)
+	finished = true
+	if err != nil {
+		return Issued{}, undo(err)
+	}
+	c.sent, c.text = secret.String{}, secret.String{}
+	if err := s.settle(ctx, sh, c, accepted); err != nil {
+		// The challenge stands and its message is out. Only its receipts find it no
+		// more, and a repetition of the request has to wait until the record counts as
+		// settled by itself.
+		s.opts.Logger.Warn("settle a message that was sent", "challenge", c.ID.String(), "error", err)
+	}
+	if once != nil && once.Derived {
+		// The next message under this key may be for another sign-in: it is counted.
+		if err := s.keepFor(ctx, sh); err != nil {
+			s.opts.Logger.Warn("count messages apart", "challenge", c.ID.String(), "error", err)
+		}
+	}
+	return c, nil
+}
+
+// send hands the last message of c to whom it is for.
+func (s *Service) send(ctx context.Context, sh shipment, c Issued) (Accepted, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.SendTimeout)
+	defer cancel()
+	if sh.to.script != nil && sh.to.script.lost {
+		return Accepted{}, fmt.Errorf("%w: the test number is one that no provider takes", ErrDelivery)
+	}
+	if sh.to.sender == nil {
+		return Accepted{}, nil // a test number needs nobody
+	}
+	m := Message{
+		Environment: sh.env.ID, Challenge: c.ID, Number: len(c.Messages), To: sh.phone,
+		Text: c.text, Code: c.sent, At: sh.now, ExpiresAt: c.ExpiresAt,
+	}
+	if n := len(c.Messages) - 2; n >= 0 && c.Messages[n].State != Delivered {
+		m.Avoid = c.Messages[n].Provider
+	}
+	accepted, err := sh.to.sender.Send(ctx, m)
+	switch {
+	case err == nil:
+		return accepted, nil
+	case isUncertain(err):
+		return Accepted{}, fmt.Errorf("%w: %w: %s", ErrDelivery, errUncertain, redact(err, sh.phone, c.sent))
+	}
+	return Accepted{}, fmt.Errorf("%w: %s", ErrDelivery, redact(err, sh.phone, c.sent))
+}
+
+// errUncertain means that a message may have been sent, though its sender failed.
+var errUncertain = errors.New("perhaps sent")
+
+// isUncertain reports whether a sender's error came after the message may have
+// left: a time-out, or a connection that broke without an answer.
+func isUncertain(err error) bool {
+	timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && timeout.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// redact returns the text of a sender's error without the number and the code: the
+// errors of HTTP clients quote URLs, in which gateways have them.
+func redact(err error, phone Phone, code secret.String) string {
+	digits := strings.TrimPrefix(phone.E164(), "+")
+	return strings.NewReplacer(digits, "[phone]", code.Reveal(), "[code]").Replace(err.Error())
+}
+
+// settle records who took the last message of c, and makes the recorded answer
+// certain.
+func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Accepted) error {
+	early, err := s.refer(ctx, sh, c, accepted)
+	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
+	events, eventErr := s.journal(sh.env.ID, now, bucket)
+	if eventErr != nil {
+		return errors.Join(err, eventErr)
+	}
+	r := Read{Bucket: bucket, Challenge: c.ID}
+	if sh.once != nil {
+		r.Replay = sh.once.Key
+	}
+	return errors.Join(err, s.store.Update(ctx, r, func(tx *Tx) error {
+		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
+			d := &tx.Challenge.Messages[number]
+			d.Provider, d.ID = accepted.Provider, accepted.ID
+			events.append(tx, Event{Type: messageEvent(Queued), Factor: c.Factor, Challenge: c.ID, Reason: d.Provider})
+			for _, known := range []receipt{{state: accepted.State}, early, sh.to.script.receipt()} {
+				if d.advance(known.state, known.reason, now.Add(known.after)) && known.after == 0 {
+					events.append(tx, Event{Type: messageEvent(d.State), Factor: c.Factor, Challenge: c.ID, Reason: d.Reason})
+				}
+			}
+			tx.put(UpdateChallenge{tx.Challenge})
+		}
+		if tx.Replay != nil {
+			tx.Replay.PendingUntil = time.Time{}
+			tx.put(PutReplay{tx.Replay})
+		}
+		return nil
+	}))
+}
+
+// void removes a challenge whose message was not sent, and the record of its
+// answer, so that the same request may be tried again.
+func (s *Service) void(ctx context.Context, env Environment, c Issued, once *Once[Issued]) error {
+	bucket := c.ID.Bucket()
+	events, err := s.journal(env.ID, s.now(), bucket)
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, Read{Bucket: bucket}, func(tx *Tx) error {
+		tx.put(DeleteChallenge{c.ID})
+		if once != nil {
+			tx.put(DeleteReplay{bucket, once.Key})
+		}
+		events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: reasonDelivery})
+		return nil
+	})
+}
+
+// reserve counts a message against all limits in one transaction, or returns a
+// *LimitError.
+func (s *Service) reserve(ctx context.Context, sh shipment) error {
+	if sh.to.script != nil {
+		return nil
+	}
+	r := s.readLimits(sh)
+	events, err := s.journal(sh.env.ID, sh.now, r.Bucket)
+	if err != nil {
+		return err
+	}
+	var refused error
+	err = s.store.Update(ctx, r, func(tx *Tx) error {
+		refused = nil
+		limit := tx.Phone
+		if limit == nil {
+			limit = &PhoneLimit{Bucket: r.Bucket, Key: r.Phone}
+		}
+		counted, err := limit.reserve(sh.ref, sh.keep, s.opts.Limits, sh.now)
+		if err != nil {
+			return err
+		}
+		if counted && sh.env.Production {
+			if refused = s.rulesOf(sh.env).count(tx, r.Tallies, sh, events); refused != nil {
+				return nil // what was found out about a prefix is kept
+			}
+		}
+		tx.put(PutPhone{limit})
+		return nil
+	})
+	return errors.Join(err, refused)
+}
+
+// giveBack undoes reserve for a message that was not sent.
+func (s *Service) giveBack(ctx context.Context, sh shipment) error {
+	if sh.to.script != nil {
+		return nil
+	}
+	return s.store.Update(ctx, s.readLimits(sh), func(tx *Tx) error {
+		if tx.Phone == nil {
+			return nil
+		}
+		// It may have been counted by a try before this one.
+		at, ok := tx.Phone.giveBack(sh.ref)
+		if !ok {
+			return nil
+		}
+		tx.put(PutPhone{tx.Phone})
+		for _, t := range tx.Tallies {
+			if t != nil && t.uncount(at, sh.first) {
+				tx.put(PutTally{t})
+			}
+		}
+		return nil
+	})
+}
+
+// keepFor lets a message stay counted, so that the next one under its name is
+// counted as well.
+func (s *Service) keepFor(ctx context.Context, sh shipment) error {
+	if sh.to.script != nil {
+		return nil
+	}
+	r := s.readLimits(sh)
+	r.Tallies = nil
+	return s.store.Update(ctx, r, func(tx *Tx) error {
+		if tx.Phone != nil {
+			tx.Phone.keepFor(sh.ref)
+			tx.put(PutPhone{tx.Phone})
+		}
+		return nil
+	})
+}
+
+// readLimits names all rows that count a message: the limit of its number, by a
+// keyed hash, and the tallies of a production environment.
+func (s *Service) readLimits(sh shipment) Read {
+	bucket := sh.env.ID.sendBucket()
+	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", sh.env.ID, sh.phone.E164())))
+	binary.BigEndian.PutUint16(key[:], uint16(bucket))
+	r := Read{Bucket: bucket, Phone: key}
+	if sh.env.Production {
+		r.Tallies = s.rulesOf(sh.env).tallies(sh.env.ID, sh.phone)
+	}
+	return r
+}

@@ -1,0 +1,305 @@
+package mfa
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A TallyKey names what a Tally counts. All of an environment live in one bucket, so
+// that one transaction sees them.
+type TallyKey struct {
+	Environment EnvironmentID
+	Of          string // a prefix, "+491512"; a country, "DE"; "all" or "abroad"
+}
+
+// Bucket returns the partition in which the tally lives.
+func (k TallyKey) Bucket() Bucket { return k.Environment.sendBucket() }
+
+// A Tally counts the messages to numbers that have something in common, and how
+// many of their challenges were verified.
+type Tally struct {
+	TallyKey
+	Counts      []Count   // oldest first
+	PausedUntil time.Time // no messages go there until then; zero: they do
+	ExpiresAt   time.Time
+}
+
+// A Count is of the messages of one slot of time.
+type Count struct {
+	At       time.Time // when the slot began
+	Sent     int
+	Verified int // of those sent in this slot, whenever that was
+}
+
+const (
+	tallyAll    = "all"
+	tallyAbroad = "abroad"
+
+	day        = 24 * time.Hour
+	daySlot    = 30 * time.Minute
+	prefixSlot = time.Minute
+	// settling is how long a code may take to be typed before it counts as one that
+	// was not.
+	settling = 2 * time.Minute
+	// prefixDigits is the length of a prefix. Numbers are rented to pumpers in blocks
+	// that share more digits than that.
+	prefixDigits = 6
+)
+
+// tallies names the tallies that count a message to phone.
+func (r *smsRules) tallies(env EnvironmentID, phone Phone) []TallyKey {
+	number, country := phone.E164(), countryOf(phone)
+	keys := []TallyKey{{env, number[:min(1+prefixDigits, len(number))]}, {env, country}, {env, tallyAll}}
+	if country != r.Home {
+		keys = append(keys, TallyKey{env, tallyAbroad})
+	}
+	return keys
+}
+
+// isPrefix reports whether the tally is of a prefix, which can be paused.
+func (k TallyKey) isPrefix() bool { return strings.HasPrefix(k.Of, "+") }
+
+func (k TallyKey) slot() time.Duration {
+	if k.isPrefix() {
+		return prefixSlot
+	}
+	return daySlot
+}
+
+// count counts a message in the tallies that are named by keys and were read into
+// tx, or returns a *LimitError. What it finds out about a prefix is written also then.
+func (r *smsRules) count(tx *Tx, keys []TallyKey, sh shipment, events journal) error {
+	for i, key := range keys {
+		if tx.Tallies[i] == nil {
+			tx.Tallies[i] = &Tally{TallyKey: key}
+		}
+		tx.Tallies[i].forget(r.span(key), sh.now)
+	}
+	wait := time.Duration(0)
+	for _, t := range tx.Tallies {
+		if t.isPrefix() {
+			if err := r.judge(tx, t, sh.now, events); err != nil {
+				return err
+			}
+		} else if most := r.most(t.Of); most > 0 {
+			wait = max(wait, t.full(most, sh.now))
+		}
+	}
+	if wait > 0 {
+		return &LimitError{Kind: ErrDailyLimit, After: wait}
+	}
+	for _, t := range tx.Tallies {
+		if t.isPrefix() && !sh.first {
+			continue // it is judged by challenges, however often their code was sent
+		}
+		t.add(sh.now, 1)
+		t.ExpiresAt = later(t.ExpiresAt, sh.now.Add(r.span(t.TallyKey)))
+		if sent, _ := t.Sum(); sent == r.most(t.Of) {
+			events.append(tx, Event{Type: DailyLimitReached, Reason: t.Of})
+		}
+		tx.put(PutTally{t})
+	}
+	return nil
+}
+
+// span is how far back a tally looks: never less than the limit says, for a slot
+// counts as a whole.
+func (r *smsRules) span(k TallyKey) time.Duration {
+	if k.isPrefix() {
+		return r.Pumping.Window + prefixSlot
+	}
+	return day + daySlot
+}
+
+// most returns how many messages a tally may count, 0 for those without a limit.
+func (r *smsRules) most(of string) int {
+	switch of {
+	case tallyAll:
+		return r.Daily
+	case tallyAbroad:
+		return r.Abroad
+	}
+	return 0
+}
+
+// judge refuses a message to a prefix that is paused, and pauses one whose codes
+// are seldom typed.
+func (r *smsRules) judge(tx *Tx, t *Tally, now time.Time, events journal) error {
+	if now.Before(t.PausedUntil) {
+		return &LimitError{Kind: ErrPrefixPaused, After: t.PausedUntil.Sub(now)}
+	}
+	if !t.PausedUntil.IsZero() {
+		t.PausedUntil, t.Counts = time.Time{}, nil
+		tx.put(PutTally{t})
+		events.append(tx, Event{Type: PrefixReleased, Reason: t.Of})
+	}
+	sent, verified := t.settled(now)
+	if sent < r.Pumping.Sends || float64(verified)/float64(sent) >= r.Pumping.Verified {
+		return nil
+	}
+	t.PausedUntil = now.Add(r.Pumping.Pause)
+	t.ExpiresAt = later(t.ExpiresAt, t.PausedUntil.Add(day)) // the first message after it tells that it is over
+	tx.put(PutTally{t})
+	events.append(tx, Event{Type: PrefixPaused, Reason: t.Of})
+	return &LimitError{Kind: ErrPrefixPaused, After: r.Pumping.Pause}
+}
+
+// settled sums up the slots whose codes had time to be typed.
+func (t *Tally) settled(now time.Time) (sent, verified int) {
+	for _, c := range t.Counts {
+		if now.Sub(c.At) >= settling+prefixSlot {
+			sent, verified = sent+c.Sent, verified+c.Verified
+		}
+	}
+	return sent, verified
+}
+
+// full returns how long it takes until another message may be sent, 0 if it may now.
+func (t *Tally) full(most int, now time.Time) (wait time.Duration) {
+	sent, _ := t.Sum()
+	over := sent - most + 1
+	for _, c := range t.Counts {
+		if over <= 0 {
+			break
+		}
+		over -= c.Sent
+		wait = c.At.Add(day + daySlot).Sub(now)
+	}
+	return wait
+}
+
+// add changes how many messages were sent at a time.
+func (t *Tally) add(at time.Time, n int) {
+	slot := at.Truncate(t.slot())
+	i, found := t.find(slot)
+	if !found {
+		t.Counts = slices.Insert(t.Counts, i, Count{At: slot})
+	}
+	t.Counts[i].Sent += n
+}
+
+func (t *Tally) find(slot time.Time) (int, bool) {
+	return slices.BinarySearchFunc(t.Counts, slot, func(c Count, at time.Time) int { return c.At.Compare(at) })
+}
+
+// uncount takes back what count added for a message, the first of its challenge or
+// not, and reports whether there was any.
+func (t *Tally) uncount(at time.Time, first bool) bool {
+	i, found := t.find(at.Truncate(t.slot()))
+	if !found || t.Counts[i].Sent == 0 || t.isPrefix() && !first {
+		return false
+	}
+	t.Counts[i].Sent--
+	return true
+}
+
+// forget drops the counts of what lies further back than span.
+func (t *Tally) forget(span time.Duration, now time.Time) {
+	t.Counts = slices.DeleteFunc(t.Counts, func(c Count) bool { return now.Sub(c.At) >= span })
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// countVerified counts a challenge of a production environment that was verified,
+// where its first message was counted.
+func (s *Service) countVerified(ctx context.Context, env Environment, phone Phone, c *Challenge) {
+	r := Read{Bucket: env.ID.sendBucket(), Tallies: s.rulesOf(env).tallies(env.ID, phone)}
+	err := s.store.Update(context.WithoutCancel(ctx), r, func(tx *Tx) error {
+		for _, t := range tx.Tallies {
+			if t == nil {
+				continue
+			}
+			if i, found := t.find(c.CreatedAt.Truncate(t.slot())); found {
+				t.Counts[i].Verified++
+				tx.put(PutTally{t})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		// The code was right, and is spent. The prefix looks a little worse for it.
+		s.opts.Logger.Warn("count a verified message", "challenge", c.ID.String(), "error", err)
+	}
+}
+
+// Tallies lists what was sent to each prefix and country of an environment of
+// late, and how much of it was verified.
+func (s *Service) Tallies(ctx context.Context, env Environment) ([]Tally, error) {
+	all, err := s.store.Tallies(ctx, env.ID)
+	rules, now := s.rulesOf(env), s.now()
+	for i := range all {
+		all[i].forget(rules.span(all[i].TallyKey), now)
+		if !now.Before(all[i].PausedUntil) {
+			all[i].PausedUntil = time.Time{}
+		}
+	}
+	return slices.DeleteFunc(all, func(t Tally) bool { return len(t.Counts) == 0 && t.PausedUntil.IsZero() }), err
+}
+
+// ReleasePrefix ends the pause of a prefix, "+491512", for an operator. What was
+// sent there before is forgotten. It reports whether the prefix was paused.
+func (s *Service) ReleasePrefix(ctx context.Context, env Environment, prefix string) (bool, error) {
+	now := s.now()
+	key := TallyKey{env.ID, prefix}
+	events, err := s.journal(env.ID, now, key.Bucket())
+	if err != nil {
+		return false, err
+	}
+	released := false
+	err = s.store.Update(ctx, Read{Bucket: key.Bucket(), Tallies: []TallyKey{key}}, func(tx *Tx) error {
+		t := tx.Tallies[0]
+		if released = t != nil && now.Before(t.PausedUntil); !released {
+			return nil
+		}
+		t.PausedUntil, t.Counts = time.Time{}, nil
+		tx.put(PutTally{t})
+		events.append(tx, Event{Type: PrefixReleased, Reason: prefix})
+		return nil
+	})
+	return released, err
+}
+
+// Sum adds up all counts.
+func (t *Tally) Sum() (sent, verified int) {
+	for _, c := range t.Counts {
+		sent, verified = sent+c.Sent, verified+c.Verified
+	}
+	return sent, verified
+}
+
+// EncodeCounts writes counts as stores keep them: 16 bytes each, the time in
+// milliseconds and two numbers.
+func EncodeCounts(counts []Count) []byte {
+	b := make([]byte, 0, 16*len(counts))
+	for _, c := range counts {
+		b = binary.BigEndian.AppendUint64(b, uint64(c.At.UnixMilli()))
+		b = binary.BigEndian.AppendUint32(b, uint32(c.Sent))
+		b = binary.BigEndian.AppendUint32(b, uint32(c.Verified))
+	}
+	return b
+}
+
+// DecodeCounts reads what EncodeCounts wrote.
+func DecodeCounts(b []byte) ([]Count, error) {
+	if len(b)%16 != 0 {
+		return nil, fmt.Errorf("counts: %d bytes are no whole number of records", len(b))
+	}
+	counts := make([]Count, 0, len(b)/16)
+	for ; len(b) > 0; b = b[16:] {
+		counts = append(counts, Count{
+			At:       time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC(),
+			Sent:     int(binary.BigEndian.Uint32(b[8:])),
+			Verified: int(binary.BigEndian.Uint32(b[12:])),
+		})
+	}
+	return counts, nil
+}

@@ -1,0 +1,667 @@
+package mfa_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+const (
+	slot = 30 * time.Minute // of the daily tallies
+	day  = 24 * time.Hour
+)
+
+// german is the n-th number with the prefix +491512.
+func german(n int) string { return fmt.Sprintf("+491512%07d", 3_000_000+n) }
+
+// tally returns what one tally of production says, "" if it is not listed.
+func (w *world) tally(of string) string {
+	w.t.Helper()
+	all, err := w.Tallies(w.t.Context(), production)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, t := range all {
+		if t.Of != of {
+			continue
+		}
+		sent, verified := 0, 0
+		for _, c := range t.Counts {
+			sent, verified = sent+c.Sent, verified+c.Verified
+		}
+		text := fmt.Sprintf("%d sent, %d verified", sent, verified)
+		if !t.PausedUntil.IsZero() {
+			text += fmt.Sprint(", paused for ", t.PausedUntil.Sub(w.clock.Now()))
+		}
+		return text
+	}
+	return ""
+}
+
+func (w *world) wantTallies(what string, want map[string]string) {
+	w.t.Helper()
+	for of, text := range want {
+		if got := w.tally(of); got != text {
+			w.t.Errorf("%s: tally of %s is %q; want %q", what, of, got, text)
+		}
+	}
+}
+
+// smsEvents returns the events of limits on messages, as "type reason".
+func (w *world) smsEvents() (all []string) {
+	w.t.Helper()
+	events, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range events {
+		if strings.HasPrefix(string(e.Type), "sms.") {
+			all = append(all, fmt.Sprint(e.Type, " ", e.Reason))
+			if e.Environment != production.ID || e.Factor != (mfa.FactorID{}) || e.Challenge != (mfa.ChallengeID{}) {
+				w.t.Errorf("event %+v is not of the environment alone", e)
+			}
+		}
+	}
+	return all
+}
+
+// Whenever messages are asked for, no 24 h see more of them than the limits say.
+func TestDailyLimitsHoldInAny24Hours(t *testing.T) {
+	const daily, abroad = 6, 3
+	for seed := range uint64(3) {
+		w := newWorld(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: daily, Abroad: abroad}})
+		draw := rand.New(rand.NewPCG(seed, 1))
+		start := w.clock.Now()
+		phones := []mfa.FactorID{w.phone(production, adasPhone), w.phone(production, gracesPhone)}
+		var all, far []time.Duration // when messages were sent
+		within := func(sent []time.Duration) (n int) {
+			for _, at := range sent {
+				if w.clock.Now().Sub(start)-at < day {
+					n++
+				}
+			}
+			return n
+		}
+		last := mfa.ChallengeID{}
+		for range 150 {
+			gap := []time.Duration{time.Millisecond, time.Minute, slot - 1e6, slot, 3 * time.Hour, day - slot, day}[draw.IntN(7)]
+			w.clock.advance(time.Duration(draw.Int64N(int64(gap)))/1e6*1e6 + 1e6)
+			at, to := w.clock.Now().Sub(start), draw.IntN(2)
+			var err error
+			resent := to == 1 && draw.IntN(2) == 0
+			if resent {
+				_, err = w.Resend(t.Context(), production, last, nil)
+			} else {
+				var c mfa.Issued
+				if c, err = w.sendIn(production, phones[to]); to == 1 && err == nil {
+					last = c.ID
+				}
+			}
+			limit, limited := errors.AsType[*mfa.LimitError](err)
+			switch {
+			case err == nil:
+				all = append(all, at)
+				if to == 1 {
+					far = append(far, at)
+				}
+				if within(all) > daily || within(far) > abroad {
+					t.Fatalf("seed %d: %d messages in 24 h, %d of them abroad", seed, within(all), within(far))
+				}
+			case limited && errors.Is(err, mfa.ErrDailyLimit):
+				// A slot counts until all of it is 24 h old.
+				if full := within(all) >= daily || to == 1 && within(far) >= abroad; full && limit.After > day+slot || limit.After <= 0 {
+					t.Fatalf("seed %d: wait is %v", seed, limit.After)
+				}
+			case resent && errors.Is(err, mfa.ErrExpired), resent && errors.Is(err, mfa.ErrNotFound), errors.Is(err, mfa.ErrResendLimit):
+			default:
+				t.Fatal(err)
+			}
+		}
+		if len(all) < daily || len(far) < abroad {
+			t.Fatalf("seed %d: only %d messages were sent", seed, len(all))
+		}
+	}
+}
+
+func TestWaitForTheNextDay(t *testing.T) {
+	home, abroad := adasPhone, gracesPhone
+	for _, tc := range []struct {
+		name  string
+		rules mfa.SMSRules
+		sends map[time.Duration]string // after noon
+		then  string
+		free  time.Duration // when its message may go, after noon
+		told  []string
+	}{
+		{
+			"all", mfa.SMSRules{Daily: 2}, map[time.Duration]string{0: home, time.Hour: abroad}, home,
+			day + slot, []string{"all"},
+		},
+		{
+			"all, late in a slot", mfa.SMSRules{Daily: 1}, map[time.Duration]string{slot - time.Millisecond: home}, abroad,
+			day + slot, []string{"all"},
+		},
+		{
+			"abroad", mfa.SMSRules{Abroad: 2}, map[time.Duration]string{0: home, slot: abroad, 2 * slot: abroad}, abroad,
+			day + 2*slot, []string{"abroad"},
+		},
+		{
+			"both, one longer", mfa.SMSRules{Daily: 2, Abroad: 1}, map[time.Duration]string{0: home, 5 * time.Hour: abroad}, abroad,
+			day + 5*time.Hour + slot, []string{"all", "abroad"},
+		},
+		{
+			"home is named", mfa.SMSRules{Home: "de", Abroad: 1}, map[time.Duration]string{0: abroad, time.Second: abroad, time.Minute: home}, home,
+			day + slot, []string{"abroad"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, mfa.Options{Limits: often, SMS: tc.rules})
+			w.clock.advance(-432 * time.Millisecond) // noon
+			noon := w.clock.Now()
+			for _, at := range slices.Sorted(maps.Keys(tc.sends)) {
+				w.clock.advance(noon.Add(at).Sub(w.clock.Now()))
+				if _, err := w.sendIn(production, w.phone(production, tc.sends[at])); err != nil {
+					t.Fatalf("message after %v: %v", at, err)
+				}
+			}
+			w.clock.advance(time.Millisecond)
+			f := w.phone(production, tc.then)
+			for range 3 {
+				_, err := w.sendIn(production, f)
+				if wait := waitIn(t, err, mfa.ErrDailyLimit); wait != noon.Add(tc.free).Sub(w.clock.Now()) {
+					t.Errorf("wait is %v; want until %v after noon", wait, tc.free)
+				}
+			}
+			w.clock.advance(noon.Add(tc.free).Sub(w.clock.Now()) - time.Millisecond)
+			_, err := w.sendIn(production, f)
+			waitIn(t, err, mfa.ErrDailyLimit)
+			var told []string
+			for _, of := range tc.told {
+				told = append(told, "sms.daily_limit_reached "+of)
+			}
+			if got := w.smsEvents(); !slices.Equal(got, told) {
+				t.Errorf("events are %q; want %q", got, told)
+			}
+			w.clock.advance(time.Millisecond)
+			if _, err := w.sendIn(production, f); err != nil {
+				t.Errorf("Challenge after the wait = %v", err)
+			}
+			told = append(told, told[len(told)-1]) // it is reached anew
+			if got := w.smsEvents(); !slices.Equal(got, told) {
+				t.Errorf("events are %q; want %q", got, told)
+			}
+		})
+	}
+}
+
+func TestWhatIsTallied(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	ada, grace := w.phone(production, adasPhone), w.phone(production, gracesPhone)
+	if _, err := w.sendIn(production, ada); err != nil {
+		t.Fatal(err)
+	}
+	c, err := w.sendIn(production, grace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wantTallies("two messages", map[string]string{
+		"+160735": "1 sent, 0 verified", "US": "1 sent, 0 verified",
+		"+491512": "1 sent, 0 verified", "DE": "1 sent, 0 verified",
+		"all": "2 sent, 0 verified", "abroad": "1 sent, 0 verified",
+	})
+	w.clock.advance(time.Minute)
+	if _, err := w.Resend(t.Context(), production, c.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.wantTallies("one again", map[string]string{
+		"+491512": "1 sent, 0 verified", "DE": "2 sent, 0 verified", "all": "3 sent, 0 verified", "abroad": "2 sent, 0 verified",
+	})
+	w.clock.advance(slot)
+	w.carrier.lost = errCarrier
+	for range 2 {
+		if _, err := w.sendIn(production, grace); !errors.Is(err, mfa.ErrDelivery) {
+			t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+		}
+	}
+	w.wantTallies("two that failed", map[string]string{
+		"+491512": "1 sent, 0 verified", "DE": "2 sent, 0 verified", "all": "3 sent, 0 verified", "abroad": "2 sent, 0 verified",
+	})
+	w.carrier.lost = nil
+	c, err = w.sendIn(production, grace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(30 * time.Second)
+	w.carrier.lost = errCarrier
+	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, mfa.ErrDelivery) {
+		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
+	}
+	w.wantTallies("a resend that failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "3 sent, 0 verified", "all": "4 sent, 0 verified"})
+	w.carrier.lost, w.carrier.unsure = nil, timeout{}
+	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, mfa.ErrDelivery) {
+		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
+	}
+	w.wantTallies("one that may have failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "4 sent, 0 verified", "all": "5 sent, 0 verified"})
+	w.carrier.unsure = nil
+	w.clock.advance(9 * time.Minute) // another slot of its prefix
+	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.last().Code.Reveal(), nil); err != nil || !v.Valid {
+		t.Fatalf("Verify = %v, %v", v.Valid, err)
+	}
+	w.wantTallies("one verified", map[string]string{
+		"+491512": "2 sent, 1 verified", "DE": "4 sent, 1 verified", "all": "5 sent, 1 verified", "abroad": "4 sent, 1 verified", "US": "1 sent, 0 verified",
+	})
+	w.clock.advance(time.Hour - 9*time.Minute) // the first of both is 1 h 31 min old
+	w.wantTallies("an hour later", map[string]string{"+491512": "1 sent, 1 verified", "+160735": "", "all": "5 sent, 1 verified"})
+	w.clock.advance(25 * time.Hour)
+	if all, err := w.Tallies(t.Context(), production); err != nil || len(all) != 0 {
+		t.Errorf("a day later the tallies are %v, %v", all, err)
+	}
+}
+
+// timeout is the error of a sender that got no answer.
+type timeout struct{}
+
+func (timeout) Error() string { return "no answer" }
+func (timeout) Timeout() bool { return true }
+
+func TestSandboxesAreNotTallied(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: 1, Abroad: 1, Pumping: mfa.Pumping{Sends: 1}}})
+	f := w.phone(sandbox, gracesPhone)
+	for range 5 {
+		w.clock.advance(5 * time.Minute)
+		w.challenge(f)
+	}
+	if all, err := w.store.Tallies(t.Context(), sandbox.ID); err != nil || len(all) != 0 {
+		t.Errorf("tallies are %v, %v", all, err)
+	}
+	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
+		t.Errorf("Challenge in production = %v", err)
+	}
+	if events := w.smsEvents(); !slices.Equal(events, []string{"sms.daily_limit_reached all", "sms.daily_limit_reached abroad"}) {
+		t.Errorf("events are %q", events)
+	}
+}
+
+func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
+	const most, abroad = 10, 4
+	opts := mfa.Options{SMS: mfa.SMSRules{Daily: most, Abroad: abroad}}
+	w := newWorld(t, opts)
+	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, opts)}
+	var phones []mfa.FactorID
+	for n := range 40 {
+		phones = append(phones, w.phone(production, []string{fmt.Sprintf("+1607351%04d", 7000+n), german(n)}[n%2]))
+	}
+	var sent [2]atomic.Int32
+	together(len(phones), func(i int) {
+		_, err := nodes[i/2%2].Challenge(t.Context(), production, phones[i], mfa.ChallengeParams{}, nil)
+		if err == nil {
+			sent[i%2].Add(1)
+		} else if !errors.Is(err, mfa.ErrDailyLimit) {
+			t.Errorf("Challenge = %v", err)
+		}
+	})
+	home, far := sent[0].Load(), sent[1].Load()
+	if home+far != most || far > abroad || w.carrier.sent() != most {
+		t.Errorf("%d messages at home and %d abroad were sent; want %d, at most %d of them abroad", home, far, most, abroad)
+	}
+	events := w.smsEvents()
+	slices.Sort(events)
+	if !slices.Contains(events, "sms.daily_limit_reached all") || len(slices.Compact(slices.Clone(events))) != len(events) {
+		t.Errorf("events are %q; want each once", events)
+	}
+}
+
+// A request is tried again, after its process died, in another slot. When that
+// fails, what is given back is what was counted.
+func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
+	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Daily: 2}})
+	f := w.phone(production, adasPhone)
+	dead := false
+	dying := w.serviceOver(&broken{w.store, func(r mfa.Read) bool {
+		dead = dead || r.Phone == mfa.PhoneKey{} && w.tally("all") != ""
+		return dead
+	}}, mfa.Options{SMS: mfa.SMSRules{Daily: 2}})
+	once := onceKey[mfa.Issued]("k", "r")
+	if _, err := dying.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrUnavailable)
+	}
+	w.wantTallies("counted and not sent", map[string]string{"all": "1 sent, 0 verified"})
+	w.clock.advance(slot)
+	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
+		t.Fatal(err)
+	}
+	w.carrier.lost = errCarrier
+	if _, err := w.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) {
+		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+	}
+	w.wantTallies("given back", map[string]string{"all": "1 sent, 0 verified", "US": "0 sent, 0 verified"})
+	w.carrier.lost = nil
+	w.clock.advance(day) // what was counted first is forgotten, and what was sent is not
+	if _, err := w.sendIn(production, f); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.sendIn(production, w.phone(production, german(1)))
+	if wait := waitIn(t, err, mfa.ErrDailyLimit); wait > slot {
+		t.Errorf("wait is %v", wait)
+	}
+}
+
+// pumped sends n challenges to numbers with one prefix, and verifies the first of them.
+func (w *world) pumped(n, verified int) {
+	w.t.Helper()
+	for i := range n {
+		c, err := w.sendIn(production, w.phone(production, german(i)))
+		if err != nil {
+			w.t.Fatalf("challenge %d: %v", i, err)
+		}
+		if i < verified {
+			v, err := w.Verify(w.t.Context(), production, c.ID, w.carrier.last().Code.Reveal(), nil)
+			if err != nil || !v.Valid {
+				w.t.Fatalf("Verify = %v, %v", v.Valid, err)
+			}
+		}
+	}
+}
+
+func TestPrefixIsPaused(t *testing.T) {
+	for _, tc := range []struct {
+		name           string
+		rules          mfa.Pumping
+		sent, verified int
+		after          time.Duration
+		paused         bool
+	}{
+		{"19 of 19 unverified", mfa.Pumping{}, 19, 0, 10 * time.Minute, false},
+		{"20 of 20 unverified", mfa.Pumping{}, 20, 0, 10 * time.Minute, true},
+		{"just sent", mfa.Pumping{}, 20, 0, 2*time.Minute - time.Millisecond, false},
+		{"three minutes old", mfa.Pumping{}, 20, 0, 3 * time.Minute, true},
+		{"an hour old", mfa.Pumping{}, 20, 0, time.Hour, true},
+		{"older", mfa.Pumping{}, 20, 0, time.Hour + time.Minute, false},
+		{"just too few verified", mfa.Pumping{}, 20, 5, 10 * time.Minute, true},
+		{"just enough verified", mfa.Pumping{}, 20, 6, 10 * time.Minute, false},
+		{"a share that has no exact number", mfa.Pumping{Verified: 0.28, Sends: 10}, 25, 7, 10 * time.Minute, false},
+		{"below it", mfa.Pumping{Verified: 0.28, Sends: 10}, 25, 6, 10 * time.Minute, true},
+		{"own rules", mfa.Pumping{Sends: 2, Verified: 1, Window: 10 * time.Minute, Pause: time.Minute}, 2, 1, 10 * time.Minute, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Pumping: tc.rules}})
+			w.pumped(tc.sent, tc.verified)
+			before := w.carrier.sent()
+			w.clock.advance(tc.after)
+			f := w.phone(production, german(1000))
+			_, err := w.sendIn(production, f)
+			if !tc.paused {
+				if err != nil || len(w.smsEvents()) != 0 {
+					t.Fatalf("Challenge = %v with events %q; want it sent", err, w.smsEvents())
+				}
+				return
+			}
+			pause := day
+			if tc.rules.Pause != 0 {
+				pause = tc.rules.Pause
+			}
+			if wait := waitIn(t, err, mfa.ErrPrefixPaused); wait != pause {
+				t.Errorf("wait is %v; want %v", wait, pause)
+			}
+			w.clock.advance(pause - time.Millisecond)
+			if _, err := w.sendIn(production, f); waitIn(t, err, mfa.ErrPrefixPaused) != time.Millisecond {
+				t.Errorf("in the last millisecond: %v", err)
+			}
+			if n := w.carrier.sent(); n != before {
+				t.Errorf("%d messages were sent", n-before)
+			}
+			if got := w.smsEvents(); !slices.Equal(got, []string{"sms.prefix_paused +491512"}) {
+				t.Errorf("events are %q", got)
+			}
+		})
+	}
+}
+
+func TestOtherPrefixesGoOn(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	w.pumped(20, 0)
+	w.clock.advance(3 * time.Minute)
+	for number, want := range map[string]error{
+		german(500): mfa.ErrPrefixPaused, "+4915134000000": nil, adasPhone: nil,
+	} {
+		if _, err := w.sendIn(production, w.phone(production, number)); !errors.Is(err, want) {
+			t.Errorf("Challenge of %s = %v; want %v", number, err, want)
+		}
+	}
+	elsewhere := mfa.Environment{ID: 3, Name: "Analytical", Production: true}
+	if _, err := w.sendIn(elsewhere, w.phone(elsewhere, german(1))); err != nil {
+		t.Errorf("Challenge in another environment = %v", err)
+	}
+	w.wantTallies("paused", map[string]string{"+491512": "20 sent, 0 verified, paused for 24h0m0s", "+491513": "1 sent, 0 verified"})
+}
+
+func TestManyPauseAPrefixOnce(t *testing.T) {
+	opts := mfa.Options{}
+	w := newWorld(t, opts)
+	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, opts)}
+	w.pumped(20, 0)
+	var phones []mfa.FactorID
+	for n := range 16 {
+		phones = append(phones, w.phone(production, german(500+n)))
+	}
+	for _, want := range []string{"sms.prefix_paused +491512", "sms.prefix_released +491512"} {
+		w.clock.advance(3 * time.Minute)
+		together(len(phones), func(i int) {
+			_, err := nodes[i%2].Challenge(t.Context(), production, phones[i], mfa.ChallengeParams{}, nil)
+			if paused := errors.Is(err, mfa.ErrPrefixPaused); paused != strings.Contains(want, "paused") || !paused && err != nil {
+				t.Errorf("Challenge = %v", err)
+			}
+		})
+		if got := w.smsEvents(); got[len(got)-1] != want || len(slices.Compact(slices.Clone(got))) != len(got) {
+			t.Errorf("events are %q; want the last %s, once", got, want)
+		}
+		w.clock.advance(day)
+	}
+	if n := w.carrier.sent(); n != 36 {
+		t.Errorf("%d messages were sent; want 36", n)
+	}
+}
+
+// After the pause a prefix is judged anew, also if all that had outlived its
+// retention was swept meanwhile.
+func TestPrefixIsReleased(t *testing.T) {
+	const prefix = "+491512"
+	for _, tc := range []struct {
+		name  string
+		pause time.Duration
+		do    func(w *world)
+	}{
+		{"by itself", day, func(w *world) {
+			w.clock.advance(day)
+			w.wantTallies("over", map[string]string{prefix: ""})
+		}},
+		{"by itself, soon", time.Minute, func(w *world) {
+			w.clock.advance(time.Minute)
+			w.wantTallies("over", map[string]string{prefix: "20 sent, 0 verified"})
+		}},
+		{"by itself, after a while", day, func(w *world) {
+			w.clock.advance(day)
+			if err := w.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.clock.advance(time.Hour)
+		}},
+		{"by an operator", day, func(w *world) {
+			for _, want := range []bool{true, false} {
+				if was, err := w.ReleasePrefix(t.Context(), production, prefix); err != nil || was != want {
+					t.Errorf("ReleasePrefix = %v, %v; want %v", was, err, want)
+				}
+			}
+			w.wantTallies("released", map[string]string{prefix: ""})
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Pause: tc.pause}}})
+			w.pumped(20, 0)
+			w.clock.advance(3 * time.Minute)
+			f := w.phone(production, german(500))
+			_, err := w.sendIn(production, f)
+			waitIn(t, err, mfa.ErrPrefixPaused)
+			tc.do(w)
+			c, err := w.sendIn(production, f)
+			if err != nil {
+				t.Fatalf("Challenge = %v", err)
+			}
+			w.wantTallies("released", map[string]string{prefix: "1 sent, 0 verified"})
+			if got := w.smsEvents(); !slices.Equal(got, []string{"sms.prefix_paused " + prefix, "sms.prefix_released " + prefix}) {
+				t.Errorf("events are %q", got)
+			}
+			w.clock.advance(3 * time.Minute)
+			if _, err := w.Resend(t.Context(), production, c.ID, nil); err != nil {
+				t.Errorf("Resend = %v", err)
+			}
+		})
+	}
+}
+
+func TestReleaseOfWhatIsNotPaused(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	w.pumped(20, 0)
+	for _, prefix := range []string{"+491512", "+491513", "491512", "all", ""} {
+		if was, err := w.ReleasePrefix(t.Context(), production, prefix); was || err != nil {
+			t.Errorf("ReleasePrefix(%q) = %v, %v; want nothing done", prefix, was, err)
+		}
+	}
+	w.clock.advance(3 * time.Minute)
+	_, err := w.sendIn(production, w.phone(production, german(500)))
+	waitIn(t, err, mfa.ErrPrefixPaused)
+	if was, err := w.ReleasePrefix(t.Context(), sandbox, "+491512"); was || err != nil {
+		t.Errorf("ReleasePrefix in another environment = %v, %v; want nothing done", was, err)
+	}
+	w.wantTallies("paused all the same", map[string]string{"+491512": "20 sent, 0 verified, paused for 24h0m0s"})
+}
+
+func TestPausedPrefixTakesNoResend(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c, err := w.sendIn(production, w.phone(production, german(500)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pumped(20, 0)
+	w.clock.advance(3 * time.Minute)
+	_, err = w.Resend(t.Context(), production, c.ID, nil)
+	waitIn(t, err, mfa.ErrPrefixPaused)
+	if n := w.carrier.sent(); n != 21 {
+		t.Errorf("%d messages were sent; want 21", n)
+	}
+}
+
+// What was verified after its prefix was released counts for nothing, and neither
+// does what was sent before messages were counted.
+func TestVerifiedWithoutATally(t *testing.T) {
+	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Sends: 1}}})
+	c, err := w.sendIn(production, w.phone(production, german(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := w.carrier.last().Code.Reveal()
+	w.clock.advance(3 * time.Minute)
+	_, err = w.sendIn(production, w.phone(production, german(1)))
+	waitIn(t, err, mfa.ErrPrefixPaused)
+	if was, err := w.ReleasePrefix(t.Context(), production, "+491512"); err != nil || !was {
+		t.Fatalf("ReleasePrefix = %v, %v", was, err)
+	}
+	w.clock.advance(time.Minute)
+	if _, err = w.sendIn(production, w.phone(production, german(1))); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := w.Verify(t.Context(), production, c.ID, code, nil); err != nil || !v.Valid {
+		t.Errorf("Verify = %v, %v", v.Valid, err)
+	}
+	w.wantTallies("verified late", map[string]string{"+491512": "1 sent, 0 verified", "DE": "2 sent, 1 verified"})
+
+	before := production
+	before.Production = false // as nothing was counted then
+	if c, err = w.sendIn(before, w.phone(production, adasPhone)); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	w.Service = w.serviceOver(w.store, mfa.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.last().Code.Reveal(), nil); err != nil || !v.Valid || log.Len() != 0 {
+		t.Errorf("Verify = %v, %v, and says %q", v.Valid, err, log.String())
+	}
+	w.wantTallies("verified, and never counted", map[string]string{"+160735": "", "US": ""})
+}
+
+func TestVerifiedIsCountedOnce(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c, err := w.sendIn(production, w.phone(production, adasPhone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := w.carrier.last().Code.Reveal()
+	if _, err := w.Verify(t.Context(), production, c.ID, wrong, nil); err != nil {
+		t.Fatal(err)
+	}
+	once := onceKey[mfa.Verification]("k", "r")
+	together(8, func(int) {
+		if _, err := w.Verify(t.Context(), production, c.ID, code, once); err != nil && !isReplay(err) {
+			t.Errorf("Verify = %v", err)
+		}
+	})
+	w.Verify(t.Context(), production, c.ID, code, nil)
+	w.wantTallies("verified", map[string]string{"+160735": "1 sent, 1 verified", "US": "1 sent, 1 verified", "all": "1 sent, 1 verified"})
+}
+
+func TestSMSRulesThatAreRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		rules mfa.SMSRules
+	}{
+		{"a home that is no country", mfa.SMSRules{Home: "Germany"}},
+		{"less than no messages", mfa.SMSRules{Daily: -1}},
+		{"less than no messages abroad", mfa.SMSRules{Abroad: -1}},
+		{"less than no challenges", mfa.SMSRules{Pumping: mfa.Pumping{Sends: -1}}},
+		{"more than all verified", mfa.SMSRules{Pumping: mfa.Pumping{Verified: 1.01}}},
+		{"less than none verified", mfa.SMSRules{Pumping: mfa.Pumping{Verified: -0.1}}},
+		{"a window of 9 min", mfa.SMSRules{Pumping: mfa.Pumping{Window: 9 * time.Minute}}},
+		{"a window of 25 h", mfa.SMSRules{Pumping: mfa.Pumping{Window: 25 * time.Hour}}},
+		{"a pause of a second", mfa.SMSRules{Pumping: mfa.Pumping{Pause: time.Second}}},
+		{"a pause of a year", mfa.SMSRules{Pumping: mfa.Pumping{Pause: 365 * day}}},
+		{"an origin with a scheme", mfa.SMSRules{Origin: "https://example.com"}},
+		{"a text without a code", mfa.SMSRules{Texts: map[string]string{"de": "Hallo"}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if _, err := mfa.NewService(nil, nil, nil, mfa.Options{SMS: tc.rules}); err == nil {
+				t.Error("NewService took it")
+			}
+			_, err := mfa.NewService(nil, nil, nil, mfa.Options{SMSOf: map[string]mfa.SMSRules{"Acme": tc.rules}})
+			if err == nil || !strings.Contains(err.Error(), `"Acme"`) {
+				t.Errorf("NewService = %v; want an error that names the environment", err)
+			}
+		})
+	}
+}
+
+func TestCountsAreReadAsTheyWereWritten(t *testing.T) {
+	at := time.Date(2026, 3, 27, 12, 0, 0, 0, time.UTC)
+	for _, counts := range [][]mfa.Count{
+		{},
+		{{At: at, Sent: 1}},
+		{{At: at, Sent: 1 << 31, Verified: 3}, {At: at.Add(slot), Sent: 2, Verified: 1}},
+	} {
+		got, err := mfa.DecodeCounts(mfa.EncodeCounts(counts))
+		if err != nil || !reflect.DeepEqual(got, counts) {
+			t.Errorf("read %v, %v; want %v", got, err, counts)
+		}
+	}
+	if _, err := mfa.DecodeCounts(make([]byte, 17)); err == nil {
+		t.Error("17 bytes were read as counts")
+	}
+}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/metrics"
+	"github.com/countersign-mfa/countersign/internal/sms"
+)
+
+// A queuer makes writes wait for one another.
+type queuer interface {
+	Waiting() int
+}
+
+func newMetrics(version string, store Store) *metrics.Metrics {
+	m := metrics.New(version)
+	if q, ok := store.(queuer); ok {
+		m.Queue(q.Waiting)
+	}
+	return m
+}
+
+// observeTries logs every try, and measures it if m is not nil.
+func observeTries(log *slog.Logger, m *metrics.Metrics) func(sms.Try) {
+	logged := logTry(log)
+	if m == nil {
+		return logged
+	}
+	return func(t sms.Try) {
+		logged(t)
+		m.Try(t.Provider, t.Took)
+	}
+}
+
+// watch shows how the providers of a router fare, if m is not nil.
+func watch(router *sms.Router, m *metrics.Metrics) {
+	if m == nil {
+		return
+	}
+	m.Providers(func() []metrics.Provider {
+		var all []metrics.Provider
+		for _, h := range router.Health() {
+			all = append(all, metrics.Provider{
+				Name:     h.Provider,
+				Paused:   h.State != sms.Closed,
+				Accepted: h.Accepted, Refused: h.Refused, Unavailable: h.Unavailable, Uncertain: h.Uncertain,
+			})
+		}
+		return all
+	})
+}
+
+// listenMetrics takes the address that metrics are served at.
+func (s *Server) listenMetrics() (net.Listener, error) {
+	ln, err := net.Listen("tcp", s.cfg.MetricsAddr)
+	if err != nil {
+		return nil, fmt.Errorf("--metrics-addr: %w", err)
+	}
+	s.log.Info("serving metrics", "addr", ln.Addr().String())
+	return ln, nil
+}
+
+// serveMetrics answers scrapes until ctx ends.
+func (s *Server) serveMetrics(ctx context.Context, ln net.Listener) {
+	h := &http.Server{
+		Handler:           s.metrics.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	defer context.AfterFunc(ctx, func() { h.Close() })() // a scrape cut short is no loss
+	if err := h.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		s.log.Error("metrics are not served any more", "error", err)
+	}
+}

@@ -1,0 +1,134 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/server"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+)
+
+// Both stores have a queue; the wiring only asks at run time.
+var _ interface{ Waiting() int } = (*postgres.Store)(nil)
+
+// measured returns a server with metrics, and where they are.
+func measured(t *testing.T, dir string) (s *server.Server, url string) {
+	t.Helper()
+	var log bytes.Buffer
+	cfg := configIn(dir)
+	cfg.MetricsAddr = "127.0.0.1:0"
+	parts := parts(t)
+	parts.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(leak.Log(t, t.Name()), &log), nil))
+	s, err := server.New(t.Context(), cfg, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	at := regexp.MustCompile(`msg="serving metrics" addr=(\S+)`).FindStringSubmatch(log.String())
+	if at == nil {
+		t.Fatalf("the log does not say where metrics are: %s", &log)
+	}
+	return s, "http://" + at[1] + "/metrics"
+}
+
+func read(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %d %s (%v)", url, resp.StatusCode, text, err)
+	}
+	return string(text)
+}
+
+// TestTheLengthOfTheQueueIsShown holds the write lock of the store, so that what
+// is written through the server waits.
+func TestTheLengthOfTheQueueIsShown(t *testing.T) {
+	dir := t.TempDir()
+	s, url := measured(t, dir)
+	other, err := server.OpenStore(t.Context(), configIn(dir).Store, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, leave, left := make(chan bool), make(chan bool), make(chan error, 1)
+	go func() {
+		left <- other.Update(context.Background(), mfa.Read{}, func(*mfa.Tx) error {
+			close(entered)
+			<-leave
+			return nil
+		})
+	}()
+	<-entered
+
+	var writes sync.WaitGroup
+	for deadline := time.Now().Add(20 * time.Second); strings.Contains(read(t, url), "\ncountersign_store_queue_length 0\n"); {
+		if time.Now().After(deadline) {
+			t.Error("nothing was seen to wait")
+			break
+		}
+		// The writer takes the first; the next wait for it.
+		writes.Go(func() {
+			if _, err := s.Access().CreateEnvironment(context.Background(), "any", false); err != nil {
+				t.Log(err) // some names are taken
+			}
+		})
+	}
+	close(leave)
+	writes.Wait()
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(read(t, url), "\ncountersign_store_queue_length 0\n") {
+		t.Error("the queue does not empty")
+	}
+}
+
+func TestMetricsEndWithTheServer(t *testing.T) {
+	s, url := measured(t, t.TempDir())
+	read(t, url)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if resp, err := http.Get(url); err == nil {
+		resp.Body.Close()
+		t.Error("metrics are served after Close")
+	}
+}
+
+// TestAnAddressOfMetricsThatIsTaken leaves nothing open behind.
+func TestAnAddressOfMetricsThatIsTaken(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	cfg := configIn(t.TempDir())
+	cfg.MetricsAddr = ln.Addr().String()
+	s, err := server.New(t.Context(), cfg, parts(t))
+	if err == nil {
+		s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "--metrics-addr") || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("New = %v", err)
+	}
+	cfg.MetricsAddr = ""
+	start(t, cfg)
+}

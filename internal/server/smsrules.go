@@ -1,0 +1,122 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/sms"
+	"github.com/countersign-mfa/countersign/internal/wording"
+)
+
+// An smsEnvironment says where the messages of an environment go, how many there
+// may be and what they read.
+type smsEnvironment struct {
+	Countries []string          `yaml:"countries"`
+	Home      string            `yaml:"home"`
+	Daily     int               `yaml:"daily"`
+	Abroad    int               `yaml:"abroad"`
+	Pumping   smsPumping        `yaml:"pumping"`
+	Texts     map[string]string `yaml:"texts"`
+	Origin    string            `yaml:"origin"`
+	Links     bool              `yaml:"links"`
+}
+
+type smsPumping struct {
+	Sends    int           `yaml:"sends"`
+	Verified float64       `yaml:"verified"`
+	Window   time.Duration `yaml:"window"`
+	Pause    time.Duration `yaml:"pause"`
+}
+
+func (e smsEnvironment) rules() mfa.SMSRules {
+	return mfa.SMSRules{
+		Countries: e.Countries, Home: e.Home, Daily: e.Daily, Abroad: e.Abroad, Pumping: mfa.Pumping(e.Pumping),
+		Texts: e.Texts, Origin: e.Origin, Links: e.Links,
+	}
+}
+
+// smsRules are the rules of all environments, and of those with a section of their own.
+type smsRules struct {
+	all mfa.SMSRules
+	of  map[string]mfa.SMSRules
+}
+
+// rules puts what the section of each environment says in place of what the file
+// says for all; countries are those of the command line, where the file has none.
+func (f *smsFile) rules(countries []string) (smsRules, error) {
+	base := f.smsEnvironment
+	if base.Countries == nil {
+		base.Countries = countries
+	}
+	rules := smsRules{all: base.rules(), of: map[string]mfa.SMSRules{}}
+	for name, section := range f.Environments {
+		own := base
+		own.Texts = maps.Clone(base.Texts)
+		if err := decodeStrictly(&section, &own); err != nil {
+			return rules, fmt.Errorf("environment %q: %w", name, err)
+		}
+		rules.of[name] = own.rules()
+	}
+	return rules, nil
+}
+
+// decodeStrictly is node.Decode that refuses keys it does not know.
+func decodeStrictly(node *yaml.Node, into any) error {
+	text, err := yaml.Marshal(node)
+	if err != nil {
+		return err
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(into); err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+// An SMSText is one of the texts that a file of providers has, with a code in it.
+type SMSText struct {
+	Environment string // "(all)" for those of all others
+	Locale      string
+	Text        string
+	wording.Length
+}
+
+// CheckSMS reads the file of providers at path as a server would, and returns its
+// texts.
+func CheckSMS(path string) ([]SMSText, error) {
+	noReceipts := func(context.Context, string, sms.Receipt) error { return nil }
+	opened, err := openSMS(path, nil, noReceipts, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := opened.Close(); err != nil {
+		return nil, err
+	}
+	if err := mfa.CheckSMSRules(opened.rules.all, opened.rules.of); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	texts := textsOf("(all)", opened.rules.all)
+	for _, name := range slices.Sorted(maps.Keys(opened.rules.of)) {
+		texts = append(texts, textsOf(name, opened.rules.of[name])...)
+	}
+	return texts, nil
+}
+
+func textsOf(environment string, rules mfa.SMSRules) (texts []SMSText) {
+	samples := rules.Samples()
+	for _, locale := range slices.Sorted(maps.Keys(samples)) {
+		text := samples[locale]
+		texts = append(texts, SMSText{environment, locale, text, wording.Measure(text)})
+	}
+	return texts
+}

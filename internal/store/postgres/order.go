@@ -1,0 +1,59 @@
+package postgres
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// rowsOf splits what a group reads into reads of one row each, with what it
+// brings, in the order in which all nodes lock them. Two groups then seldom wait
+// for each other in a circle, even if they have many rows in common, as those that
+// send messages for one environment do.
+func rowsOf(group []*job) []mfa.Read {
+	none := mfa.Read{}
+	rows := make([]mfa.Read, 0, 2*len(group))
+	for _, j := range group {
+		r := j.read
+		if r.Challenge != none.Challenge || r.Factor != none.Factor || r.User != none.User {
+			rows = append(rows, mfa.Read{Bucket: r.Bucket, Challenge: r.Challenge, Factor: r.Factor, User: r.User})
+		}
+		if r.Phone != none.Phone {
+			rows = append(rows, mfa.Read{Bucket: r.Bucket, Phone: r.Phone})
+		}
+		for i := range r.Tallies {
+			rows = append(rows, mfa.Read{Bucket: r.Bucket, Tallies: r.Tallies[i : i+1]})
+		}
+		if r.Message != none.Message {
+			rows = append(rows, mfa.Read{Bucket: r.Bucket, Message: r.Message})
+		}
+		if r.Replay != none.Replay {
+			rows = append(rows, mfa.Read{Bucket: r.Bucket, Replay: r.Replay})
+		}
+	}
+	slices.SortFunc(rows, lockOrder)
+	return slices.CompactFunc(rows, func(a, b mfa.Read) bool { return lockOrder(a, b) == 0 })
+}
+
+// lockOrder compares reads of one row by bucket, kind and key. What is not read
+// comes first, so that the last kind is compared first.
+func lockOrder(a, b mfa.Read) int {
+	return cmp.Or(
+		cmp.Compare(a.Bucket, b.Bucket),
+		bytes.Compare(a.Replay[:], b.Replay[:]),
+		bytes.Compare(a.Message[:], b.Message[:]),
+		slices.CompareFunc(a.Tallies, b.Tallies, compareTallies),
+		bytes.Compare(a.Phone[:], b.Phone[:]),
+		cmp.Compare(a.User.Environment, b.User.Environment),
+		strings.Compare(a.User.ID, b.User.ID),
+		bytes.Compare(a.Factor[:], b.Factor[:]),
+		bytes.Compare(a.Challenge[:], b.Challenge[:]),
+	)
+}
+
+func compareTallies(a, b mfa.TallyKey) int {
+	return cmp.Or(cmp.Compare(a.Environment, b.Environment), strings.Compare(a.Of, b.Of))
+}
