@@ -120,7 +120,7 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 	finished := false
 	defer func() {
 		if !finished {
-			undo(errUncertain) // the sender panicked, perhaps after it had sent
+			undo(nil) // the sender panicked
 		}
 	}()
 	accepted, err := s.send(ctx, sh, c)
