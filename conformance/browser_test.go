@@ -14,7 +14,12 @@ func TestBrowser(t *testing.T) {
 	chromium := tool(t, "chromium")
 	installed(t, "node", "node_modules")
 
-	s := start(t)
+	// A message that would do harm if it were more than text must get past the server.
+	rules := filepath.Join(t.TempDir(), "sms.yaml")
+	if err := os.WriteFile(rules, []byte("links: true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, "--sms", rules)
 	env := []string{
 		"COUNTERSIGN_URL=" + s.URL,
 		"COUNTERSIGN_API_KEY=" + s.APIKey,

@@ -95,11 +95,12 @@ verify() {
   call POST "/auth/challenges/$challenge/verify" "$(jq --null-input '{code: $code}' --arg code "$1")"
 }
 
-# answers VALID checks the reply to a code. It repeats the challenge, as it is now.
+# answers VALID checks the reply to a code. It repeats the challenge, as it is now;
+# its message has come further meanwhile.
 answers() {
   same status "$status" 201
-  same "the answer" "$(object "$body" 'del(.challenge.updated_at)')" \
-    "$(object "$asked" '{challenge: del(.updated_at), $valid}' --argjson valid "$1")"
+  same "the answer" "$(object "$body" 'del(.challenge.updated_at, .challenge.sms)')" \
+    "$(object "$asked" '{challenge: del(.updated_at, .sms), $valid}' --argjson valid "$1")"
   [[ ! $(the .challenge.updated_at) < $(jq --raw-output .updated_at <<<"$asked") ]]
 }
 

@@ -30,8 +30,8 @@ func TestServeNeedsOnlyAStore(t *testing.T) {
 	// What dev has for trying, serve has not.
 	api.want(http.StatusNotFound, "GET", "/dev/inbox", "")
 	sms := api.enroll(`{"type":"sms","phone_number":"+16073517112"}`)
-	refused := api.want(http.StatusServiceUnavailable, "POST", "/auth/factors/"+sms.ID+"/challenge", "")
-	if refused.Code != "sms_delivery_failed" {
+	refused := api.want(http.StatusForbidden, "POST", "/auth/factors/"+sms.ID+"/challenge", "")
+	if refused.Code != "sms_sandbox_number_not_allowed" {
 		t.Errorf("a message that nobody delivers: %s", refused.Code)
 	}
 }

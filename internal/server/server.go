@@ -131,7 +131,13 @@ func (s *Server) wire(keys *secret.Keyset, parts Parts) error {
 		if s.delivery, err = openSMS(s.cfg.SMS, s.cfg.SMSCountries, s.receive, s.log, s.metrics); err != nil {
 			return err
 		}
-		sender, rules, opts.Callbacks = s.delivery.Sender, s.delivery.rules, s.delivery.Callbacks
+		rules = s.delivery.rules
+		switch {
+		case s.delivery.Router != nil:
+			sender, opts.Callbacks = s.delivery.Sender, s.delivery.Callbacks
+		case sandbox == nil:
+			return fmt.Errorf("%s: there is no provider", s.cfg.SMS)
+		}
 	}
 	limits, err := limitsOf(s.cfg)
 	if err != nil {

@@ -56,7 +56,8 @@ type smsBreaker struct {
 // mostBudget leaves time to answer before mfa gives a message up, after 12 s.
 const mostBudget = 11500 * time.Millisecond
 
-// A delivery is the providers of text messages at work. It must be closed.
+// A delivery is the providers of text messages at work, and their rules. It must be
+// closed. Without providers there is nothing but the rules.
 type delivery struct {
 	io.Closer
 	Sender    mfa.Sender
@@ -127,6 +128,9 @@ func openSMS(path string, countries []string, record recorder, log *slog.Logger,
 	}
 	if file.Budget > mostBudget {
 		return nil, fmt.Errorf("budget is %v; it must be at most %v", file.Budget, mostBudget)
+	}
+	if len(named) == 0 && len(routes) == 0 {
+		return &delivery{Closer: opened, rules: rules}, nil
 	}
 	router, err := sms.NewRouter(routes, named, sms.RouterOptions{
 		TryTimeout: file.TryTimeout, Budget: file.Budget, MinTry: file.MinTry,

@@ -8,7 +8,9 @@ is_challenge() {
   expires=$(date --date "$(the .expires_at)" +%s%3N)
   same "the time to answer, in ms" $((expires - created)) 600000
   same "updated_at" "$(the .updated_at)" "$(the .created_at)"
-  body=$(object "$body" 'del(.id, .created_at, .updated_at, .expires_at)')
+  # Of an sms factor: how far its message has come.
+  [[ $(the '.sms | if . then [.status, .segments, .resends_left] else null end') == @('["queued",1,3]'|null) ]]
+  body=$(object "$body" 'del(.id, .created_at, .updated_at, .expires_at, .sms)')
   is 201 '{object: "authentication_challenge", authentication_factor_id: $factor} + if $code == "" then {} else {$code} end' \
     --arg factor "$factor" --arg code "${1-}"
 }
