@@ -64,8 +64,14 @@ func New(service *mfa.Service, keys *access.Service, opts Options) (*API, error)
 	}
 	a := &API{mfa: service, access: keys, limit: limit, opts: opts, mux: http.NewServeMux(), fixed: map[string]bool{}}
 	a.routes()
+	a.mux.HandleFunc(everything, func(w http.ResponseWriter, r *http.Request) {
+		a.serve("", w, r, a.unknown)
+	})
 	return a, nil
 }
+
+// everything is the pattern of what no route is for.
+const everything = "/"
 
 // routes is the list of all that is served.
 func (a *API) routes() {
@@ -142,33 +148,41 @@ func (a *API) open(pattern string, h handler) {
 	if path := pattern[strings.Index(pattern, "/"):]; !strings.Contains(path, "{") {
 		a.fixed[path] = true
 	}
+	open := strings.Contains(pattern, "{")
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		// To the mux GET /auth/factors/enroll asks for a factor; here a fixed path has
+		// only the methods of its own routes.
+		if open && a.fixed[r.URL.Path] {
+			a.serve("", w, r, a.unknown)
+			return
+		}
 		a.serve(pattern, w, r, h)
 	})
 }
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !a.routed(r) {
-		a.serve("", w, r, a.unknown)
+	if !clean(r) {
+		a.serve("", w, r, a.unknown) // the mux would redirect
 		return
 	}
 	a.mux.ServeHTTP(w, r)
 }
 
-// routed reports whether there is a route for a request. The mux would redirect a
-// path that is not clean; here it is just unknown. To the mux GET /auth/factors/enroll
-// asks for a factor; here a fixed path has only the methods of its own routes.
+// routed reports whether there is a route for a request.
 func (a *API) routed(r *http.Request) bool {
 	_, pattern := a.mux.Handler(r)
-	return pattern != "" && clean(r) && !(strings.Contains(pattern, "{") && a.fixed[r.URL.Path])
+	return pattern != everything && clean(r) && !(strings.Contains(pattern, "{") && a.fixed[r.URL.Path])
 }
 
 // clean reports whether the path has no empty or dot segments. An escaped slash
 // makes no segment.
 func clean(r *http.Request) bool {
-	p := r.URL.EscapedPath()
-	return path.Clean(p) == p
+	p := r.URL.Path
+	if r.URL.RawPath != "" {
+		p = r.URL.EscapedPath()
+	}
+	return strings.HasPrefix(p, "/") && (!strings.Contains(p, "//") && !strings.Contains(p, "/.") || path.Clean(p) == p)
 }
 
 func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h handler) {
@@ -227,6 +241,13 @@ func (a *API) authenticate(r *request) (access.Key, error) {
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
 		return nil, errTooLarge
+	}
+	if r.ContentLength >= 0 {
+		body := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(r.Body, body); err != nil {
+			return nil, &bodyError{errors.New("cut short")}
+		}
+		return body, nil
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -77,17 +77,21 @@ func (s *Service) refuse(c *Challenge, f *Factor, u *User, now time.Time) error 
 // try compares a code that may be looked at, and counts it.
 func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Verification, err error) {
 	c, f := tx.Challenge, tx.Factor
-	if f.Type == GenericOTP {
-		if v.Challenge.Code, err = s.openCode(c); err != nil {
-			return v, err
-		}
-	}
 	before := *f
 	wrong, err := s.compare(c, f, code, now)
 	if err != nil {
 		return v, err
 	}
 	v.Valid = wrong == ""
+	switch {
+	case f.Type != GenericOTP:
+	case v.Valid:
+		v.Challenge.Code = secret.NewString(code) // the same, and known without opening it
+	default:
+		if v.Challenge.Code, err = s.openCode(c); err != nil {
+			return v, err
+		}
+	}
 	if err := c.Attempt(v.Valid, s.opts.Limits.Attempts, now); err != nil {
 		return v, err
 	}
