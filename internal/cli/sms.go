@@ -50,8 +50,9 @@ type sentSMS struct {
 }
 
 func (sentSMS) Help() string {
-	return `Shows the messages of the last 24 hours by country, and those of the last hour by prefix,
-which is the first six digits of a number. Sandboxes count none.
+	return `Shows the messages of the last 24 hours, of all and by country, and the challenges of the last
+hour by prefix, which is the first six digits of a number. Verified are challenges. Sandboxes
+count nothing.
 
 Example:
 
@@ -70,10 +71,14 @@ func (c *sentSMS) Run(ctx context.Context, con console) error {
 		}
 		slices.SortFunc(tallies, func(a, b mfa.Tally) int { return strings.Compare(a.Of, b.Of) })
 		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "TO\tSENT\tVERIFIED\tPAUSED UNTIL")
+		fmt.Fprintln(w, "TO\tLAST\tSENT\tVERIFIED\tPAUSED UNTIL")
 		for _, t := range tallies {
 			sent, verified := t.Sum()
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", t.Of, sent, verified, formatUntil(t.PausedUntil))
+			last := "24h"
+			if strings.HasPrefix(t.Of, "+") {
+				last = "1h"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", t.Of, last, sent, verified, formatUntil(t.PausedUntil))
 		}
 		return w.Flush()
 	})

@@ -232,7 +232,7 @@ environments:
 		t.Errorf("the fourth message of the day: %s", got.Code)
 	}
 	sent := succeed(t, "sms", "sent", "--env", "production", "--store", store)
-	if !regexp.MustCompile(`(?m)^DE +3 +1 `).MatchString(sent) || !regexp.MustCompile(`(?m)^\+491512 +2 +1 `).MatchString(sent) {
+	if !regexp.MustCompile(`(?m)^DE +24h +3 +1 `).MatchString(sent) || !regexp.MustCompile(`(?m)^\+491512 +1h +2 +1 `).MatchString(sent) {
 		t.Errorf("sms sent says\n%s", sent)
 	}
 	if got := succeed(t, "sms", "release", "+491512", "--env", "production", "--store", store); !strings.Contains(got, "not paused") {
@@ -255,6 +255,9 @@ func TestAWrongProviderFileIsRefused(t *testing.T) {
 		{"a secret twice", "providers: [{name: a, type: webhook, secret: x, secret_file: y}]", "exclude one another"},
 		{"a secret that is not there", "providers: [{name: a, type: webhook, secret_file: nowhere}]", "nowhere"},
 		{"a receipt's URL", "providers: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + ", callback_url: 'http://x/y'}]", "callback_url"},
+		{"a receipt's URL of another", "providers: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + ", callback_url: 'https://x/sms/receipts/b'}]", "must end in /sms/receipts/a"},
+		{"a limit of nothing", "daily: 0", "0 must be at least 1"},
+		{"a home that gets nothing", "{countries: [US], home: FR, providers: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]}", "not among the countries US"},
 		{"a text without its code", "texts: {de: hallo}\nproviders: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]", `template "de": must contain {{code}}`},
 		{"an unknown setting of an environment", "environments: {a: {dayly: 1}}\nproviders: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]", "dayly"},
 		{"a route to nobody", "providers: [{name: a, type: webhook, url: https://x, secret: " + strings.Repeat("s", 32) + "}]\nroutes: [{choices: [{provider: b}]}]", `no provider "b"`},

@@ -48,6 +48,14 @@ func (m *Metrics) Queue(waiting func() int) {
 	}, func() float64 { return float64(waiting()) }))
 }
 
+// Events shows types of event that are yet to happen, so that the first of each is
+// seen as an increase.
+func (m *Metrics) Events(types ...string) {
+	for _, typ := range types {
+		m.events.WithLabelValues(typ)
+	}
+}
+
 // Event counts one event of a type.
 func (m *Metrics) Event(typ string) { m.events.WithLabelValues(typ).Inc() }
 

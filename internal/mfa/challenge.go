@@ -7,7 +7,7 @@ type Challenge struct {
 	ID         ChallengeID
 	Factor     FactorID
 	CodeMAC    []byte     // of the code that was sent, bound to ID; nil for totp
-	SealedCode []byte     // while the code can be used; generic_otp: the code, sms: the text with it
+	SealedCode []byte     // generic_otp: the code, which replies repeat while it can be used
 	Messages   []Delivery // sms: what was sent, in its order
 	Attempts   int        // codes tried so far, right or wrong
 	CreatedAt  time.Time  // UTC, whole milliseconds, as all times here
@@ -34,6 +34,9 @@ func (c *Challenge) Attempt(right bool, limit int, now time.Time) error {
 	}
 	if right || c.Attempts >= limit {
 		c.SealedCode = nil // it can be used no more
+		for i := range c.Messages {
+			c.Messages[i].Sealed = nil
+		}
 	}
 	return nil
 }
@@ -52,6 +55,8 @@ func (c *Challenge) refuse(limit int, now time.Time) error {
 }
 
 func (c *Challenge) associated() []byte { return associate("challenges.code", c.ID) }
+
+func (c *Challenge) associatedMessage() []byte { return associate("challenges.messages", c.ID) }
 
 // codeMessage is what CodeMAC is made over: the code, bound to its challenge.
 func (c *Challenge) codeMessage(code string) []byte {

@@ -16,6 +16,7 @@ type Delivery struct {
 	State     DeliveryState // Queued from the start
 	Reason    string        // the provider's own code for a failure, or ""
 	Segments  int           // messages that carriers make of it, and charge
+	Sealed    []byte        // of the first: the code and then the text around it, while the code can be used
 	At        time.Time     // when it was handed over
 	UpdatedAt time.Time     // when State changed; a test number's message changes later than it is stored
 }
@@ -63,8 +64,8 @@ func (c *Challenge) Delivery(now time.Time) (d Delivery, ok bool) {
 	return d, len(c.Messages) > 0
 }
 
-// undone reports whether d never left: its challenge stands, and another message
-// may take its place.
+// undone reports whether d never left for sure: its challenge stands, and another
+// message may take its place.
 func (d Delivery) undone() bool { return d.State == Failed && d.Provider == "" && d.ID == "" }
 
 // resends counts the messages after the first.
@@ -76,12 +77,12 @@ func (c *Challenge) resends() int {
 	return n
 }
 
-// EncodeDeliveries writes deliveries as stores keep them, nil for none: of each four
+// EncodeDeliveries writes deliveries as stores keep them, nil for none: of each five
 // texts behind their lengths, the segments, and two times in milliseconds, all
 // numbers as varints.
 func EncodeDeliveries(all []Delivery) (b []byte) {
 	for _, d := range all {
-		for _, text := range []string{d.Provider, d.ID, string(d.State), d.Reason} {
+		for _, text := range []string{d.Provider, d.ID, string(d.State), d.Reason, string(d.Sealed)} {
 			b = binary.AppendUvarint(b, uint64(len(text)))
 			b = append(b, text...)
 		}
@@ -95,7 +96,7 @@ func EncodeDeliveries(all []Delivery) (b []byte) {
 // DecodeDeliveries reads what EncodeDeliveries wrote.
 func DecodeDeliveries(b []byte) (all []Delivery, err error) {
 	for r := bytes.NewReader(b); r.Len() > 0; {
-		var texts [4]string
+		var texts [5]string
 		for i := range texts {
 			n, readErr := binary.ReadUvarint(r)
 			if readErr != nil || n > uint64(r.Len()) {
@@ -115,6 +116,9 @@ func DecodeDeliveries(b []byte) (all []Delivery, err error) {
 			Provider: texts[0], ID: texts[1], State: DeliveryState(texts[2]), Reason: texts[3], Segments: int(segments),
 			At: time.UnixMilli(at).UTC(), UpdatedAt: time.UnixMilli(updated).UTC(),
 		})
+		if texts[4] != "" {
+			all[len(all)-1].Sealed = []byte(texts[4])
+		}
 	}
 	return all, nil
 }

@@ -50,7 +50,7 @@ func (s *Service) destination(env Environment, phone Phone) (destination, error)
 		return destination{sender: s.sender}, nil
 	}
 	if script, ok := testNumbers[phone.E164()]; ok {
-		return destination{script: &script, sender: s.opts.Sandbox}, script.refusal
+		return destination{script: &script}, script.refusal
 	}
 	if s.opts.Sandbox == nil {
 		return destination{}, ErrSandboxNumber

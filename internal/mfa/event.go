@@ -43,6 +43,14 @@ const (
 	DailyLimitReached  EventType = "sms.daily_limit_reached" // the reason is "all" or "abroad"
 )
 
+// EventTypes are all types of event.
+var EventTypes = []EventType{
+	FactorEnrolled, FactorLocked, FactorUnlocked, FactorDeleted, UserLocked, UserUnlocked,
+	ChallengeCreated, ChallengeSucceeded, ChallengeFailed, ChallengeRefused, ChallengeVoided,
+	messageEvent(Queued), messageEvent(Sent), messageEvent(Undelivered), messageEvent(Failed), messageEvent(Delivered),
+	PrefixPaused, PrefixReleased, DailyLimitReached,
+}
+
 // messageEvent is the type of event for a message that came to a state:
 // "message.delivered". The reason of a queued one is its provider's name.
 func messageEvent(to DeliveryState) EventType { return EventType("message." + to) }

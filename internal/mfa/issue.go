@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/secret"
@@ -134,13 +135,15 @@ func (s *Service) sealCode(c Issued, f *Factor) (_ Issued, err error) {
 	if c.CodeMAC, err = s.keys.Load().MAC(c.codeMessage(c.sent.Reveal())); err != nil {
 		return c, fmt.Errorf("authenticate a code: %w", err)
 	}
-	kept := c.sent.Reveal()
 	if f.Type == GenericOTP {
 		c.Code = c.sent
+		c.SealedCode, err = s.keys.Load().Seal([]byte(c.sent.Reveal()), c.associated())
 	} else {
-		kept += c.text.Reveal()
+		// Not in SealedCode: what is there is in replies.
+		c.Messages = slices.Clone(c.Messages)
+		c.Messages[0].Sealed, err = s.keys.Load().Seal([]byte(c.sent.Reveal()+c.text.Reveal()), c.associatedMessage())
 	}
-	if c.SealedCode, err = s.keys.Load().Seal([]byte(kept), c.associated()); err != nil {
+	if err != nil {
 		return c, fmt.Errorf("seal a code: %w", err)
 	}
 	return c, nil

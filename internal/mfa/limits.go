@@ -170,14 +170,15 @@ func (p *PhoneLimit) giveBack(ref SendRef) (at time.Time, ok bool) {
 }
 
 // keepFor lets the message that was last counted for ref stay counted under no
-// name, so that another one for ref is counted again.
-func (p *PhoneLimit) keepFor(ref SendRef) {
+// name, so that another one for ref is counted again. It returns when that was.
+func (p *PhoneLimit) keepFor(ref SendRef) (at time.Time, ok bool) {
 	for i, s := range slices.Backward(p.Sends) {
 		if s.Ref == ref {
 			p.Sends[i].Ref = SendRef{}
-			return
+			return s.At, true
 		}
 	}
+	return at, false
 }
 
 // EncodeSends writes sends as stores keep them: 16 bytes each, the time in

@@ -79,7 +79,7 @@ func TestReceiptsInAnyOrder(t *testing.T) {
 				if d.State != furthest || d.Provider != "gateway" || d.ID != id || d.Reason != "why-"+string(furthest) {
 					t.Errorf("%s: delivery is %+v; want it %s", what, d, furthest)
 				}
-				if kept.UpdatedAt != c.UpdatedAt || kept.Attempts != 0 || !kept.VerifiedAt.IsZero() || kept.SealedCode == nil {
+				if kept.UpdatedAt != c.UpdatedAt || kept.Attempts != 0 || !kept.VerifiedAt.IsZero() || kept.Messages[0].Sealed == nil {
 					t.Errorf("%s changed the challenge: %+v", what, kept)
 				}
 				want := []string{"queued gateway"}
@@ -303,7 +303,7 @@ func TestReceiptsThatRaceWithVerification(t *testing.T) {
 			}
 		})
 		kept := w.kept(c.ID)
-		if valid.Load() != 1 || kept.VerifiedAt.IsZero() || kept.Attempts != 1 || kept.SealedCode != nil {
+		if valid.Load() != 1 || kept.VerifiedAt.IsZero() || kept.Attempts != 1 || kept.Messages[0].Sealed != nil {
 			t.Errorf("%d codes were right, and the challenge is %+v; want it verified once", valid.Load(), kept)
 		}
 		if d := w.delivery(c.ID); d.State != mfa.Delivered || d.Provider != "gateway" {
@@ -393,7 +393,7 @@ func TestDeliverySumsUp(t *testing.T) {
 		{"another that never left", []mfa.Delivery{m("a", mfa.Sent), unsent}, m("a", mfa.Sent)},
 	} {
 		c := mfa.Challenge{Messages: tc.all}
-		if got, ok := c.Delivery(now); got != tc.want || ok != (tc.all != nil) {
+		if got, ok := c.Delivery(now); !reflect.DeepEqual(got, tc.want) || ok != (tc.all != nil) {
 			t.Errorf("%s: %+v, %v; want %+v", tc.name, got, ok, tc.want)
 		}
 	}

@@ -40,7 +40,7 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, o
 			store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
 				return s.repeat(ctx, env, id, once, now, true)
 			},
-			undo: func(ctx context.Context, c Issued) error { return s.unsend(ctx, env, c, once) },
+			undo: func(ctx context.Context, c Issued, perhaps bool) error { return s.unsend(ctx, env, c, once, perhaps) },
 		}
 		if once != nil {
 			sh.ref, sh.keep = once.ref(FactorID(id)), once.Keep
@@ -77,14 +77,14 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 			}
 			return c, &errUnreserved{newPhone(string(number))}
 		}
-		kept, err := s.openCode(tx.Challenge)
+		if len(c.Messages) == 0 || c.Messages[0].Sealed == nil {
+			return c, ErrNotSent // it was made before texts were kept
+		}
+		kept, err := s.keys.Load().Open(c.Messages[0].Sealed, c.associatedMessage())
 		if err != nil {
-			return c, err
+			return c, fmt.Errorf("open the message of %s: %w", id, err)
 		}
-		if len(kept.Reveal()) < codeDigits {
-			return c, ErrNotSent // it was made before codes were kept
-		}
-		c.sent, c.text = secret.NewString(kept.Reveal()[:codeDigits]), secret.NewString(kept.Reveal()[codeDigits:])
+		c.sent, c.text = secret.NewString(string(kept[:codeDigits])), secret.NewString(string(kept[codeDigits:]))
 		c.Messages = slices.Clone(c.Messages)
 		if n := len(c.Messages) - 1; n > 0 && c.Messages[n].undone() {
 			c.Messages = c.Messages[:n]
@@ -95,16 +95,17 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 	})
 }
 
-// unsend marks the last message of c as one that never left, and removes the record
-// of the answer, so that the same request may be tried again.
-func (s *Service) unsend(ctx context.Context, env Environment, c Issued, once *Once[Issued]) error {
+// unsend marks the last message of c as one that never left, unless it perhaps did:
+// that one stays counted, and nothing else gets its number. The record of the answer
+// is removed, so that the same request may be tried again.
+func (s *Service) unsend(ctx context.Context, env Environment, c Issued, once *Once[Issued], perhaps bool) error {
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
 	events, err := s.journal(env.ID, now, bucket)
 	if err != nil {
 		return err
 	}
 	return s.store.Update(ctx, Read{Bucket: bucket, Challenge: c.ID}, func(tx *Tx) error {
-		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
+		if tx.Challenge != nil && number < len(tx.Challenge.Messages) && !perhaps {
 			tx.Challenge.Messages[number].advance(Failed, reasonDelivery, now)
 			tx.put(UpdateChallenge{tx.Challenge})
 		}
@@ -117,8 +118,11 @@ func (s *Service) unsend(ctx context.Context, env Environment, c Issued, once *O
 }
 
 // ResendsLeft returns how often the code of an sms challenge may still be sent
-// again.
+// again: no more, once it is of no use.
 func (s *Service) ResendsLeft(c *Challenge) int {
+	if c.refuse(s.opts.Limits.Attempts, s.now()) != nil {
+		return 0
+	}
 	return max(0, s.opts.Limits.Resends-c.resends())
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -198,20 +199,28 @@ func TestResendThatFails(t *testing.T) {
 					_, err = w.Resend(t.Context(), sandbox, c.ID, once)
 					return err
 				}
-				for n := range 4 { // more than there may be resends
+				// A message that perhaps left uses up a resend, and its number.
+				rounds, left := 4, 3 // more than there may be resends
+				if tc.counted {
+					rounds, left = 1, 2
+				}
+				for n := range rounds {
 					w.clock.advance(30 * time.Second)
 					tc.fail(w.carrier)
 					if err := resend(); !errors.Is(err, mfa.ErrDelivery) {
 						t.Fatalf("Resend %d = %v; want %v", n, err, mfa.ErrDelivery)
 					}
 					kept := w.kept(c.ID)
-					if left := w.ResendsLeft(kept); left != 3 || len(kept.Messages) != 2 || w.delivery(c.ID) != before || kept.UpdatedAt != c.UpdatedAt {
-						t.Errorf("challenge is %+v, with %d resends left; want it as it was", kept, left)
+					if got := w.ResendsLeft(kept); got != left || len(kept.Messages) != 2 || kept.UpdatedAt != c.UpdatedAt {
+						t.Errorf("%d messages, updated at %v, with %d resends left; want 2, as it was, and %d", len(kept.Messages), kept.UpdatedAt, got, left)
+					}
+					if !tc.counted && !reflect.DeepEqual(w.delivery(c.ID), before) {
+						t.Errorf("the delivery is %+v; want it as it was, %+v", w.delivery(c.ID), before)
 					}
 					w.carrier.lost, w.carrier.unsure, w.carrier.during = nil, nil, nil
 				}
-				if n := w.count("message.failed"); n != 4 {
-					t.Errorf("%d events tell of a message that failed; want 4", n)
+				if n := w.count("message.failed"); n != rounds {
+					t.Errorf("%d events tell of a message that failed; want %d", n, rounds)
 				}
 				if tc.counted { // it may have been sent
 					if wait := waitIn(t, resend(), mfa.ErrSendLimit); wait != 30*time.Second {
@@ -222,15 +231,30 @@ func TestResendThatFails(t *testing.T) {
 				if err := resend(); err != nil {
 					t.Fatalf("the same request again = %v", err)
 				}
-				if left := w.ResendsLeft(w.kept(c.ID)); left != 2 {
-					t.Errorf("%d resends are left; want 2", left)
+				if got := w.ResendsLeft(w.kept(c.ID)); got != left-1 {
+					t.Errorf("%d resends are left; want %d", got, left-1)
 				}
-				if again := w.carrier.last(); again.Code.Reveal() != code || again.Number != 2 {
+				if again := w.carrier.last(); again.Code.Reveal() != code || again.Number != 5-left {
 					t.Errorf("message %d has another code: %v", again.Number, again.Code.Reveal() != code)
 				}
 				w.mustVerify(c.ID, code, true)
 			})
 		}
+	}
+}
+
+func TestResendsOfUnknownFateAreCounted(t *testing.T) {
+	w := newWorld(t, mfa.Options{Limits: mfa.Limits{Sends: often.Sends, SendSpacing: often.SendSpacing}})
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	w.carrier.unsure = context.DeadlineExceeded
+	numbers := map[int]bool{w.carrier.last().Number: true}
+	for range 10 {
+		w.clock.advance(time.Second)
+		w.resend(c.ID)
+		numbers[w.carrier.last().Number] = true
+	}
+	if n := w.carrier.sent(); n != 4 || len(numbers) != 4 {
+		t.Errorf("%d messages with the code of one challenge reached the phone, under %d numbers; want 4", n, len(numbers))
 	}
 }
 
@@ -375,7 +399,7 @@ func TestResendsThatRaceWithVerification(t *testing.T) {
 			}
 		})
 		kept := w.kept(c.ID)
-		if valid.Load() != 1 || kept.VerifiedAt.IsZero() || kept.Attempts != 1 || kept.SealedCode != nil {
+		if valid.Load() != 1 || kept.VerifiedAt.IsZero() || kept.Attempts != 1 || kept.Messages[0].Sealed != nil {
 			t.Errorf("%d codes were right, and the challenge is %+v; want it verified once", valid.Load(), kept)
 		}
 		if sent := w.carrier.sent() - before; sent != int(again.Load()) || len(kept.Messages) != 1+sent {
@@ -481,7 +505,7 @@ func TestSentCodeIsKeptSealedWhileItIsOfUse(t *testing.T) {
 		w.clock.advance(30 * time.Second)
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		code := w.carrier.last().Code.Reveal()
-		sealed := w.kept(c.ID).SealedCode
+		sealed := w.kept(c.ID).Messages[0].Sealed
 		if len(sealed) == 0 || bytes.Contains(sealed, []byte(code)) || bytes.Contains(sealed, []byte("verification")) {
 			t.Fatalf("%d bytes are kept; want the text, sealed", len(sealed))
 		}
@@ -489,12 +513,12 @@ func TestSentCodeIsKeptSealedWhileItIsOfUse(t *testing.T) {
 			for range 4 {
 				w.mustVerify(c.ID, wrong, false)
 			}
-			if !slices.Equal(w.kept(c.ID).SealedCode, sealed) {
+			if !slices.Equal(w.kept(c.ID).Messages[0].Sealed, sealed) {
 				t.Error("the code changed while it could be used")
 			}
 		}
 		w.mustVerify(c.ID, map[bool]string{false: code, true: wrong}[used], !used)
-		if w.kept(c.ID).SealedCode != nil {
+		if w.kept(c.ID).Messages[0].Sealed != nil {
 			t.Errorf("used up %v: the code is still kept", used)
 		}
 	}

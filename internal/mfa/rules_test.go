@@ -137,6 +137,9 @@ func (r *rules) resend(c *ruledChallenge, env mfa.EnvironmentID, fate fate) stri
 		c.resends++
 		r.happened(f, c.id, "message.queued", "")
 	case "not delivered":
+		if fate == timedOut {
+			c.resends++
+		}
 		r.happened(f, c.id, "message.failed", "delivery_failed")
 	}
 	return became

@@ -54,7 +54,7 @@ type shipment struct {
 	// store makes the message part of its challenge, as its last; undo takes that
 	// back, so that the same request may be tried again.
 	store func(context.Context, *Once[Issued]) (Issued, error)
-	undo  func(context.Context, Issued) error
+	undo  func(ctx context.Context, c Issued, perhaps bool) error // perhaps: it may have been sent
 }
 
 // createAndSend makes c a challenge of a factor and sends its code.
@@ -74,7 +74,7 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 		store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
 			return s.create(ctx, env, id, c, once, now, true)
 		},
-		undo: func(ctx context.Context, created Issued) error { return s.void(ctx, env, created, once) },
+		undo: func(ctx context.Context, created Issued, _ bool) error { return s.void(ctx, env, created, once) },
 	}
 	if once != nil {
 		sh.ref, sh.keep = once.ref(id), once.Keep
@@ -109,13 +109,13 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 		return Issued{}, errors.Join(err, s.giveBack(ctx, sh))
 	}
 	undo := func(err error) error {
-		back := s.giveBack
-		if errors.Is(err, errUncertain) {
-			back = s.keepFor // it stays counted, and another try is another message
+		back, perhaps := s.giveBack, errors.Is(err, errUncertain)
+		if perhaps {
+			back = s.keepUnverifiable // it stays counted, and another try is another message
 		}
 		// The count first: once the record is gone, the same request may come again
 		// and must be counted itself.
-		return errors.Join(err, back(ctx, sh), sh.undo(ctx, c))
+		return errors.Join(err, back(ctx, sh), sh.undo(ctx, c, perhaps))
 	}
 	finished := false
 	defer func() {
@@ -254,8 +254,10 @@ func (s *Service) reserve(ctx context.Context, sh shipment) error {
 		return err
 	}
 	var refused error
+	var writes []Write
 	err = s.store.Update(ctx, r, func(tx *Tx) error {
 		refused = nil
+		defer func() { writes = tx.Writes }()
 		limit := tx.Phone
 		if limit == nil {
 			limit = &PhoneLimit{Bucket: r.Bucket, Key: r.Phone}
@@ -272,6 +274,11 @@ func (s *Service) reserve(ctx context.Context, sh shipment) error {
 		tx.put(PutPhone{limit})
 		return nil
 	})
+	for _, w := range writes {
+		if e, ok := w.(AppendEvent); ok && err == nil {
+			s.opts.Logger.Warn("messages are held back, or no more", "event", string(e.Type), "of", e.Reason, "environment", sh.env.Name)
+		}
+	}
 	return errors.Join(err, refused)
 }
 
@@ -311,6 +318,30 @@ func (s *Service) keepFor(ctx context.Context, sh shipment) error {
 		if tx.Phone != nil {
 			tx.Phone.keepFor(sh.ref)
 			tx.put(PutPhone{tx.Phone})
+		}
+		return nil
+	})
+}
+
+// keepUnverifiable is keepFor for a message that perhaps left, but whose code is of no
+// use. It does not speak against its prefix that nobody enters it.
+func (s *Service) keepUnverifiable(ctx context.Context, sh shipment) error {
+	if sh.to.script != nil {
+		return nil
+	}
+	return s.store.Update(ctx, s.readLimits(sh), func(tx *Tx) error {
+		if tx.Phone == nil {
+			return nil
+		}
+		at, ok := tx.Phone.keepFor(sh.ref)
+		if !ok {
+			return nil
+		}
+		tx.put(PutPhone{tx.Phone})
+		for _, t := range tx.Tallies {
+			if t != nil && t.isPrefix() && t.uncount(at, sh.first) {
+				tx.put(PutTally{t})
+			}
 		}
 		return nil
 	})

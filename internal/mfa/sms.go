@@ -3,6 +3,7 @@ package mfa
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -51,6 +52,9 @@ func (r SMSRules) compile() (*smsRules, error) {
 	errs = append(errs, checkCountries(r.Countries))
 	if r.Home != "" {
 		errs = append(errs, checkCountries([]string{r.Home}))
+	}
+	if r.Home != "" && len(r.Countries) > 0 && !slices.Contains(r.Countries, r.Home) {
+		errs = append(errs, fmt.Errorf("home is %q, which is not among the countries %s", r.Home, strings.Join(r.Countries, ", ")))
 	}
 	for _, limit := range []struct {
 		name  string

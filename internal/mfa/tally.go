@@ -46,14 +46,14 @@ const (
 	// was not.
 	settling = 2 * time.Minute
 	// prefixDigits is the length of a prefix. Numbers are rented to pumpers in blocks
-	// that share more digits than that.
+	// that share more digits than that. Of a short number it leaves four out.
 	prefixDigits = 6
 )
 
 // tallies names the tallies that count a message to phone.
 func (r *smsRules) tallies(env EnvironmentID, phone Phone) []TallyKey {
 	number, country := phone.E164(), countryOf(phone)
-	keys := []TallyKey{{env, number[:min(1+prefixDigits, len(number))]}, {env, country}, {env, tallyAll}}
+	keys := []TallyKey{{env, number[:min(1+prefixDigits, len(number)-4)]}, {env, country}, {env, tallyAll}}
 	if country != r.Home {
 		keys = append(keys, TallyKey{env, tallyAbroad})
 	}

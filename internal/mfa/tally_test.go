@@ -2,6 +2,7 @@ package mfa_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -663,5 +664,43 @@ func TestCountsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 	if _, err := mfa.DecodeCounts(make([]byte, 17)); err == nil {
 		t.Error("17 bytes were read as counts")
+	}
+}
+
+// TestOutageIsNoPumping has a provider that does not answer for a while. The
+// challenges of its messages are void, so that nobody could enter their codes.
+func TestOutageIsNoPumping(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	number := func(i int) string { return fmt.Sprintf("+4915123%06d", 400_000+i) }
+	w.carrier.unsure = context.DeadlineExceeded
+	for i := range 40 {
+		if _, err := w.sendIn(production, w.phone(production, number(i))); !errors.Is(err, mfa.ErrDelivery) {
+			t.Fatal(err)
+		}
+	}
+	w.carrier.unsure = nil
+	w.clock.advance(5 * time.Minute)
+	if _, err := w.sendIn(production, w.phone(production, number(100))); err != nil {
+		t.Errorf("after the outage: %v", err)
+	}
+	all, err := w.Tallies(t.Context(), production)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, y := range all {
+		if sent, _ := y.Sum(); y.Of == "all" && sent != 41 || y.Of == "+491512" && sent != 1 {
+			t.Errorf("%s counts %d; want the day to count all 41, and the prefix the last", y.Of, sent)
+		}
+	}
+}
+
+func TestPrefixOfAShortNumberLeavesFourDigitsOut(t *testing.T) {
+	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"NU"}}})
+	if _, err := w.sendIn(production, w.phone(production, "+6834002")); err != nil {
+		t.Fatal(err)
+	}
+	all, err := w.Tallies(t.Context(), production)
+	if err != nil || !slices.ContainsFunc(all, func(y mfa.Tally) bool { return y.Of == "+683" }) {
+		t.Errorf("Tallies = %+v, %v; want one of +683", all, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/metrics"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
@@ -22,6 +23,9 @@ func newMetrics(version string, store Store) *metrics.Metrics {
 	m := metrics.New(version)
 	if q, ok := store.(queuer); ok {
 		m.Queue(q.Waiting)
+	}
+	for _, typ := range mfa.EventTypes {
+		m.Events(string(typ))
 	}
 	return m
 }

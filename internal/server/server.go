@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if err != nil {
 		return nil, err
 	}
-	if err := s.wire(keys, parts); err != nil {
+	if err := s.wire(ctx, keys, parts); err != nil {
 		return nil, err
 	}
 	var scrapes net.Listener
@@ -104,7 +104,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	return s, nil
 }
 
-func (s *Server) wire(keys *secret.Keyset, parts Parts) error {
+func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) error {
 	opts := httpapi.Options{
 		RateLimit:      s.cfg.RateLimit,
 		OmitTOTPExpiry: s.cfg.TOTPChallengeExpiresAt == "omit",
@@ -132,6 +132,9 @@ func (s *Server) wire(keys *secret.Keyset, parts Parts) error {
 			return err
 		}
 		rules = s.delivery.rules
+		if err := s.doubt(ctx, rules); err != nil {
+			return err
+		}
 		switch {
 		case s.delivery.Router != nil:
 			sender, opts.Callbacks = s.delivery.Sender, s.delivery.Callbacks

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -99,6 +100,9 @@ func openSMS(path string, countries []string, record recorder, log *slog.Logger,
 		var name, kind string
 		if err := errors.Join(take(settings, "name", &name), take(settings, "type", &kind)); err != nil {
 			return nil, fmt.Errorf("provider %d: %w", i+1, err)
+		}
+		if _, to, ours := strings.Cut(settings["callback_url"].Value, "/sms/receipts/"); ours && to != name {
+			return nil, fmt.Errorf("provider %q: callback_url must end in /sms/receipts/%s", name, name)
 		}
 		p, err := openProvider(kind, settings, filepath.Dir(path), log, func(ctx context.Context, r sms.Receipt) error {
 			return record(ctx, name, r)
@@ -206,8 +210,9 @@ func open[Options any, P sms.Provider](settings map[string]yaml.Node, dir string
 // logTry tells of every try that failed, and who took the message after all.
 func logTry(log *slog.Logger) func(sms.Try) {
 	return func(t sms.Try) {
+		challenge, _, _ := strings.Cut(t.Reference, "-")
 		attrs := []any{
-			"provider", t.Provider, "challenge", "auth_challenge_" + t.Reference, "try", t.Number, "took", t.Took.Round(time.Millisecond),
+			"provider", t.Provider, "challenge", "auth_challenge_" + challenge, "try", t.Number, "took", t.Took.Round(time.Millisecond),
 		}
 		switch {
 		case t.Kind != "":

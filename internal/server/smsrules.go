@@ -22,8 +22,8 @@ import (
 type smsEnvironment struct {
 	Countries []string          `yaml:"countries"`
 	Home      string            `yaml:"home"`
-	Daily     int               `yaml:"daily"`
-	Abroad    int               `yaml:"abroad"`
+	Daily     count             `yaml:"daily"`
+	Abroad    count             `yaml:"abroad"`
 	Pumping   smsPumping        `yaml:"pumping"`
 	Texts     map[string]string `yaml:"texts"`
 	Origin    string            `yaml:"origin"`
@@ -31,16 +31,34 @@ type smsEnvironment struct {
 }
 
 type smsPumping struct {
-	Sends    int           `yaml:"sends"`
+	Sends    count         `yaml:"sends"`
 	Verified float64       `yaml:"verified"`
 	Window   time.Duration `yaml:"window"`
 	Pause    time.Duration `yaml:"pause"`
 }
 
+// A count is 1 or more, if it is given. In mfa.SMSRules 0 stands for the default, which
+// nobody means who writes it.
+type count int
+
+func (c *count) UnmarshalYAML(node *yaml.Node) error {
+	var n int
+	if err := node.Decode(&n); err != nil {
+		return err
+	}
+	if n < 1 {
+		return fmt.Errorf("line %d: %d must be at least 1", node.Line, n)
+	}
+	*c = count(n)
+	return nil
+}
+
 func (e smsEnvironment) rules() mfa.SMSRules {
+	p := e.Pumping
 	return mfa.SMSRules{
-		Countries: e.Countries, Home: e.Home, Daily: e.Daily, Abroad: e.Abroad, Pumping: mfa.Pumping(e.Pumping),
-		Texts: e.Texts, Origin: e.Origin, Links: e.Links,
+		Countries: e.Countries, Home: e.Home, Daily: int(e.Daily), Abroad: int(e.Abroad),
+		Pumping: mfa.Pumping{Sends: int(p.Sends), Verified: p.Verified, Window: p.Window, Pause: p.Pause},
+		Texts:   e.Texts, Origin: e.Origin, Links: e.Links,
 	}
 }
 
@@ -67,6 +85,25 @@ func (f *smsFile) rules(countries []string) (smsRules, error) {
 		rules.of[name] = own.rules()
 	}
 	return rules, nil
+}
+
+// doubt warns of rules that may not mean what they say.
+func (s *Server) doubt(ctx context.Context, rules smsRules) error {
+	there, err := s.store.Environments(ctx)
+	if err != nil {
+		return err
+	}
+	sends := len(rules.all.Countries) > 0
+	for name, own := range rules.of {
+		sends = sends || len(own.Countries) > 0
+		if !slices.ContainsFunc(there, func(e mfa.Environment) bool { return e.Name == name }) {
+			s.log.Warn("the file of SMS providers has rules for an environment that is not there", "environment", name)
+		}
+	}
+	if !sends {
+		s.log.Warn("production environments send no messages: neither the file of SMS providers nor --sms-countries names a country")
+	}
+	return nil
 }
 
 // decodeStrictly is node.Decode that refuses keys it does not know.

@@ -73,7 +73,7 @@ func TestCallbacks(t *testing.T) {
 		{"got, with a query of any form", "bird", birdRequest("z=%7e&;x&" + report), nil, 400, "", "bird"},
 		{"got", "bird", birdRequest(report), nil, 200, "bird " + birdID + " delivered", ""},
 		{"of SNS", "aws", sns(), nil, 200, "aws 862a8790-60c0-4430-9b2b-000000000001 undelivered BLOCKED", ""},
-		{"about nothing known", "gateway", gatewayPost(`{"id":"gw:1","state":"teleported"}`), nil, 200, "", ""},
+		{"about nothing known", "gateway", gatewayPost(`{"id":"gw:1","state":"teleported"}`), nil, 400, "", `level=WARN msg="callback refused" provider=gateway error="the callback is malformed"`},
 		{"of the largest size", "gateway", gatewayPost(delivered + strings.Repeat(" ", 64<<10-len(delivered))), nil, 200, "gateway gw:1 delivered", ""},
 		{"too large", "gateway", gatewayPost(delivered + strings.Repeat(" ", 64<<10+1-len(delivered))), nil, 413, "", ""},
 		{"cut short", "gateway", httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(errors.New("reset"))), nil, 400, "", ""},

@@ -126,7 +126,7 @@ func (w *Webhook) mac(t string, body []byte) []byte {
 var webhookStates = map[State]bool{Queued: true, Sent: true, Delivered: true, Undelivered: true, Failed: true}
 
 // Receipts reads what the gateway posts, as Receiver says: one receipt. A message
-// of ours that is sent back has the same signature, but no state.
+// of ours that is sent back has the same signature, but no state, and is malformed.
 func (w *Webhook) Receipts(r *http.Request, body []byte) ([]Receipt, error) {
 	if !w.signed(r.Header.Get(webhookSignature), body) {
 		return nil, ErrSignature
@@ -140,7 +140,7 @@ func (w *Webhook) Receipts(r *http.Request, body []byte) ([]Receipt, error) {
 		return nil, errReceipt
 	}
 	if !webhookID.MatchString(receipt.ID) || !webhookStates[receipt.State] {
-		return nil, nil
+		return nil, errReceipt
 	}
 	got := Receipt{ID: receipt.ID, State: receipt.State}
 	if got.State == Undelivered || got.State == Failed {
