@@ -3,8 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"runtime/pprof"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -56,9 +59,41 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 		}
 		log.Info("reloaded the keyset")
 	})()
+	tuneCollector()
+	stopProfile, err := startProfile(cfg.CPUProfile)
+	if err != nil {
+		return errors.Join(err, ln.Close(), srv.Close())
+	}
 	err = srv.Serve(ctx, ln)
 	log.Info("stopped")
-	return errors.Join(err, srv.Close())
+	return errors.Join(err, stopProfile(), srv.Close())
+}
+
+// tuneCollector collects garbage at five times what is in use, unless GOGC says
+// otherwise. Little is in use however many factors are stored, and a collection for
+// every few megabytes took a sixth of the time of a flow.
+func tuneCollector() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
+// startProfile writes a CPU profile to path, if there is one, until stop is called.
+func startProfile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("--cpu-profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // onHangup calls fn at every SIGHUP until the function that it returns is called.

@@ -49,6 +49,7 @@ type Config struct {
 
 	MetricsAddr string `name:"metrics-addr" group:"Process" placeholder:"HOST:PORT" help:"Where Prometheus can read GET /metrics, over plain HTTP on any address: what it shows holds no secret. Nothing else is served there. Without it there are no metrics."`
 
+	CPUProfile      string        `name:"cpu-profile" type:"path" group:"Process" placeholder:"FILE" help:"Write a CPU profile there, for 'go tool pprof', until the server stops."`
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default json; text for dev."`
 	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Least level logged: debug, info, warn or error; each request is a line at info. Default ${default}."`
 	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" group:"Process" placeholder:"DURATION" help:"How long /readyz says 503 before connections are refused, so that a balancer notices. Default ${default}."`
