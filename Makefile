@@ -17,7 +17,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Build and start a server to try (ARGS='--addr 127.0.0.1:0' and the like)
@@ -46,10 +46,20 @@ lint: ## Formatting, go vet and staticcheck alone
 	cd conformance/go && go vet ./...
 
 .PHONY: bench
-bench: ## Run the benchmarks (PKG, BENCH, COUNT); with COUNT=10, summed up by benchstat
+bench: build ## Measure the server against bare net/http, in some minutes (ARGS); docs/performance.md
+	@mkdir -p .cache/bench
+	@go build -o .cache/bench/bench ./internal/tools/bench
+	@.cache/bench/bench $(ARGS)
+
+.PHONY: bench-full
+bench-full: ## The same in an hour: overload, 10 million factors, steady load
+	@$(MAKE) --no-print-directory bench ARGS='-full $(ARGS)'
+
+.PHONY: microbench
+microbench: ## Run the Go benchmarks (PKG, BENCH, COUNT); with COUNT=10, summed up by benchstat
 	@mkdir -p .cache
-	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) | tee .cache/bench.txt
-	@if [[ $(COUNT) -gt 1 ]]; then $(TOOL) benchstat .cache/bench.txt; fi
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) | tee .cache/microbench.txt
+	@if [[ $(COUNT) -gt 1 ]]; then $(TOOL) benchstat .cache/microbench.txt; fi
 
 .PHONY: fuzz
 fuzz: ## Run each Fuzz function for FUZZTIME (10s), or those that match FUZZ

@@ -315,3 +315,14 @@ func TestForgetMakesEveryKeyBeReadAgain(t *testing.T) {
 		t.Errorf("Authenticate = %v; want %v", err, access.ErrUnauthorized)
 	}
 }
+
+func BenchmarkAuthenticate(b *testing.B) {
+	w := newWorld(b)
+	text, _ := w.key(w.environment("Acme", true))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := w.Authenticate(b.Context(), text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -16,13 +16,13 @@ import (
 // A world is a Service over a real store, with a clock that stands still.
 type world struct {
 	*access.Service
-	t     *testing.T
+	t     testing.TB
 	store *sqlite.Store
 	path  string
 	clock *clock
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t:     t,

@@ -9,3 +9,7 @@ func Codes() []string {
 	}
 	return codes
 }
+
+// DecodeVerify and DecodeEnroll read the body of a request.
+func DecodeVerify(body []byte) error { return decode(body, &verifyRequest{}) }
+func DecodeEnroll(body []byte) error { return decode(body, &enrollRequest{}) }

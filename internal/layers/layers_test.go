@@ -98,6 +98,11 @@ var places = map[string]place{
 	"internal/store/storetest": {layer: support},
 
 	"internal/tools/logcheck": {layer: tool},
+
+	// The bench sees the server from outside. What it imports starts a database.
+	"internal/tools/bench":      {layer: tool, also: []string{"internal/pgtest", "internal/tools/bench/bare", "internal/tools/bench/load"}},
+	"internal/tools/bench/bare": {layer: tool},
+	"internal/tools/bench/load": {layer: tool},
 }
 
 // neverAnywhere is what no package imports outside its tests.
@@ -164,6 +169,7 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"the domain does not know SQL", "internal/mfa", "database/sql", false},
 		{"the domain does not know JSON", "internal/mfa", "encoding/json", false},
 		{"the ground imports nothing of ours", "internal/totp", ours + "internal/secret", false},
+		{"a tool sees the server from outside", "internal/tools/bench", ours + "internal/mfa", false},
 		{"no package draws weak randomness", "internal/server", "math/rand/v2", false},
 		{"a package without a place is not imported", "internal/server", ours + "internal/util", false},
 		{"other modules are no matter of layers", "internal/mfa", module + "-go", true},

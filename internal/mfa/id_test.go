@@ -2,6 +2,7 @@ package mfa_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -175,6 +176,33 @@ func TestUserBucketDependsOnBothParts(t *testing.T) {
 	}
 	if differ < 90 {
 		t.Errorf("of 100 users %d have another bucket in another environment", differ)
+	}
+}
+
+func BenchmarkNewID(b *testing.B) {
+	next := mfa.NewIDs(rand.Reader)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := next(time.Now(), 512); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkFormatID(b *testing.B) {
+	id := mfa.FactorID{1, 15: 255}
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = id.String()
+	}
+}
+
+func BenchmarkParseID(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := mfa.ParseFactorID("auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M"); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

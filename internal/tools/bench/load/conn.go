@@ -1,0 +1,158 @@
+// Package load makes load on a server of the HTTP API and checks every answer.
+//
+// It shares the processors with the server that it measures, so that it must cost
+// little: it writes requests as bytes onto connections that it keeps, and reads of
+// an answer only what it checks.
+package load
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// An Answer is what came back. Its body is good until the next exchange.
+type Answer struct {
+	Status     int
+	RetryAfter bool // whether it says when to try again
+	Body       []byte
+}
+
+// A Conn is one connection that is kept. One goroutine uses it at a time.
+type Conn struct {
+	net net.Conn
+	in  []byte
+}
+
+// Dial connects to addr, host:port.
+func Dial(addr string) (*Conn, error) {
+	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{net: c, in: make([]byte, 8<<10)}, nil
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error { return c.net.Close() }
+
+// Exchange sends a request as it stands and reads its answer.
+func (c *Conn) Exchange(request []byte) (Answer, error) {
+	if _, err := c.net.Write(request); err != nil {
+		return Answer{}, err
+	}
+	return c.read()
+}
+
+func (c *Conn) read() (Answer, error) {
+	n := 0
+	for {
+		more, err := c.net.Read(c.in[n:])
+		n += more
+		if more > 0 {
+			a, whole, perr := parse(c.in[:n])
+			if perr != nil || whole {
+				return a, perr
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return Answer{}, fmt.Errorf("the connection ended after %d bytes of an answer: %w", n, io.ErrUnexpectedEOF)
+		}
+		if err != nil {
+			return Answer{}, err
+		}
+		if n == len(c.in) {
+			c.in = append(c.in, make([]byte, len(c.in))...)
+		}
+	}
+}
+
+var (
+	protocol   = []byte("HTTP/1.1 ")
+	lineEnd    = []byte("\r\n")
+	headEnd    = []byte("\r\n\r\n")
+	lengthName = []byte("content-length")
+	codingName = []byte("transfer-encoding")
+	retryName  = []byte("retry-after")
+	closeName  = []byte("connection")
+)
+
+// errMalformed is the error of an answer that this package does not read. It has
+// no use for chunked bodies: the server always says how long an answer is.
+var errMalformed = errors.New("malformed answer")
+
+// parse reads the one answer that b holds; whole is false while some of it is
+// missing.
+func parse(b []byte) (a Answer, whole bool, err error) {
+	head, body, ok := bytes.Cut(b, headEnd)
+	if !ok {
+		if n := min(len(b), len(protocol)); !bytes.Equal(b[:n], protocol[:n]) {
+			return a, false, fmt.Errorf("%w: it begins with %q", errMalformed, b[:n])
+		}
+		return a, false, nil
+	}
+	line, fields, _ := bytes.Cut(head, lineEnd)
+	if a.Status, ok = status(line); !ok {
+		return a, false, fmt.Errorf("%w: its first line is %q", errMalformed, line)
+	}
+	length := -1
+	for len(fields) > 0 {
+		line, fields, _ = bytes.Cut(fields, lineEnd)
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
+			return a, false, fmt.Errorf("%w: a line of its head has no colon", errMalformed)
+		}
+		// Most names are told apart by their lengths.
+		switch {
+		case is(name, lengthName):
+			if length, ok = number(bytes.TrimSpace(value)); !ok {
+				return a, false, fmt.Errorf("%w: Content-Length is %q", errMalformed, value)
+			}
+		case is(name, codingName):
+			return a, false, fmt.Errorf("%w: Transfer-Encoding is %q", errMalformed, value)
+		case is(name, closeName):
+			return a, false, fmt.Errorf("%w: Connection is %q, and it is to be kept", errMalformed, value)
+		case is(name, retryName):
+			a.RetryAfter = true
+		}
+	}
+	if length < 0 && a.Status != http.StatusNoContent {
+		return a, false, fmt.Errorf("%w: no Content-Length", errMalformed)
+	}
+	length = max(length, 0)
+	if len(body) > length {
+		return a, false, fmt.Errorf("%w: %d bytes follow it", errMalformed, len(body)-length)
+	}
+	a.Body = body
+	return a, len(body) == length, nil
+}
+
+func is(name, lower []byte) bool { return len(name) == len(lower) && bytes.EqualFold(name, lower) }
+
+// status reads the first line of an answer.
+func status(line []byte) (int, bool) {
+	rest, ok := bytes.CutPrefix(line, protocol)
+	if !ok || len(rest) < 3 || len(rest) > 3 && rest[3] != ' ' {
+		return 0, false
+	}
+	n, ok := number(rest[:3])
+	return n, ok && n >= 200
+}
+
+// number reads a decimal of up to nine digits.
+func number(b []byte) (n int, ok bool) {
+	if len(b) == 0 || len(b) > 9 {
+		return 0, false
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, true
+}
