@@ -114,17 +114,18 @@ func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job) er
 	if err != nil {
 		return err
 	}
-	batch := &pgx.Batch{}
+	out := newWrites(len(group) > 1)
 	for _, j := range group {
 		tx := &mfa.Tx{Rows: held.rows(j.read)}
 		if j.err = j.decide(tx); j.err == nil {
 			j.err = held.check(tx.Writes)
 		}
 		if j.err == nil {
-			held.apply(batch, tx.Writes)
+			held.apply(out, tx.Writes)
 			j.event = firstEvent(tx.Writes)
 		}
 	}
+	batch := out.batch()
 	if batch.Len() == 0 {
 		return s.rollback(ctx, conn) // only locks to give back
 	}
@@ -148,8 +149,12 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held,
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
 	batch.Queue(boundLocks, milliseconds(s.wait.roundTrip*2/5), milliseconds(s.wait.roundTrip))
-	for _, r := range rowsOf(group) {
-		h.read(batch, r, forUpdate)
+	if rows := rowsOf(group); len(group) > 1 {
+		h.readGroup(batch, rows)
+	} else {
+		for _, r := range rows {
+			h.read(batch, r, forUpdate)
+		}
 	}
 	return h, conn.SendBatch(ctx, batch).Close()
 }

@@ -466,7 +466,7 @@ func TestLockedRow(t *testing.T) {
 func TestVanishedNode(t *testing.T) {
 	t.Parallel()
 	url := migrated(t)
-	vanishing, p := openProxied(t, url, postgres.Options{})
+	vanishing, p := openProxied(t, url, postgres.Options{Writers: 1})
 	vanishing.Hurry(2*time.Second, time.Second)
 	s := openAt(t, url, postgres.Options{})
 	f := storeFactor(t, s)

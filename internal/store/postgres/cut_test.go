@@ -91,14 +91,18 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// prepare makes a store's connection prepare what inserts a challenge of f, so
-// that the next transaction has two flights.
+// prepare makes a store's connection prepare what inserts a challenge of f, alone
+// and in a group, so that the next transaction has two flights.
 func prepare(t *testing.T, s *postgres.Store, f *mfa.Factor) {
 	t.Helper()
-	err := s.Update(t.Context(), readFactor(f.ID), storetest.Writing(
-		mfa.InsertChallenge{Challenge: storetest.NewChallenge(f)}, mfa.AppendEvent{Event: storetest.NewEvent(f)}))
-	if err != nil {
-		t.Fatal(err)
+	for _, group := range []int{1, 2} {
+		errs := grouped(s, group, func() {}, func(int) error {
+			_, err := insertChallenge(t.Context(), s, f)
+			return err
+		})
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -69,6 +69,50 @@ func TestRequestsSearch(t *testing.T) {
 	}
 }
 
+// TestGroupsSearch asks so for the statements of a group, which also keep a plan
+// that was made while there were few rows.
+func TestGroupsSearch(t *testing.T) {
+	conn := connect(t, migrated(t))
+	first, statements := postgres.GroupStatements()
+	for _, filled := range []bool{false, true} {
+		if filled {
+			for _, sql := range fill {
+				exec(t, conn, sql)
+			}
+		}
+		for name, sql := range statements {
+			t.Run(fmt.Sprintf("%s/filled=%v", name, filled), func(t *testing.T) {
+				exec(t, conn, "BEGIN")
+				defer exec(t, conn, "ROLLBACK")
+				if strings.HasPrefix(sql, "UPDATE") {
+					exec(t, conn, first)
+				}
+				for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+					plan := explain(t, conn, sql, mode)
+					found := conditions.FindAllString(plan, -1)
+					searches := 0
+					for _, scan := range scans.FindAllString(plan, -1) {
+						switch {
+						case strings.HasPrefix(scan, "Index"):
+							searches++
+						case !strings.HasPrefix(scan, "Function"):
+							t.Errorf("%s: %s\n%s", mode, scan, plan)
+						}
+					}
+					if searches == 0 || searches != len(found) || strings.Contains(plan, "Hash Join") || strings.Contains(plan, "Merge Join") {
+						t.Errorf("%s: %d conditions of %d searches\n%s", mode, len(found), searches, plan)
+					}
+					for _, condition := range found {
+						if !strings.Contains(condition, "bucket = ") || !strings.Contains(condition, "id = ") {
+							t.Errorf("%s: %s\n%s", mode, condition, plan)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
 // searchesByBucket holds a statement to index searches with the bucket, both where
 // the server knows its parameters and where it does not.
 func searchesByBucket(t *testing.T, conn *pgx.Conn, sql string) {
@@ -106,11 +150,16 @@ func explain(t *testing.T, conn *pgx.Conn, sql, mode string) string {
 	}
 	args := make([]string, len(types))
 	for i, typ := range types {
-		args[i] = fmt.Sprintf("'%s'::%s", map[string]string{
+		element, isArray := strings.CutSuffix(typ, "[]")
+		value := map[string]string{
 			"smallint": "7", "integer": "7", "bigint": "7", "text": "user7", "bytea": "seven",
 			"uuid":                     "77777777-7777-7777-7777-777777777777",
 			"timestamp with time zone": "2026-03-29 08:30:00Z",
-		}[typ], typ)
+		}[element]
+		if isArray {
+			value = `{"` + value + `"}`
+		}
+		args[i] = fmt.Sprintf("'%s'::%s", value, typ)
 	}
 	rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE explained ("+strings.Join(args, ", ")+")", pgx.QueryExecModeSimpleProtocol)
 	if err != nil {

@@ -56,6 +56,18 @@ func RequestStatements() map[string]string {
 	}
 }
 
+// GroupStatements returns those for all rows of a group by name, and what goes
+// before them in a transaction.
+func GroupStatements() (first string, byName map[string]string) {
+	return searchOnly, map[string]string{
+		"lockChallenges":   lockChallenges,
+		"lockFactors":      lockFactors,
+		"lockUsers":        lockUsers,
+		"updateFactors":    updateFactors,
+		"updateChallenges": updateChallenges,
+	}
+}
+
 // Inserts returns the statements of the request path that read no table.
 func Inserts() []string {
 	return []string{insertFactor, insertChallenge, insertUser, insertPhone, insertTally, insertMessage, insertReplay, insertEvent}

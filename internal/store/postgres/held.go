@@ -4,8 +4,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -108,79 +106,79 @@ func (h *held) check(writes []mfa.Write) error {
 	return nil
 }
 
-// apply adds the statements of writes to batch and remembers what they do. A row
+// apply adds writes to out and remembers what they do. A row
 // that may be new or not is inserted if it was not there when it was looked for:
 // should another node have inserted it meanwhile, the unique violation makes the
 // transaction run again.
-func (h *held) apply(batch *pgx.Batch, writes []mfa.Write) {
-	for _, w := range writes {
+func (h *held) apply(out *writes, all []mfa.Write) {
+	for _, w := range all {
 		switch w := w.(type) {
 		case mfa.InsertFactor:
-			batch.Queue(insertFactor, factorValues(w.Factor)...)
+			out.insert(factorInsert, factorValues(w.Factor))
 			h.factors[w.ID] = clone(w.Factor)
 		case mfa.UpdateFactor:
-			batch.Queue(updateFactor, w.Sealed, w.LastStep, w.Failures, instant(w.LockedUntil), w.UpdatedAt, bucket(w.ID), w.ID)
+			out.update(factorUpdate, w.ID, []any{w.Sealed, w.LastStep, w.Failures, instant(w.LockedUntil), w.UpdatedAt, bucket(w.ID), w.ID})
 			h.factors[w.ID] = clone(w.Factor)
 		case mfa.DeleteFactor:
-			batch.Queue(deleteFactor, bucket(w.ID), w.ID)
+			out.others.Queue(deleteFactor, bucket(w.ID), w.ID)
 			delete(h.factors, w.ID)
 		case mfa.InsertChallenge:
-			batch.Queue(insertChallenge, challengeValues(w.Challenge)...)
+			out.insert(challengeInsert, challengeValues(w.Challenge))
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.UpdateChallenge:
-			batch.Queue(updateChallenge, w.SealedCode, mfa.EncodeDeliveries(w.Messages), w.Attempts, w.UpdatedAt, instant(w.VerifiedAt), bucket(w.ID), w.ID)
+			out.update(challengeUpdate, w.ID, []any{w.SealedCode, mfa.EncodeDeliveries(w.Messages), w.Attempts, w.UpdatedAt, instant(w.VerifiedAt), bucket(w.ID), w.ID})
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.DeleteChallenge:
-			batch.Queue(deleteChallenge, bucket(w.ID), w.ID)
+			out.others.Queue(deleteChallenge, bucket(w.ID), w.ID)
 			delete(h.challenges, w.ID)
 		case mfa.PutUser:
 			sql := insertUser
 			if h.users[w.UserKey] != nil {
 				sql = updateUser
 			}
-			batch.Queue(sql, int16(w.Bucket()), w.Environment, w.ID, w.Failures)
+			out.others.Queue(sql, int16(w.Bucket()), w.Environment, w.ID, w.Failures)
 			h.users[w.UserKey] = clone(w.User)
 		case mfa.DeleteUser:
-			batch.Queue(deleteUser, int16(w.Key.Bucket()), w.Key.Environment, w.Key.ID)
+			out.others.Queue(deleteUser, int16(w.Key.Bucket()), w.Key.Environment, w.Key.ID)
 			delete(h.users, w.Key)
 		case mfa.PutPhone:
 			sql := insertPhone
 			if h.phones[w.Key] != nil {
 				sql = updatePhone
 			}
-			batch.Queue(sql, int16(w.Bucket), w.Key[:], mfa.EncodeSends(w.Sends), w.ExpiresAt)
+			out.others.Queue(sql, int16(w.Bucket), w.Key[:], mfa.EncodeSends(w.Sends), w.ExpiresAt)
 			h.phones[w.Key] = clone(w.PhoneLimit)
 		case mfa.PutTally:
 			sql := insertTally
 			if h.tallies[w.TallyKey] != nil {
 				sql = updateTally
 			}
-			batch.Queue(sql, tallyValues(w.Tally)...)
+			out.others.Queue(sql, tallyValues(w.Tally)...)
 			h.tallies[w.TallyKey] = clone(w.Tally)
 		case mfa.PutMessage:
 			sql := insertMessage
 			if h.messages[w.Key] != nil {
 				sql = updateMessage
 			}
-			batch.Queue(sql, messageValues(w.MessageRef)...)
+			out.others.Queue(sql, messageValues(w.MessageRef)...)
 			h.messages[w.Key] = clone(w.MessageRef)
 		case mfa.PutReplay:
 			row, sql := replayRow{w.Bucket, w.Key}, insertReplay
 			if h.replays[row] != nil {
 				sql = updateReplay
 			}
-			batch.Queue(sql, replayValues(w.Replay)...)
+			out.others.Queue(sql, replayValues(w.Replay)...)
 			h.replays[row] = clone(w.Replay)
 		case mfa.DeleteReplay:
-			batch.Queue(deleteReplay, int16(w.Bucket), w.Key[:])
+			out.others.Queue(deleteReplay, int16(w.Bucket), w.Key[:])
 			delete(h.replays, replayRow{w.Bucket, w.Key})
 		case mfa.ForgetReplay:
-			batch.Queue(forgetReplay, int16(w.Bucket), w.Key[:], w.Factor)
+			out.others.Queue(forgetReplay, int16(w.Bucket), w.Key[:], w.Factor)
 			if r := h.replays[replayRow{w.Bucket, w.Key}]; r != nil && r.About == w.Factor {
 				r.Sealed = []byte{}
 			}
 		case mfa.AppendEvent:
-			batch.Queue(insertEvent, eventValues(w.Event)...)
+			out.insert(eventInsert, eventValues(w.Event))
 		default:
 			panic("postgres: unknown write") // a write was added to mfa and not here
 		}

@@ -10,7 +10,8 @@ import (
 )
 
 // rowsOf splits what a group reads into reads of one row each, with what it
-// brings, in the order in which all nodes lock them. Two groups then seldom wait
+// brings, in the order in which all nodes lock them: challenges, factors and users
+// first, whatever their bucket, if there are several Updates. Two groups then seldom wait
 // for each other in a circle, even if they have many rows in common, as those that
 // send messages for one environment do.
 func rowsOf(group []*job) []mfa.Read {

@@ -38,12 +38,14 @@ const (
 	// that stored the event; that a row can be seen does not prove it.
 	confirmEvent = `SELECT true FROM events WHERE bucket = $1 AND id = $2 FOR UPDATE`
 
-	insertFactor = `INSERT INTO factors (bucket, id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)` +
-		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
+	insertIntoFactors    = `INSERT INTO factors (bucket, id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)`
+	insertIntoChallenges = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, messages, attempts, created_at, updated_at, expires_at, verified_at)`
+	insertIntoEvents     = `INSERT INTO events (bucket, id, environment, type, factor, challenge, reason)`
+
+	insertFactor    = insertIntoFactors + ` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
 	updateFactor    = `UPDATE factors SET sealed = $1, last_step = $2, failures = $3, locked_until = $4, updated_at = $5 WHERE bucket = $6 AND id = $7`
 	deleteFactor    = `DELETE FROM factors WHERE bucket = $1 AND id = $2`
-	insertChallenge = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, messages, attempts, created_at, updated_at, expires_at, verified_at)` +
-		` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	insertChallenge = insertIntoChallenges + ` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 	updateChallenge = `UPDATE challenges SET sealed_code = $1, messages = $2, attempts = $3, updated_at = $4, verified_at = $5 WHERE bucket = $6 AND id = $7`
 	deleteChallenge = `DELETE FROM challenges WHERE bucket = $1 AND id = $2`
 	insertUser      = `INSERT INTO users (bucket, environment, id, failures) VALUES ($1, $2, $3, $4)`
@@ -59,7 +61,7 @@ const (
 	updateReplay    = `UPDATE replays SET fingerprint = $3, factor = $4, sealed = $5, expires_at = $6, pending = $7 WHERE bucket = $1 AND key = $2`
 	forgetReplay    = `UPDATE replays SET sealed = '' WHERE bucket = $1 AND key = $2 AND factor = $3`
 	deleteReplay    = `DELETE FROM replays WHERE bucket = $1 AND key = $2`
-	insertEvent     = `INSERT INTO events (bucket, id, environment, type, factor, challenge, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	insertEvent     = insertIntoEvents + ` VALUES ($1, $2, $3, $4, $5, $6, $7)`
 )
 
 // A lock ends the SELECTs of a read.
@@ -150,6 +152,14 @@ func (h *held) scanChallenge(rows pgx.Rows) error {
 	c, f := new(mfa.Challenge), new(mfa.Factor)
 	err := rows.Scan(append(challengeFields(c), factorFields(f)...)...)
 	h.challenges[c.ID], h.factors[f.ID] = c, f
+	return err
+}
+
+// scanLoneChallenge scans a challenge without its factor.
+func (h *held) scanLoneChallenge(rows pgx.Rows) error {
+	c := new(mfa.Challenge)
+	err := rows.Scan(challengeFields(c)...)
+	h.challenges[c.ID] = c
 	return err
 }
 
