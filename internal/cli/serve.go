@@ -69,12 +69,12 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 	return errors.Join(err, stopProfile(), srv.Close())
 }
 
-// tuneCollector collects garbage at five times what is in use, unless GOGC says
+// tuneCollector collects garbage at three times what is in use, unless GOGC says
 // otherwise. Little is in use however many factors are stored, and a collection for
 // every few megabytes took a sixth of the time of a flow.
 func tuneCollector() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(200)
 	}
 }
 
