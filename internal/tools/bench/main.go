@@ -56,8 +56,11 @@ var parts = []part{
 // options are the flags.
 type options struct {
 	binary, dir string
+	beside      string // another build of the server
 	parts       []string
 	stores      []string
+	flows       []string
+	profile     bool
 	rounds      int
 	window      time.Duration
 	warm        time.Duration
@@ -78,9 +81,12 @@ func parseFlags(args []string, problems io.Writer) (o options, err error) {
 	f.SetOutput(problems)
 	full := f.Bool("full", false, "measure all parts, in more and longer rounds: about an hour")
 	f.StringVar(&o.binary, "binary", "bin/countersign", "the server")
+	f.StringVar(&o.beside, "beside", "", "another build of the server, which the part flows measures in the same rounds")
 	f.StringVar(&o.dir, "dir", ".cache/bench", "where stores and results are kept, on the disk to measure")
 	partNames := f.String("parts", "", "what to measure, of flows,single,open,overload,sizes,steady; default the first three")
 	stores := f.String("stores", "sqlite,postgres", "the stores to measure")
+	flows := f.String("flows", "", "the flows that the part of that name measures; default all")
+	f.BoolVar(&o.profile, "profile", false, "write a CPU profile of each server into -dir as well; it costs a little")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds, of which the median counts; default 3, 5 with -full")
 	f.DurationVar(&o.window, "window", 0, "how long each measurement counts; default 2s, 10s with -full")
 	f.DurationVar(&o.warm, "warm", 500*time.Millisecond, "how long each runs before it counts")
@@ -114,6 +120,14 @@ func parseFlags(args []string, problems io.Writer) (o options, err error) {
 	if *partNames != "" {
 		o.parts = strings.Split(*partNames, ",")
 	}
+	for _, c := range comparisons {
+		if *flows == "" {
+			o.flows = append(o.flows, c.flow)
+		}
+	}
+	if *flows != "" {
+		o.flows = strings.Split(*flows, ",")
+	}
 	for text := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -133,6 +147,11 @@ func (o *options) check() error {
 	for _, name := range o.stores {
 		if name != "sqlite" && name != "postgres" {
 			return fmt.Errorf("there is no store %q", name)
+		}
+	}
+	for _, name := range o.flows {
+		if !slices.ContainsFunc(comparisons, func(c comparison) bool { return c.flow == name }) {
+			return fmt.Errorf("there is no flow %q", name)
 		}
 	}
 	if o.fill != "totp" && o.fill != "generic_otp" {
@@ -177,6 +196,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	return nil
 }
 
+// stamp is how the time of a run begins the names of its files.
+const stamp = "20060102-150405"
+
 // A bench is one run, with the processes and directories that end with it.
 type bench struct {
 	opts     options
@@ -189,6 +211,7 @@ type bench struct {
 
 	bare    *process
 	servers []*process // over the stores, one each
+	others  []*process // the same of another build
 }
 
 func measure(ctx context.Context, o options, progress io.Writer) (_ Results, err error) {
@@ -214,7 +237,7 @@ func measure(ctx context.Context, o options, progress io.Writer) (_ Results, err
 			return Results{}, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	name := filepath.Join(o.dir, b.results.Time.Format("20060102-150405")+"-"+b.results.Commit+".json")
+	name := filepath.Join(o.dir, b.results.Time.Format(stamp)+"-"+b.results.Commit+".json")
 	b.say("results are in %s", name)
 	return b.results, b.results.write(name)
 }
@@ -225,22 +248,35 @@ func (b *bench) start(ctx context.Context) (err error) {
 		return err
 	}
 	for _, name := range b.opts.stores {
-		var st *stored
-		if name == "postgres" {
-			st, err = b.postgres(ctx)
-		} else {
-			st, err = b.sqlite(ctx, name, 0)
-		}
-		if err != nil {
-			return err
-		}
-		s, err := b.startStore(ctx, name, st)
+		s, err := b.serveStore(ctx, b.opts.binary, name, name)
 		if err != nil {
 			return err
 		}
 		b.servers = append(b.servers, s)
+		if b.opts.beside == "" {
+			continue
+		}
+		if s, err = b.serveStore(ctx, b.opts.beside, name, name+" beside"); err != nil {
+			return err
+		}
+		b.others = append(b.others, s)
 	}
 	return nil
+}
+
+// serveStore starts a build over a new store of a kind.
+func (b *bench) serveStore(ctx context.Context, build, kind, name string) (*process, error) {
+	var st *stored
+	var err error
+	if kind == "postgres" {
+		st, err = b.postgres(ctx, build)
+	} else {
+		st, err = b.sqlite(ctx, build, strings.ReplaceAll(name, " ", "-"), 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.startStore(ctx, name, st)
 }
 
 // close ends every process and removes what was written for this run alone.

@@ -35,7 +35,7 @@ func TestBenchFromEndToEnd(t *testing.T) {
 		stores += ",postgres"
 	}
 	args := []string{
-		"-binary", binary, "-dir", filepath.Join(dir, "bench"), "-stores", stores, "-parts", "flows,single,open,overload,sizes",
+		"-binary", binary, "-beside", binary, "-dir", filepath.Join(dir, "bench"), "-stores", stores, "-parts", "flows,single,open,overload,sizes",
 		"-rounds", "1", "-window", "200ms", "-warm", "20ms", "-connections", "4", "-crowd", "16",
 		"-factors", "50", "-totp", "2000", "-sizes", "100,3000", "-row",
 	}
@@ -52,6 +52,9 @@ func TestBenchFromEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, store := range strings.Split(stores, ",") {
+		if f, ok := r.find("flow", store+" beside"); !ok || f.Value <= 0 {
+			t.Errorf("of the other build: %+v", f)
+		}
 		for _, want := range []struct {
 			name        string
 			least, most float64
@@ -80,7 +83,7 @@ func TestBenchFromEndToEnd(t *testing.T) {
 
 func TestFlagsThatMakeNoSense(t *testing.T) {
 	for _, args := range []string{
-		"-parts flow", "-stores mysql", "-rounds -1", "-sizes many", "-sizes 0", "-window -1s", "-fill sms", "-connections 0", "more", "-read missing.json",
+		"-parts flow", "-flows sign-in", "-stores mysql", "-rounds -1", "-sizes many", "-sizes 0", "-window -1s", "-fill sms", "-connections 0", "more", "-read missing.json",
 	} {
 		if err := run(t.Context(), strings.Fields(args), t.Output(), t.Output()); err == nil {
 			t.Errorf("bench %s: no error", args)

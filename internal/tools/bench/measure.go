@@ -14,8 +14,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/tools/bench/load"
 )
 
-// besides names for each flow the one of the ceiling that it is compared with.
-var besides = []struct{ flow, bare string }{
+// A comparison names for a flow the one that the ceiling has in its place.
+type comparison struct{ flow, bare string }
+
+var comparisons = []comparison{
 	{"flow", "flow"},
 	{"flow one", "flow"},
 	{"flow keyed", "flow"},
@@ -102,27 +104,34 @@ func inTurns(ctx context.Context, flow load.Flow) loader {
 // measureFlows measures each flow on each server, one right after the other, the
 // first in turn.
 func (b *bench) measureFlows(ctx context.Context) error {
+	var asked []comparison
+	for _, c := range comparisons {
+		if slices.Contains(b.opts.flows, c.flow) {
+			asked = append(asked, c)
+		}
+	}
 	for round := range b.opts.rounds {
 		b.say("flows, round %d of %d", round+1, b.opts.rounds)
-		for _, beside := range besides {
+		for _, c := range asked {
 			for _, s := range b.inTurn(round) {
-				if s == b.bare && beside.bare != beside.flow {
-					continue
+				flow := c.flow
+				if s == b.bare {
+					flow = c.bare
 				}
-				if _, err := b.closed(ctx, s, beside.flow, beside.flow, round); err != nil {
+				if _, err := b.closed(ctx, s, c.flow, flow, round); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	r := &b.results
-	for _, beside := range besides {
-		for _, s := range b.servers {
-			r.figure(beside.flow, s.name, "", over(r.of(beside.flow, s.name, perSecond), r.of(beside.bare, "bare", perSecond))...)
-			r.figure(beside.flow+": CPU", s.name, "", over(r.of(beside.flow, s.name, cpu), r.of(beside.bare, "bare", cpu))...)
+	for _, c := range asked {
+		for _, s := range slices.Concat(b.servers, b.others) {
+			r.figure(c.flow, s.name, "", over(r.of(c.flow, s.name, perSecond), r.of(c.flow, "bare", perSecond))...)
+			r.figure(c.flow+": CPU", s.name, "", over(r.of(c.flow, s.name, cpu), r.of(c.flow, "bare", cpu))...)
 		}
 	}
-	for _, s := range b.servers {
+	for _, s := range slices.Concat(b.servers, b.others) {
 		peak, err := peakMemory(s.cmd.Process.Pid)
 		if err != nil {
 			return err
@@ -135,7 +144,7 @@ func (b *bench) measureFlows(ctx context.Context) error {
 // inTurn returns all servers, beginning with another one each round: what a
 // database still writes in the background is felt by whoever comes next.
 func (b *bench) inTurn(round int) []*process {
-	all := append([]*process{b.bare}, b.servers...)
+	all := slices.Concat([]*process{b.bare}, b.servers, b.others)
 	n := round % len(all)
 	return append(all[n:], all[:n]...)
 }
@@ -260,7 +269,7 @@ func (b *bench) measureSizes(ctx context.Context) error {
 	r := &b.results
 	for _, n := range b.opts.sizes {
 		name := "sqlite " + sizeName(n)
-		st, err := b.sqlite(ctx, strings.ReplaceAll(name, " ", "-"), n)
+		st, err := b.sqlite(ctx, b.opts.binary, strings.ReplaceAll(name, " ", "-"), n)
 		if err != nil {
 			return err
 		}
@@ -313,7 +322,7 @@ func (b *bench) measureSizes(ctx context.Context) error {
 // measureSteady loads a server of its own for long, while what is old expires, and
 // compares the last tenth of the time with the first.
 func (b *bench) measureSteady(ctx context.Context) error {
-	st, err := b.sqlite(ctx, "steady", 0)
+	st, err := b.sqlite(ctx, b.opts.binary, "steady", 0)
 	if err != nil {
 		return err
 	}

@@ -58,8 +58,12 @@ func (b *bench) startStore(ctx context.Context, name string, st *stored, flags .
 		return nil, err
 	}
 	args := []string{
-		b.opts.binary, "serve", "--addr", addr, "--store", st.store, "--keyset", "file:" + st.keyset, "--log-level", "warn",
+		st.build, "serve", "--addr", addr, "--store", st.store, "--keyset", "file:" + st.keyset, "--log-level", "warn",
 		"--rate-limit", "60000000", "--free-failures", "100", "--factor-failures", "100",
+	}
+	if b.opts.profile {
+		profile := fmt.Sprintf("%s-%s.pprof", b.results.Time.Format(stamp), strings.ReplaceAll(name, " ", "-"))
+		args = append(args, "--cpu-profile", filepath.Join(b.opts.dir, profile))
 	}
 	s := &process{name: name, addr: addr, key: st.Key, args: append(args, flags...), database: st.database}
 	if len(st.Generic) > 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type stored struct {
 	TOTP    []load.Factor `json:"totp"`
 	Bytes   int64         `json:"bytes"` // of the file; SQLite
 
+	build    string // the program that serves it
 	store    string // as --store takes it
 	keyset   string
 	database int
@@ -33,10 +35,10 @@ const (
 	populationFile = "population.json"
 )
 
-// sqlite returns a new SQLite store with size factors. Of those, some were
-// enrolled over the API, spread over all; the others were written into the file.
-// What was filled once is kept, and copied from then on.
-func (b *bench) sqlite(ctx context.Context, name string, size int) (*stored, error) {
+// sqlite returns a new SQLite store with size factors for a build to serve. Of those,
+// some were enrolled over the API, spread over all; the others were written into the
+// file. What was filled once is kept, and copied from then on.
+func (b *bench) sqlite(ctx context.Context, build, name string, size int) (*stored, error) {
 	generic, totp := b.opts.generic, b.opts.totp
 	if size > 0 && generic+totp > size {
 		generic, totp = size*9/10, size/10
@@ -45,10 +47,14 @@ func (b *bench) sqlite(ctx context.Context, name string, size int) (*stored, err
 	if err := b.room(int64(filled) * 800); err != nil { // two copies, and their logs
 		return nil, err
 	}
-	kept := filepath.Join(b.opts.dir, "stores", fmt.Sprintf("%s-%d-%d-%d", b.opts.fill, filled, generic, totp))
+	schema, err := b.schema(ctx, build)
+	if err != nil {
+		return nil, err
+	}
+	kept := filepath.Join(b.opts.dir, "stores", fmt.Sprintf("schema%d-%s-%d-%d-%d", schema, b.opts.fill, filled, generic, totp))
 	if _, err := os.Stat(kept); errors.Is(err, fs.ErrNotExist) {
 		b.say("filling a SQLite store with %s factors", sizeName(generic+totp+filled))
-		if err := b.fillSQLite(ctx, kept, generic, totp, filled); err != nil {
+		if err := b.fillSQLite(ctx, build, kept, generic, totp, filled); err != nil {
 			return nil, fmt.Errorf("fill a store: %w", err)
 		}
 	}
@@ -56,7 +62,7 @@ func (b *bench) sqlite(ctx context.Context, name string, size int) (*stored, err
 	if err := os.CopyFS(dir, os.DirFS(kept)); err != nil {
 		return nil, err
 	}
-	st := &stored{store: "sqlite:" + filepath.Join(dir, databaseFile), keyset: filepath.Join(dir, keysetFile)}
+	st := &stored{build: build, store: "sqlite:" + filepath.Join(dir, databaseFile), keyset: filepath.Join(dir, keysetFile)}
 	if err := os.Chmod(st.keyset, 0o600); err != nil {
 		return nil, err
 	}
@@ -90,7 +96,7 @@ func (b *bench) room(wanted int64) error {
 }
 
 // fillSQLite makes a store in the directory kept.
-func (b *bench) fillSQLite(ctx context.Context, kept string, generic, totp, filled int) error {
+func (b *bench) fillSQLite(ctx context.Context, build, kept string, generic, totp, filled int) error {
 	partial := kept + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
 		return err
@@ -99,7 +105,7 @@ func (b *bench) fillSQLite(ctx context.Context, kept string, generic, totp, fill
 		return err
 	}
 	path := filepath.Join(partial, databaseFile)
-	st := &stored{store: "sqlite:" + path, keyset: filepath.Join(partial, keysetFile)}
+	st := &stored{build: build, store: "sqlite:" + path, keyset: filepath.Join(partial, keysetFile)}
 	if err := b.populate(ctx, st, generic, totp); err != nil {
 		return err
 	}
@@ -121,9 +127,24 @@ func (b *bench) fillSQLite(ctx context.Context, kept string, generic, totp, fill
 	return os.Rename(partial, kept)
 }
 
+// schema returns the version of the SQLite stores that a build makes.
+func (b *bench) schema(ctx context.Context, build string) (uint32, error) {
+	path := filepath.Join(b.work, "schema", databaseFile)
+	defer os.RemoveAll(filepath.Dir(path))
+	if _, err := b.command(ctx, build, "migrate", "--store", "sqlite:"+path); err != nil {
+		return 0, err
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	const at = 60 // of the user version, in the header of every SQLite file
+	return binary.BigEndian.Uint32(file[at:]), nil
+}
+
 // postgres returns a new store in a PostgreSQL cluster that is removed with the
 // bench, with the factors that are enrolled over the API.
-func (b *bench) postgres(ctx context.Context) (*stored, error) {
+func (b *bench) postgres(ctx context.Context, build string) (*stored, error) {
 	if _, disk, err := free(os.TempDir()); err != nil || !disk {
 		return nil, fmt.Errorf("the cluster would lie in %s, in memory, where fsync costs nothing: set TMPDIR (%v)", os.TempDir(), err)
 	}
@@ -133,7 +154,7 @@ func (b *bench) postgres(ctx context.Context) (*stored, error) {
 		return nil, err
 	}
 	b.cleanup = append(b.cleanup, cluster.Remove)
-	st := &stored{store: cluster.URL("postgres"), keyset: filepath.Join(b.work, "postgres.keyset")}
+	st := &stored{build: build, store: cluster.URL("postgres"), keyset: filepath.Join(b.work, fmt.Sprintf("postgres-%d.keyset", len(b.cleanup)))}
 	pid, err := os.ReadFile(filepath.Join(cluster.Dir, "postmaster.pid"))
 	if err != nil {
 		return nil, err
@@ -146,13 +167,13 @@ func (b *bench) postgres(ctx context.Context) (*stored, error) {
 
 // populate makes an environment, a key and factors in an empty store.
 func (b *bench) populate(ctx context.Context, st *stored, generic, totp int) (err error) {
-	if _, err := b.command(ctx, "keyset", "create", st.keyset); err != nil {
+	if _, err := b.command(ctx, st.build, "keyset", "create", st.keyset); err != nil {
 		return err
 	}
-	if _, err := b.command(ctx, "environment", "create", "bench", "--production", "--store", st.store); err != nil {
+	if _, err := b.command(ctx, st.build, "environment", "create", "bench", "--production", "--store", st.store); err != nil {
 		return err
 	}
-	if st.Key, err = b.command(ctx, "key", "create", "--env", "bench", "--store", st.store); err != nil {
+	if st.Key, err = b.command(ctx, st.build, "key", "create", "--env", "bench", "--store", st.store); err != nil {
 		return err
 	}
 	s, err := b.startStore(ctx, "filling", st)
@@ -171,8 +192,8 @@ func (b *bench) populate(ctx context.Context, st *stored, generic, totp int) (er
 }
 
 // command runs countersign to its end and returns what it printed.
-func (b *bench) command(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, b.opts.binary, args...)
+func (b *bench) command(ctx context.Context, build string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, build, args...)
 	cmd.Env = environment()
 	var problems strings.Builder
 	cmd.Stderr = &problems
