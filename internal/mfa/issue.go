@@ -107,10 +107,20 @@ func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p
 		return Issued{}, err
 	}
 	created, err := s.create(ctx, env, id, c, once, now, false)
-	if unreserved, ok := errors.AsType[*errUnreserved](err); ok {
-		return s.createAndSend(ctx, env, id, c, p, unreserved.phone, once, now)
+	unreserved, ok := errors.AsType[*errUnreserved](err)
+	if !ok {
+		return created, err
 	}
-	return created, err
+	sent, err := s.createAndSend(ctx, env, id, c, p, unreserved.phone, once, now)
+	if _, limited := errors.AsType[*LimitError](err); limited && once != nil {
+		// Perhaps the same request was answered since it was looked for. Its message may
+		// then be counted as one of another sign-in, and stand in this one's way.
+		again, err := s.create(ctx, env, id, c, once, now, false)
+		if _, unreserved := errors.AsType[*errUnreserved](err); !unreserved {
+			return again, err
+		}
+	}
+	return sent, err
 }
 
 // newChallenge makes a challenge with a code that no factor claims yet.

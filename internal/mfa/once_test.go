@@ -514,3 +514,51 @@ func TestOfManyNewSignInsUnderADerivedKeyOneMessageGoes(t *testing.T) {
 		t.Errorf("%d messages; want one of each sign-in", w.carrier.sent())
 	}
 }
+
+// overtaken is a Store that calls meanwhile between the first Update that reads a
+// factor and whatever follows it.
+type overtaken struct {
+	mfa.Store
+	meanwhile func()
+}
+
+func (o *overtaken) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
+	err := o.Store.Update(ctx, r, fn)
+	if call := o.meanwhile; call != nil && r.Factor != (mfa.FactorID{}) {
+		o.meanwhile = nil
+		call()
+	}
+	return err
+}
+
+// TestRequestOvertakenByItselfIsReplayed has the same request come twice. The second
+// to begin is done with everything before the first has counted its message.
+func TestRequestOvertakenByItselfIsReplayed(t *testing.T) {
+	keys := map[string]func() *mfa.Once[mfa.Issued]{
+		"random":  func() *mfa.Once[mfa.Issued] { return onceKey[mfa.Issued]("k", "challenge") },
+		"derived": func() *mfa.Once[mfa.Issued] { return derived[mfa.Issued]("k") },
+	}
+	for name, key := range keys {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, mfa.Options{})
+			f := w.phone(sandbox, adasPhone)
+			do := func(s *mfa.Service) (mfa.Issued, error) {
+				return s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, key())
+			}
+			store := &overtaken{Store: w.store}
+			slow := w.serviceOver(store, mfa.Options{})
+			store.meanwhile = func() {
+				if _, err := do(w.Service); err != nil {
+					t.Error(err)
+				}
+			}
+			_, err := do(slow)
+			if _, ok := errors.AsType[*mfa.Replayed](err); !ok {
+				t.Errorf("the one that was overtaken: %v; want the answer of the other", err)
+			}
+			if n := w.carrier.sent(); n != 1 {
+				t.Errorf("%d messages; want 1", n)
+			}
+		})
+	}
+}
