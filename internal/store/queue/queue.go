@@ -34,7 +34,7 @@ const (
 )
 
 // A Queue is where jobs wait. It is safe for concurrent use by any number of
-// callers and one server.
+// callers and servers.
 type Queue[W any] struct {
 	jobs    chan *Job[W]
 	closing sync.RWMutex
@@ -98,10 +98,7 @@ func (q *Queue[W]) Close() {
 func (q *Queue[W]) Serve(most int, do func(group []*Job[W]), after func()) {
 	group := make([]*Job[W], 0, most)
 	for first := range q.jobs {
-		// Whoever can run now may be about to ask: with them the group is larger, and
-		// where processors are short that is worth more than an early start (some 5 %
-		// of all flows). Where they are not, it takes no time.
-		runtime.Gosched()
+		q.yield(most)
 		if group = q.gather(group[:0], most, first); len(group) == 0 {
 			continue
 		}
@@ -110,6 +107,16 @@ func (q *Queue[W]) Serve(most int, do func(group []*Job[W]), after func()) {
 			close(j.done)
 		}
 		after()
+	}
+}
+
+// yield lets whoever can run do so, as long as that brings more jobs. Where
+// processors are short, a larger group is worth more than an early start (a tenth of
+// all flows); where they are not, nobody waits to run.
+func (q *Queue[W]) yield(most int) {
+	for n := -1; n < len(q.jobs) && len(q.jobs) < most; {
+		n = len(q.jobs)
+		runtime.Gosched()
 	}
 }
 
