@@ -66,7 +66,8 @@ type Rows struct {
 }
 
 // A Tx holds the rows that were read and gathers what is to be written. The
-// rows are the Update's own: fn may change them freely.
+// rows are the Update's own: fn may change their fields, and the elements of slices
+// of structs. Bytes are replaced, never changed in place: a store may keep them too.
 type Tx struct {
 	Rows
 	Writes []Write // in the order in which they are to be made

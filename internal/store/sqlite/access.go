@@ -15,8 +15,10 @@ const (
 	insertEnvironment  = `INSERT INTO environments (name, production, created_at) VALUES (?, ?, ?)`
 	selectEnvironments = `SELECT id, name, production FROM environments ORDER BY id`
 	insertKey          = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, 0)`
-	selectKeys         = `SELECT k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
+	selectFromKeys     = `SELECT k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
 		` FROM api_keys k JOIN environments e ON e.id = k.environment`
+	selectKey  = selectFromKeys + ` WHERE k.hash = ?`
+	selectKeys = selectFromKeys + ` ORDER BY k.created_at, k.id`
 	revokeKey  = `UPDATE api_keys SET revoked_at = CASE revoked_at WHEN 0 THEN ? ELSE revoked_at END WHERE id = ?`
 	selectMeta = `SELECT value FROM meta WHERE name = ?`
 	putMeta    = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`
@@ -37,7 +39,7 @@ func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at tim
 
 // Environments lists all environments; see access.Store.
 func (s *Store) Environments(ctx context.Context) (found []mfa.Environment, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.scan(ctx, func(c *conn) error {
 		return c.prepare(selectEnvironments).each(func(row *columns) error {
 			found = append(found, scanEnvironment(row))
 			return nil
@@ -56,9 +58,10 @@ func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash) erro
 
 // KeyByHash finds a key; see access.Store.
 func (s *Store) KeyByHash(ctx context.Context, h access.Hash) (access.Key, error) {
-	found, err := s.keys(ctx, func(c *conn) *statement { return c.prepare(selectKeys + ` WHERE k.hash = ?`).blob(h[:]) })
+	var found []access.Key
+	err := s.read(ctx, func(c *conn) error { return listKeys(c.prepare(selectKey).blob(h[:]), &found) })
 	if err == nil && len(found) == 0 {
-		return access.Key{}, access.ErrNotFound
+		err = access.ErrNotFound
 	}
 	if err != nil {
 		return access.Key{}, err
@@ -67,20 +70,18 @@ func (s *Store) KeyByHash(ctx context.Context, h access.Hash) (access.Key, error
 }
 
 // Keys lists all keys; see access.Store.
-func (s *Store) Keys(ctx context.Context) ([]access.Key, error) {
-	return s.keys(ctx, func(c *conn) *statement { return c.prepare(selectKeys + ` ORDER BY k.created_at, k.id`) })
+func (s *Store) Keys(ctx context.Context) (found []access.Key, err error) {
+	err = s.scan(ctx, func(c *conn) error { return listKeys(c.prepare(selectKeys), &found) })
+	return found, err
 }
 
-func (s *Store) keys(ctx context.Context, query func(*conn) *statement) (found []access.Key, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		return query(c).each(func(row *columns) error {
-			k := access.Key{ID: access.KeyID(row.text()), Hint: row.text(), CreatedAt: row.time(), RevokedAt: row.time()}
-			k.Environment = scanEnvironment(row)
-			found = append(found, k)
-			return nil
-		})
+func listKeys(query *statement, found *[]access.Key) error {
+	return query.each(func(row *columns) error {
+		k := access.Key{ID: access.KeyID(row.text()), Hint: row.text(), CreatedAt: row.time(), RevokedAt: row.time()}
+		k.Environment = scanEnvironment(row)
+		*found = append(*found, k)
+		return nil
 	})
-	return found, err
 }
 
 // RevokeKey marks a key as revoked; see access.Store.

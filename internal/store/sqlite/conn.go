@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,7 +15,8 @@ import (
 type conn struct {
 	db         *sqlite3.Conn
 	statements map[string]*sqlite3.Stmt
-	wrote      bool // since the transaction began
+	wrote      bool    // since the transaction began
+	recent     *recent // of the writer alone
 }
 
 // busyTimeout is how long to wait for another process, which holds the write
@@ -90,57 +92,110 @@ func (c *conn) prepare(sql string) *statement {
 	return &statement{Stmt: s, c: c}
 }
 
-func (s *statement) bind(to func(n int) error) *statement {
+func (s *statement) int(v int64) *statement {
 	if s.err == nil {
 		s.n++
-		s.err = to(s.n)
+		s.err = s.BindInt64(s.n, v)
 	}
 	return s
 }
 
-func (s *statement) int(v int64) *statement {
-	return s.bind(func(n int) error { return s.BindInt64(n, v) })
+func (s *statement) null() *statement {
+	if s.err == nil {
+		s.n++
+		s.err = s.BindNull(s.n)
+	}
+	return s
 }
 
 // time binds milliseconds since 1970, 0 for the zero time.
 func (s *statement) time(t time.Time) *statement { return s.int(millis(t)) }
 
+// since binds milliseconds since the time of an id, NULL for the zero time.
+func (s *statement) since(id [16]byte, t time.Time) *statement {
+	if t.IsZero() {
+		return s.null()
+	}
+	return s.int(t.UnixMilli() - idMillis(id))
+}
+
 // text binds v, NULL if it is empty.
 func (s *statement) text(v string) *statement {
 	if v == "" {
-		return s.bind(func(n int) error { return s.BindNull(n) })
+		return s.null()
 	}
-	return s.bind(func(n int) error { return s.BindText(n, v) })
+	return s.string(v)
 }
 
 // string binds v, which may be empty.
 func (s *statement) string(v string) *statement {
-	return s.bind(func(n int) error { return s.BindText(n, v) })
+	if s.err == nil {
+		s.n++
+		s.err = s.BindText(s.n, v)
+	}
+	return s
+}
+
+// word binds the number of v, v itself if it has none, NULL if it is empty.
+func (s *statement) word(v string) *statement {
+	if n := wordNumbers[v]; n != 0 {
+		return s.int(n)
+	}
+	return s.text(v)
 }
 
 // blob binds v, NULL if it is nil.
 func (s *statement) blob(v []byte) *statement {
 	if v == nil {
-		return s.bind(func(n int) error { return s.BindNull(n) })
+		return s.null()
 	}
-	return s.bind(func(n int) error { return s.BindBlob(n, v) })
+	if s.err == nil {
+		s.n++
+		s.err = s.BindBlob(s.n, v)
+	}
+	return s
 }
 
-// id binds an id, NULL if it is none.
+// id binds the two numbers of an id.
 func (s *statement) id(v [16]byte) *statement {
+	hi, lo := numbers(v)
+	return s.int(hi).int(lo)
+}
+
+// idOrNull binds the numbers of an id, NULL if it is none.
+func (s *statement) idOrNull(v [16]byte) *statement {
 	if v == ([16]byte{}) {
-		return s.blob(nil)
+		return s.null().null()
 	}
-	return s.blob(v[:])
+	return s.id(v)
 }
 
 // hash binds a hash, NULL if it is none.
 func (s *statement) hash(v [32]byte) *statement {
 	if v == ([32]byte{}) {
-		return s.blob(nil)
+		return s.null()
 	}
 	return s.blob(v[:])
 }
+
+// turned is the highest bit of each number of an id. It is turned over, so that signed
+// integers sort as the bytes do.
+const turned = 1 << 63
+
+// numbers returns an id as the two integers that it is stored as.
+func numbers(id [16]byte) (hi, lo int64) {
+	return int64(binary.BigEndian.Uint64(id[:8]) ^ turned), int64(binary.BigEndian.Uint64(id[8:]) ^ turned)
+}
+
+// idOf returns the id of two numbers.
+func idOf(hi, lo int64) (id [16]byte) {
+	binary.BigEndian.PutUint64(id[:8], uint64(hi)^turned)
+	binary.BigEndian.PutUint64(id[8:], uint64(lo)^turned)
+	return id
+}
+
+// idMillis returns the time of an id, in milliseconds since 1970.
+func idMillis(id [16]byte) int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) }
 
 // exec runs a statement that returns no rows and reports how many it changed.
 func (s *statement) exec() (int, error) {
@@ -200,11 +255,39 @@ func (c *columns) blob() []byte {
 	return b
 }
 
-func (c *columns) id() (id [16]byte) { copy(id[:], c.ColumnRawBlob(c.next())); return id }
+// word returns what word bound.
+func (c *columns) word() string {
+	n := c.next()
+	if c.ColumnType(n) != sqlite3.INTEGER {
+		return c.ColumnText(n)
+	}
+	if i := c.ColumnInt64(n); i >= 1 && i <= int64(len(words)) {
+		return words[i-1]
+	}
+	return "" // of a newer program, whose schema Open would have refused
+}
+
+// id returns what id or idOrNull bound.
+func (c *columns) id() [16]byte {
+	hi, lo := c.next(), c.next()
+	if c.ColumnType(hi) == sqlite3.NULL {
+		return [16]byte{}
+	}
+	return idOf(c.ColumnInt64(hi), c.ColumnInt64(lo))
+}
 
 func (c *columns) hash() (h [32]byte) { copy(h[:], c.ColumnRawBlob(c.next())); return h }
 
 func (c *columns) time() time.Time { return fromMillis(c.int()) }
+
+// since returns what since bound.
+func (c *columns) since(id [16]byte) time.Time {
+	n := c.next()
+	if c.ColumnType(n) == sqlite3.NULL {
+		return time.Time{}
+	}
+	return time.UnixMilli(idMillis(id) + c.ColumnInt64(n)).UTC()
+}
 
 func millis(t time.Time) int64 {
 	if t.IsZero() {

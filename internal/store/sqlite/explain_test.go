@@ -47,7 +47,7 @@ func TestRequestsSearch(t *testing.T) {
 		"sweepPhones":        sweepPhones,
 		"sweepTallies":       sweepTallies,
 		"sweepMessages":      sweepMessages,
-		"selectKeyByHash":    selectKeys + ` WHERE k.hash = ?`,
+		"selectKeyByHash":    selectKey,
 		"revokeKey":          revokeKey,
 		"selectMeta":         selectMeta,
 	} {
@@ -79,10 +79,10 @@ func TestCommitsAreDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	conns := []*conn{s.writer, s.checkpoint.c}
-	for range s.reading {
-		c := <-s.readers
-		defer func() { s.readers <- c }()
+	conns := append([]*conn{s.writer, s.checkpoint.c}, s.readers...)
+	for range s.scanning {
+		c := <-s.scanners
+		defer func() { s.scanners <- c }()
 		conns = append(conns, c)
 	}
 	for _, c := range conns {

@@ -7,4 +7,4 @@ const (
 )
 
 // Closing reports whether Close was called.
-func (s *Store) Closing() bool { return s.queue.Closed() }
+func (s *Store) Closing() bool { return s.writes.Closed() }

@@ -8,62 +8,56 @@ import (
 )
 
 const (
-	selectFactorsUp = `SELECT ` + factorColumns + ` FROM factors f WHERE f.environment = ? AND f.user_id = ?` +
-		` AND f.id > ? AND f.id < ? ORDER BY f.id LIMIT ?`
-	selectFactorsDown = `SELECT ` + factorColumns + ` FROM factors f WHERE f.environment = ? AND f.user_id = ?` +
-		` AND f.id > ? AND f.id < ? ORDER BY f.id DESC LIMIT ?`
-	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE f.id > ? ORDER BY f.id LIMIT ?`
-	selectEvents       = `SELECT id, environment, type, factor, challenge, reason FROM events WHERE id > ? ORDER BY id LIMIT ?`
+	eventColumns = `hi, lo, environment, type, factor_hi, factor_lo, challenge_hi, challenge_lo, reason`
+
+	selectFactorsUp = `SELECT ` + factorColumns + ` FROM factors f WHERE f.user_hash = ? AND f.environment = ? AND f.user_id = ?` +
+		` AND (f.hi, f.lo) > (?, ?) AND (f.hi, f.lo) < (?, ?) ORDER BY f.hi, f.lo LIMIT ?`
+	selectFactorsDown = `SELECT ` + factorColumns + ` FROM factors f WHERE f.user_hash = ? AND f.environment = ? AND f.user_id = ?` +
+		` AND (f.hi, f.lo) > (?, ?) AND (f.hi, f.lo) < (?, ?) ORDER BY f.hi DESC, f.lo DESC LIMIT ?`
+	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE (f.hi, f.lo) > (?, ?) ORDER BY f.hi, f.lo LIMIT ?`
+	selectEvents       = `SELECT ` + eventColumns + ` FROM events WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
 	selectTallies      = `SELECT name, counts, paused_until, expires_at FROM tallies WHERE environment = ?`
 )
 
-// Bounds of all ids: no id is as low or as high.
-var (
-	lowest  = make([]byte, 16)
-	highest = bytes.Repeat([]byte{0xff}, 17)
-)
+// highest is above every id there will be before the year 10889, as the zero id is below.
+var highest = [16]byte(bytes.Repeat([]byte{0xff}, 16))
 
 // Factors lists factors of one user; see mfa.Store.
 func (s *Store) Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, error) {
-	from, to, sql := q.After, q.Until, selectFactorsUp
+	low, high, sql := q.After, q.Until, selectFactorsUp
 	if !q.Ascending {
-		from, to, sql = q.Until, q.After, selectFactorsDown
+		low, high, sql = q.Until, q.After, selectFactorsDown
 	}
-	low, high := lowest, highest
-	if from != (mfa.FactorID{}) {
-		low = from[:]
+	if high == (mfa.FactorID{}) {
+		high = highest
 	}
-	if to != (mfa.FactorID{}) {
-		high = to[:]
-	}
-	return s.factors(ctx, func(c *conn) *statement {
-		return c.prepare(sql).int(int64(q.User.Environment)).text(q.User.ID).
-			blob(low).blob(high).int(int64(q.Limit))
-	})
-}
-
-// FactorsAfter lists factors by their ids; see mfa.Store.
-func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int) ([]mfa.Factor, error) {
-	return s.factors(ctx, func(c *conn) *statement {
-		return c.prepare(selectFactorsAfter).blob(after[:]).int(int64(limit))
-	})
-}
-
-func (s *Store) factors(ctx context.Context, query func(*conn) *statement) (found []mfa.Factor, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		found = nil
-		return query(c).each(func(row *columns) error {
-			found = append(found, *scanFactor(row))
-			return nil
-		})
+	env := int64(q.User.Environment)
+	var found []mfa.Factor
+	err := s.read(ctx, func(c *conn) error {
+		return listFactors(c.prepare(sql).int(userHash(env, q.User.ID)).int(env).text(q.User.ID).id(low).id(high).int(int64(q.Limit)), &found)
 	})
 	return found, err
 }
 
+// FactorsAfter lists factors by their ids; see mfa.Store.
+func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int) (found []mfa.Factor, err error) {
+	err = s.scan(ctx, func(c *conn) error {
+		return listFactors(c.prepare(selectFactorsAfter).id(after).int(int64(limit)), &found)
+	})
+	return found, err
+}
+
+func listFactors(query *statement, found *[]mfa.Factor) error {
+	return query.each(func(row *columns) error {
+		*found = append(*found, *scanFactor(row))
+		return nil
+	})
+}
+
 // Events lists events by their ids; see mfa.Store.
 func (s *Store) Events(ctx context.Context, after mfa.EventID, limit int) (found []mfa.Event, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		return c.prepare(selectEvents).blob(after[:]).int(int64(limit)).each(func(row *columns) error {
+	err = s.scan(ctx, func(c *conn) error {
+		return c.prepare(selectEvents).id(after).int(int64(limit)).each(func(row *columns) error {
 			found = append(found, scanEvent(row))
 			return nil
 		})
@@ -75,16 +69,16 @@ func scanEvent(row *columns) mfa.Event {
 	return mfa.Event{
 		ID:          row.id(),
 		Environment: mfa.EnvironmentID(row.int()),
-		Type:        mfa.EventType(row.text()),
+		Type:        mfa.EventType(row.word()),
 		Factor:      row.id(),
 		Challenge:   row.id(),
-		Reason:      row.text(),
+		Reason:      row.word(),
 	}
 }
 
 // Tallies lists the tallies of an environment; see mfa.Store.
 func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa.Tally, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.scan(ctx, func(c *conn) error {
 		return c.prepare(selectTallies).int(int64(env)).each(func(row *columns) error {
 			t := mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Of: row.text()}}
 			err := scanTally(row, &t)
@@ -98,8 +92,8 @@ func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa
 // SQLite is built without DELETE … LIMIT, hence the subqueries. Each is a range
 // of a key or an index.
 const (
-	sweepChallenges = `DELETE FROM challenges WHERE id IN (SELECT id FROM challenges WHERE id < ? ORDER BY id LIMIT ?)`
-	sweepEvents     = `DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < ? ORDER BY id LIMIT ?)`
+	sweepChallenges = `DELETE FROM challenges WHERE (hi, lo) IN (SELECT hi, lo FROM challenges WHERE (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
+	sweepEvents     = `DELETE FROM events WHERE (hi, lo) IN (SELECT hi, lo FROM events WHERE (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
 	sweepReplays    = `DELETE FROM replays WHERE (bucket, key) IN (SELECT bucket, key FROM replays WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepPhones     = `DELETE FROM phones WHERE key IN (SELECT key FROM phones WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepTallies    = `DELETE FROM tallies WHERE (environment, name) IN (SELECT environment, name FROM tallies WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`

@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -9,7 +11,7 @@ import (
 
 // Update runs fn on the writer; see mfa.Store.
 func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
-	return s.write(ctx, func(c *conn) error {
+	return s.writes.Do(ctx, func(c *conn) error {
 		rows, err := load(c, r)
 		if err != nil {
 			return domainError(err)
@@ -22,76 +24,56 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) 
 			if err := apply(c, w); err != nil {
 				return domainError(fmt.Errorf("%T: %w", w, err))
 			}
+			c.recent.wrote(w)
 		}
 		return nil
 	})
 }
 
-// View reads on a connection of its own; see mfa.Store.
+// View reads as of one moment; see mfa.Store.
 func (s *Store) View(ctx context.Context, r mfa.Read) (rows mfa.Rows, err error) {
 	err = s.read(ctx, func(c *conn) (err error) {
-		if isOneStatement(r) {
-			rows, err = load(c, r) // it sees one moment by itself; BEGIN and COMMIT would cost a third of it
-			return err
-		}
-		return c.transaction("BEGIN", func() (err error) {
-			rows, err = load(c, r)
-			return err
-		})
+		rows, err = load(c, r)
+		return err
 	})
 	return rows, err
 }
 
-// isOneStatement reports whether load runs no more than one statement.
-func isOneStatement(r mfa.Read) bool {
-	none, n := mfa.Read{}, len(r.Tallies)
-	for _, named := range []bool{
-		r.Challenge != none.Challenge, r.Factor != none.Factor, r.User != none.User, r.Phone != none.Phone,
-		r.Message != none.Message, r.Replay != none.Replay,
-	} {
-		if named {
-			n++
-		}
-	}
-	return n <= 1
-}
-
 const (
-	factorColumns    = `f.id, f.environment, f.type, f.user_id, f.issuer, f.account, f.sealed, f.replay, f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
-	challengeColumns = `c.id, c.factor, c.code_mac, c.sealed_code, c.messages, c.attempts, c.created_at, c.updated_at, c.expires_at, c.verified_at`
-	joinUser         = ` LEFT JOIN users u ON u.environment = f.environment AND u.id = f.user_id`
+	factorColumns    = `f.hi, f.lo, f.environment, f.type, f.user_id, f.issuer, f.account, f.sealed, f.replay, f.last_step, f.failures, f.locked_until, f.created, f.updated`
+	challengeColumns = `c.hi, c.lo, c.factor_hi, c.factor_lo, c.code_mac, c.sealed_code, c.messages, c.attempts, c.created, c.updated, c.expires, c.verified`
+	messageColumns   = `challenge_hi, challenge_lo, number, state, reason, expires_at`
+	replayColumns    = `fingerprint, about_hi, about_lo, sealed, expires_at, pending`
 
-	selectChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + `, u.failures FROM challenges c` +
-		` JOIN factors f ON f.id = c.factor` + joinUser + ` WHERE c.id = ?`
-	selectFactor  = `SELECT ` + factorColumns + `, u.failures FROM factors f` + joinUser + ` WHERE f.id = ?`
-	selectUser    = `SELECT failures FROM users WHERE environment = ? AND id = ?`
-	selectPhone   = `SELECT sends, expires_at FROM phones WHERE key = ?`
-	selectTally   = `SELECT counts, paused_until, expires_at FROM tallies WHERE environment = ? AND name = ?`
-	selectMessage = `SELECT challenge, number, state, reason, expires_at FROM messages WHERE key = ?`
-	selectReplay  = `SELECT fingerprint, factor, sealed, expires_at, pending FROM replays WHERE bucket = ? AND key = ?`
+	selectChallenge = `SELECT ` + challengeColumns + ` FROM challenges c WHERE c.hi = ? AND c.lo = ?`
+	selectFactor    = `SELECT ` + factorColumns + ` FROM factors f WHERE f.hi = ? AND f.lo = ?`
+	selectUser      = `SELECT failures FROM users WHERE environment = ? AND id = ?`
+	selectPhone     = `SELECT sends, expires_at FROM phones WHERE key = ?`
+	selectTally     = `SELECT counts, paused_until, expires_at FROM tallies WHERE environment = ? AND name = ?`
+	selectMessage   = `SELECT ` + messageColumns + ` FROM messages WHERE key = ?`
+	selectReplay    = `SELECT ` + replayColumns + ` FROM replays WHERE bucket = ? AND key = ?`
 )
 
 // load reads the rows that r names.
 func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 	none := mfa.Read{}
+	factor, user := r.Factor, r.User
 	if r.Challenge != none.Challenge {
-		err = c.prepare(selectChallenge).id(r.Challenge).each(func(row *columns) (err error) {
-			rows.Challenge, err = scanChallenge(row)
-			rows.Factor = scanFactor(row)
-			rows.User = scanFailures(row, rows.Factor.Environment, rows.Factor.User)
-			return err
-		})
+		if rows.Challenge, err = loadChallenge(c, r.Challenge); rows.Challenge != nil {
+			factor = rows.Challenge.Factor
+		}
 	}
-	if err == nil && r.Factor != none.Factor {
-		err = c.prepare(selectFactor).id(r.Factor).each(func(row *columns) error {
-			rows.Factor = scanFactor(row)
-			rows.User = scanFailures(row, rows.Factor.Environment, rows.Factor.User)
-			return nil
-		})
+	if err == nil && factor != none.Factor {
+		switch rows.Factor, err = loadFactor(c, factor); {
+		case rows.Factor == nil:
+			rows.Challenge = nil // of a factor that is gone
+		case rows.Factor.User != "":
+			user = mfa.UserKey{Environment: rows.Factor.Environment, ID: rows.Factor.User}
+		}
 	}
-	if err == nil && r.User != none.User {
-		err = c.prepare(selectUser).int(int64(r.User.Environment)).text(r.User.ID).each(func(row *columns) error {
-			rows.User = scanFailures(row, r.User.Environment, r.User.ID)
+	if err == nil && user != none.User {
+		err = c.prepare(selectUser).int(int64(user.Environment)).text(user.ID).each(func(row *columns) error {
+			rows.User = &mfa.User{UserKey: user, Failures: int(row.int())}
 			return nil
 		})
 	}
@@ -125,6 +107,35 @@ func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 	return rows, err
 }
 
+func loadChallenge(c *conn, id mfa.ChallengeID) (found *mfa.Challenge, err error) {
+	if c.recent != nil {
+		if kept := c.recent.challenges.get(id); kept != nil {
+			return copyChallenge(kept), nil
+		}
+	}
+	err = c.prepare(selectChallenge).id(id).each(func(row *columns) (err error) {
+		found, err = scanChallenge(row)
+		return err
+	})
+	return found, err
+}
+
+func loadFactor(c *conn, id mfa.FactorID) (found *mfa.Factor, err error) {
+	if c.recent != nil {
+		if kept := c.recent.factors.get(id); kept != nil {
+			return copyFactor(kept), nil
+		}
+	}
+	err = c.prepare(selectFactor).id(id).each(func(row *columns) error {
+		found = scanFactor(row)
+		return nil
+	})
+	if c.recent != nil && found != nil {
+		c.recent.factors.put(id, copyFactor(found))
+	}
+	return found, err
+}
+
 // loadTallies reads the tallies of keys, nil for one that is not stored.
 func loadTallies(c *conn, keys []mfa.TallyKey) ([]*mfa.Tally, error) {
 	tallies := make([]*mfa.Tally, len(keys))
@@ -154,10 +165,10 @@ func scanMessage(row *columns, m *mfa.MessageRef) {
 }
 
 func scanFactor(row *columns) *mfa.Factor {
-	return &mfa.Factor{
+	f := &mfa.Factor{
 		ID:          row.id(),
 		Environment: mfa.EnvironmentID(row.int()),
-		Type:        mfa.FactorType(row.text()),
+		Type:        mfa.FactorType(row.word()),
 		User:        row.text(),
 		Issuer:      row.text(),
 		Account:     row.text(),
@@ -165,10 +176,9 @@ func scanFactor(row *columns) *mfa.Factor {
 		Replay:      row.hash(),
 		LastStep:    row.int(),
 		Failures:    int(row.int()),
-		LockedUntil: row.time(),
-		CreatedAt:   row.time(),
-		UpdatedAt:   row.time(),
 	}
+	f.LockedUntil, f.CreatedAt, f.UpdatedAt = row.since(f.ID), row.since(f.ID), row.since(f.ID)
+	return f
 }
 
 func scanChallenge(row *columns) (*mfa.Challenge, error) {
@@ -176,29 +186,19 @@ func scanChallenge(row *columns) (*mfa.Challenge, error) {
 	messages, err := mfa.DecodeDeliveries(row.blob())
 	c.Messages = messages
 	c.Attempts = int(row.int())
-	c.CreatedAt, c.UpdatedAt, c.ExpiresAt, c.VerifiedAt = row.time(), row.time(), row.time(), row.time()
+	c.CreatedAt, c.UpdatedAt, c.ExpiresAt, c.VerifiedAt = row.since(c.ID), row.since(c.ID), row.since(c.ID), row.since(c.ID)
 	return c, err
 }
 
-// scanFailures reads a count that is NULL, and so 0, where there is no row. A row
-// that is there counts at least one failure.
-func scanFailures(row *columns, env mfa.EnvironmentID, user string) *mfa.User {
-	n := row.int()
-	if n == 0 {
-		return nil
-	}
-	return &mfa.User{UserKey: mfa.UserKey{Environment: env, ID: user}, Failures: int(n)}
-}
-
 const (
-	insertFactor = `INSERT INTO factors (id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)` +
-		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	updateFactor    = `UPDATE factors SET sealed = ?, last_step = ?, failures = ?, locked_until = ?, updated_at = ? WHERE id = ?`
-	deleteFactor    = `DELETE FROM factors WHERE id = ?`
-	insertChallenge = `INSERT INTO challenges (id, factor, code_mac, sealed_code, messages, attempts, created_at, updated_at, expires_at, verified_at)` +
-		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	updateChallenge = `UPDATE challenges SET sealed_code = ?, messages = ?, attempts = ?, updated_at = ?, verified_at = ? WHERE id = ?`
-	deleteChallenge = `DELETE FROM challenges WHERE id = ?`
+	insertFactor = `INSERT INTO factors (hi, lo, environment, type, user_hash, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created, updated)` +
+		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateFactor    = `UPDATE factors SET sealed = ?, last_step = ?, failures = ?, locked_until = ?, updated = ? WHERE hi = ? AND lo = ?`
+	deleteFactor    = `DELETE FROM factors WHERE hi = ? AND lo = ?`
+	insertChallenge = `INSERT INTO challenges (hi, lo, factor_hi, factor_lo, code_mac, sealed_code, messages, attempts, created, updated, expires, verified)` +
+		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateChallenge = `UPDATE challenges SET sealed_code = ?, messages = ?, attempts = ?, updated = ?, verified = ? WHERE hi = ? AND lo = ?`
+	deleteChallenge = `DELETE FROM challenges WHERE hi = ? AND lo = ?`
 	putUser         = `INSERT INTO users (environment, id, failures) VALUES (?, ?, ?)` +
 		` ON CONFLICT DO UPDATE SET failures = excluded.failures`
 	deleteUser = `DELETE FROM users WHERE environment = ? AND id = ?`
@@ -206,13 +206,13 @@ const (
 		` ON CONFLICT DO UPDATE SET sends = excluded.sends, expires_at = excluded.expires_at`
 	putTally = `INSERT INTO tallies (environment, name, counts, paused_until, expires_at) VALUES (?, ?, ?, ?, ?)` +
 		` ON CONFLICT DO UPDATE SET counts = excluded.counts, paused_until = excluded.paused_until, expires_at = excluded.expires_at`
-	putMessage = `INSERT INTO messages (key, challenge, number, state, reason, expires_at) VALUES (?, ?, ?, ?, ?, ?)` +
-		` ON CONFLICT DO UPDATE SET challenge = excluded.challenge, number = excluded.number, state = excluded.state, reason = excluded.reason, expires_at = excluded.expires_at`
-	putReplay = `INSERT INTO replays (bucket, key, fingerprint, factor, sealed, expires_at, pending) VALUES (?, ?, ?, ?, ?, ?, ?)` +
-		` ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, factor = excluded.factor, sealed = excluded.sealed, expires_at = excluded.expires_at, pending = excluded.pending`
-	forgetReplay = `UPDATE replays SET sealed = x'' WHERE bucket = ? AND key = ? AND factor = ?`
+	putMessage = `INSERT INTO messages (key, ` + messageColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?)` +
+		` ON CONFLICT DO UPDATE SET challenge_hi = excluded.challenge_hi, challenge_lo = excluded.challenge_lo, number = excluded.number, state = excluded.state, reason = excluded.reason, expires_at = excluded.expires_at`
+	putReplay = `INSERT INTO replays (bucket, key, ` + replayColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?)` +
+		` ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, about_hi = excluded.about_hi, about_lo = excluded.about_lo, sealed = excluded.sealed, expires_at = excluded.expires_at, pending = excluded.pending`
+	forgetReplay = `UPDATE replays SET sealed = x'' WHERE bucket = ? AND key = ? AND about_hi = ? AND about_lo = ?`
 	deleteReplay = `DELETE FROM replays WHERE bucket = ? AND key = ?`
-	insertEvent  = `INSERT INTO events (id, environment, type, factor, challenge, reason) VALUES (?, ?, ?, ?, ?, ?)`
+	insertEvent  = `INSERT INTO events (` + eventColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // apply makes one write.
@@ -222,14 +222,14 @@ func apply(c *conn, w mfa.Write) (err error) {
 		return bindFactor(c.prepare(insertFactor), w.Factor).one()
 	case mfa.UpdateFactor:
 		return c.prepare(updateFactor).blob(w.Sealed).int(w.LastStep).int(int64(w.Failures)).
-			time(w.LockedUntil).time(w.UpdatedAt).id(w.ID).one()
+			since(w.ID, w.LockedUntil).since(w.ID, w.UpdatedAt).id(w.ID).one()
 	case mfa.DeleteFactor:
 		return c.prepare(deleteFactor).id(w.ID).one()
 	case mfa.InsertChallenge:
 		return bindChallenge(c.prepare(insertChallenge), w.Challenge).one()
 	case mfa.UpdateChallenge:
 		return c.prepare(updateChallenge).blob(w.SealedCode).blob(mfa.EncodeDeliveries(w.Messages)).int(int64(w.Attempts)).
-			time(w.UpdatedAt).time(w.VerifiedAt).id(w.ID).one()
+			since(w.ID, w.UpdatedAt).since(w.ID, w.VerifiedAt).id(w.ID).one()
 	case mfa.DeleteChallenge:
 		_, err = c.prepare(deleteChallenge).id(w.ID).exec()
 	case mfa.PutUser:
@@ -242,10 +242,10 @@ func apply(c *conn, w mfa.Write) (err error) {
 		return c.prepare(putTally).int(int64(w.Environment)).string(w.Of).blob(mfa.EncodeCounts(w.Counts)).
 			time(w.PausedUntil).time(w.ExpiresAt).one()
 	case mfa.PutMessage:
-		return c.prepare(putMessage).blob(w.Key[:]).id(w.Challenge).int(int64(w.Number)).text(string(w.State)).text(w.Reason).
+		return c.prepare(putMessage).blob(w.Key[:]).idOrNull(w.Challenge).int(int64(w.Number)).text(string(w.State)).text(w.Reason).
 			time(w.ExpiresAt).one()
 	case mfa.PutReplay:
-		return c.prepare(putReplay).int(int64(w.Bucket)).blob(w.Key[:]).blob(w.Fingerprint[:]).id(w.About).blob(w.Sealed).time(w.ExpiresAt).time(w.PendingUntil).one()
+		return c.prepare(putReplay).int(int64(w.Bucket)).blob(w.Key[:]).blob(w.Fingerprint[:]).idOrNull(w.About).blob(w.Sealed).time(w.ExpiresAt).time(w.PendingUntil).one()
 	case mfa.DeleteReplay:
 		_, err = c.prepare(deleteReplay).int(int64(w.Bucket)).blob(w.Key[:]).exec()
 	case mfa.ForgetReplay:
@@ -259,15 +259,28 @@ func apply(c *conn, w mfa.Write) (err error) {
 }
 
 func bindFactor(s *statement, f *mfa.Factor) *statement {
-	return s.id(f.ID).int(int64(f.Environment)).text(string(f.Type)).text(f.User).text(f.Issuer).text(f.Account).
-		blob(f.Sealed).hash(f.Replay).int(f.LastStep).int(int64(f.Failures)).time(f.LockedUntil).time(f.CreatedAt).time(f.UpdatedAt)
+	s.id(f.ID).int(int64(f.Environment)).word(string(f.Type))
+	if f.User == "" {
+		s.null().null()
+	} else {
+		s.int(userHash(int64(f.Environment), f.User)).string(f.User)
+	}
+	return s.text(f.Issuer).text(f.Account).blob(f.Sealed).hash(f.Replay).int(f.LastStep).int(int64(f.Failures)).
+		since(f.ID, f.LockedUntil).since(f.ID, f.CreatedAt).since(f.ID, f.UpdatedAt)
+}
+
+// userHash is what the factors of a user are found by: 32 bits, which few users
+// share, in place of an id of any length.
+func userHash(environment int64, user string) int64 {
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(environment)), user...))
+	return int64(int32(binary.BigEndian.Uint32(sum[:])))
 }
 
 func bindChallenge(s *statement, c *mfa.Challenge) *statement {
 	return s.id(c.ID).id(c.Factor).blob(c.CodeMAC).blob(c.SealedCode).blob(mfa.EncodeDeliveries(c.Messages)).int(int64(c.Attempts)).
-		time(c.CreatedAt).time(c.UpdatedAt).time(c.ExpiresAt).time(c.VerifiedAt)
+		since(c.ID, c.CreatedAt).since(c.ID, c.UpdatedAt).since(c.ID, c.ExpiresAt).since(c.ID, c.VerifiedAt)
 }
 
 func bindEvent(s *statement, e mfa.Event) *statement {
-	return s.id(e.ID).int(int64(e.Environment)).text(string(e.Type)).id(e.Factor).id(e.Challenge).text(e.Reason)
+	return s.id(e.ID).int(int64(e.Environment)).word(string(e.Type)).idOrNull(e.Factor).idOrNull(e.Challenge).word(e.Reason)
 }

@@ -7,10 +7,8 @@ package sqlite
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,30 +18,30 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
-	"github.com/countersign-mfa/countersign/internal/store/migrate"
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // A Store is a database file. It is safe for concurrent use; other processes may
 // use the same file at the same time.
 type Store struct {
-	queue      *queue.Queue[func(*conn) error]
-	served     chan struct{} // closed when the writer has ended
+	writes     *queue.Queue[func(*conn) error]
+	reads      *queue.Queue[func(*conn) error]
+	serving    sync.WaitGroup // who answers both
 	closing    sync.Once
 	closeError error
 	writer     *conn
-	readers    chan *conn // closed with the store
-	reading    int        // how many readers there are
+	readers    []*conn
+	scanners   chan *conn // closed with the store
+	scanning   int        // how many scanners there are
 	checkpoint *checkpointer
 	log        *slog.Logger
 }
 
+// How much of the file connections keep in memory, in pages of 4 KiB.
 const (
-	writerCache = 8192 // pages of 4 KiB
-	readerCache = 1024
+	writerCache = 8192
+	readerCache = 2048
+	scanCache   = 256
 )
 
 // Open opens the database file at path, makes it if it is not there, and brings
@@ -56,10 +54,10 @@ func Open(path string, log *slog.Logger) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{
-		queue:   queue.New[func(*conn) error](maxWaiting),
-		served:  make(chan struct{}),
-		readers: make(chan *conn, max(4, runtime.GOMAXPROCS(0))),
-		log:     log,
+		writes:   queue.New[func(*conn) error](maxWaiting),
+		reads:    queue.New[func(*conn) error](maxWaiting),
+		scanners: make(chan *conn, scanners),
+		log:      log,
 	}
 	defer func() {
 		if err != nil {
@@ -69,27 +67,40 @@ func Open(path string, log *slog.Logger) (_ *Store, err error) {
 	if s.writer, err = dial(path, writerCache); err != nil {
 		return nil, err
 	}
-	if err = s.migrate(); err != nil {
+	if err = upgrade(s.writer); err != nil {
 		return nil, fmt.Errorf("migrate %s: %w", path, err)
 	}
 	if err = hide(path); err != nil {
 		return nil, err
 	}
-	for range cap(s.readers) {
+	for range runtime.GOMAXPROCS(0) {
 		c, err := dial(path, readerCache)
 		if err != nil {
 			return nil, err
 		}
-		s.readers <- c
-		s.reading++
+		s.readers = append(s.readers, c)
 	}
-	background, err := dial(path, readerCache)
+	for range scanners {
+		c, err := dial(path, scanCache)
+		if err != nil {
+			return nil, err
+		}
+		s.scanners <- c
+		s.scanning++
+	}
+	background, err := dial(path, scanCache)
 	if err != nil {
 		return nil, err
 	}
 	s.checkpoint = startCheckpointer(background, log)
+	s.writer.recent = new(recent)
 	s.writer.db.WALHook(s.checkpoint.hook)
-	go s.serve(s.writer)
+	s.serving.Go(func() { s.serve(s.writer) })
+	for _, c := range s.readers {
+		s.serving.Go(func() {
+			s.reads.Serve(maxShared, func(group []*job) { readGroup(c, group) }, func() {})
+		})
+	}
 	return s, nil
 }
 
@@ -116,47 +127,13 @@ func hide(path string) error {
 	return nil
 }
 
-func (s *Store) migrate() error {
-	dir, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	all, err := migrate.Load(dir)
-	if err != nil {
-		return err
-	}
-	// Two processes may start at once: the version is read under the write lock.
-	return s.writer.transaction("BEGIN IMMEDIATE", func() error {
-		var version int
-		err := s.writer.prepare("PRAGMA user_version").each(func(c *columns) error {
-			version = int(c.int())
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		missing, err := migrate.After(all, version)
-		if err != nil {
-			return err
-		}
-		for _, m := range missing {
-			if err := s.writer.db.Exec(m.SQL); err != nil {
-				return fmt.Errorf("%04d_%s: %w", m.Version, m.Name, err)
-			}
-			if err := s.writer.db.Exec(fmt.Sprintf("PRAGMA user_version = %d", m.Version)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// Close waits for the writes that were accepted and the reads that have begun,
-// and closes the file. Whatever is asked of the store afterwards is ErrUnavailable.
+// Close waits for the writes and reads that were accepted, and closes the file.
+// Whatever is asked of the store afterwards is ErrUnavailable.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		s.queue.Close()
-		<-s.served
+		s.writes.Close()
+		s.reads.Close()
+		s.serving.Wait()
 		s.closeError = s.closeConns()
 	})
 	return s.closeError
@@ -167,37 +144,19 @@ func (s *Store) closeConns() error {
 	if s.checkpoint != nil {
 		errs = append(errs, s.checkpoint.stop())
 	}
-	for range s.reading {
-		c := <-s.readers
+	for range s.scanning {
+		c := <-s.scanners
 		errs = append(errs, c.close())
 	}
-	close(s.readers)
+	close(s.scanners)
+	for _, c := range s.readers {
+		errs = append(errs, c.close())
+	}
 	// Last, so that its close finds itself alone and leaves no log behind.
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
 	}
 	return errors.Join(errs...)
-}
-
-// read runs fn on a connection for reading. What it reads is bounded, so that it
-// is not interrupted when ctx ends: an interrupted transaction could not even be
-// rolled back.
-func (s *Store) read(ctx context.Context, fn func(c *conn) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	var c *conn
-	var open bool
-	select {
-	case c, open = <-s.readers:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if !open {
-		return queue.ErrClosed
-	}
-	defer func() { s.readers <- c }()
-	return domainError(fn(c))
 }
 
 // Ping reports whether the store can be read.
@@ -209,7 +168,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Check reads the whole database and reports what is damaged.
 func (s *Store) Check(ctx context.Context) error {
-	return s.read(ctx, func(c *conn) error {
+	return s.scan(ctx, func(c *conn) error {
 		var errs []error
 		err := c.prepare("PRAGMA integrity_check").each(func(row *columns) error {
 			if text := row.text(); text != "ok" {

@@ -3,10 +3,8 @@ package sqlite_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"testing"
 
@@ -122,53 +120,6 @@ func TestReopeningKeepsEverything(t *testing.T) {
 	}
 	s := open(t, path)
 	holds(t, s, factors...)
-	if err := s.Check(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestUpgradeKeepsEverything opens a file of the first schema, with a row that a
-// program of that time has stored.
-func TestUpgradeKeepsEverything(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "countersign.db")
-	first, err := os.ReadFile("migrations/0001_init.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := storetest.NewFactor(storetest.NewUser())
-	want := storetest.NewChallenge(f)
-	want.Attempts = 1
-	db, err := sqlite3.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ms := f.CreatedAt.UnixMilli()
-	if err := errors.Join(
-		db.Exec(string(first)),
-		db.Exec("PRAGMA user_version = 1"),
-		db.Exec(fmt.Sprintf(`INSERT INTO factors (id, environment, type, last_step, failures, locked_until, created_at, updated_at)
-			VALUES (x'%x', 1, 'generic_otp', 0, 0, 0, %d, %d)`, f.ID[:], ms, ms)),
-		db.Exec(fmt.Sprintf(`INSERT INTO challenges (id, factor, code_mac, sealed_code, attempts, created_at, updated_at, expires_at, verified_at)
-			VALUES (x'%x', x'%x', x'%x', x'%x', 1, %d, %d, %d, 0)`, want.ID[:], f.ID[:], want.CodeMAC, want.SealedCode, ms, ms, want.ExpiresAt.UnixMilli())),
-		db.Close(),
-	); err != nil {
-		t.Fatal(err)
-	}
-	s := open(t, path)
-	read := mfa.Read{Bucket: want.ID.Bucket(), Challenge: want.ID}
-	for range 2 {
-		rows, err := s.View(t.Context(), read)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(rows.Challenge, want) {
-			t.Errorf("got  %+v\nwant %+v", rows.Challenge, want)
-		}
-		want.Messages = []mfa.Delivery{{State: mfa.Sent, At: want.CreatedAt, UpdatedAt: want.CreatedAt}}
-		if err := s.Update(t.Context(), read, storetest.Writing(mfa.UpdateChallenge{Challenge: want})); err != nil {
-			t.Fatal(err)
-		}
-	}
 	if err := s.Check(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -14,11 +14,11 @@ const (
 	exportKeys         = `SELECT k.hash, k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
 		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > ? ORDER BY k.hash LIMIT ?`
 	exportMeta       = `SELECT name, value FROM meta WHERE name > ? ORDER BY name LIMIT ?`
-	exportChallenges = `SELECT ` + challengeColumns + ` FROM challenges c WHERE c.id > ? ORDER BY c.id LIMIT ?`
+	exportChallenges = `SELECT ` + challengeColumns + ` FROM challenges c WHERE (c.hi, c.lo) > (?, ?) ORDER BY c.hi, c.lo LIMIT ?`
 	exportUsers      = `SELECT environment, id, failures FROM users WHERE (environment, id) > (?, ?) ORDER BY environment, id LIMIT ?`
 	exportPhones     = `SELECT key, sends, expires_at FROM phones WHERE key > ? ORDER BY key LIMIT ?`
-	exportReplays    = `SELECT bucket, key, fingerprint, factor, sealed, expires_at, pending FROM replays WHERE (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
-	exportMessages   = `SELECT key, challenge, number, state, reason, expires_at FROM messages WHERE key > ? ORDER BY key LIMIT ?`
+	exportReplays    = `SELECT bucket, key, ` + replayColumns + ` FROM replays WHERE (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
+	exportMessages   = `SELECT key, ` + messageColumns + ` FROM messages WHERE key > ? ORDER BY key LIMIT ?`
 	exportTallies    = `SELECT environment, name, counts, paused_until, expires_at FROM tallies WHERE (environment, name) > (?, ?) ORDER BY environment, name LIMIT ?`
 
 	importEnvironment = `INSERT INTO environments (id, name, production, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
@@ -60,14 +60,14 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		}
 	case "factors":
 		err = transfer.ReadPlace(place, &key)
-		query = func(c *conn) *statement { return c.prepare(selectFactorsAfter).blob(key) }
+		query = func(c *conn) *statement { return c.prepare(selectFactorsAfter).id(last(key)) }
 		add = func(row *columns) (transfer.Row, string, error) {
 			f := scanFactor(row)
 			return transfer.Row{Factor: f}, transfer.Place(f.ID[:]), nil
 		}
 	case "challenges":
 		err = transfer.ReadPlace(place, &key)
-		query = func(c *conn) *statement { return c.prepare(exportChallenges).blob(key) }
+		query = func(c *conn) *statement { return c.prepare(exportChallenges).id(last(key)) }
 		add = func(row *columns) (transfer.Row, string, error) {
 			ch, err := scanChallenge(row)
 			return transfer.Row{Challenge: ch}, transfer.Place(ch.ID[:]), err
@@ -76,8 +76,8 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		err = transfer.ReadPlace(place, &number, &name)
 		query = func(c *conn) *statement { return c.prepare(exportUsers).int(number).string(name) }
 		add = func(row *columns) (transfer.Row, string, error) {
-			env, id := mfa.EnvironmentID(row.int()), row.text()
-			return transfer.Row{User: scanFailures(row, env, id)}, transfer.Place(env, id), nil
+			u := &mfa.User{UserKey: mfa.UserKey{Environment: mfa.EnvironmentID(row.int()), ID: row.text()}, Failures: int(row.int())}
+			return transfer.Row{User: u}, transfer.Place(u.Environment, u.ID), nil
 		}
 	case "phones":
 		err = transfer.ReadPlace(place, &key)
@@ -100,7 +100,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		}
 	case "events":
 		err = transfer.ReadPlace(place, &key)
-		query = func(c *conn) *statement { return c.prepare(selectEvents).blob(key) }
+		query = func(c *conn) *statement { return c.prepare(selectEvents).id(last(key)) }
 		add = func(row *columns) (transfer.Row, string, error) {
 			e := scanEvent(row)
 			return transfer.Row{Event: &e}, transfer.Place(e.ID[:]), nil
@@ -128,7 +128,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.scan(ctx, func(c *conn) error {
 		return query(c).int(int64(limit)).each(func(row *columns) (err error) {
 			var r transfer.Row
 			r, next, err = add(row)
@@ -138,6 +138,9 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 	})
 	return rows, next, err
 }
+
+// last returns the id at which a place ends, zero at the start.
+func last(place []byte) (id [16]byte) { copy(id[:], place); return id }
 
 // Import stores rows; see transfer.Store.
 func (s *Store) Import(ctx context.Context, rows []transfer.Row) error {

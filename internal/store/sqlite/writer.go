@@ -18,22 +18,24 @@ const (
 	maxGroup = 256
 )
 
-// A job is a write that waits for the writer.
+// A job is a write that waits for the writer, or a read.
 type job = queue.Job[func(*conn) error]
 
 // write has run executed by the writer and returns when it is durable, or with
-// the error that kept it from being stored.
+// the error that kept it from being stored. It may change what it likes.
 func (s *Store) write(ctx context.Context, run func(c *conn) error) error {
-	return s.queue.Do(ctx, run)
+	return s.writes.Do(ctx, func(c *conn) error {
+		c.recent.clear()
+		return run(c)
+	})
 }
 
 // Waiting returns how many writes wait for the writer.
-func (s *Store) Waiting() int { return s.queue.Waiting() }
+func (s *Store) Waiting() int { return s.writes.Waiting() }
 
 // serve runs jobs on c until the store is closed and none is left.
 func (s *Store) serve(c *conn) {
-	defer close(s.served)
-	s.queue.Serve(maxGroup, func(group []*job) { commitGroup(c, group) }, func() { s.checkpoint.after(c) })
+	s.writes.Serve(maxGroup, func(group []*job) { commitGroup(c, group) }, func() { s.checkpoint.after(c) })
 }
 
 // errSpoilt undoes the transaction of a group because one of its jobs failed
@@ -49,6 +51,9 @@ func commitGroup(c *conn, group []*job) {
 		return
 	}
 	err := c.transaction("BEGIN IMMEDIATE", func() error {
+		if err := c.recent.current(c); err != nil {
+			return err
+		}
 		for _, j := range group {
 			before := c.wrote
 			c.wrote = false
@@ -61,6 +66,9 @@ func commitGroup(c *conn, group []*job) {
 		}
 		return nil
 	})
+	if err != nil {
+		c.recent.clear()
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, errSpoilt) && len(group) > 1:

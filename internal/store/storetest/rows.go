@@ -148,9 +148,19 @@ func readChallenge(id mfa.ChallengeID) mfa.Read { return mfa.Read{Bucket: id.Buc
 
 func readUser(k mfa.UserKey) mfa.Read { return mfa.Read{Bucket: k.Bucket(), User: k} }
 
+// view returns what a View reads, and an Update as well.
 func view(t *testing.T, s mfa.Store, r mfa.Read) mfa.Rows {
 	t.Helper()
 	rows, err := s.View(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Update(t.Context(), r, func(tx *mfa.Tx) error {
+		if !reflect.DeepEqual(tx.Rows, rows) {
+			t.Errorf("an Update reads %+v\na View reads %+v", tx.Rows, rows)
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

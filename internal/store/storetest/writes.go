@@ -232,8 +232,10 @@ func writesKeepOrder(t *testing.T, s mfa.Store) {
 
 func rowsAreOwn(t *testing.T, s mfa.Store) {
 	f, c := storeChallenge(t, s)
+	c.Messages = []mfa.Delivery{{Provider: "one", State: mfa.Queued, At: morning, UpdatedAt: morning}}
+	store(t, s, c.ID.Bucket(), mfa.UpdateChallenge{Challenge: c})
 	err := s.Update(t.Context(), readChallenge(c.ID), func(tx *mfa.Tx) error {
-		tx.Challenge.Attempts, tx.Challenge.CodeMAC[0] = 99, 'X'
+		tx.Challenge.Attempts, tx.Challenge.CodeMAC, tx.Challenge.Messages[0].Reason = 99, []byte("X"), "another"
 		tx.Factor.Failures, tx.Factor.User = 99, "another"
 		return nil
 	})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -11,15 +10,17 @@ import (
 )
 
 // insertFilling writes a factor with the sizes of an enrolled one, the model.
-// Nothing opens what is "sealed" in it: these rows are only in the way of others.
-const insertFilling = `INSERT INTO factors (id, environment, type, user_id, issuer, account, sealed, last_step, failures, locked_until, created_at, updated_at)
-	SELECT ?1, environment, type, user_id || printf('%020d', ?2), issuer, account, randomblob(length(sealed)), 0, 0, 0, created_at, updated_at
+// Nothing opens what is "sealed" in it and nobody looks for its user: these rows are
+// only in the way of others.
+const insertFilling = `INSERT INTO factors (hi, lo, environment, type, user_hash, user_id, issuer, account, sealed, last_step, failures, created, updated)
+	SELECT ?1, ?2, environment, type, iif(user_hash IS NULL, NULL, random() >> 32), user_id || printf('%020d', ?3), issuer, account,
+		randomblob(length(sealed)), 0, 0, created, updated
 	FROM temp.model`
 
 // fill writes n factors of a type into the file of a store, between those that are enrolled
 // there: rows lie in the order of their ids, so that those that are asked for are
 // then spread over all. All are written in order, as they are when they come over
-// the years.
+// the years, and their index grows with them.
 func fill(ctx context.Context, path, kind string, n int) (err error) {
 	if n == 0 {
 		return nil
@@ -31,19 +32,18 @@ func fill(ctx context.Context, path, kind string, n int) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 	// A fill that is cut short is thrown away.
 	err = db.Exec(`PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -65536; BEGIN;
-		CREATE TEMP TABLE enrolled AS SELECT * FROM factors ORDER BY id;
-		DELETE FROM factors;
-		DROP INDEX factors_by_user`)
+		CREATE TEMP TABLE enrolled AS SELECT * FROM factors ORDER BY hi, lo;
+		DELETE FROM factors`)
 	if err != nil {
 		return err
 	}
 	model, _, err := db.Prepare(`CREATE TEMP TABLE model AS
-		SELECT environment, type, substr(user_id, 1, 11) AS user_id, issuer, account, sealed, created_at, updated_at
+		SELECT environment, type, user_hash, substr(user_id, 1, 11) AS user_id, issuer, account, sealed, created, updated
 		FROM enrolled WHERE type = ? LIMIT 1`)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(model.BindText(1, kind), model.Exec(), model.Close()); err != nil {
+	if err := errors.Join(model.BindInt(1, kindNumbers[kind]), model.Exec(), model.Close()); err != nil {
 		return err
 	}
 	ids, err := enrolledIDs(db)
@@ -54,16 +54,19 @@ func fill(ctx context.Context, path, kind string, n int) (err error) {
 		return err
 	}
 	// The server turns to its write-ahead log again when it opens the file.
-	return db.Exec(`CREATE INDEX factors_by_user ON factors (environment, user_id, id) WHERE user_id IS NOT NULL; COMMIT`)
+	return db.Exec(`COMMIT`)
 }
 
+// kindNumbers are the types of factor as they are stored.
+var kindNumbers = map[string]int{"totp": 1, "generic_otp": 3}
+
 func enrolledIDs(db *sqlite3.Conn) (ids []id, err error) {
-	s, _, err := db.Prepare(`SELECT id FROM temp.enrolled ORDER BY id`)
+	s, _, err := db.Prepare(`SELECT hi, lo FROM temp.enrolled ORDER BY hi, lo`)
 	if err != nil {
 		return nil, err
 	}
 	for s.Step() {
-		ids = append(ids, idOf(s.ColumnRawBlob(0)))
+		ids = append(ids, idOf(s.ColumnInt64(0), s.ColumnInt64(1)))
 	}
 	err = errors.Join(s.Err(), s.Close())
 	if err == nil && len(ids) == 0 {
@@ -99,8 +102,8 @@ func interleave(ctx context.Context, db *sqlite3.Conn, ids []id, n int) (err err
 		for range share {
 			between = between.plus(step)
 			written++
-			blob := between.bytes()
-			if err := errors.Join(filling.BindBlob(1, blob[:]), filling.BindInt(2, written), filling.Exec()); err != nil {
+			hi, lo := between.stored()
+			if err := errors.Join(filling.BindInt64(1, hi), filling.BindInt64(2, lo), filling.BindInt(3, written), filling.Exec()); err != nil {
 				return err
 			}
 		}
@@ -115,15 +118,13 @@ func interleave(ctx context.Context, db *sqlite3.Conn, ids []id, n int) (err err
 // An id is the 16 bytes of an id as a number.
 type id struct{ hi, lo uint64 }
 
-func idOf(b []byte) id {
-	return id{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
-}
+// turned is the bit of each half that is stored turned over.
+const turned = 1 << 63
 
-func (a id) bytes() (b [16]byte) {
-	binary.BigEndian.PutUint64(b[:], a.hi)
-	binary.BigEndian.PutUint64(b[8:], a.lo)
-	return b
-}
+// idOf returns the id of two stored numbers.
+func idOf(hi, lo int64) id { return id{uint64(hi) ^ turned, uint64(lo) ^ turned} }
+
+func (a id) stored() (hi, lo int64) { return int64(a.hi ^ turned), int64(a.lo ^ turned) }
 
 func (a id) plus(b id) id {
 	lo, carry := bits.Add64(a.lo, b.lo, 0)

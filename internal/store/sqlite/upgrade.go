@@ -1,0 +1,83 @@
+package sqlite
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/countersign-mfa/countersign/internal/store/migrate"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// upgrade brings the schema up to date.
+func upgrade(c *conn) error {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	all, err := migrate.Load(dir)
+	if err != nil {
+		return err
+	}
+	// Two processes may start at once: the version is read under the write lock.
+	return c.transaction("BEGIN IMMEDIATE", func() error {
+		var version int
+		err := c.prepare("PRAGMA user_version").each(func(row *columns) error {
+			version = int(row.int())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		missing, err := migrate.After(all, version)
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		if err := addFunctions(c.db); err != nil {
+			return err
+		}
+		for _, m := range missing {
+			if err := c.db.Exec(m.SQL); err != nil {
+				return fmt.Errorf("%04d_%s: %w", m.Version, m.Name, err)
+			}
+			if err := c.db.Exec(fmt.Sprintf("PRAGMA user_version = %d", m.Version)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// addFunctions gives SQL what migrations turn old values into new ones with. Of NULL
+// each makes NULL.
+func addFunctions(db *sqlite3.Conn) error {
+	ofID := func(name string, fn func(id [16]byte) int64) error {
+		return db.CreateFunction(name, 1, sqlite3.DETERMINISTIC, func(ctx sqlite3.Context, arg ...sqlite3.Value) {
+			if arg[0].Type() != sqlite3.NULL {
+				ctx.ResultInt64(fn(last(arg[0].RawBlob())))
+			}
+		})
+	}
+	return errors.Join(
+		ofID("id_hi", func(id [16]byte) int64 { hi, _ := numbers(id); return hi }),
+		ofID("id_lo", func(id [16]byte) int64 { _, lo := numbers(id); return lo }),
+		ofID("id_ms", idMillis),
+		db.CreateFunction("user_hash", 2, sqlite3.DETERMINISTIC, func(ctx sqlite3.Context, arg ...sqlite3.Value) {
+			if arg[1].Type() != sqlite3.NULL {
+				ctx.ResultInt64(userHash(arg[0].Int64(), arg[1].Text()))
+			}
+		}),
+		db.CreateFunction("word", 1, sqlite3.DETERMINISTIC, func(ctx sqlite3.Context, arg ...sqlite3.Value) {
+			if n := wordNumbers[arg[0].Text()]; n != 0 {
+				ctx.ResultInt64(n)
+			} else {
+				ctx.ResultValue(arg[0])
+			}
+		}),
+	)
+}
