@@ -112,6 +112,15 @@ type request struct {
 	id   string     // of this request, for logs and the reply
 	key  access.Key // of the caller; zero on open routes
 	body []byte     // of a POST
+
+	short [64]byte // room for the body of most
+}
+
+// An exchange is all that is kept of one request while it is answered, in one piece.
+type exchange struct {
+	request
+	recorder
+	idHeader [1]string
 }
 
 type handler func(w http.ResponseWriter, r *request) error
@@ -134,7 +143,7 @@ func (a *API) route(pattern string, h handler) {
 			return &rateError{wait}
 		}
 		if r.Method == http.MethodPost {
-			if r.body, err = readBody(w, r.Request); err != nil {
+			if r.body, err = readBody(w, r.Request, r.short[:]); err != nil {
 				return err
 			}
 		}
@@ -187,10 +196,12 @@ func clean(r *http.Request) bool {
 
 func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h handler) {
 	start := a.opts.Now()
-	req := &request{Request: r, id: newRequestID()}
-	rec := &recorder{ResponseWriter: w}
+	x := &exchange{request: request{Request: r}, recorder: recorder{ResponseWriter: w}}
+	req, rec := &x.request, &x.recorder
+	req.id = newRequestID()
 	// Lower case: one client library looks for exactly this key.
-	rec.Header()["x-request-id"] = []string{req.id}
+	x.idHeader[0] = req.id
+	rec.Header()["x-request-id"] = x.idHeader[:]
 	err := guarded(h, rec, req)
 	if err != nil {
 		a.fail(rec, req, err)
@@ -238,12 +249,17 @@ func (a *API) authenticate(r *request) (access.Key, error) {
 	return a.access.Authenticate(r.Context(), strings.TrimSpace(token))
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// readBody reads a body, into room if it fits.
+func readBody(w http.ResponseWriter, r *http.Request, room []byte) ([]byte, error) {
 	if r.ContentLength > maxBody {
 		return nil, errTooLarge
 	}
 	if r.ContentLength >= 0 {
-		body := make([]byte, r.ContentLength)
+		body := room
+		if int(r.ContentLength) > len(room) {
+			body = make([]byte, r.ContentLength)
+		}
+		body = body[:r.ContentLength]
 		if _, err := io.ReadFull(r.Body, body); err != nil {
 			return nil, &bodyError{errors.New("cut short")}
 		}

@@ -12,6 +12,18 @@ type challengeRequest struct {
 	Locale      text `json:"locale"` // ours
 }
 
+func (q *challengeRequest) set(name, value string) bool {
+	switch name {
+	case "authentication_factor_id":
+		return q.FactorID.set(value)
+	case "sms_template":
+		return q.SMSTemplate.set(value)
+	case "locale":
+		return q.Locale.set(value)
+	}
+	return false
+}
+
 // challenge serves POST /auth/factors/{id}/challenge.
 func (a *API) challenge(w http.ResponseWriter, r *request) error {
 	var req challengeRequest
@@ -44,8 +56,7 @@ func (a *API) doChallenge(w http.ResponseWriter, r *request, factor string, req 
 	if err != nil {
 		return err
 	}
-	toJSON := func(c mfa.Issued) any { return a.challengeJSON(c) }
-	o, err := once(r, http.StatusCreated, toJSON)
+	o, err := once(r, http.StatusCreated, a.appendChallenge)
 	if err != nil {
 		return err
 	}
@@ -57,7 +68,7 @@ func (a *API) doChallenge(w http.ResponseWriter, r *request, factor string, req 
 	if err != nil {
 		return err
 	}
-	return respond(w, http.StatusCreated, toJSON(c))
+	return reply(w, http.StatusCreated, a.appendChallenge, &c)
 }
 
 // findChallenge serves GET /auth/challenges/{id}.
@@ -70,20 +81,19 @@ func (a *API) findChallenge(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return respond(w, http.StatusOK, a.challengeJSON(c))
+	return reply(w, http.StatusOK, a.appendChallenge, &c)
 }
 
 // resend serves POST /auth/challenges/{id}/resend.
 func (a *API) resend(w http.ResponseWriter, r *request) error {
-	if err := decode(r.body, &struct{}{}); err != nil {
+	if err := decode(r.body, &nothing{}); err != nil {
 		return err
 	}
 	id, err := mfa.ParseChallengeID(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	toJSON := func(c mfa.Issued) any { return a.challengeJSON(c) }
-	o, err := once(r, http.StatusCreated, toJSON)
+	o, err := once(r, http.StatusCreated, a.appendChallenge)
 	if err != nil {
 		return err
 	}
@@ -91,12 +101,22 @@ func (a *API) resend(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return respond(w, http.StatusCreated, toJSON(c))
+	return reply(w, http.StatusCreated, a.appendChallenge, &c)
 }
 
 type verifyRequest struct {
 	ChallengeID text    `json:"authentication_challenge_id"` // on the older path
 	Code        anyText `json:"code"`
+}
+
+func (q *verifyRequest) set(name, value string) bool {
+	switch name {
+	case "authentication_challenge_id":
+		return q.ChallengeID.set(value)
+	case "code":
+		return q.Code.set(value)
+	}
+	return false
 }
 
 // verify serves POST /auth/challenges/{id}/verify.
@@ -131,8 +151,7 @@ func (a *API) doVerify(w http.ResponseWriter, r *request, challenge string, code
 	if !code.given {
 		return required("code")
 	}
-	toJSON := func(v mfa.Verification) any { return a.verificationJSON(v) }
-	o, err := once(r, http.StatusCreated, toJSON)
+	o, err := once(r, http.StatusCreated, a.appendVerification)
 	if err != nil {
 		return err
 	}
@@ -143,5 +162,5 @@ func (a *API) doVerify(w http.ResponseWriter, r *request, challenge string, code
 	if err != nil {
 		return err
 	}
-	return respond(w, http.StatusCreated, toJSON(v))
+	return reply(w, http.StatusCreated, a.appendVerification, &v)
 }

@@ -18,6 +18,24 @@ type enrollRequest struct {
 	UserID      text    `json:"user_id"`
 }
 
+func (q *enrollRequest) set(name, value string) bool {
+	switch name {
+	case "type":
+		return q.Type.set(value)
+	case "totp_issuer":
+		return q.TOTPIssuer.set(value)
+	case "totp_user":
+		return q.TOTPUser.set(value)
+	case "totp_secret":
+		return q.TOTPSecret.set(value)
+	case "phone_number":
+		return q.PhoneNumber.set(value)
+	case "user_id":
+		return q.UserID.set(value)
+	}
+	return false
+}
+
 func (q *enrollRequest) params() (mfa.EnrollParams, error) {
 	err := check(
 		named{"type", q.Type}, named{"totp_issuer", q.TOTPIssuer}, named{"totp_user", q.TOTPUser},
@@ -43,8 +61,7 @@ func (a *API) enroll(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	toJSON := func(e mfa.Enrollment) any { return enrollmentJSON(e) }
-	o, err := once(r, http.StatusCreated, toJSON)
+	o, err := once(r, http.StatusCreated, appendEnrollment)
 	if err != nil {
 		return err
 	}
@@ -55,7 +72,7 @@ func (a *API) enroll(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return respond(w, http.StatusCreated, toJSON(e))
+	return reply(w, http.StatusCreated, appendEnrollment, &e)
 }
 
 // enrollForUser serves POST /user_management/users/{user}/auth_factors.
@@ -69,7 +86,7 @@ func (a *API) enrollForUser(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	params.User, params.Challenge = r.PathValue("user"), true
-	o, err := once(r, http.StatusCreated, a.userEnrollmentJSON)
+	o, err := once(r, http.StatusCreated, a.appendUserEnrollment)
 	if err != nil {
 		return err
 	}
@@ -77,7 +94,7 @@ func (a *API) enrollForUser(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return respond(w, http.StatusCreated, a.userEnrollmentJSON(e))
+	return reply(w, http.StatusCreated, a.appendUserEnrollment, &e)
 }
 
 // factor serves GET /auth/factors/{id}.
@@ -90,7 +107,7 @@ func (a *API) factor(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return respond(w, http.StatusOK, detailsJSON(f))
+	return reply(w, http.StatusOK, appendDetails, &f)
 }
 
 // deleteFactor serves DELETE /auth/factors/{id}.
@@ -123,7 +140,7 @@ func (a *API) factorsOfUser(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return respond(w, http.StatusOK, pageJSON(page))
+	return reply(w, http.StatusOK, appendPage, &page)
 }
 
 func listParams(q url.Values) (p mfa.ListParams, err error) {

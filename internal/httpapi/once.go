@@ -24,8 +24,8 @@ const (
 var derivedKey = regexp.MustCompile(`^retry-[0-9a-f]{64}$`)
 
 // once returns what makes the request happen once, nil if its caller did not ask
-// for that. status and toJSON make the answer of a success.
-func once[T any](r *request, status int, toJSON func(T) any) (*mfa.Once[T], error) {
+// for that. status and appended make the answer of a success.
+func once[T any](r *request, status int, appended shape[T]) (*mfa.Once[T], error) {
 	key := r.Header.Get("Idempotency-Key")
 	if key == "" {
 		return nil, nil
@@ -49,25 +49,22 @@ func once[T any](r *request, status int, toJSON func(T) any) (*mfa.Once[T], erro
 		h.Write([]byte(part))
 	}
 	h.Sum(o.Key[:0])
-	o.Answer = func(result T, err error) []byte { return answer(status, toJSON, result, err) }
+	o.Answer = func(result T, err error) []byte { return answer(status, appended, &result, err) }
 	return o, nil
 }
 
 func notPrintable(c rune) bool { return c < ' ' || c > '~' }
 
 // answer is a status in two bytes and then the body, as sendAnswer reads it.
-func answer[T any](status int, toJSON func(T) any, result T, err error) []byte {
-	var v any
+func answer[T any](status int, appended shape[T], result *T, err error) []byte {
 	if err == nil {
-		v = toJSON(result)
-	} else {
-		var p problem
-		if status, p, _ = describe(err); status >= 500 || status == http.StatusTooManyRequests {
-			return nil
-		}
-		v = p
+		return appended(binary.BigEndian.AppendUint16(make([]byte, 0, 512), uint16(status)), result)
 	}
-	body, err := encode(v)
+	status, p, _ := describe(err)
+	if status >= 500 || status == http.StatusTooManyRequests {
+		return nil
+	}
+	body, err := encode(p)
 	if err != nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync"
 )
 
 // A recorder remembers which status was sent.
@@ -67,7 +68,24 @@ func guarded(h handler, w http.ResponseWriter, r *request) (err error) {
 	return h(w, r)
 }
 
-// respond sends v as JSON.
+// reply sends a value in its shape.
+func reply[T any](w http.ResponseWriter, status int, appended shape[T], v *T) error {
+	body := bodies.Get().(*[]byte)
+	*body = appended((*body)[:0], v)
+	send(w, status, *body)
+	if cap(*body) <= maxKept {
+		bodies.Put(body)
+	}
+	return nil
+}
+
+// bodies are buffers of answers that were sent.
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+
+// maxKept is the longest that is used again. An enrollment has a third of it.
+const maxKept = 4 << 10
+
+// respond sends v as encoding/json writes it.
 func respond(w http.ResponseWriter, status int, v any) error {
 	body, err := encode(v)
 	if err != nil {
@@ -88,13 +106,22 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-var jsonType = []string{"application/json; charset=utf-8"}
+// Values of headers that never change.
+var (
+	jsonType = []string{"application/json; charset=utf-8"}
+	noStore  = []string{"no-store"}
+)
+
+// countedByServer is how long an answer may be for net/http to say its length without
+// being told.
+const countedByServer = 2 << 10
 
 func send(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	h["Cache-Control"] = []string{"no-store"}
+	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
+	if len(body) > countedByServer {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	w.WriteHeader(status)
 	w.Write(body)
 }

@@ -53,6 +53,12 @@ func (id ChallengeID) String() string { return formatID(challengePrefix, id) }
 // String returns the id as it stands on the wire, event_01FZ4WRNQ7S9GT4BJBMN9KQKVC.
 func (id EventID) String() string { return formatID(eventPrefix, id) }
 
+// Append appends the id as String writes it.
+func (id FactorID) Append(b []byte) []byte { return appendID(b, factorPrefix, id) }
+
+// Append appends the id as String writes it.
+func (id ChallengeID) Append(b []byte) []byte { return appendID(b, challengePrefix, id) }
+
 // Bucket returns the partition of the factor and of all that belongs to it.
 func (id FactorID) Bucket() Bucket { return bucketIn(id) }
 
@@ -99,17 +105,23 @@ var crockfordValue = func() (v [256]byte) {
 	return v
 }()
 
-// formatID writes 128 bits as 26 characters of 5 bits, the first two bits zero.
 func formatID(prefix string, id [16]byte) string {
 	var buf [len(challengePrefix) + ulidLen]byte
-	n := copy(buf[:], prefix)
+	return string(appendID(buf[:0], prefix, id))
+}
+
+// appendID appends 128 bits as 26 characters of 5 bits, the first two bits zero.
+func appendID(b []byte, prefix string, id [16]byte) []byte {
+	b = append(b, prefix...)
+	n := len(b)
+	b = append(b, "00000000000000000000000000"[:ulidLen]...)
 	hi, lo := binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
-	for i := ulidLen - 1; i >= 0; i-- {
-		buf[n+i] = crockford[lo&31]
+	for i := n + ulidLen - 1; i >= n; i-- {
+		b[i] = crockford[lo&31]
 		lo = lo>>5 | hi<<59
 		hi >>= 5
 	}
-	return string(buf[:n+ulidLen])
+	return b
 }
 
 // parseID accepts only the canonical, upper-case form, so that one row has one name.
