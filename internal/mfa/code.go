@@ -24,7 +24,11 @@ func newCode(rand io.Reader) (secret.String, error) {
 			return secret.String{}, fmt.Errorf("draw a code: %w", err)
 		}
 		if n := uint64(binary.BigEndian.Uint32(b[:])); n < fair {
-			return secret.NewString(fmt.Sprintf("%0*d", codeDigits, n%codes)), nil
+			var digits [codeDigits]byte
+			for i, rest := codeDigits-1, n%codes; i >= 0; i, rest = i-1, rest/10 {
+				digits[i] = byte('0' + rest%10)
+			}
+			return secret.NewString(string(digits[:])), nil
 		}
 	}
 }

@@ -139,8 +139,8 @@ const (
 
 // check reports what of a request cannot be sent.
 func (r *smsRules) check(p ChallengeParams) error {
-	var e InvalidError
-	add := func(field, code, message string) { e.Fields = append(e.Fields, FieldError{field, code, message}) }
+	var wrong []FieldError
+	add := func(field, code, message string) { wrong = append(wrong, FieldError{field, code, message}) }
 	switch t := p.Template; {
 	case t == "":
 	case !strings.Contains(t, wording.Place):
@@ -153,8 +153,8 @@ func (r *smsRules) check(p ChallengeParams) error {
 	if p.Locale != "" && wording.CheckLocale(p.Locale) != nil {
 		add("locale", "invalid", "locale must be a language tag, such as de or pt-BR")
 	}
-	if e.Fields != nil {
-		return &e
+	if wrong != nil {
+		return &InvalidError{Fields: wrong}
 	}
 	return nil
 }

@@ -137,7 +137,12 @@ func (DeleteReplay) write()    {}
 func (ForgetReplay) write()    {}
 func (AppendEvent) write()     {}
 
-func (tx *Tx) put(w Write) { tx.Writes = append(tx.Writes, w) }
+func (tx *Tx) put(w Write) {
+	if tx.Writes == nil {
+		tx.Writes = make([]Write, 0, 4) // as many as most have
+	}
+	tx.Writes = append(tx.Writes, w)
+}
 
 // A FactorQuery asks for one page of a user's factors.
 type FactorQuery struct {

@@ -12,7 +12,6 @@ import (
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/key"
 	"github.com/tink-crypto/tink-go/v2/keyset"
-	"github.com/tink-crypto/tink-go/v2/mac"
 	"github.com/tink-crypto/tink-go/v2/mac/hmac"
 	"github.com/tink-crypto/tink-go/v2/prf"
 	"github.com/tink-crypto/tink-go/v2/prf/hmacprf"
@@ -49,7 +48,8 @@ type keys struct {
 
 	aead    tink.AEAD
 	primary []byte // begins every value sealed under the primary key
-	macs    tink.MAC
+	taggers []*tagger
+	tagger  *tagger // of the primary key
 	prfs    *prf.Set
 }
 
@@ -97,7 +97,7 @@ func sealing() (key.Parameters, error) {
 func authenticating() (key.Parameters, error) {
 	return hmac.NewParameters(hmac.ParametersOpts{
 		KeySizeInBytes: 32,
-		TagSizeInBytes: 16,
+		TagSizeInBytes: tagSize,
 		HashType:       hmac.SHA256,
 		Variant:        hmac.VariantTink,
 	})
@@ -118,7 +118,7 @@ func assemble(seal, macs, index *keyset.Handle) (*Keyset, error) {
 	if k.aead, err = aead.New(seal); err != nil {
 		return nil, fmt.Errorf("use seal keys: %w", err)
 	}
-	if k.macs, err = mac.New(macs); err != nil {
+	if k.taggers, k.tagger, err = taggers(macs); err != nil {
 		return nil, fmt.Errorf("use MAC keys: %w", err)
 	}
 	if k.prfs, err = prf.NewPRFSet(index); err != nil {
@@ -248,18 +248,17 @@ func (k *Keyset) Stale(sealed []byte) bool {
 func (k *Keyset) Rotating() bool { return k.keys().seal.Len() > 1 }
 
 // MAC returns a tag that authenticates message under the primary key.
-func (k *Keyset) MAC(message []byte) ([]byte, error) {
-	tag, err := k.keys().macs.ComputeMAC(message)
-	if err != nil {
-		return nil, fmt.Errorf("authenticate: %w", err)
-	}
-	return tag, nil
-}
+func (k *Keyset) MAC(message []byte) []byte { return k.keys().tagger.tag(message) }
 
 // VerifyMAC reports, in constant time, whether tag is a MAC of message under any
 // key of the keyset.
 func (k *Keyset) VerifyMAC(tag, message []byte) bool {
-	return k.keys().macs.VerifyMAC(tag, message) == nil
+	for _, t := range k.keys().taggers {
+		if t.verify(tag, message) {
+			return true
+		}
+	}
+	return false
 }
 
 // Index returns the keyed hash by which message can be looked up without being

@@ -42,11 +42,7 @@ func seal(t testing.TB, k *secret.Keyset, text, place string) []byte {
 
 func tag(t testing.TB, k *secret.Keyset, message string) []byte {
 	t.Helper()
-	tag, err := k.MAC([]byte(message))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tag
+	return k.MAC([]byte(message))
 }
 
 func marshal(t testing.TB, k *secret.Keyset) []byte {

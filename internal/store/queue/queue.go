@@ -21,7 +21,7 @@ type Job[W any] struct {
 	Err  error
 
 	state atomic.Int32
-	done  chan struct{}
+	done  chan struct{} // holds one: that it was served
 }
 
 // The states of a job. Whoever moves it from waiting decides: the server takes
@@ -37,6 +37,7 @@ const (
 // callers and servers.
 type Queue[W any] struct {
 	jobs    chan *Job[W]
+	used    sync.Pool // of *Job[W] that were served
 	closing sync.RWMutex
 	closed  bool
 }
@@ -52,20 +53,28 @@ func (q *Queue[W]) Do(ctx context.Context, work W) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &Job[W]{Work: work, done: make(chan struct{})}
+	j, _ := q.used.Get().(*Job[W])
+	if j == nil {
+		j = &Job[W]{done: make(chan struct{}, 1)}
+	}
+	j.Work = work
 	if err := q.add(j); err != nil {
 		return err
 	}
 	select {
 	case <-j.done:
-		return j.Err
 	case <-ctx.Done():
+		if j.state.CompareAndSwap(waiting, abandoned) {
+			return ctx.Err() // the job is still in the queue
+		}
+		<-j.done
 	}
-	if j.state.CompareAndSwap(waiting, abandoned) {
-		return ctx.Err()
-	}
-	<-j.done
-	return j.Err
+	err := j.Err
+	var none W
+	j.Work, j.Err = none, nil
+	j.state.Store(waiting)
+	q.used.Put(j)
+	return err
 }
 
 func (q *Queue[W]) add(j *Job[W]) error {
@@ -104,7 +113,7 @@ func (q *Queue[W]) Serve(most int, do func(group []*Job[W]), after func()) {
 		}
 		do(group)
 		for _, j := range group {
-			close(j.done)
+			j.done <- struct{}{}
 		}
 		after()
 	}

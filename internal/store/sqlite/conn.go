@@ -14,7 +14,7 @@ import (
 // uses it at a time.
 type conn struct {
 	db         *sqlite3.Conn
-	statements map[string]*sqlite3.Stmt
+	statements map[string]*statement
 	wrote      bool    // since the transaction began
 	recent     *recent // of the writer alone
 }
@@ -29,7 +29,7 @@ func dial(path string, cachePages int) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	c := &conn{db: db, statements: make(map[string]*sqlite3.Stmt)}
+	c := &conn{db: db, statements: make(map[string]*statement)}
 	pragmas := []string{
 		"journal_mode = WAL",
 		"synchronous = FULL",
@@ -78,18 +78,20 @@ type statement struct {
 	err error
 }
 
-// prepare returns the statement of sql, parsed at its first use.
+// prepare returns the statement of sql, parsed at its first use. It is good until
+// sql is prepared again.
 func (c *conn) prepare(sql string) *statement {
 	s := c.statements[sql]
 	if s == nil {
-		var err error
-		s, _, err = c.db.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT)
+		stmt, _, err := c.db.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT)
 		if err != nil {
 			return &statement{err: fmt.Errorf("prepare: %w", err)}
 		}
+		s = &statement{Stmt: stmt, c: c}
 		c.statements[sql] = s
 	}
-	return &statement{Stmt: s, c: c}
+	s.n, s.err = 0, nil
+	return s
 }
 
 func (s *statement) int(v int64) *statement {
