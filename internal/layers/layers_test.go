@@ -78,9 +78,10 @@ var places = map[string]place{
 	"internal/webhook":        {layer: adapter},
 	"internal/store/migrate":  {layer: adapter},
 	"internal/store/queue":    {layer: adapter},
+	"internal/store/recent":   {layer: adapter},
 	"internal/store/transfer": {layer: adapter},
-	"internal/store/postgres": {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/transfer"}},
-	"internal/store/sqlite":   {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/transfer"}},
+	"internal/store/postgres": {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/transfer"}},
+	"internal/store/sqlite":   {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/transfer"}},
 
 	// An API key names an environment, which is mfa's. Never the other way.
 	"internal/access": {layer: middle, also: []string{"internal/mfa"}},

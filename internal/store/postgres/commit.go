@@ -24,12 +24,12 @@ const (
 
 // commit sets the error of each job of a group. It runs them in one transaction,
 // and if that fails for a reason that one of them may have brought, each in its
-// own.
-func (s *Store) commit(group []*job) {
+// own. It calls decided when nothing is left of the first but to commit it.
+func (s *Store) commit(group []*job, decided func()) {
 	if len(group) == 0 {
 		return
 	}
-	err := s.transact(group)
+	err := s.transact(group, decided)
 	switch {
 	case err == nil:
 	case len(group) > 1 && isRefused(err) && !isOutage(err):
@@ -48,7 +48,7 @@ func (s *Store) commit(group []*job) {
 // transactAlone runs a job by itself, again while others get in its way.
 func (s *Store) transactAlone(j *job) error {
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, maxPause) {
-		err := s.transact([]*job{j})
+		err := s.transact([]*job{j}, func() {})
 		if err == nil {
 			return j.err
 		}
@@ -68,11 +68,11 @@ func jitter(most time.Duration) time.Duration {
 // transact runs the jobs in order in one transaction and sets the error of each.
 // If it returns an error itself, nothing was stored; after an unknownError it may
 // have been.
-func (s *Store) transact(group []*job) error {
-	err := s.transactOnce(group)
+func (s *Store) transact(group []*job, decided func()) error {
+	err := s.transactOnce(group, decided)
 	if isStale(err) {
 		s.pool.Reset()
-		err = s.transactOnce(group)
+		err = s.transactOnce(group, decided)
 	}
 	if unknown, ok := errors.AsType[*unknownError](err); ok {
 		s.pool.Reset()
@@ -91,7 +91,7 @@ func isStale(err error) bool {
 	return !isRefused(err) || sqlState(err) == readOnly
 }
 
-func (s *Store) transactOnce(group []*job) error {
+func (s *Store) transactOnce(group []*job, decided func()) error {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout+2*s.wait.roundTrip)
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
@@ -99,7 +99,7 @@ func (s *Store) transactOnce(group []*job) error {
 		return fmt.Errorf("acquire a connection: %w", err)
 	}
 	defer conn.Release()
-	if err = s.transactOn(ctx, conn.Conn(), group); err != nil {
+	if err = s.transactOn(ctx, conn.Conn(), group, decided); err != nil {
 		if isOutage(err) {
 			conn.Conn().Close(ctx) // this server is good for nothing more
 		} else {
@@ -109,12 +109,12 @@ func (s *Store) transactOnce(group []*job) error {
 	return err
 }
 
-func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job) error {
+func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job, decided func()) error {
 	held, err := s.begin(ctx, conn, group)
 	if err != nil {
 		return err
 	}
-	out := newWrites(len(group) > 1)
+	out := &writes{shared: len(group) > 1}
 	for _, j := range group {
 		tx := &mfa.Tx{Rows: held.rows(j.read)}
 		if j.err = j.decide(tx); j.err == nil {
@@ -122,9 +122,11 @@ func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job) er
 		}
 		if j.err == nil {
 			held.apply(out, tx.Writes)
+			s.owners.note(tx.Writes)
 			j.event = firstEvent(tx.Writes)
 		}
 	}
+	decided()
 	batch := out.batch()
 	if batch.Len() == 0 {
 		return s.rollback(ctx, conn) // only locks to give back
@@ -137,24 +139,39 @@ func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job) er
 // a pooler may share with others.
 const boundLocks = `SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
 
+// searchOnly has the statements of a group look for each row in the index. A plan may
+// be kept for long, and where it was made with few rows it would read all of them.
+const searchOnly = `set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
+
 // milliseconds writes d as a setting.
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
 // begin starts a transaction and reads all that the group decides on, locked, in
-// one round trip.
+// one round trip, and in another one the users with failures, if there are any.
 func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
 	defer cancel()
 	h := newHeld()
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
-	batch.Queue(boundLocks, milliseconds(s.wait.roundTrip*2/5), milliseconds(s.wait.roundTrip))
-	if rows := rowsOf(group); len(group) > 1 {
-		h.readGroup(batch, rows)
+	bound, rows := boundLocks, rowsOf(group)
+	if len(group) > 1 {
+		bound += ", " + searchOnly
+	}
+	batch.Queue(bound, milliseconds(s.wait.roundTrip*2/5), milliseconds(s.wait.roundTrip))
+	if len(group) > 1 {
+		h.readGroup(batch, rows, s.owners.factorOf)
 	} else {
 		for _, r := range rows {
 			h.read(batch, r, forUpdate)
 		}
+	}
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, err
+	}
+	batch = &pgx.Batch{}
+	if h.readFailing(batch); batch.Len() == 0 {
+		return h, nil
 	}
 	return h, conn.SendBatch(ctx, batch).Close()
 }

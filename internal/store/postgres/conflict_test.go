@@ -159,6 +159,62 @@ func TestNodesRaceForOneRow(t *testing.T) {
 	})
 }
 
+// TestNodesCountForOneUser has two nodes count failures of one user over several
+// factors and their challenges, whose locks do not protect the user's row. A node
+// knows whose the challenges are that it has made.
+func TestNodesCountForOneUser(t *testing.T) {
+	url := migrated(t)
+	nodes := []*postgres.Store{openAt(t, url, postgres.Options{}), openAt(t, url, postgres.Options{})}
+	for _, name := range []string{"new", "known"} {
+		t.Run(name, func(t *testing.T) {
+			user := storetest.NewUser()
+			want := 0
+			var reads []mfa.Read
+			for i := range 4 {
+				f := storetest.NewFactor(user)
+				c := storetest.NewChallenge(f)
+				err := nodes[i%2].Update(t.Context(), mfa.Read{Bucket: f.ID.Bucket()},
+					storetest.Writing(mfa.InsertFactor{Factor: f}, mfa.InsertChallenge{Challenge: c}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				reads = append(reads, mfa.Read{Bucket: f.ID.Bucket(), Factor: f.ID}, mfa.Read{Bucket: f.ID.Bucket(), Challenge: c.ID})
+			}
+			if name == "known" {
+				want++
+				r := mfa.Read{Bucket: user.Bucket(), User: user}
+				if err := nodes[0].Update(t.Context(), r, storetest.Writing(mfa.PutUser{User: &mfa.User{UserKey: user, Failures: 1}})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var work sync.WaitGroup
+			for i := range 64 {
+				want++
+				work.Go(func() {
+					err := nodes[i%2].Update(t.Context(), reads[i%len(reads)], func(tx *mfa.Tx) error {
+						if tx.Factor == nil {
+							return errors.New("the factor is not there")
+						}
+						if tx.User == nil {
+							tx.User = &mfa.User{UserKey: user}
+						}
+						tx.User.Failures++
+						tx.Writes = []mfa.Write{mfa.PutUser{User: tx.User}}
+						return nil
+					})
+					if err != nil {
+						t.Errorf("Update = %v", err)
+					}
+				})
+			}
+			work.Wait()
+			if got := view(t, nodes[0], reads[0]).User.Failures; got != want {
+				t.Errorf("counted %d; want %d", got, want)
+			}
+		})
+	}
+}
+
 // count counts by one in a user, a phone limit, a replay record, a message and
 // tallies, in an order of reading and writing that depends on i.
 func count(r mfa.Read, i int) func(*mfa.Tx) error {

@@ -51,6 +51,8 @@ func RequestStatements() map[string]string {
 		"updateReplay":        updateReplay,
 		"forgetReplay":        forgetReplay,
 		"deleteReplay":        deleteReplay,
+		"seeFactor":           seeFactor,
+		"seeChallenge":        seeChallenge,
 		"selectFactorsUp":     selectFactorsUp,
 		"selectFactorsDown":   selectFactorsDown,
 	}
@@ -59,12 +61,15 @@ func RequestStatements() map[string]string {
 // GroupStatements returns those for all rows of a group by name, and what goes
 // before them in a transaction.
 func GroupStatements() (first string, byName map[string]string) {
-	return searchOnly, map[string]string{
-		"lockChallenges":   lockChallenges,
-		"lockFactors":      lockFactors,
-		"lockUsers":        lockUsers,
-		"updateFactors":    updateFactors,
-		"updateChallenges": updateChallenges,
+	return "SELECT " + searchOnly, map[string]string{
+		"lockChallenges":     lockChallenges,
+		"lockFactors":        lockFactors,
+		"lockFactorsAndFind": lockFactorsAndFind,
+		"lockUsers":          lockUsers,
+		"seeFactors":         seeFactors,
+		"seeChallenges":      seeChallenges,
+		"updateFactors":      updateFactors,
+		"updateChallenges":   updateChallenges,
 	}
 }
 

@@ -47,6 +47,12 @@ func TestFlights(t *testing.T) {
 		{"a View", func() error {
 			_, err := s.View(t.Context(), readChallenge(c.ID))
 			return err
+		}, [][2]string{{"SELECT", "SELECT"}}},
+		{"a View of two kinds of rows", func() error {
+			r := readFactor(f.ID)
+			r.Replay = storetest.NewReplay(r.Bucket).Key
+			_, err := s.View(t.Context(), r)
+			return err
 		}, [][2]string{{"BEGIN", "COMMIT"}}},
 		{"a list", func() error {
 			_, err := s.Factors(t.Context(), mfa.FactorQuery{User: mfa.UserKey{Environment: 1, ID: f.User}, Limit: 10})

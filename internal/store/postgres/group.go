@@ -1,6 +1,12 @@
 package postgres
 
 import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -24,151 +30,207 @@ const (
 		` AS v (sealed_code, messages, attempts, updated_at, verified_at, bucket, id) WHERE c.bucket = v.bucket AND c.id = v.id`
 	insertEvents = insertIntoEvents + ` SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::text[], $5::uuid[], $6::uuid[], $7::text[])`
 
-	// These lock rows one by one in the order of their keys: a subquery that locks is
-	// run for each row that stands before it. Which factor a challenge is for, and
-	// whose a factor is, never changes, and can be looked up without a lock.
-	lockChallenges = `SELECT c.* FROM (SELECT DISTINCT * FROM unnest($1::smallint[], $2::uuid[]) ORDER BY 1, 2) AS k (bucket, id)` +
+	// These lock rows one by one in the order of their keys, which is that of the arrays:
+	// a subquery that locks is run for each row that stands before it.
+	lockChallenges = `SELECT c.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
 		` CROSS JOIN LATERAL (SELECT ` + challengeColumns + ` FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id FOR UPDATE) c`
-	factorsOf = `SELECT k.bucket, c.factor FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
-		` CROSS JOIN LATERAL (SELECT c.factor FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id LIMIT 1) c` +
-		` UNION SELECT * FROM unnest($3::smallint[], $4::uuid[])`
-	lockFactors = `SELECT f.* FROM (` + factorsOf + ` ORDER BY 1, 2) AS k (bucket, id)` +
-		` CROSS JOIN LATERAL (SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id FOR UPDATE) f`
-	lockUsers = `SELECT u.* FROM (SELECT k.bucket, f.environment, f.user_id FROM (` + factorsOf + `) AS k (bucket, id)` +
-		` CROSS JOIN LATERAL (SELECT f.environment, f.user_id FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id LIMIT 1) f` +
-		` UNION SELECT * FROM unnest($5::smallint[], $6::bigint[], $7::text[]) ORDER BY 1, 2, 3) AS k (bucket, environment, id)` +
+	lockFactorsOf = `SELECT f.*, u.failing IS NOT NULL FROM %s AS k (bucket, id)` +
+		` CROSS JOIN LATERAL (SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id FOR UPDATE) f (id, environment, type, user_id, ` +
+		`issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)` +
+		` LEFT JOIN LATERAL (SELECT true FROM users u WHERE u.bucket = k.bucket AND u.environment = f.environment AND u.id = f.user_id LIMIT 1) u (failing) ON true`
+	lockUsers = `SELECT u.* FROM unnest($1::smallint[], $2::bigint[], $3::text[]) AS k (bucket, environment, id)` +
 		` CROSS JOIN LATERAL (SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.id FOR UPDATE) u`
-
-	// searchOnly has these UPDATEs look for each row in the index. A plan may be kept
-	// for long, and where it was made with few rows it would read all of them.
-	searchOnly = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 )
 
+var (
+	lockFactors = fmt.Sprintf(lockFactorsOf, `unnest($1::smallint[], $2::uuid[])`)
+	// Which factor a challenge is for never changes, and can be looked up without a lock.
+	lockFactorsAndFind = fmt.Sprintf(lockFactorsOf, `(SELECT k.bucket, c.factor FROM unnest($3::smallint[], $4::uuid[]) AS k (bucket, id)`+
+		` CROSS JOIN LATERAL (SELECT c.factor FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id LIMIT 1) c`+
+		` UNION SELECT * FROM unnest($1::smallint[], $2::uuid[]) ORDER BY 1, 2)`)
+)
+
+// A rowKey is the key of a factor or a challenge.
+type rowKey struct {
+	bucket mfa.Bucket
+	id     [16]byte
+}
+
+// compareKeys orders keys as PostgreSQL does.
+func compareKeys(a, b rowKey) int {
+	return cmp.Or(cmp.Compare(a.bucket, b.bucket), bytes.Compare(a.id[:], b.id[:]))
+}
+
+// arrays returns keys as two parameters.
+func arrays(keys []rowKey) []any {
+	c := columns{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.UUIDOID}}} // there may be none
+	for _, k := range keys {
+		c.row().smallint(int16(k.bucket)).uuid(k.id)
+	}
+	return c.parameters()
+}
+
 // readGroup adds the SELECTs of rows to batch, which lock all challenges, then all
-// factors, all users and the rest, as a read of one row does; see rowsOf.
-func (h *held) readGroup(batch *pgx.Batch, rows []mfa.Read) {
-	var challenges, factors struct {
-		buckets []int16
-		ids     pgtype.FlatArray[[16]byte]
-	}
-	var users struct {
-		buckets      []int16
-		environments []int64
-		ids          []string
-	}
+// factors, users and the rest, as a read of one row does; see rowsOf. Of the users of
+// factors it only finds out who has a row: nearly nobody. They are locked by
+// readFailing. factorOf returns whose a challenge is, if that is known.
+func (h *held) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.ChallengeID) (mfa.FactorID, bool)) {
+	var challenges, factors, strangers []rowKey
+	var users []mfa.UserKey
 	none := mfa.Read{}
 	rest := &pgx.Batch{}
 	for _, r := range rows {
-		b := int16(r.Bucket)
 		if r.Challenge != none.Challenge {
-			challenges.buckets, challenges.ids = append(challenges.buckets, b), append(challenges.ids, r.Challenge)
+			key := rowKey{r.Bucket, r.Challenge}
+			challenges = append(challenges, key)
+			if f, ok := factorOf(r.Challenge); ok {
+				factors = append(factors, rowKey{r.Bucket, f})
+			} else {
+				strangers = append(strangers, key)
+			}
 		}
 		if r.Factor != none.Factor {
-			factors.buckets, factors.ids = append(factors.buckets, b), append(factors.ids, r.Factor)
+			factors = append(factors, rowKey{r.Bucket, r.Factor})
 		}
 		if r.User != none.User {
-			users.buckets = append(users.buckets, b)
-			users.environments = append(users.environments, int64(r.User.Environment))
-			users.ids = append(users.ids, r.User.ID)
+			users = append(users, r.User)
 		}
 		r.Challenge, r.Factor, r.User = none.Challenge, none.Factor, none.User
 		h.read(rest, r, forUpdate)
 	}
-	args := []any{challenges.buckets, challenges.ids, factors.buckets, factors.ids, users.buckets, users.environments, users.ids}
-	if len(challenges.ids) > 0 {
-		batch.Queue(lockChallenges, args[:2]...).Query(each(h.scanLoneChallenge))
+	slices.SortFunc(factors, compareKeys)
+	factors = slices.Compact(factors)
+	if len(challenges) > 0 {
+		batch.Queue(lockChallenges, arrays(challenges)...).Query(each(h.scanLoneChallenge))
 	}
-	if len(challenges.ids)+len(factors.ids) > 0 {
-		batch.Queue(lockFactors, args[:4]...).Query(each(h.scanFactor))
+	if len(strangers) > 0 {
+		batch.Queue(lockFactorsAndFind, append(arrays(factors), arrays(strangers)...)...).Query(each(h.scanFactorOfGroup))
+	} else if len(factors) > 0 {
+		batch.Queue(lockFactors, arrays(factors)...).Query(each(h.scanFactorOfGroup))
 	}
-	if len(challenges.ids)+len(factors.ids)+len(users.ids) > 0 {
-		batch.Queue(lockUsers, args...).Query(each(h.scanUser))
-	}
+	h.readUsers(batch, users)
 	batch.QueuedQueries = append(batch.QueuedQueries, rest.QueuedQueries...)
 }
 
-// A kind of write is a statement for one row and one with the same parameters, as
-// arrays, for many.
-type kind struct{ one, many string }
+// readFailing adds the SELECT that locks the users of factors who have rows, if there
+// are any.
+func (h *held) readFailing(batch *pgx.Batch) {
+	slices.SortFunc(h.failing, func(a, b mfa.UserKey) int {
+		return cmp.Or(cmp.Compare(a.Bucket(), b.Bucket()), cmp.Compare(a.Environment, b.Environment), strings.Compare(a.ID, b.ID))
+	})
+	h.readUsers(batch, slices.Compact(h.failing))
+}
 
-var (
-	factorInsert    = &kind{insertFactor, insertFactors}
-	challengeInsert = &kind{insertChallenge, insertChallenges}
-	eventInsert     = &kind{insertEvent, insertEvents}
-	factorUpdate    = &kind{updateFactor, updateFactors}
-	challengeUpdate = &kind{updateChallenge, updateChallenges}
+// readUsers adds the SELECT that locks users in their order, if there are any.
+func (h *held) readUsers(batch *pgx.Batch, users []mfa.UserKey) {
+	if len(users) == 0 {
+		return
+	}
+	var c columns
+	for _, u := range users {
+		c.row().smallint(int16(u.Bucket())).bigint(int64(u.Environment)).text(u.ID)
+	}
+	batch.Queue(lockUsers, c.parameters()...).Query(each(h.scanUser))
+}
 
-	// What is changed may have been inserted by the same group.
-	kinds = []*kind{factorInsert, challengeInsert, eventInsert, factorUpdate, challengeUpdate}
-)
-
-// writes gathers what a transaction writes. Those of the kinds above go before all
-// others, which stay in order: what is deleted was inserted or changed before, and
-// nothing else touches the same row. If a group deletes a row and inserts it again,
-// it is refused because of the one that is still there.
+// writes gathers what a transaction writes. What is inserted or changed of factors,
+// challenges and events goes before all else, which stays in order: what is deleted
+// was inserted or changed before, and nothing else touches the same row. If a group
+// deletes a row and inserts it again, it is refused because of the one that is still
+// there.
 type writes struct {
-	shared bool              // by several jobs; those of a single one all stay in order
-	rows   map[*kind][][]any // the parameters of each row
-	places map[place]int     // where a row that is changed stands
-	others pgx.Batch
+	shared bool // by several jobs; the writes of a single one all stay in order
+
+	newFactors, factors       []*mfa.Factor
+	newChallenges, challenges []*mfa.Challenge
+	events                    []mfa.Event
+	others                    pgx.Batch
 }
 
-type place struct {
-	kind *kind
-	id   [16]byte
-}
-
-func newWrites(shared bool) *writes {
-	return &writes{shared: shared, rows: make(map[*kind][][]any), places: make(map[place]int)}
-}
-
-func (w *writes) insert(k *kind, row []any) {
+func (w *writes) insertFactor(f *mfa.Factor) {
 	if !w.shared {
-		w.others.Queue(k.one, row...)
+		w.others.Queue(insertFactor, factorValues(f)...)
 		return
 	}
-	w.rows[k] = append(w.rows[k], row)
+	w.newFactors = append(w.newFactors, f)
 }
 
-// update changes a row, in place of what was to be changed of it before.
-func (w *writes) update(k *kind, id [16]byte, row []any) {
-	at := place{k, id}
-	if i, ok := w.places[at]; ok && w.shared {
-		w.rows[k][i] = row
+// updateFactor changes a factor, in place of what was to be changed of it before.
+func (w *writes) updateFactor(f *mfa.Factor) {
+	if !w.shared {
+		w.others.Queue(updateFactor, f.Sealed, f.LastStep, f.Failures, instant(f.LockedUntil), f.UpdatedAt, bucket(f.ID), f.ID)
 		return
 	}
-	w.places[at] = len(w.rows[k])
-	w.insert(k, row)
+	if i := slices.IndexFunc(w.factors, func(old *mfa.Factor) bool { return old.ID == f.ID }); i >= 0 {
+		w.factors[i] = f
+		return
+	}
+	w.factors = append(w.factors, f)
 }
 
-// batch returns the statements of all writes.
+func (w *writes) insertChallenge(c *mfa.Challenge) {
+	if !w.shared {
+		w.others.Queue(insertChallenge, challengeValues(c)...)
+		return
+	}
+	w.newChallenges = append(w.newChallenges, c)
+}
+
+// updateChallenge changes a challenge, in place of what was to be changed of it before.
+func (w *writes) updateChallenge(c *mfa.Challenge) {
+	if !w.shared {
+		w.others.Queue(updateChallenge, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Attempts, c.UpdatedAt, instant(c.VerifiedAt), bucket(c.ID), c.ID)
+		return
+	}
+	if i := slices.IndexFunc(w.challenges, func(old *mfa.Challenge) bool { return old.ID == c.ID }); i >= 0 {
+		w.challenges[i] = c
+		return
+	}
+	w.challenges = append(w.challenges, c)
+}
+
+func (w *writes) insertEvent(e mfa.Event) {
+	if !w.shared {
+		w.others.Queue(insertEvent, eventValues(e)...)
+		return
+	}
+	w.events = append(w.events, e)
+}
+
+// batch returns the statements of all writes. What is changed may have been inserted
+// by the same group.
 func (w *writes) batch() *pgx.Batch {
 	b := &pgx.Batch{}
-	if len(w.rows[factorUpdate]) > 1 || len(w.rows[challengeUpdate]) > 1 {
-		b.Queue(searchOnly)
-	}
-	for _, k := range kinds {
-		switch rows := w.rows[k]; len(rows) {
-		case 0:
-		case 1:
-			b.Queue(k.one, rows[0]...)
-		default:
-			b.Queue(k.many, columns(rows)...)
-		}
-	}
+	queueAll(b, insertFactors, w.newFactors, func(c *columns, f *mfa.Factor) {
+		c.smallint(bucket(f.ID)).uuid(f.ID).bigint(int64(f.Environment)).text(string(f.Type)).text(f.User).text(f.Issuer).text(f.Account).
+			bytea(f.Sealed).hash(f.Replay).bigint(f.LastStep).integer(f.Failures).time(f.LockedUntil).instant(f.CreatedAt).instant(f.UpdatedAt)
+	})
+	queueAll(b, insertChallenges, w.newChallenges, func(c *columns, ch *mfa.Challenge) {
+		c.smallint(bucket(ch.ID)).uuid(ch.ID).uuid(ch.Factor).bytea(ch.CodeMAC).bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).
+			integer(ch.Attempts).instant(ch.CreatedAt).instant(ch.UpdatedAt).instant(ch.ExpiresAt).time(ch.VerifiedAt)
+	})
+	queueAll(b, insertEvents, w.events, func(c *columns, e mfa.Event) {
+		c.smallint(bucket(e.ID)).uuid(e.ID).bigint(int64(e.Environment)).text(string(e.Type)).uuidOrNull(e.Factor).uuidOrNull(e.Challenge).text(e.Reason)
+	})
+	queueAll(b, updateFactors, w.factors, func(c *columns, f *mfa.Factor) {
+		c.bytea(f.Sealed).bigint(f.LastStep).integer(f.Failures).time(f.LockedUntil).instant(f.UpdatedAt).smallint(bucket(f.ID)).uuid(f.ID)
+	})
+	queueAll(b, updateChallenges, w.challenges, func(c *columns, ch *mfa.Challenge) {
+		c.bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).integer(ch.Attempts).instant(ch.UpdatedAt).time(ch.VerifiedAt).
+			smallint(bucket(ch.ID)).uuid(ch.ID)
+	})
 	b.QueuedQueries = append(b.QueuedQueries, w.others.QueuedQueries...)
 	return b
 }
 
-// columns turns rows into an array for each column.
-func columns(rows [][]any) []any {
-	arrays := make([]any, len(rows[0]))
-	for i := range arrays {
-		array := make(pgtype.FlatArray[any], len(rows))
-		for n, row := range rows {
-			array[n] = row[i]
-		}
-		arrays[i] = array
+// queueAll adds a statement over all rows of a kind, if there are any.
+func queueAll[R any](b *pgx.Batch, sql string, rows []R, add func(*columns, R)) {
+	if len(rows) == 0 {
+		return
 	}
-	return arrays
+	var c columns
+	for _, r := range rows {
+		add(c.row(), r)
+	}
+	b.Queue(sql, c.parameters()...)
 }

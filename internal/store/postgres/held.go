@@ -18,6 +18,8 @@ type held struct {
 	tallies    map[mfa.TallyKey]*mfa.Tally
 	messages   map[mfa.MessageKey]*mfa.MessageRef
 	replays    map[replayRow]*mfa.Replay
+
+	failing []mfa.UserKey // who has a row that is yet to be read
 }
 
 type replayRow struct {
@@ -84,26 +86,34 @@ var errNotRead = errors.New("a row to change was not read, or is not stored")
 // check refuses to change a row that is not held: without its lock it might be
 // gone when the change arrives, together with COMMIT.
 func (h *held) check(writes []mfa.Write) error {
-	inserted := make(map[any]bool)
-	for _, w := range writes {
+	for i, w := range writes {
 		ok := true
 		switch w := w.(type) {
-		case mfa.InsertFactor:
-			inserted[w.ID] = true
-		case mfa.InsertChallenge:
-			inserted[w.ID] = true
 		case mfa.UpdateFactor:
-			ok = inserted[w.ID] || h.factors[w.ID] != nil
+			ok = h.factors[w.ID] != nil || inserts(writes[:i], w.ID)
 		case mfa.DeleteFactor:
-			ok = inserted[w.ID] || h.factors[w.ID] != nil
+			ok = h.factors[w.ID] != nil || inserts(writes[:i], w.ID)
 		case mfa.UpdateChallenge:
-			ok = inserted[w.ID] || h.challenges[w.ID] != nil
+			ok = h.challenges[w.ID] != nil || inserts(writes[:i], w.ID)
 		}
 		if !ok {
 			return errNotRead
 		}
 	}
 	return nil
+}
+
+// inserts reports whether a factor or a challenge is among what is written.
+func inserts(writes []mfa.Write, id [16]byte) bool {
+	return slices.ContainsFunc(writes, func(w mfa.Write) bool {
+		switch w := w.(type) {
+		case mfa.InsertFactor:
+			return w.ID == id
+		case mfa.InsertChallenge:
+			return w.ID == id
+		}
+		return false
+	})
 }
 
 // apply adds writes to out and remembers what they do. A row
@@ -114,19 +124,19 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 	for _, w := range all {
 		switch w := w.(type) {
 		case mfa.InsertFactor:
-			out.insert(factorInsert, factorValues(w.Factor))
+			out.insertFactor(w.Factor)
 			h.factors[w.ID] = clone(w.Factor)
 		case mfa.UpdateFactor:
-			out.update(factorUpdate, w.ID, []any{w.Sealed, w.LastStep, w.Failures, instant(w.LockedUntil), w.UpdatedAt, bucket(w.ID), w.ID})
+			out.updateFactor(w.Factor)
 			h.factors[w.ID] = clone(w.Factor)
 		case mfa.DeleteFactor:
 			out.others.Queue(deleteFactor, bucket(w.ID), w.ID)
 			delete(h.factors, w.ID)
 		case mfa.InsertChallenge:
-			out.insert(challengeInsert, challengeValues(w.Challenge))
+			out.insertChallenge(w.Challenge)
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.UpdateChallenge:
-			out.update(challengeUpdate, w.ID, []any{w.SealedCode, mfa.EncodeDeliveries(w.Messages), w.Attempts, w.UpdatedAt, instant(w.VerifiedAt), bucket(w.ID), w.ID})
+			out.updateChallenge(w.Challenge)
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.DeleteChallenge:
 			out.others.Queue(deleteChallenge, bucket(w.ID), w.ID)
@@ -178,7 +188,7 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 				r.Sealed = []byte{}
 			}
 		case mfa.AppendEvent:
-			out.insert(eventInsert, eventValues(w.Event))
+			out.insertEvent(w.Event)
 		default:
 			panic("postgres: unknown write") // a write was added to mfa and not here
 		}

@@ -40,8 +40,10 @@ func (s *Store) factors(ctx context.Context, sql string, args ...any) ([]mfa.Fac
 	if err != nil {
 		return nil, domainError(err)
 	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f mfa.Factor, err error) {
-		return f, row.Scan(factorFields(&f)...)
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (mfa.Factor, error) {
+		cells := cellsOf(row)
+		f := cells.factor()
+		return *f, cells.err
 	})
 	return found, domainError(err)
 }

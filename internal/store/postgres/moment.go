@@ -39,15 +39,6 @@ func (r *reference) ScanUUID(v pgtype.UUID) error {
 	return nil
 }
 
-// deliveries scan what mfa.EncodeDeliveries wrote.
-type deliveries []mfa.Delivery
-
-// ScanBytes makes deliveries a pgtype.BytesScanner.
-func (d *deliveries) ScanBytes(b []byte) (err error) {
-	*d, err = mfa.DecodeDeliveries(b)
-	return err
-}
-
 // counts scan what mfa.EncodeCounts wrote.
 type counts []mfa.Count
 

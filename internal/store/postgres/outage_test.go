@@ -30,14 +30,14 @@ func lockTable(t *testing.T, url string) (unlock func()) {
 // TestPoolExhausted has readers take all connections and wait.
 func TestPoolExhausted(t *testing.T) {
 	direct := migrated(t)
-	s := openAt(t, with(direct, "pool_max_conns=4"), postgres.Options{})
+	s := openAt(t, with(direct, "pool_max_conns=4"), postgres.Options{Writers: 1})
 	f := storeFactor(t, s)
 	unlock := lockTable(t, direct)
 	var work sync.WaitGroup
 	for range 4 {
 		work.Go(func() {
-			if _, err := s.View(t.Context(), readFactor(f.ID)); err != nil {
-				t.Errorf("View = %v", err)
+			if _, err := s.FactorsAfter(t.Context(), mfa.FactorID{}, 1); err != nil {
+				t.Errorf("FactorsAfter = %v", err)
 			}
 		})
 	}
@@ -45,8 +45,8 @@ func TestPoolExhausted(t *testing.T) {
 
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := s.View(short, readFactor(f.ID)); !errors.Is(err, mfa.ErrUnavailable) {
-		t.Errorf("View = %v; want %v", err, mfa.ErrUnavailable)
+	if _, err := s.FactorsAfter(short, mfa.FactorID{}, 1); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("FactorsAfter = %v; want %v", err, mfa.ErrUnavailable)
 	}
 	for range 4 {
 		work.Go(func() {
@@ -54,9 +54,45 @@ func TestPoolExhausted(t *testing.T) {
 				t.Errorf("Update = %v", err)
 			}
 		})
+		work.Go(func() {
+			if _, err := s.View(t.Context(), readFactor(f.ID)); err != nil {
+				t.Errorf("View = %v", err)
+			}
+		})
 	}
 	unlock()
 	work.Wait()
+}
+
+// TestViewsTimeOut has Views, alone and together, wait for longer than they may.
+func TestViewsTimeOut(t *testing.T) {
+	direct := migrated(t)
+	s := openAt(t, direct, postgres.Options{})
+	s.Hurry(300*time.Millisecond, time.Second)
+	f := storeFactor(t, s)
+	unlock := lockTable(t, direct)
+	var work sync.WaitGroup
+	for range 8 {
+		work.Go(func() {
+			if _, err := s.View(t.Context(), readFactor(f.ID)); !errors.Is(err, mfa.ErrUnavailable) {
+				t.Errorf("View = %v; want %v", err, mfa.ErrUnavailable)
+			}
+		})
+	}
+	work.Wait()
+	unlock()
+	holds(t, s, f)
+}
+
+// TestViewsSurviveLostSessions ends the sessions that are pooled, as a
+// restart of the server does.
+func TestViewsSurviveLostSessions(t *testing.T) {
+	direct := migrated(t)
+	s := openAt(t, direct, postgres.Options{})
+	f := storeFactor(t, s)
+	holds(t, s, f)
+	exec(t, connect(t, direct), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	holds(t, s, f)
 }
 
 func TestStatementTimeout(t *testing.T) {

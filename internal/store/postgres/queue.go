@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/queue"
@@ -22,28 +23,34 @@ type job struct {
 	tries int
 }
 
-// Update runs fn on one of the writers; see mfa.Store. All Updates of a bucket go
-// to the same one, so that those of one node do not wait for each other's locks.
+// Update runs fn on one of the writers; see mfa.Store.
 func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
-	return s.queues[int(r.Bucket)%len(s.queues)].Do(ctx, &job{read: r, fn: fn})
+	return s.queue.Do(ctx, &job{read: r, fn: fn})
 }
 
 // Waiting returns how many Updates wait for a writer.
-func (s *Store) Waiting() (n int) {
-	for _, q := range s.queues {
-		n += q.Waiting()
-	}
-	return n
-}
+func (s *Store) Waiting() int { return s.queue.Waiting() }
 
-// serve answers the jobs of a queue until it is closed and none is left.
-func (s *Store) serve(q *queue.Queue[*job]) {
-	q.Serve(s.group, func(waiting []*queue.Job[*job]) {
+// serve answers jobs until the store is closed and none is left.
+func (s *Store) serve() {
+	var turn sync.Locker
+	if s.group > 1 {
+		turn = &s.turn
+	}
+	s.queue.Serve(s.group, turn, func(waiting []*queue.Job[*job]) {
 		group := make([]*job, len(waiting))
 		for i, w := range waiting {
 			group[i] = w.Work
 		}
-		s.commit(group)
+		// The next group is gathered while this one waits for its commit. Sooner, both
+		// would be half as large.
+		decided := sync.OnceFunc(func() {
+			if turn != nil {
+				turn.Unlock()
+			}
+		})
+		s.commit(group, decided)
+		decided()
 		for _, w := range waiting {
 			w.Err = w.Work.err
 		}

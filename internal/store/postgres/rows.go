@@ -1,7 +1,7 @@
 package postgres
 
 import (
-	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -149,46 +149,62 @@ func each(scan func(pgx.Rows) error) func(pgx.Rows) error {
 }
 
 func (h *held) scanChallenge(rows pgx.Rows) error {
-	c, f := new(mfa.Challenge), new(mfa.Factor)
-	err := rows.Scan(append(challengeFields(c), factorFields(f)...)...)
+	row := cellsOf(rows)
+	c, err := row.challenge()
+	f := row.factor()
 	h.challenges[c.ID], h.factors[f.ID] = c, f
-	return err
+	return errors.Join(err, row.err)
 }
 
 // scanLoneChallenge scans a challenge without its factor.
 func (h *held) scanLoneChallenge(rows pgx.Rows) error {
-	c := new(mfa.Challenge)
-	err := rows.Scan(challengeFields(c)...)
+	row := cellsOf(rows)
+	c, err := row.challenge()
 	h.challenges[c.ID] = c
-	return err
+	return errors.Join(err, row.err)
 }
 
 func (h *held) scanFactor(rows pgx.Rows) error {
-	f := new(mfa.Factor)
-	err := rows.Scan(factorFields(f)...)
+	row := cellsOf(rows)
+	f := row.factor()
 	h.factors[f.ID] = f
-	return err
+	return row.err
+}
+
+// scanFactorOfGroup scans a factor and whether its user has a row.
+func (h *held) scanFactorOfGroup(rows pgx.Rows) error {
+	row := cellsOf(rows)
+	f := row.factor()
+	h.factors[f.ID] = f
+	if row.bool() {
+		h.failing = append(h.failing, mfa.UserKey{Environment: f.Environment, ID: f.User})
+	}
+	return row.err
 }
 
 func (h *held) scanUser(rows pgx.Rows) error {
-	u := new(mfa.User)
-	err := rows.Scan(&u.Environment, &u.ID, &u.Failures)
+	row := cellsOf(rows)
+	u := &mfa.User{UserKey: mfa.UserKey{Environment: mfa.EnvironmentID(row.bigint()), ID: row.text()}, Failures: row.integer()}
 	h.users[u.UserKey] = u
-	return err
+	return row.err
 }
 
-func factorFields(f *mfa.Factor) []any {
-	return []any{
-		&f.ID, &f.Environment, &f.Type, &f.User, &f.Issuer, &f.Account, &f.Sealed, (*hash)(&f.Replay), &f.LastStep, &f.Failures,
-		(*moment)(&f.LockedUntil), (*moment)(&f.CreatedAt), (*moment)(&f.UpdatedAt),
+// factor reads factorColumns.
+func (c *cells) factor() *mfa.Factor {
+	return &mfa.Factor{
+		ID: c.uuid(), Environment: mfa.EnvironmentID(c.bigint()), Type: mfa.FactorType(c.text()), User: c.text(), Issuer: c.text(), Account: c.text(),
+		Sealed: c.bytea(), Replay: c.hash(), LastStep: c.bigint(), Failures: c.integer(),
+		LockedUntil: c.time(), CreatedAt: c.time(), UpdatedAt: c.time(),
 	}
 }
 
-func challengeFields(c *mfa.Challenge) []any {
-	return []any{
-		&c.ID, &c.Factor, &c.CodeMAC, &c.SealedCode, (*deliveries)(&c.Messages), &c.Attempts,
-		(*moment)(&c.CreatedAt), (*moment)(&c.UpdatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.VerifiedAt),
-	}
+// challenge reads challengeColumns.
+func (c *cells) challenge() (_ *mfa.Challenge, err error) {
+	ch := &mfa.Challenge{ID: c.uuid(), Factor: c.uuid(), CodeMAC: c.bytea(), SealedCode: c.bytea()}
+	ch.Messages, err = mfa.DecodeDeliveries(c.next())
+	ch.Attempts = c.integer()
+	ch.CreatedAt, ch.UpdatedAt, ch.ExpiresAt, ch.VerifiedAt = c.time(), c.time(), c.time(), c.time()
+	return ch, err
 }
 
 func tallyFields(t *mfa.Tally) []any {
@@ -197,19 +213,6 @@ func tallyFields(t *mfa.Tally) []any {
 
 func messageFields(m *mfa.MessageRef) []any {
 	return []any{(*reference)(&m.Challenge), &m.Number, &m.State, &m.Reason, (*moment)(&m.ExpiresAt)}
-}
-
-// View reads in one round trip; see mfa.Store.
-func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
-	h := newHeld()
-	batch := &pgx.Batch{}
-	batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-	h.read(batch, r, noLock)
-	batch.Queue("COMMIT")
-	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return mfa.Rows{}, domainError(err)
-	}
-	return h.rows(r), nil
 }
 
 // bucket returns the column value of an id's bucket.

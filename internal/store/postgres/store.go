@@ -8,6 +8,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -29,8 +31,11 @@ type Store struct {
 	log     *slog.Logger
 	group   int // how many Updates may share a transaction
 	wait    waits
-	queues  []*queue.Queue[*job]
-	writers sync.WaitGroup
+	queue   *queue.Queue[*job]
+	turn    sync.Mutex // held by the writer that gathers a group, until it is decided
+	views   *queue.Queue[*view]
+	serving sync.WaitGroup // who answers both
+	owners  owners
 
 	sweeping int // the bucket to sweep next; guarded by sweepMu
 	sweepMu  sync.Mutex
@@ -41,7 +46,7 @@ type waits struct{ roundTrip, resolve time.Duration }
 
 // Options change how a Store works; zero fields take their defaults.
 type Options struct {
-	Writers int          // connections that write at the same time; default 2
+	Writers int          // connections that write at the same time; default 2, and 16 if each Update has its own transaction
 	Group   int          // most Updates that share a transaction; default 64, and 1 where tables are distributed
 	Logger  *slog.Logger // default slog.Default()
 }
@@ -49,9 +54,6 @@ type Options struct {
 // Open connects to the database of a postgres:// URL, whose schema must be up to
 // date: see Migrate.
 func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
-	if opts.Writers <= 0 {
-		opts.Writers = 2
-	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
@@ -59,15 +61,14 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxConns = max(cfg.MaxConns, int32(opts.Writers)+2)
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("connect to PostgreSQL: %w", scrub(err))
+	cfg.AfterConnect = registerArrays
+	s := &Store{log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor}}
+	if err := s.connect(ctx, cfg, cmp.Or(max(opts.Writers, 0), sharingWriters)); err != nil {
+		return nil, err
 	}
-	s := &Store{pool: pool, log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor}}
 	defer func() {
 		if err != nil {
-			pool.Close()
+			s.pool.Close()
 		}
 	}()
 	if err := s.checkSchema(ctx); err != nil {
@@ -78,12 +79,40 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 			return nil, err
 		}
 	}
+	if opts.Writers <= 0 {
+		opts.Writers = sharingWriters
+		if s.group == 1 {
+			opts.Writers = lonelyWriters
+			s.pool.Close()
+			if err := s.connect(ctx, cfg, opts.Writers); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s.queue, s.views = queue.New[*job](maxWaiting), queue.New[*view](maxWaiting)
 	for range opts.Writers {
-		q := queue.New[*job](maxWaiting / opts.Writers)
-		s.queues = append(s.queues, q)
-		s.writers.Go(func() { s.serve(q) })
+		s.serving.Go(s.serve)
+		s.serving.Go(s.serveViews)
 	}
 	return s, nil
+}
+
+// How many writers there are unless Options say. Two that share transactions keep the
+// database busy: while one waits for its commit, the other reads. Where each Update
+// has its own, more of them share the flushes of the database's log.
+const (
+	sharingWriters = 2
+	lonelyWriters  = 16
+)
+
+// connect makes a pool for so many writers, as many readers, and two that do neither.
+func (s *Store) connect(ctx context.Context, cfg *pgxpool.Config, writers int) (err error) {
+	cfg = cfg.Copy()
+	cfg.MaxConns = max(cfg.MaxConns, int32(2*writers)+2)
+	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", scrub(err))
+	}
+	return nil
 }
 
 func configure(url string) (*pgxpool.Config, error) {
@@ -95,6 +124,11 @@ func configure(url string) (*pgxpool.Config, error) {
 	// hosts of the URL are tried until one can.
 	if len(cfg.ConnConfig.Fallbacks) > 0 && cfg.ConnConfig.ValidateConnect == nil {
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	switch mode := cfg.ConnConfig.DefaultQueryExecMode; mode {
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
+		return nil, fmt.Errorf("read the PostgreSQL URL: default_query_exec_mode=%s tells the server nothing of types; "+
+			"use cache_describe behind a pooler that cannot keep prepared statements", strings.ReplaceAll(mode.String(), " ", "_"))
 	}
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
@@ -125,10 +159,9 @@ func (s *Store) defaultGroup(ctx context.Context) (int, error) {
 
 // Close waits for the writes that were accepted and closes all connections.
 func (s *Store) Close() error {
-	for _, q := range s.queues {
-		q.Close()
-	}
-	s.writers.Wait()
+	s.queue.Close()
+	s.views.Close()
+	s.serving.Wait()
 	s.pool.Close()
 	return nil
 }

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/countersign-mfa/countersign/internal/access"
@@ -56,6 +57,16 @@ func openAt(t testing.TB, url string, opts postgres.Options) *postgres.Store {
 		}
 	})
 	return s
+}
+
+// TestUntypedParameters refuses the modes in which arrays of bytes could not be sent.
+func TestUntypedParameters(t *testing.T) {
+	for _, mode := range []string{"exec", "simple_protocol"} {
+		_, err := postgres.Open(t.Context(), with(cluster.Database(t), "default_query_exec_mode="+mode), postgres.Options{})
+		if err == nil || !strings.Contains(err.Error(), "default_query_exec_mode="+mode) {
+			t.Errorf("Open = %v; want an error that names %s", err, mode)
+		}
+	}
 }
 
 func TestStore(t *testing.T) {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,16 +69,16 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 	case "factors":
 		sql, args, err = selectFactorsAfter, func() []any { return []any{bucket(mfa.FactorID(id)), id} }, transfer.ReadPlace(place, &id)
 		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			f := new(mfa.Factor)
-			err := row.Scan(factorFields(f)...)
-			return transfer.Row{Factor: f}, transfer.Place(f.ID), err
+			cells := cellsOf(row)
+			f := cells.factor()
+			return transfer.Row{Factor: f}, transfer.Place(f.ID), cells.err
 		}
 	case "challenges":
 		sql, args, err = exportChallenges, func() []any { return []any{bucket(mfa.ChallengeID(id)), id} }, transfer.ReadPlace(place, &id)
 		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			c := new(mfa.Challenge)
-			err := row.Scan(challengeFields(c)...)
-			return transfer.Row{Challenge: c}, transfer.Place(c.ID), err
+			cells := cellsOf(row)
+			c, err := cells.challenge()
+			return transfer.Row{Challenge: c}, transfer.Place(c.ID), errors.Join(err, cells.err)
 		}
 	case "users":
 		sql, args, err = exportUsers, func() []any { return []any{number, env, name} }, transfer.ReadPlace(place, &number, &env, &name)

@@ -103,12 +103,19 @@ func (q *Queue[W]) Close() {
 
 // Serve hands groups of up to most jobs to do, answers their callers and then
 // calls after, until the queue is closed and empty. A group is what is waiting;
-// nothing is waited for to fill it.
-func (q *Queue[W]) Serve(most int, do func(group []*Job[W]), after func()) {
+// nothing is waited for to fill it. Of several servers only the one that holds turn
+// gathers a group; do gives it back, early or late. A nil turn is not taken.
+func (q *Queue[W]) Serve(most int, turn sync.Locker, do func(group []*Job[W]), after func()) {
 	group := make([]*Job[W], 0, most)
 	for first := range q.jobs {
+		if turn != nil {
+			turn.Lock()
+		}
 		q.yield(most)
 		if group = q.gather(group[:0], most, first); len(group) == 0 {
+			if turn != nil {
+				turn.Unlock()
+			}
 			continue
 		}
 		do(group)

@@ -16,7 +16,7 @@ func serve(t *testing.T, q *queue.Queue[error], most int) (leave chan<- bool, si
 	t.Helper()
 	in, out := make(chan bool), make(chan int, 100)
 	go func() {
-		q.Serve(most, func(group []*queue.Job[error]) {
+		q.Serve(most, nil, func(group []*queue.Job[error]) {
 			<-in
 			for _, j := range group {
 				j.Err = j.Work
@@ -86,7 +86,7 @@ func TestWhoGivesUpTooLateIsAnswered(t *testing.T) {
 	answered := make(chan error)
 	begun := make(chan bool)
 	go func() { answered <- q.Do(ctx, served) }()
-	go q.Serve(4, func(group []*queue.Job[error]) {
+	go q.Serve(4, nil, func(group []*queue.Job[error]) {
 		close(begun)
 		<-ctx.Done()
 		group[0].Err = group[0].Work

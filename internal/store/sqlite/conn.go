@@ -16,7 +16,7 @@ type conn struct {
 	db         *sqlite3.Conn
 	statements map[string]*statement
 	wrote      bool    // since the transaction began
-	recent     *recent // of the writer alone
+	recent     *memory // of the writer alone
 }
 
 // busyTimeout is how long to wait for another process, which holds the write

@@ -109,7 +109,7 @@ func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 
 func loadChallenge(c *conn, id mfa.ChallengeID) (found *mfa.Challenge, err error) {
 	if c.recent != nil {
-		if kept := c.recent.challenges.get(id); kept != nil {
+		if kept, ok := c.recent.challenges.Get(id); ok {
 			return copyChallenge(kept), nil
 		}
 	}
@@ -122,7 +122,7 @@ func loadChallenge(c *conn, id mfa.ChallengeID) (found *mfa.Challenge, err error
 
 func loadFactor(c *conn, id mfa.FactorID) (found *mfa.Factor, err error) {
 	if c.recent != nil {
-		if kept := c.recent.factors.get(id); kept != nil {
+		if kept, ok := c.recent.factors.Get(id); ok {
 			return copyFactor(kept), nil
 		}
 	}
@@ -131,7 +131,7 @@ func loadFactor(c *conn, id mfa.FactorID) (found *mfa.Factor, err error) {
 		return nil
 	})
 	if c.recent != nil && found != nil {
-		c.recent.factors.put(id, copyFactor(found))
+		c.recent.factors.Put(id, copyFactor(found))
 	}
 	return found, err
 }

@@ -93,12 +93,12 @@ func Open(path string, log *slog.Logger) (_ *Store, err error) {
 		return nil, err
 	}
 	s.checkpoint = startCheckpointer(background, log)
-	s.writer.recent = new(recent)
+	s.writer.recent = new(memory)
 	s.writer.db.WALHook(s.checkpoint.hook)
 	s.serving.Go(func() { s.serve(s.writer) })
 	for _, c := range s.readers {
 		s.serving.Go(func() {
-			s.reads.Serve(maxShared, func(group []*job) { readGroup(c, group) }, func() {})
+			s.reads.Serve(maxShared, nil, func(group []*job) { readGroup(c, group) }, func() {})
 		})
 	}
 	return s, nil

@@ -35,7 +35,7 @@ func (s *Store) Waiting() int { return s.writes.Waiting() }
 
 // serve runs jobs on c until the store is closed and none is left.
 func (s *Store) serve(c *conn) {
-	s.writes.Serve(maxGroup, func(group []*job) { commitGroup(c, group) }, func() { s.checkpoint.after(c) })
+	s.writes.Serve(maxGroup, nil, func(group []*job) { commitGroup(c, group) }, func() { s.checkpoint.after(c) })
 }
 
 // errSpoilt undoes the transaction of a group because one of its jobs failed

@@ -1,0 +1,157 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/queue"
+)
+
+// A view is one View that waits.
+type view struct {
+	read mfa.Read
+	rows mfa.Rows
+}
+
+// What a View mostly reads, each in one statement, which sees one moment by itself. It
+// locks nothing, so that the user can be joined.
+const (
+	userOfFactor = ` LEFT JOIN users u ON u.bucket = f.bucket AND u.environment = f.environment AND u.id = f.user_id`
+	seeFactor    = `SELECT ` + factorColumns + `, u.failures FROM factors f` + userOfFactor + ` WHERE f.bucket = $1 AND f.id = $2`
+	seeChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + `, u.failures FROM challenges c` +
+		` JOIN factors f ON f.bucket = c.bucket AND f.id = c.factor` + userOfFactor + ` WHERE c.bucket = $1 AND f.bucket = $1 AND c.id = $2`
+
+	// The same for the rows of several.
+	seeFactors    = `SELECT f.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` + seeFactorOf + `k.id LIMIT 1) f`
+	seeChallenges = `SELECT c.*, f.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
+		` CROSS JOIN LATERAL (SELECT ` + challengeColumns + ` FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id LIMIT 1) c` +
+		seeFactorOf + `c.factor LIMIT 1) f`
+	seeFactorOf = ` CROSS JOIN LATERAL (SELECT ` + factorColumns + `, u.failures FROM factors f` + userOfFactor + ` WHERE f.bucket = k.bucket AND f.id = `
+)
+
+// View reads as of one moment, in one round trip; see mfa.Store.
+func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
+	v := &view{read: r}
+	if err := s.views.Do(ctx, v); err != nil {
+		return mfa.Rows{}, err
+	}
+	return v.rows, nil
+}
+
+// serveViews answers Views until the store is closed and none is left. Those that wait
+// are read together.
+func (s *Store) serveViews() {
+	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*view]) {
+		h := newHeld()
+		err := s.see(h, waiting)
+		for _, w := range waiting {
+			if w.Err = domainError(err); err == nil {
+				w.Work.rows = h.rows(w.Work.read)
+			}
+		}
+	}, func() {})
+}
+
+// see reads for all that wait, and again if a connection was of no use, as others of
+// the pool may be.
+func (s *Store) see(h *held, waiting []*queue.Job[*view]) error {
+	err := s.seeOnce(h, waiting)
+	if isStale(err) && !errors.Is(err, context.DeadlineExceeded) {
+		s.pool.Reset()
+		err = s.seeOnce(h, waiting)
+	}
+	return err
+}
+
+func (s *Store) seeOnce(h *held, waiting []*queue.Job[*view]) error {
+	batch := &pgx.Batch{}
+	if len(waiting) == 1 {
+		h.see(batch, waiting[0].Work.read)
+	} else {
+		h.seeAll(batch, waiting)
+	}
+	if batch.Len() > 1 || len(waiting) > 1 { // several statements see one moment in a transaction alone
+		statements := batch.QueuedQueries
+		batch = &pgx.Batch{}
+		batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+		batch.Queue("SELECT " + searchOnly)
+		batch.QueuedQueries = append(batch.QueuedQueries, statements...)
+		batch.Queue("COMMIT")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("acquire a connection: %w", err)
+	}
+	defer conn.Release()
+	ctx, cancel = context.WithTimeout(context.Background(), s.wait.roundTrip)
+	defer cancel()
+	return conn.SendBatch(ctx, batch).Close()
+}
+
+// see adds the SELECTs of r to batch, with its bucket as a plain parameter, by which
+// distributed tables are routed.
+func (h *held) see(batch *pgx.Batch, r mfa.Read) {
+	none := mfa.Read{}
+	if r.Challenge != none.Challenge {
+		batch.Queue(seeChallenge, int16(r.Bucket), r.Challenge).Query(each(h.seenChallenge))
+	}
+	if r.Factor != none.Factor {
+		batch.Queue(seeFactor, int16(r.Bucket), r.Factor).Query(each(h.seenFactor))
+	}
+	r.Challenge, r.Factor = none.Challenge, none.Factor
+	h.read(batch, r, noLock)
+}
+
+// seeAll adds the SELECTs of several Views to batch.
+func (h *held) seeAll(batch *pgx.Batch, waiting []*queue.Job[*view]) {
+	var challenges, factors []rowKey
+	none := mfa.Read{}
+	rest := &pgx.Batch{}
+	for _, w := range waiting {
+		r := w.Work.read
+		if r.Challenge != none.Challenge {
+			challenges = append(challenges, rowKey{r.Bucket, r.Challenge})
+		}
+		if r.Factor != none.Factor {
+			factors = append(factors, rowKey{r.Bucket, r.Factor})
+		}
+		r.Challenge, r.Factor = none.Challenge, none.Factor
+		h.read(rest, r, noLock)
+	}
+	if len(challenges) > 0 {
+		batch.Queue(seeChallenges, arrays(challenges)...).Query(each(h.seenChallenge))
+	}
+	if len(factors) > 0 {
+		batch.Queue(seeFactors, arrays(factors)...).Query(each(h.seenFactor))
+	}
+	batch.QueuedQueries = append(batch.QueuedQueries, rest.QueuedQueries...)
+}
+
+func (h *held) seenChallenge(rows pgx.Rows) error {
+	row := cellsOf(rows)
+	c, err := row.challenge()
+	h.challenges[c.ID] = c
+	if err != nil {
+		return err
+	}
+	return h.seen(row)
+}
+
+func (h *held) seenFactor(rows pgx.Rows) error { return h.seen(cellsOf(rows)) }
+
+// seen reads a factor and the failures of its user, NULL if there are none.
+func (h *held) seen(row *cells) error {
+	f := row.factor()
+	h.factors[f.ID] = f
+	if n := row.integer(); n > 0 {
+		u := &mfa.User{UserKey: mfa.UserKey{Environment: f.Environment, ID: f.User}, Failures: n}
+		h.users[u.UserKey] = u
+	}
+	return row.err
+}

@@ -1,0 +1,74 @@
+package sqlite
+
+import (
+	"slices"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/recent"
+)
+
+// A memory holds the challenges and factors that the writer has lately read or
+// written: most challenges are verified soon after they are made, and to read their
+// rows again takes a fifth of the writer's time. What it holds is what is stored, for
+// only the writer changes the file; should another process have done so, current
+// finds out.
+type memory struct {
+	version    int64 // of the file, as SQLite counts what other connections commit
+	challenges recent.Map[mfa.ChallengeID, *mfa.Challenge]
+	factors    recent.Map[mfa.FactorID, *mfa.Factor]
+}
+
+// current forgets everything if another process has changed the file. It is called
+// within the transaction that the rows are to be used in.
+func (m *memory) current(c *conn) error {
+	return c.prepare("PRAGMA data_version").each(func(row *columns) error {
+		if v := row.int(); v != m.version {
+			m.clear()
+			m.version = v
+		}
+		return nil
+	})
+}
+
+func (m *memory) clear() {
+	m.challenges.Clear()
+	m.factors.Clear()
+}
+
+// wrote takes in what was written: of a change only what it changes.
+func (m *memory) wrote(w mfa.Write) {
+	switch w := w.(type) {
+	case mfa.InsertFactor:
+		m.factors.Put(w.ID, copyFactor(w.Factor))
+	case mfa.UpdateFactor:
+		if f, ok := m.factors.Get(w.ID); ok {
+			f.Sealed, f.LastStep, f.Failures = w.Sealed, w.LastStep, w.Failures
+			f.LockedUntil, f.UpdatedAt = w.LockedUntil, w.UpdatedAt
+		}
+	case mfa.DeleteFactor:
+		m.factors.Remove(w.ID)
+	case mfa.InsertChallenge:
+		m.challenges.Put(w.ID, copyChallenge(w.Challenge))
+	case mfa.UpdateChallenge:
+		if !w.VerifiedAt.IsZero() {
+			m.challenges.Remove(w.ID) // it is seldom asked for again
+		} else if c, ok := m.challenges.Get(w.ID); ok {
+			c.SealedCode, c.Messages, c.Attempts, c.UpdatedAt = w.SealedCode, slices.Clone(w.Messages), w.Attempts, w.UpdatedAt
+		}
+	case mfa.DeleteChallenge:
+		m.challenges.Remove(w.ID)
+	}
+}
+
+// Copies share bytes with what they are made of, which nobody changes in place.
+
+func copyFactor(f *mfa.Factor) *mfa.Factor {
+	own := *f
+	return &own
+}
+
+func copyChallenge(c *mfa.Challenge) *mfa.Challenge {
+	own := *c
+	own.Messages = slices.Clone(c.Messages)
+	return &own
+}
