@@ -30,6 +30,7 @@ type Config struct {
 	TOTPChallengeExpiresAt string        `name:"totp-challenge-expires-at" enum:"send,omit" default:"send" group:"Rules" placeholder:"send|omit" help:"Whether TOTP challenges show expires_at, which some client libraries cannot do without. Default ${default}."`
 
 	RateLimit         int           `name:"rate-limit" default:"6000" group:"Limits" placeholder:"N" help:"Requests per minute and API key. Default ${default}."`
+	MaxConnections    int           `name:"max-connections" default:"4096" group:"Limits" placeholder:"N" help:"Connections kept and requests answered at once, at most 16384; what comes beyond gets 503. Default ${default}."`
 	ChallengeAttempts int           `name:"challenge-attempts" default:"5" group:"Limits" placeholder:"N" help:"Codes tried per challenge, 1 to 10. Default ${default}."`
 	FreeFailures      int           `name:"free-failures" default:"5" group:"Limits" placeholder:"N" help:"Consecutive wrong codes of a factor before it makes its user wait. Default ${default}."`
 	FactorFailures    int           `name:"factor-failures" default:"50" group:"Limits" placeholder:"N" help:"Consecutive wrong codes that lock a factor until an operator unlocks it, at most 100. Default ${default}."`
@@ -83,6 +84,7 @@ func (c Config) Check() error {
 		value, most int // 0: no bound
 	}{
 		{"rate-limit", c.RateLimit, 0},
+		{"max-connections", c.MaxConnections, 1 << 14},
 		{"challenge-attempts", c.ChallengeAttempts, 10},
 		{"free-failures", c.FreeFailures, 100},
 		{"factor-failures", c.FactorFailures, 100},
@@ -198,6 +200,7 @@ func Default() Config {
 		TOTPWindow:             1,
 		TOTPChallengeExpiresAt: "send",
 		RateLimit:              6000,
+		MaxConnections:         4096,
 		ChallengeAttempts:      5,
 		FreeFailures:           5,
 		FactorFailures:         50,

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
@@ -28,11 +29,15 @@ type API struct {
 	opts   Options
 	mux    *http.ServeMux
 	fixed  map[string]bool // the paths without parameters
+
+	atWork  atomic.Int64 // requests with a key that are being answered
+	crowded atomic.Int64 // when it was last logged that there are too many, in Unix seconds
 }
 
 // Options change how an API behaves; zero fields take their defaults.
 type Options struct {
 	RateLimit      int                             // requests per minute and API key; default 6,000
+	MaxRequests    int                             // requests that are answered at once; default 4,096
 	OmitTOTPExpiry bool                            // leave expires_at out of totp challenges, as it is documented
 	OpenAPI        []byte                          // served at /openapi.yaml; not served if empty
 	Ready          func(ctx context.Context) error // says whether requests can be served; nil: always
@@ -51,6 +56,9 @@ type Options struct {
 func New(service *mfa.Service, keys *access.Service, opts Options) (*API, error) {
 	if opts.RateLimit == 0 {
 		opts.RateLimit = 6000
+	}
+	if opts.MaxRequests == 0 {
+		opts.MaxRequests = 4096
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -136,6 +144,12 @@ func served(h http.Handler) handler {
 // route serves what only a caller with an API key may ask for.
 func (a *API) route(pattern string, h handler) {
 	a.open(pattern, func(w http.ResponseWriter, r *request) (err error) {
+		defer a.atWork.Add(-1)
+		if a.atWork.Add(1) > int64(a.opts.MaxRequests) {
+			a.tellCrowded()
+			w.Header().Set("Connection", "close") // so that to try again costs more than to wait
+			return errCrowded
+		}
 		if r.key, err = a.authenticate(r); err != nil {
 			return err
 		}
@@ -150,6 +164,18 @@ func (a *API) route(pattern string, h handler) {
 		return h(w, r)
 	})
 }
+
+// tellCrowded logs that requests are refused, from time to time: there may be
+// thousands a second.
+func (a *API) tellCrowded() {
+	now, last := a.opts.Now().Unix(), a.crowded.Load()
+	if now-last >= crowdedEvery && a.crowded.CompareAndSwap(last, now) {
+		a.opts.Logger.Warn("requests are refused: too many at once", "limit", a.opts.MaxRequests)
+	}
+}
+
+// crowdedEvery is how many seconds pass between two lines of the log.
+const crowdedEvery = 10
 
 // open serves what anybody may ask for. Around every handler it names the
 // request, answers errors and panics, and logs.

@@ -21,6 +21,7 @@ var (
 	errNoRoute  = errors.New("no such route")
 	errMethod   = errors.New("method not allowed")
 	errTooLarge = errors.New("request body too large")
+	errCrowded  = errors.New("too many requests at once")
 )
 
 // A bodyError means that a body could not be read or is no JSON.
@@ -84,6 +85,7 @@ var problems = []struct {
 	// The caller seems to be gone, but may have closed only its own direction.
 	{context.Canceled, http.StatusServiceUnavailable, "unavailable", "The request was given up before it was carried out."},
 	{mfa.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "The service cannot take this request now. Try again."},
+	{errCrowded, http.StatusServiceUnavailable, "unavailable", "Too many requests are being answered. Try again."},
 	{errNoRoute, http.StatusNotFound, "", "Not Found"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "Method Not Allowed"},
 	{errTooLarge, http.StatusRequestEntityTooLarge, "request_too_large", "The request body is larger than 64 KiB."},
@@ -150,7 +152,7 @@ func retryAfter(err error) time.Duration {
 	if e, ok := errors.AsType[*rateError](err); ok {
 		return cmp.Or(e.wait, time.Second)
 	}
-	if errors.Is(err, mfa.ErrUnavailable) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, mfa.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, errCrowded) {
 		return time.Second
 	}
 	return 0
@@ -163,7 +165,8 @@ func (a *API) fail(w *recorder, r *request, err error) {
 		return
 	}
 	status, p, internal := describe(err)
-	if internal || status >= http.StatusInternalServerError && r.Context().Err() == nil {
+	faulty := status >= http.StatusInternalServerError && !errors.Is(err, errCrowded)
+	if internal || faulty && r.Context().Err() == nil {
 		a.opts.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("request", r.id), slog.Int("status", status), slog.String("error", err.Error()))
 	}

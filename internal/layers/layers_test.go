@@ -87,6 +87,7 @@ var places = map[string]place{
 	"internal/access": {layer: middle, also: []string{"internal/mfa"}},
 	"internal/mfa":    {layer: middle, never: []string{"net/http", "database/sql", "encoding/json"}},
 
+	"internal/admission": {layer: ground},
 	"internal/qr":        {layer: ground},
 	"internal/ratelimit": {layer: ground},
 	"internal/secret":    {layer: ground},

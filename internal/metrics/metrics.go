@@ -48,6 +48,20 @@ func (m *Metrics) Queue(waiting func() int) {
 	}, func() float64 { return float64(waiting()) }))
 }
 
+// Connections shows how many connections of callers are open, which open is asked at
+// every scrape, and how many may be. It may be called once.
+func (m *Metrics) Connections(open func() int, limit int) {
+	most := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "countersign_http_connections_limit",
+		Help: "Connections beyond which callers are refused.",
+	})
+	most.Set(float64(limit))
+	m.registry.MustRegister(most, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "countersign_http_connections",
+		Help: "Connections of callers that are open.",
+	}, func() float64 { return float64(open()) }))
+}
+
 // Events shows types of event that are yet to happen, so that the first of each is
 // seen as an increase.
 func (m *Metrics) Events(types ...string) {

@@ -91,6 +91,7 @@ func TestStatesAreReadAtEveryScrape(t *testing.T) {
 	m := metrics.New("v1.2.3")
 	waiting, paused := 7, true
 	m.Queue(func() int { return waiting })
+	m.Connections(func() int { return 3 * waiting }, 4096)
 	m.Providers(func() []metrics.Provider {
 		return []metrics.Provider{
 			{Name: "first", Paused: paused, Accepted: 1, Refused: 2, Unavailable: 3, Uncertain: 4},
@@ -101,6 +102,8 @@ func TestStatesAreReadAtEveryScrape(t *testing.T) {
 	const tries, took = "countersign_sms_provider_tries_total", "countersign_sms_provider_duration_seconds"
 	shows(t, m,
 		`countersign_store_queue_length 7`,
+		`countersign_http_connections 21`,
+		`countersign_http_connections_limit 4096`,
 		tries+`{provider="first",result="accepted"} 1`,
 		tries+`{provider="first",result="refused"} 2`,
 		tries+`{provider="first",result="unavailable"} 3`,
@@ -149,6 +152,7 @@ func TestNothingElseIsServed(t *testing.T) {
 func TestNamesFollowTheConventions(t *testing.T) {
 	m := metrics.New("v1.2.3")
 	m.Queue(func() int { return 0 })
+	m.Connections(func() int { return 0 }, 1)
 	m.Providers(func() []metrics.Provider { return []metrics.Provider{{Name: "first"}} })
 	m.Request("GET /healthz", "GET", 200, 0)
 	m.Event("factor.locked")

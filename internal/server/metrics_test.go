@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/admission"
+	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/leak"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/server"
@@ -25,8 +28,12 @@ var _ interface{ Waiting() int } = (*postgres.Store)(nil)
 // measured returns a server with metrics, and where they are.
 func measured(t *testing.T, dir string) (s *server.Server, url string) {
 	t.Helper()
+	return measuredOf(t, configIn(dir))
+}
+
+func measuredOf(t *testing.T, cfg config.Config) (s *server.Server, url string) {
+	t.Helper()
 	var log bytes.Buffer
-	cfg := configIn(dir)
 	cfg.MetricsAddr = "127.0.0.1:0"
 	parts := parts(t)
 	parts.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(leak.Log(t, t.Name()), &log), nil))
@@ -98,6 +105,43 @@ func TestTheLengthOfTheQueueIsShown(t *testing.T) {
 	}
 	if !strings.Contains(read(t, url), "\ncountersign_store_queue_length 0\n") {
 		t.Error("the queue does not empty")
+	}
+}
+
+// TestConnectionsAreBounded has more callers connect than a server keeps.
+func TestConnectionsAreBounded(t *testing.T) {
+	cfg := configIn(t.TempDir())
+	cfg.MaxConnections = 2
+	s, url := measuredOf(t, cfg)
+	ln, _, err := s.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, ln) }()
+	most := cfg.MaxConnections + admission.Spare
+	for range most + 10 {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	want := fmt.Sprintf("\ncountersign_http_connections %d\n", most)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(read(t, url), want); {
+		if time.Now().After(deadline) {
+			t.Fatalf("metrics never have the line %q", want)
+		}
+	}
+	for range 10 {
+		if text := read(t, url); !strings.Contains(text, want) || !strings.Contains(text, "\ncountersign_http_connections_limit 2\n") {
+			t.Errorf("metrics have not the line %q any more, or no limit", want)
+		}
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v; want nil", err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/admission"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/inbox"
@@ -36,6 +37,8 @@ type Server struct {
 	api      *httpapi.API
 	metrics  *metrics.Metrics // or nil
 	draining atomic.Bool
+
+	connections *admission.Connections // of callers
 
 	stop        context.CancelFunc // ends the background work
 	background  sync.WaitGroup
@@ -59,7 +62,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if parts.Logger == nil {
 		parts.Logger = slog.Default()
 	}
-	s := &Server{cfg: cfg, log: parts.Logger}
+	s := &Server{cfg: cfg, log: parts.Logger, connections: admission.NewConnections(cfg.MaxConnections)}
 	if cfg.Distribute {
 		if err := Distribute(ctx, cfg.Store); err != nil {
 			return nil, err
@@ -107,6 +110,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) error {
 	opts := httpapi.Options{
 		RateLimit:      s.cfg.RateLimit,
+		MaxRequests:    s.cfg.MaxConnections,
 		OmitTOTPExpiry: s.cfg.TOTPChallengeExpiresAt == "omit",
 		OpenAPI:        parts.OpenAPI,
 		Ready:          s.ready,
@@ -114,6 +118,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	}
 	if s.cfg.MetricsAddr != "" {
 		s.metrics = newMetrics(parts.Version, s.store)
+		s.metrics.Connections(s.connections.Open, s.cfg.MaxConnections)
 		opts.Observe = s.metrics.Request
 	}
 	// Without providers whoever takes the messages of sandboxes takes all.
@@ -276,9 +281,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		IdleTimeout:    120 * time.Second,
 		MaxHeaderBytes: 32 << 10,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState:      s.connections.Track,
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- h.Serve(ln) }()
+	go func() { failed <- h.Serve(s.connections.Listener(ln)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)

@@ -10,9 +10,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
-// maxWaiting is how many Updates may wait in all. One more is refused at once,
-// since it would be answered too late to be of use.
-const maxWaiting = 2048
+// maxWaiting is how many Updates, and how many Views, may wait: as many as a server
+// answers requests at once, or more. One more is refused.
+const maxWaiting = 1 << 14
 
 // A job is one Update that waits for a writer.
 type job struct {

@@ -43,7 +43,7 @@ type Queue[W any] struct {
 }
 
 // New returns a queue in which up to most jobs may wait. One more is refused at
-// once, since it would be answered too late to be of use.
+// once.
 func New[W any](most int) *Queue[W] { return &Queue[W]{jobs: make(chan *Job[W], most)} }
 
 // Do has work done and returns its error. The error of ctx means that it was not

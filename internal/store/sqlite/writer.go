@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// maxWaiting is how many writes may wait. One more is refused at once, since
-	// it would be answered too late to be of use.
-	maxWaiting = 2048
+	// maxWaiting is how many writes may wait: as many as a server answers requests at
+	// once, or more. One more is refused.
+	maxWaiting = 1 << 14
 	// maxGroup bounds how many writes share a commit, and so how long the first
 	// of them waits.
 	maxGroup = 256

@@ -19,33 +19,67 @@ import (
 type Answer struct {
 	Status     int
 	RetryAfter bool // whether it says when to try again
+	Last       bool // whether it ends the connection, as only a 503 may
 	Body       []byte
 }
 
-// A Conn is one connection that is kept. One goroutine uses it at a time.
+// A Conn is one connection that is kept, and made again when an answer has ended it.
+// One goroutine uses it at a time.
 type Conn struct {
-	net net.Conn
-	in  []byte
+	addr     string
+	net      net.Conn // nil between two
+	deadline time.Time
+	in       []byte
 }
 
 // Dial connects to addr, host:port.
 func Dial(addr string) (*Conn, error) {
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
-	if err != nil {
-		return nil, err
+	c := &Conn{addr: addr, in: make([]byte, 8<<10)}
+	return c, c.dial()
+}
+
+func (c *Conn) dial() (err error) {
+	d := net.Dialer{Timeout: 10 * time.Second, Deadline: c.deadline}
+	if c.net, err = d.Dial("tcp", c.addr); err != nil {
+		c.net = nil
+		return err
 	}
-	return &Conn{net: c, in: make([]byte, 8<<10)}, nil
+	return c.net.SetDeadline(c.deadline)
+}
+
+// SetDeadline bounds all exchanges from now on.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.deadline = t
+	if c.net == nil {
+		return nil
+	}
+	return c.net.SetDeadline(t)
 }
 
 // Close closes the connection.
-func (c *Conn) Close() error { return c.net.Close() }
+func (c *Conn) Close() error {
+	if c.net == nil {
+		return nil
+	}
+	return c.net.Close()
+}
 
 // Exchange sends a request as it stands and reads its answer.
 func (c *Conn) Exchange(request []byte) (Answer, error) {
+	if c.net == nil {
+		if err := c.dial(); err != nil {
+			return Answer{}, err
+		}
+	}
 	if _, err := c.net.Write(request); err != nil {
 		return Answer{}, err
 	}
-	return c.read()
+	a, err := c.read()
+	if a.Last {
+		c.net.Close()
+		c.net = nil
+	}
+	return a, err
 }
 
 func (c *Conn) read() (Answer, error) {
@@ -114,6 +148,8 @@ func parse(b []byte) (a Answer, whole bool, err error) {
 			}
 		case is(name, codingName):
 			return a, false, fmt.Errorf("%w: Transfer-Encoding is %q", errMalformed, value)
+		case is(name, closeName) && a.Status == http.StatusServiceUnavailable:
+			a.Last = true
 		case is(name, closeName):
 			return a, false, fmt.Errorf("%w: Connection is %q, and it is to be kept", errMalformed, value)
 		case is(name, retryName):

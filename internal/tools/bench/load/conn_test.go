@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/tools/bench/load"
 )
@@ -125,6 +126,41 @@ func TestExchangeReadsMoreThanItsBuffer(t *testing.T) {
 		t.Errorf("Exchange = %d bytes, %v; want 100000", len(a.Body), err)
 	}
 	if a, err := c.Exchange([]byte("2")); err != nil || a.Status != 201 {
+		t.Errorf("the next exchange = %+v, %v", a, err)
+	}
+}
+
+// TestARefusalMayEndTheConnection has a server that refuses once and goes on on
+// another connection.
+func TestARefusalMayEndTheConnection(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for _, text := range []string{"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", answer} {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			io.ReadFull(c, make([]byte, 1))
+			io.WriteString(c, text)
+			c.Close()
+		}
+	}()
+	c, err := load.Dial(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := c.Exchange([]byte("1")); err != nil || a.Status != 503 || !a.Last {
+		t.Errorf("Exchange = %+v, %v; want a refusal, the last", a, err)
+	}
+	if a, err := c.Exchange([]byte("2")); err != nil || a.Status != 201 || a.Last {
 		t.Errorf("the next exchange = %+v, %v", a, err)
 	}
 }

@@ -160,7 +160,7 @@ func run(ctx context.Context, clients []*Client, w Window, work func(s *span, c 
 	}()
 	tallies := make([]Result, len(clients))
 	err := each(clients, func(i int, c *Client) error {
-		c.conn.net.SetDeadline(s.end.Add(grace))
+		c.conn.SetDeadline(s.end.Add(grace))
 		err := work(s, c, &tallies[i])
 		if err != nil {
 			cancel()

@@ -1,0 +1,168 @@
+// Package admission bounds how many connections a server keeps, so that no crowd
+// takes its memory or keeps it from answering those that it has let in.
+package admission
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// idleFor is how long nothing must have been asked on a connection before it is
+	// closed to make room: on one that has just been used the next request may be on
+	// its way.
+	idleFor = 5 * time.Second
+	// Spare is how many connections are kept beyond the limit, all of whose are at
+	// work: on these, those who come too many are told so, and probes answered.
+	Spare = 64
+	// pause is between two that are let in on the spare ones. To refuse is not much
+	// cheaper than to answer: if it went faster, too little would be left for those who
+	// were let in. See docs/adr/0014-admission.md for what was measured.
+	pause = 2 * time.Millisecond
+)
+
+// Connections are those that a server keeps: no more than a limit and Spare. To let
+// another one in, the one on which nothing was asked for longest is closed. While
+// there is none, who comes waits in the queue of the operating system, whose length
+// is bounded, and one after the other gets a spare one. It is the server's part to
+// refuse what is asked there and to close it.
+type Connections struct {
+	limit int
+	freed chan struct{} // holds one: that there may be room
+	now   func() time.Time
+
+	mu   sync.Mutex
+	open map[net.Conn]*connection
+	idle connection // the ring of those without a request, the longest idle first
+}
+
+// A connection is in the ring of the idle while no request is being answered on it.
+type connection struct {
+	net        net.Conn
+	since      time.Time // it is idle
+	prev, next *connection
+}
+
+// NewConnections returns Connections with a limit, which must be positive.
+func NewConnections(limit int) *Connections {
+	c := &Connections{limit: limit, freed: make(chan struct{}, 1), now: time.Now, open: map[net.Conn]*connection{}}
+	c.idle.prev, c.idle.next = &c.idle, &c.idle
+	return c
+}
+
+// Open returns how many connections are open.
+func (c *Connections) Open() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open)
+}
+
+// Track is told what becomes of a connection; see http.Server.ConnState. Without it
+// nothing is bounded.
+func (c *Connections) Track(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		k := &connection{net: conn}
+		c.open[conn] = k
+		c.rest(k)
+	case http.StateActive:
+		if k := c.open[conn]; k != nil {
+			k.leave()
+		}
+	case http.StateIdle:
+		if k := c.open[conn]; k != nil {
+			c.rest(k)
+		}
+	case http.StateHijacked, http.StateClosed:
+		if k := c.open[conn]; k != nil {
+			c.forget(k)
+		}
+	}
+}
+
+// rest puts a connection at the end of the ring.
+func (c *Connections) rest(k *connection) {
+	k.leave()
+	k.since = c.now()
+	k.prev, k.next = c.idle.prev, &c.idle
+	k.prev.next, k.next.prev = k, k
+}
+
+// leave takes a connection out of the ring, if it is there.
+func (k *connection) leave() {
+	if k.next != nil {
+		k.prev.next, k.next.prev = k.next, k.prev
+		k.prev, k.next = nil, nil
+	}
+}
+
+func (c *Connections) forget(k *connection) {
+	k.leave()
+	delete(c.open, k.net)
+	select {
+	case c.freed <- struct{}{}:
+	default:
+	}
+}
+
+// room reports whether there is room for one more, with so many spare ones. It makes
+// room if it can.
+func (c *Connections) room(spare int) bool {
+	c.mu.Lock()
+	k := c.idle.next
+	switch {
+	case len(c.open) < c.limit+spare:
+	case k != &c.idle && c.now().Sub(k.since) >= idleFor:
+		c.forget(k)
+		defer k.net.Close()
+	default:
+		c.mu.Unlock()
+		return false
+	}
+	c.mu.Unlock()
+	return true
+}
+
+// Listener returns ln, with Accept held back while there is no room.
+func (c *Connections) Listener(ln net.Listener) net.Listener {
+	return &listener{Listener: ln, connections: c, closed: make(chan struct{})}
+}
+
+type listener struct {
+	net.Listener
+	connections *Connections
+	close       sync.Once
+	closed      chan struct{}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if l.connections.room(0) {
+		return conn, nil
+	}
+	wait := time.NewTicker(pause)
+	defer wait.Stop()
+	for spare := 0; !l.connections.room(spare); {
+		select {
+		case <-l.connections.freed:
+		case <-wait.C:
+			spare = Spare
+		case <-l.closed:
+			conn.Close()
+			return nil, net.ErrClosed
+		}
+	}
+	return conn, nil
+}
+
+func (l *listener) Close() error {
+	l.close.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}

@@ -1,0 +1,256 @@
+package admission_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/admission"
+)
+
+// A house is a server that keeps few connections, with a handler whose answers wait
+// for their turn.
+type house struct {
+	t           *testing.T
+	connections *admission.Connections
+	clock       *admission.Clock
+	addr        string
+	arrived     chan bool // one for each request that is at work
+	answer      chan bool // one for each that may be answered
+	ended       chan error
+	server      *http.Server
+}
+
+func open(t *testing.T, limit int) *house {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{
+		t: t, connections: admission.NewConnections(limit), addr: ln.Addr().String(),
+		arrived: make(chan bool, 1024), answer: make(chan bool, 1024), ended: make(chan error, 1),
+	}
+	h.clock = h.connections.StopClock()
+	h.server = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.arrived <- true
+			<-h.answer
+			io.WriteString(w, "done")
+		}),
+		ConnState: h.connections.Track,
+	}
+	go func() { h.ended <- h.server.Serve(h.connections.Listener(ln)) }()
+	t.Cleanup(func() {
+		close(h.answer)
+		h.server.Close()
+	})
+	return h
+}
+
+// ask sends a request on a connection of its own.
+func (h *house) ask() *caller {
+	h.t.Helper()
+	conn, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { conn.Close() })
+	c := &caller{h.t, conn, bufio.NewReader(conn)}
+	c.send()
+	return c
+}
+
+type caller struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func (c *caller) send() {
+	c.t.Helper()
+	if _, err := io.WriteString(c.conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// answered reads an answer.
+func (c *caller) answered() error {
+	r, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(r.Body)
+	if err == nil && string(body) != "done" {
+		err = fmt.Errorf("answered %q", body)
+	}
+	return err
+}
+
+// atWork waits until so many more requests are at work.
+func (h *house) atWork(n int) {
+	h.t.Helper()
+	for range n {
+		select {
+		case <-h.arrived:
+		case <-time.After(10 * time.Second):
+			h.t.Fatalf("a request is not at work; %d connections are open", h.connections.Open())
+		}
+	}
+}
+
+// opens waits until so many connections are open.
+func (h *house) opens(n int) {
+	h.t.Helper()
+	for end := time.Now().Add(10 * time.Second); h.connections.Open() != n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			h.t.Fatalf("%d connections are open; want %d", h.connections.Open(), n)
+		}
+	}
+}
+
+// TestNoMoreThanTheLimitAndSpare has all that come be at work.
+func TestNoMoreThanTheLimitAndSpare(t *testing.T) {
+	const limit, beyond = 3, 40
+	h := open(t, limit)
+	var callers []*caller
+	for range limit + admission.Spare + beyond {
+		callers = append(callers, h.ask())
+	}
+	h.atWork(limit + admission.Spare)
+	select {
+	case <-h.arrived:
+		t.Errorf("more than %d are at work", limit+admission.Spare)
+	case <-time.After(50 * admission.Pause):
+	}
+	h.opens(limit + admission.Spare)
+
+	// As those at work leave, the others come in.
+	for range callers {
+		h.answer <- true
+	}
+	left := make(chan bool)
+	for _, c := range callers {
+		go func() {
+			if err := c.answered(); err != nil {
+				t.Error(err)
+			}
+			c.conn.Close()
+			left <- true
+		}()
+	}
+	for range callers {
+		<-left
+	}
+	h.opens(0)
+}
+
+// TestTheLongestIdleMakesRoom has two connections idle, one of them for longer.
+func TestTheLongestIdleMakesRoom(t *testing.T) {
+	h := open(t, 3)
+	var idle []*caller
+	for range 2 {
+		h.answer <- true
+		c := h.ask()
+		if err := c.answered(); err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, c)
+		h.clock.Advance(time.Second)
+	}
+	atWork := h.ask()
+	h.atWork(3)
+	h.clock.Advance(admission.IdleFor - 3*time.Second)
+	spare := h.ask() // nobody is idle for long enough
+	h.atWork(1)
+	h.opens(4)
+	h.clock.Advance(time.Second)
+	another := h.ask()
+	h.atWork(1)
+	h.opens(4)
+	if err := idle[0].answered(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("on the longest idle connection: %v; want its end", err)
+	}
+	idle[1].send() // is still open
+	h.atWork(1)
+	for range 4 {
+		h.answer <- true
+	}
+	for _, c := range []*caller{idle[1], atWork, spare, another} {
+		if err := c.answered(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSilentConnectionsMakeRoom has callers connect and say nothing.
+func TestSilentConnectionsMakeRoom(t *testing.T) {
+	h := open(t, 2)
+	for range 2 {
+		conn, err := net.Dial("tcp", h.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	h.opens(2)
+	h.clock.Advance(admission.IdleFor)
+	h.answer <- true
+	if err := h.ask().answered(); err != nil {
+		t.Error(err)
+	}
+	h.opens(2)
+}
+
+// TestCloseWhileSomeoneWaits closes the server while the listener has no room.
+func TestCloseWhileSomeoneWaits(t *testing.T) {
+	h := open(t, 1)
+	for range 1 + admission.Spare + 1 {
+		h.ask()
+	}
+	h.atWork(1 + admission.Spare)
+	h.server.Close()
+	select {
+	case err := <-h.ended:
+		if !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve = %v; want %v", err, http.ErrServerClosed)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Serve goes on")
+	}
+}
+
+// TestCrowd has many callers come, ask and go at once.
+func TestCrowd(t *testing.T) {
+	h := open(t, 4)
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for range 8 {
+				conn, err := net.Dial("tcp", h.addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c := &caller{t, conn, bufio.NewReader(conn)}
+				for range 3 {
+					c.send()
+					h.answer <- true
+					if err := c.answered(); err != nil {
+						t.Error(err)
+					}
+					<-h.arrived
+				}
+				conn.Close()
+			}
+		})
+	}
+	all.Wait()
+	h.opens(0)
+}

@@ -1,0 +1,84 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/httpapi"
+)
+
+// TestTooManyAtOnce has a carrier keep as many requests at work as may be.
+func TestTooManyAtOnce(t *testing.T) {
+	var log safeBuffer
+	w := newWorld(t, setup{log: &log, api: httpapi.Options{MaxRequests: 2}})
+	factors := []string{w.phone(), w.enroll(`{"type":"sms","phone_number":"+16073517113"}`)}
+	other := w.generic()
+	arrived, leave := make(chan bool, len(factors)), make(chan bool)
+	w.carrier.fail(func(int) error {
+		arrived <- true
+		<-leave
+		return nil
+	})
+	var work sync.WaitGroup
+	for _, id := range factors {
+		work.Go(func() { w.challenge(id) })
+	}
+	for range factors {
+		<-arrived
+	}
+	const refusals = 20
+	for range refusals {
+		r := w.post("/auth/factors/"+other+"/challenge", `{}`)
+		r.says(http.StatusServiceUnavailable, `{"message":"Too many requests are being answered. Try again.","code":"unavailable","retry_after":1}`)
+		if r.header.Get("Retry-After") != "1" {
+			t.Errorf("Retry-After is %q; want 1", r.header.Get("Retry-After"))
+		}
+	}
+	w.get("/auth/factors/"+other, "Authorization:").is(http.StatusServiceUnavailable) // whoever asks
+	w.get("/healthz").is(http.StatusOK)
+	w.get("/readyz").is(http.StatusOK)
+	close(leave)
+	work.Wait()
+	w.carrier.fail(nil)
+
+	// Nobody is left behind: those at work are counted down, refused ones too.
+	w.challenge(other)
+	if n := strings.Count(log.String(), "requests are refused"); n != 1 {
+		t.Errorf("%d lines of the log tell of %d refusals; want 1", n, refusals)
+	}
+	if strings.Contains(log.String(), `"level":"ERROR"`) {
+		t.Error("a refusal is logged as an error")
+	}
+}
+
+// TestARefusalEndsItsConnection asks for the header that tells a client to come back
+// on another one.
+func TestARefusalEndsItsConnection(t *testing.T) {
+	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: 1}})
+	id := w.phone()
+	arrived, leave := make(chan bool, 1), make(chan bool)
+	w.carrier.fail(func(int) error {
+		arrived <- true
+		<-leave
+		return nil
+	})
+	var work sync.WaitGroup
+	work.Go(func() { w.challenge(id) })
+	<-arrived
+	r, err := http.NewRequest(http.MethodGet, w.url+"/auth/factors/"+id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := w.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusServiceUnavailable || !resp.Close {
+		t.Errorf("status %d, the connection ends: %t; want 503 and its end", resp.StatusCode, resp.Close)
+	}
+	close(leave)
+	work.Wait()
+}
