@@ -81,7 +81,7 @@ func parseFlags(args []string, problems io.Writer) (o options, err error) {
 	f.SetOutput(problems)
 	full := f.Bool("full", false, "measure all parts, in more and longer rounds: about an hour")
 	f.StringVar(&o.binary, "binary", "bin/countersign", "the server")
-	f.StringVar(&o.beside, "beside", "", "another build of the server, which the part flows measures in the same rounds")
+	f.StringVar(&o.beside, "beside", "", "another build of the server, which flows, single and open measure in the same rounds")
 	f.StringVar(&o.dir, "dir", ".cache/bench", "where stores and results are kept, on the disk to measure")
 	partNames := f.String("parts", "", "what to measure, of flows,single,open,overload,sizes,steady; default the first three")
 	stores := f.String("stores", "sqlite,postgres", "the stores to measure")

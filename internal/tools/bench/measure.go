@@ -126,12 +126,12 @@ func (b *bench) measureFlows(ctx context.Context) error {
 	}
 	r := &b.results
 	for _, c := range asked {
-		for _, s := range slices.Concat(b.servers, b.others) {
+		for _, s := range b.stores() {
 			r.figure(c.flow, s.name, "", over(r.of(c.flow, s.name, perSecond), r.of(c.flow, "bare", perSecond))...)
 			r.figure(c.flow+": CPU", s.name, "", over(r.of(c.flow, s.name, cpu), r.of(c.flow, "bare", cpu))...)
 		}
 	}
-	for _, s := range slices.Concat(b.servers, b.others) {
+	for _, s := range b.stores() {
 		peak, err := peakMemory(s.cmd.Process.Pid)
 		if err != nil {
 			return err
@@ -141,10 +141,13 @@ func (b *bench) measureFlows(ctx context.Context) error {
 	return nil
 }
 
+// stores returns the servers of both builds.
+func (b *bench) stores() []*process { return slices.Concat(b.servers, b.others) }
+
 // inTurn returns all servers, beginning with another one each round: what a
 // database still writes in the background is felt by whoever comes next.
 func (b *bench) inTurn(round int) []*process {
-	all := slices.Concat([]*process{b.bare}, b.servers, b.others)
+	all := append([]*process{b.bare}, b.stores()...)
 	n := round % len(all)
 	return append(all[n:], all[:n]...)
 }
@@ -159,7 +162,7 @@ func (b *bench) measureSingle(ctx context.Context) error {
 			return err
 		}
 		disk = append(disk, ms(took))
-		for _, s := range b.servers {
+		for _, s := range b.stores() {
 			if _, err := b.counted(s, "one client", round, 1, b.usual(), inTurns(ctx, s.flows["flow"])); err != nil {
 				return err
 			}
@@ -167,7 +170,7 @@ func (b *bench) measureSingle(ctx context.Context) error {
 	}
 	r := &b.results
 	r.figure("fdatasync, one after another", "disk", "ms", disk...)
-	for _, s := range b.servers {
+	for _, s := range b.stores() {
 		r.figure("one client: p50", s.name, "ms", r.of("one client", s.name, p50)...)
 		ratios := over(r.of("one client", s.name, p50), disk)
 		for i := range ratios {
@@ -191,7 +194,7 @@ func (b *bench) measureOpen(ctx context.Context) error {
 	for round := range b.opts.rounds {
 		b.say("half the peak, round %d of %d", round+1, b.opts.rounds)
 		var half float64
-		for _, s := range b.servers {
+		for _, s := range b.stores() {
 			peak, err := b.peak(ctx, s, round)
 			if err != nil {
 				return err
@@ -206,7 +209,7 @@ func (b *bench) measureOpen(ctx context.Context) error {
 		}
 	}
 	r := &b.results
-	for _, s := range append([]*process{b.bare}, b.servers...) {
+	for _, s := range append([]*process{b.bare}, b.stores()...) {
 		r.figure("p50 at half the peak", s.name, "ms", r.of("flow, half", s.name, p50)...)
 		r.figure("p99 at half the peak", s.name, "ms", r.of("flow, half", s.name, p99)...)
 	}
