@@ -44,11 +44,6 @@ func (c *cells) fail(column int) {
 	}
 }
 
-func (c *cells) bool() bool {
-	v := c.fixed(1)
-	return v != nil && v[0] != 0
-}
-
 func (c *cells) integer() int {
 	if v := c.fixed(4); v != nil {
 		return int(int32(binary.BigEndian.Uint32(v)))

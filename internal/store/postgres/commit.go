@@ -32,7 +32,7 @@ func (s *Store) commit(group []*job, decided func()) {
 	err := s.transact(group, decided)
 	switch {
 	case err == nil:
-	case len(group) > 1 && isRefused(err) && !isOutage(err):
+	case len(group) > 1 && (isRefused(err) && !isOutage(err) || isRowError(err)):
 		for _, j := range group {
 			j.err = s.transactAlone(j)
 		}
@@ -42,8 +42,14 @@ func (s *Store) commit(group []*job, decided func()) {
 		for _, j := range group {
 			j.err = domainError(err)
 		}
+		if _, unknown := errors.AsType[*unknownError](err); isOutage(err) && !unknown {
+			// Each group would find out for itself, for as long as time-outs take.
+			s.queue.Refuse(errNotReached)
+		}
 	}
 }
+
+var errNotReached = fmt.Errorf("%w: the database could not be reached for those before", mfa.ErrUnavailable)
 
 // transactAlone runs a job by itself, again while others get in its way.
 func (s *Store) transactAlone(j *job) error {
@@ -88,7 +94,7 @@ func isStale(err error) bool {
 	if _, unknown := errors.AsType[*unknownError](err); err == nil || unknown {
 		return false
 	}
-	return !isRefused(err) || sqlState(err) == readOnly
+	return !isRefused(err) && !isRowError(err) || sqlState(err) == readOnly
 }
 
 func (s *Store) transactOnce(group []*job, decided func()) error {
@@ -147,7 +153,7 @@ const searchOnly = `set_config('enable_seqscan', 'off', true), set_config('enabl
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
 // begin starts a transaction and reads all that the group decides on, locked, in
-// one round trip, and in another one the users with failures, if there are any.
+// one round trip.
 func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
 	defer cancel()
@@ -165,13 +171,6 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held,
 		for _, r := range rows {
 			h.read(batch, r, forUpdate)
 		}
-	}
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, err
-	}
-	batch = &pgx.Batch{}
-	if h.readFailing(batch); batch.Len() == 0 {
-		return h, nil
 	}
 	return h, conn.SendBatch(ctx, batch).Close()
 }

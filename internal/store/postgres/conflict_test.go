@@ -487,6 +487,79 @@ func TestSerialization(t *testing.T) {
 	}
 }
 
+// TestUserComesWithTheLockOfItsFactor has another node count a failure of a user, for
+// the first time, while a group waits for the lock of the factor. The group then sees
+// both.
+func TestUserComesWithTheLockOfItsFactor(t *testing.T) {
+	for _, name := range []string{"known challenges", "challenges of others"} {
+		t.Run(name, func(t *testing.T) {
+			url := migrated(t)
+			s := openAt(t, url, postgres.Options{Writers: 1})
+			f := storeFactor(t, s)
+			challenge, err := insertChallenge(t.Context(), s, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "challenges of others" {
+				s = openAt(t, url, postgres.Options{Writers: 1})
+			}
+			other := connect(t, url)
+			exec(t, other, `BEGIN`)
+			exec(t, other, `UPDATE factors SET failures = 1 WHERE id = $1`, f.ID)
+			exec(t, other, `INSERT INTO users (bucket, environment, id, failures) VALUES ($1, $2, $3, 100)`, int16(f.ID.Bucket()), f.Environment, f.User)
+			reads := []mfa.Read{readFactor(f.ID), readChallenge(challenge.ID)}
+			seen := make([]mfa.Rows, len(reads))
+			var work sync.WaitGroup
+			errs := grouped(s, len(reads), func() {
+				work.Go(func() {
+					awaitBlocked(t, url, 1)
+					exec(t, other, `COMMIT`)
+				})
+			}, func(i int) error {
+				return s.Update(t.Context(), reads[i], func(tx *mfa.Tx) error {
+					seen[i] = tx.Rows
+					return nil
+				})
+			})
+			work.Wait()
+			for i, rows := range seen {
+				if errs[i] != nil || rows.Factor == nil || rows.Factor.Failures != 1 || rows.User == nil || rows.User.Failures != 100 {
+					t.Errorf("Update %d = %v, sees %+v of %+v; want 100 failures of the user and 1 of the factor", i, errs[i], rows.User, rows.Factor)
+				}
+			}
+		})
+	}
+}
+
+// TestOthersGoOnBesideLockedRow keeps a lock while two Updates wait for it, one after
+// the other. Those of other factors do not wait with them.
+func TestOthersGoOnBesideLockedRow(t *testing.T) {
+	url := migrated(t)
+	s := openAt(t, url, postgres.Options{})
+	s.Hurry(5*time.Second, time.Second)
+	locked, free := storeFactor(t, s), storeFactor(t, s)
+	other := connect(t, url)
+	exec(t, other, `BEGIN`)
+	exec(t, other, `UPDATE factors SET failures = 6 WHERE id = $1`, locked.ID)
+	var work sync.WaitGroup
+	for n := range 2 {
+		work.Go(func() {
+			if err := s.Update(t.Context(), readFactor(locked.ID), func(*mfa.Tx) error { return nil }); err != nil {
+				t.Errorf("Update = %v", err)
+			}
+		})
+		awaitBlocked(t, url, n+1)
+	}
+	for range 10 {
+		if _, err := insertChallenge(t.Context(), s, free); err != nil {
+			t.Errorf("Update = %v", err)
+		}
+	}
+	awaitBlocked(t, url, 2) // they still wait
+	exec(t, other, `ROLLBACK`)
+	work.Wait()
+}
+
 // TestLockedRow keeps a lock for good: the Update that needs it fails in time, and
 // those beside it are stored.
 func TestLockedRow(t *testing.T) {

@@ -89,6 +89,19 @@ func isRefused(err error) bool {
 	return ok && cmp.Or(e.SeverityUnlocalized, e.Severity) == "ERROR"
 }
 
+// A rowError means that a row is not what this program stores. It says nothing of the
+// server, and concerns only who asked for the row.
+type rowError struct{ cause error }
+
+func (e *rowError) Error() string { return "a stored row cannot be read: " + e.cause.Error() }
+
+func (e *rowError) Unwrap() error { return e.cause }
+
+func isRowError(err error) bool {
+	_, ok := errors.AsType[*rowError](err)
+	return ok
+}
+
 // isBusy reports whether a statement was given up because it took too long, as it
 // does when another transaction keeps a lock.
 func isBusy(err error) bool {
@@ -100,7 +113,7 @@ func isBusy(err error) bool {
 // it, not from the statement: classes 08, 53, 57 and 58, a server that is
 // read-only, and whatever is no answer to a statement.
 func isOutage(err error) bool {
-	if isBusy(err) {
+	if isBusy(err) || isRowError(err) {
 		return false
 	}
 	state := sqlState(err)

@@ -63,8 +63,9 @@ func RequestStatements() map[string]string {
 func GroupStatements() (first string, byName map[string]string) {
 	return "SELECT " + searchOnly, map[string]string{
 		"lockChallenges":     lockChallenges,
-		"lockFactors":        lockFactors,
 		"lockFactorsAndFind": lockFactorsAndFind,
+		"lockUsersAndFind":   lockUsersAndFind,
+		"lockFactors":        lockFactors,
 		"lockUsers":          lockUsers,
 		"seeFactors":         seeFactors,
 		"seeChallenges":      seeChallenges,

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -34,21 +33,36 @@ const (
 	// a subquery that locks is run for each row that stands before it.
 	lockChallenges = `SELECT c.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
 		` CROSS JOIN LATERAL (SELECT ` + challengeColumns + ` FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id FOR UPDATE) c`
-	lockFactorsOf = `SELECT f.*, u.failing IS NOT NULL FROM %s AS k (bucket, id)` +
-		` CROSS JOIN LATERAL (SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id FOR UPDATE) f (id, environment, type, user_id, ` +
-		`issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)` +
-		` LEFT JOIN LATERAL (SELECT true FROM users u WHERE u.bucket = k.bucket AND u.environment = f.environment AND u.id = f.user_id LIMIT 1) u (failing) ON true`
-	lockUsers = `SELECT u.* FROM unnest($1::smallint[], $2::bigint[], $3::text[]) AS k (bucket, environment, id)` +
+	lockFactorsOf = `SELECT f.* FROM %s AS k (bucket, id)` +
+		` CROSS JOIN LATERAL (SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id FOR UPDATE) f`
+	// The users of these factors and some others. Nearly none has a row, and those who do
+	// are looked for first, so that there is little to sort. This is a statement after the
+	// one that locks factors: what it sees is not older than their locks.
+	lockUsersOf = `SELECT u.* FROM (SELECT DISTINCT k.bucket, u.environment, u.id FROM` +
+		` (SELECT k.bucket, f.environment, f.user_id FROM %s AS k (bucket, id)` +
+		` CROSS JOIN LATERAL (SELECT f.environment, f.user_id FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id LIMIT 1) f` +
+		` UNION ALL SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::text[])) AS k (bucket, environment, id)` +
+		` CROSS JOIN LATERAL (SELECT u.environment, u.id FROM users u WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.id LIMIT 1) u` +
+		` ORDER BY 1, 2, 3) AS k (bucket, environment, id)` +
 		` CROSS JOIN LATERAL (SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.id FOR UPDATE) u`
 )
 
+// The same for factors whose keys are known, and for some that are found by challenges
+// besides: which one a challenge is for never changes, and is looked up without a lock.
 var (
-	lockFactors = fmt.Sprintf(lockFactorsOf, `unnest($1::smallint[], $2::uuid[])`)
-	// Which factor a challenge is for never changes, and can be looked up without a lock.
-	lockFactorsAndFind = fmt.Sprintf(lockFactorsOf, `(SELECT k.bucket, c.factor FROM unnest($3::smallint[], $4::uuid[]) AS k (bucket, id)`+
-		` CROSS JOIN LATERAL (SELECT c.factor FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id LIMIT 1) c`+
-		` UNION SELECT * FROM unnest($1::smallint[], $2::uuid[]) ORDER BY 1, 2)`)
+	lockFactors        = fmt.Sprintf(lockFactorsOf, `unnest($1::smallint[], $2::uuid[])`)
+	lockFactorsAndFind = fmt.Sprintf(lockFactorsOf, factorsAndFound(1))
+	lockUsers          = fmt.Sprintf(lockUsersOf, `unnest($4::smallint[], $5::uuid[])`)
+	lockUsersAndFind   = fmt.Sprintf(lockUsersOf, factorsAndFound(4))
 )
+
+// factorsAndFound selects the keys of factors in two parameters from the nth on, and of
+// those of the challenges in the next two.
+func factorsAndFound(n int) string {
+	return fmt.Sprintf(`(SELECT k.bucket, c.factor FROM unnest($%d::smallint[], $%d::uuid[]) AS k (bucket, id)`+
+		` CROSS JOIN LATERAL (SELECT c.factor FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id LIMIT 1) c`+
+		` UNION SELECT * FROM unnest($%d::smallint[], $%d::uuid[]) ORDER BY 1, 2)`, n+2, n+3, n, n+1)
+}
 
 // A rowKey is the key of a factor or a challenge.
 type rowKey struct {
@@ -71,12 +85,12 @@ func arrays(keys []rowKey) []any {
 }
 
 // readGroup adds the SELECTs of rows to batch, which lock all challenges, then all
-// factors, users and the rest, as a read of one row does; see rowsOf. Of the users of
-// factors it only finds out who has a row: nearly nobody. They are locked by
-// readFailing. factorOf returns whose a challenge is, if that is known.
+// factors, users and the rest, as a read of one row does; see rowsOf. factorOf returns
+// whose a challenge is, if that is known.
 func (h *held) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.ChallengeID) (mfa.FactorID, bool)) {
 	var challenges, factors, strangers []rowKey
-	var users []mfa.UserKey
+	users := columns{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.Int8OID}, {element: pgtype.TextOID}}} // there may be none
+	named := false
 	none := mfa.Read{}
 	rest := &pgx.Batch{}
 	for _, r := range rows {
@@ -93,44 +107,27 @@ func (h *held) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.Ch
 			factors = append(factors, rowKey{r.Bucket, r.Factor})
 		}
 		if r.User != none.User {
-			users = append(users, r.User)
+			users.row().smallint(int16(r.User.Bucket())).bigint(int64(r.User.Environment)).text(r.User.ID)
+			named = true
 		}
 		r.Challenge, r.Factor, r.User = none.Challenge, none.Factor, none.User
 		h.read(rest, r, forUpdate)
 	}
-	slices.SortFunc(factors, compareKeys)
-	factors = slices.Compact(factors)
 	if len(challenges) > 0 {
 		batch.Queue(lockChallenges, arrays(challenges)...).Query(each(h.scanLoneChallenge))
 	}
+	slices.SortFunc(factors, compareKeys)
+	keys, factorsSQL, usersSQL := arrays(slices.Compact(factors)), lockFactors, lockUsers
 	if len(strangers) > 0 {
-		batch.Queue(lockFactorsAndFind, append(arrays(factors), arrays(strangers)...)...).Query(each(h.scanFactorOfGroup))
-	} else if len(factors) > 0 {
-		batch.Queue(lockFactors, arrays(factors)...).Query(each(h.scanFactorOfGroup))
+		keys, factorsSQL, usersSQL = append(keys, arrays(strangers)...), lockFactorsAndFind, lockUsersAndFind
 	}
-	h.readUsers(batch, users)
+	if len(factors)+len(strangers) > 0 {
+		batch.Queue(factorsSQL, keys...).Query(each(h.scanFactor))
+	}
+	if len(factors)+len(strangers) > 0 || named {
+		batch.Queue(usersSQL, append(users.parameters(), keys...)...).Query(each(h.scanUser))
+	}
 	batch.QueuedQueries = append(batch.QueuedQueries, rest.QueuedQueries...)
-}
-
-// readFailing adds the SELECT that locks the users of factors who have rows, if there
-// are any.
-func (h *held) readFailing(batch *pgx.Batch) {
-	slices.SortFunc(h.failing, func(a, b mfa.UserKey) int {
-		return cmp.Or(cmp.Compare(a.Bucket(), b.Bucket()), cmp.Compare(a.Environment, b.Environment), strings.Compare(a.ID, b.ID))
-	})
-	h.readUsers(batch, slices.Compact(h.failing))
-}
-
-// readUsers adds the SELECT that locks users in their order, if there are any.
-func (h *held) readUsers(batch *pgx.Batch, users []mfa.UserKey) {
-	if len(users) == 0 {
-		return
-	}
-	var c columns
-	for _, u := range users {
-		c.row().smallint(int16(u.Bucket())).bigint(int64(u.Environment)).text(u.ID)
-	}
-	batch.Queue(lockUsers, c.parameters()...).Query(each(h.scanUser))
 }
 
 // writes gathers what a transaction writes. What is inserted or changed of factors,

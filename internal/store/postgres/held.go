@@ -18,8 +18,6 @@ type held struct {
 	tallies    map[mfa.TallyKey]*mfa.Tally
 	messages   map[mfa.MessageKey]*mfa.MessageRef
 	replays    map[replayRow]*mfa.Replay
-
-	failing []mfa.UserKey // who has a row that is yet to be read
 }
 
 type replayRow struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,6 +94,71 @@ func TestViewsSurviveLostSessions(t *testing.T) {
 	holds(t, s, f)
 	exec(t, connect(t, direct), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
 	holds(t, s, f)
+}
+
+// TestOutageIsFoundOutOnce has more Updates wait than a group takes while the server
+// says nothing. Those behind the first group are not begun.
+func TestOutageIsFoundOutOnce(t *testing.T) {
+	s, p := openProxied(t, migrated(t), postgres.Options{Writers: 1, Group: 2})
+	f := storeFactor(t, s)
+	prepare(t, s, f)
+	s.Hurry(500*time.Millisecond, time.Second)
+	var begun atomic.Int64
+	errs := grouped(s, 8, func() { p.at(readsArrived, stall, stall) }, func(int) error {
+		return s.Update(t.Context(), readFactor(f.ID), func(*mfa.Tx) error {
+			begun.Add(1)
+			return nil
+		})
+	})
+	for i, err := range errs {
+		if !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("Update %d = %v; want %v", i, err, mfa.ErrUnavailable)
+		}
+	}
+	if n := begun.Load(); n != 0 {
+		t.Errorf("%d were begun", n)
+	}
+	holds(t, s, f, storeFactor(t, s))
+}
+
+// TestUnreadableRow spoils a row: whoever asks for it gets an error that is no outage,
+// and those beside it their rows.
+func TestUnreadableRow(t *testing.T) {
+	url := migrated(t)
+	s := openAt(t, url, postgres.Options{Writers: 1})
+	f, free := storeFactor(t, s), storeFactor(t, s)
+	bad, err := insertChallenge(t.Context(), s, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, connect(t, url), `UPDATE challenges SET messages = '\x99' WHERE id = $1`, bad.ID)
+	broken := func(what string, err error) {
+		if err == nil || errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("%s of the row = %v; want an error that is no outage", what, err)
+		}
+	}
+	var work sync.WaitGroup
+	for i := range 64 {
+		work.Go(func() {
+			if i%8 == 0 {
+				_, err := s.View(t.Context(), readChallenge(bad.ID))
+				broken("View", err)
+				return
+			}
+			if rows, err := s.View(t.Context(), readFactor(free.ID)); err != nil || rows.Factor == nil {
+				t.Errorf("View = %+v, %v", rows.Factor, err)
+			}
+		})
+	}
+	work.Wait()
+	reads := []mfa.Read{readChallenge(bad.ID), readFactor(free.ID)}
+	errs := grouped(s, 2, func() {}, func(i int) error {
+		return s.Update(t.Context(), reads[i], func(*mfa.Tx) error { return nil })
+	})
+	broken("Update", errs[0])
+	if errs[1] != nil {
+		t.Errorf("Update = %v", errs[1])
+	}
 }
 
 func TestStatementTimeout(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/queue"
@@ -13,6 +14,10 @@ import (
 // maxWaiting is how many Updates, and how many Views, may wait: as many as a server
 // answers requests at once, or more. One more is refused.
 const maxWaiting = 1 << 14
+
+// longestTurn is how long others wait for a group that waits itself, for a lock or for
+// the database, before they go on beside it.
+const longestTurn = 50 * time.Millisecond
 
 // A job is one Update that waits for a writer.
 type job struct {
@@ -49,7 +54,9 @@ func (s *Store) serve() {
 				turn.Unlock()
 			}
 		})
+		impatient := time.AfterFunc(longestTurn, decided)
 		s.commit(group, decided)
+		impatient.Stop()
 		decided()
 		for _, w := range waiting {
 			w.Err = w.Work.err

@@ -141,7 +141,7 @@ func each(scan func(pgx.Rows) error) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		for rows.Next() {
 			if err := scan(rows); err != nil {
-				return err
+				return &rowError{err}
 			}
 		}
 		return rows.Err()
@@ -168,17 +168,6 @@ func (h *held) scanFactor(rows pgx.Rows) error {
 	row := cellsOf(rows)
 	f := row.factor()
 	h.factors[f.ID] = f
-	return row.err
-}
-
-// scanFactorOfGroup scans a factor and whether its user has a row.
-func (h *held) scanFactorOfGroup(rows pgx.Rows) error {
-	row := cellsOf(rows)
-	f := row.factor()
-	h.factors[f.ID] = f
-	if row.bool() {
-		h.failing = append(h.failing, mfa.UserKey{Environment: f.Environment, ID: f.User})
-	}
 	return row.err
 }
 

@@ -46,7 +46,7 @@ type waits struct{ roundTrip, resolve time.Duration }
 
 // Options change how a Store works; zero fields take their defaults.
 type Options struct {
-	Writers int          // connections that write at the same time; default 2, and 16 if each Update has its own transaction
+	Writers int          // connections that write at the same time; default 3, and 16 if each Update has its own transaction
 	Group   int          // most Updates that share a transaction; default 64, and 1 where tables are distributed
 	Logger  *slog.Logger // default slog.Default()
 }
@@ -98,10 +98,11 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 }
 
 // How many writers there are unless Options say. Two that share transactions keep the
-// database busy: while one waits for its commit, the other reads. Where each Update
-// has its own, more of them share the flushes of the database's log.
+// database busy: while one waits for its commit, the other reads. A third is there for
+// when two wait for rows that somebody has locked. Where each Update has its own
+// transaction, more of them share the flushes of the database's log.
 const (
-	sharingWriters = 2
+	sharingWriters = 3
 	lonelyWriters  = 16
 )
 

@@ -46,29 +46,38 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 // are read together.
 func (s *Store) serveViews() {
 	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*view]) {
-		h := newHeld()
-		err := s.see(h, waiting)
-		for _, w := range waiting {
-			if w.Err = domainError(err); err == nil {
-				w.Work.rows = h.rows(w.Work.read)
+		err := s.see(waiting)
+		switch {
+		case err == nil:
+		case isOutage(err):
+			s.views.Refuse(errNotReached)
+		case len(waiting) > 1:
+			for _, w := range waiting { // it may be the fault of one of them
+				w.Err = domainError(s.see([]*queue.Job[*view]{w}))
 			}
+			return
+		}
+		for _, w := range waiting {
+			w.Err = domainError(err)
 		}
 	}, func() {})
 }
 
-// see reads for all that wait, and again if a connection was of no use, as others of
-// the pool may be.
-func (s *Store) see(h *held, waiting []*queue.Job[*view]) error {
-	err := s.seeOnce(h, waiting)
-	if isStale(err) && !errors.Is(err, context.DeadlineExceeded) {
+// see answers all that wait, with another connection if the first was of no use, as
+// the rest of the pool may be.
+func (s *Store) see(waiting []*queue.Job[*view]) error {
+	err := s.seeOnce(waiting)
+	if isStale(err) {
 		s.pool.Reset()
-		err = s.seeOnce(h, waiting)
+		if !errors.Is(err, context.DeadlineExceeded) { // they have waited for long enough
+			err = s.seeOnce(waiting)
+		}
 	}
 	return err
 }
 
-func (s *Store) seeOnce(h *held, waiting []*queue.Job[*view]) error {
-	batch := &pgx.Batch{}
+func (s *Store) seeOnce(waiting []*queue.Job[*view]) error {
+	h, batch := newHeld(), &pgx.Batch{}
 	if len(waiting) == 1 {
 		h.see(batch, waiting[0].Work.read)
 	} else {
@@ -91,7 +100,13 @@ func (s *Store) seeOnce(h *held, waiting []*queue.Job[*view]) error {
 	defer conn.Release()
 	ctx, cancel = context.WithTimeout(context.Background(), s.wait.roundTrip)
 	defer cancel()
-	return conn.SendBatch(ctx, batch).Close()
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return err
+	}
+	for _, w := range waiting {
+		w.Work.rows = h.rows(w.Work.read)
+	}
+	return nil
 }
 
 // see adds the SELECTs of r to batch, with its bucket as a plain parameter, by which

@@ -126,6 +126,24 @@ func (q *Queue[W]) Serve(most int, turn sync.Locker, do func(group []*Job[W]), a
 	}
 }
 
+// Refuse answers the jobs that are waiting now with err.
+func (q *Queue[W]) Refuse(err error) {
+	for range len(q.jobs) {
+		select {
+		case j, ok := <-q.jobs:
+			if !ok {
+				return
+			}
+			if j.state.CompareAndSwap(waiting, taken) {
+				j.Err = err
+				j.done <- struct{}{}
+			}
+		default:
+			return
+		}
+	}
+}
+
 // yield lets whoever can run do so, as long as that brings more jobs. Where
 // processors are short, a larger group is worth more than an early start (a tenth of
 // all flows); where they are not, nobody waits to run.

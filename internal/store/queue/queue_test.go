@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -113,6 +114,43 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	leave <- true
 	q.Close()
 	callers.Wait()
+}
+
+func TestRefuseAnswersWhatWaits(t *testing.T) {
+	q := queue.New[error](10)
+	down := errors.New("down")
+	answered := make(chan error, 4)
+	for range 4 {
+		go func() { answered <- q.Do(t.Context(), nil) }()
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	given := make(chan error, 1)
+	go func() { given <- q.Do(gone, nil) }()
+	for q.Waiting() < 5 {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-given; !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up: %v", err)
+	}
+	q.Refuse(down)
+	for range 4 {
+		if err := <-answered; err != down {
+			t.Errorf("Do = %v; want %v", err, down)
+		}
+	}
+	q.Refuse(down) // nobody
+	leave, sizes := serve(t, q, 4)
+	go func() { answered <- q.Do(t.Context(), nil) }()
+	leave <- true
+	if n := <-sizes; n != 1 {
+		t.Errorf("a group of %d; want 1", n)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	q.Close()
+	q.Refuse(down)
 }
 
 func TestAClosedQueueAnswersWhatWaits(t *testing.T) {
