@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,13 +27,15 @@ const (
 // Connections are those that a server keeps: no more than a limit and Spare. To let
 // another one in, the one on which nothing was asked for longest is closed. While
 // there is none, who comes waits in the queue of the operating system, whose length
-// is bounded, and one after the other gets a spare one. It is the server's part to
-// refuse what is asked there and to close it.
+// is bounded, and one after the other gets a spare one. It is the server's part to end
+// some connection with an answer as long as Crowded says so; otherwise those who keep
+// the spare ones would keep everybody else out.
 type Connections struct {
 	limit int
 	freed chan struct{} // holds one: that there may be room
 	now   func() time.Time
 
+	n    atomic.Int64 // how many are open
 	mu   sync.Mutex
 	open map[net.Conn]*connection
 	idle connection // the ring of those without a request, the longest idle first
@@ -53,11 +56,10 @@ func NewConnections(limit int) *Connections {
 }
 
 // Open returns how many connections are open.
-func (c *Connections) Open() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.open)
-}
+func (c *Connections) Open() int { return int(c.n.Load()) }
+
+// Crowded reports whether there are more than the limit.
+func (c *Connections) Crowded() bool { return c.Open() > c.limit }
 
 // Track is told what becomes of a connection; see http.Server.ConnState. Without it
 // nothing is bounded.
@@ -68,6 +70,7 @@ func (c *Connections) Track(conn net.Conn, state http.ConnState) {
 	case http.StateNew:
 		k := &connection{net: conn}
 		c.open[conn] = k
+		c.n.Add(1)
 		c.rest(k)
 	case http.StateActive:
 		if k := c.open[conn]; k != nil {
@@ -103,6 +106,7 @@ func (k *connection) leave() {
 func (c *Connections) forget(k *connection) {
 	k.leave()
 	delete(c.open, k.net)
+	c.n.Add(-1)
 	select {
 	case c.freed <- struct{}{}:
 	default:
@@ -118,7 +122,7 @@ func (c *Connections) room(spare int) bool {
 	case len(c.open) < c.limit+spare:
 	case k != &c.idle && c.now().Sub(k.since) >= idleFor:
 		c.forget(k)
-		defer k.net.Close()
+		go k.net.Close() // which may wait for the other side of TLS
 	default:
 		c.mu.Unlock()
 		return false

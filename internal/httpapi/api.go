@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/admission"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
 )
@@ -30,8 +31,8 @@ type API struct {
 	mux    *http.ServeMux
 	fixed  map[string]bool // the paths without parameters
 
-	atWork  atomic.Int64 // requests with a key that are being answered
-	crowded atomic.Int64 // when it was last logged that there are too many, in Unix seconds
+	atWork  atomic.Int64     // requests to routes for callers with a key that are being answered
+	crowded admission.Notice // that there are too many
 }
 
 // Options change how an API behaves; zero fields take their defaults.
@@ -146,7 +147,9 @@ func (a *API) route(pattern string, h handler) {
 	a.open(pattern, func(w http.ResponseWriter, r *request) (err error) {
 		defer a.atWork.Add(-1)
 		if a.atWork.Add(1) > int64(a.opts.MaxRequests) {
-			a.tellCrowded()
+			if a.crowded.Due(a.opts.Now()) {
+				a.opts.Logger.Warn("requests are refused: too many at once", "limit", a.opts.MaxRequests)
+			}
 			w.Header().Set("Connection", "close") // so that to try again costs more than to wait
 			return errCrowded
 		}
@@ -164,18 +167,6 @@ func (a *API) route(pattern string, h handler) {
 		return h(w, r)
 	})
 }
-
-// tellCrowded logs that requests are refused, from time to time: there may be
-// thousands a second.
-func (a *API) tellCrowded() {
-	now, last := a.opts.Now().Unix(), a.crowded.Load()
-	if now-last >= crowdedEvery && a.crowded.CompareAndSwap(last, now) {
-		a.opts.Logger.Warn("requests are refused: too many at once", "limit", a.opts.MaxRequests)
-	}
-}
-
-// crowdedEvery is how many seconds pass between two lines of the log.
-const crowdedEvery = 10
 
 // open serves what anybody may ask for. Around every handler it names the
 // request, answers errors and panics, and logs.
@@ -280,12 +271,8 @@ func readBody(w http.ResponseWriter, r *http.Request, room []byte) ([]byte, erro
 	if r.ContentLength > maxBody {
 		return nil, errTooLarge
 	}
-	if r.ContentLength >= 0 {
-		body := room
-		if int(r.ContentLength) > len(room) {
-			body = make([]byte, r.ContentLength)
-		}
-		body = body[:r.ContentLength]
+	if r.ContentLength >= 0 && r.ContentLength <= int64(len(room)) {
+		body := room[:r.ContentLength]
 		if _, err := io.ReadFull(r.Body, body); err != nil {
 			return nil, &bodyError{errors.New("cut short")}
 		}

@@ -82,7 +82,9 @@ func reply[T any](w http.ResponseWriter, status int, appended shape[T], v *T) er
 // bodies are buffers of answers that were sent.
 var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
 
-// maxKept is the longest that is used again. An enrollment has a third of it.
+// maxKept is the longest that is used again. An enrollment has a third of it. It must
+// not be larger than the buffer of net/http for HTTP/2, 4 KiB: of a longer answer to
+// a request that was given up, some may still be sent after Write has returned.
 const maxKept = 4 << 10
 
 // respond sends v as encoding/json writes it.

@@ -39,6 +39,7 @@ type Server struct {
 	draining atomic.Bool
 
 	connections *admission.Connections // of callers
+	crowded     admission.Notice
 
 	stop        context.CancelFunc // ends the background work
 	background  sync.WaitGroup
@@ -205,7 +206,24 @@ func limitsOf(cfg config.Config) (mfa.Limits, error) {
 }
 
 // ServeHTTP answers a request to the API.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.api.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.connections.Crowded() {
+		s.makeRoom(w)
+	}
+	s.api.ServeHTTP(w, r)
+}
+
+// makeRoom ends the connection with its answer, and does not wait for long for the
+// rest of a request.
+func (s *Server) makeRoom(w http.ResponseWriter) {
+	now := time.Now()
+	if s.crowded.Due(now) {
+		s.log.Warn("connections are closed: too many at once", "limit", s.cfg.MaxConnections)
+	}
+	w.Header().Set("Connection", "close")
+	// The error is that of a writer that knows no deadlines, which is no connection's.
+	_ = http.NewResponseController(w).SetReadDeadline(now.Add(time.Second))
+}
 
 // Access returns the service of environments and keys.
 func (s *Server) Access() *access.Service { return s.access }
@@ -274,7 +292,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	h := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
+		ReadTimeout:       10 * time.Second, // no body is longer than 64 KiB
 		WriteTimeout:      60 * time.Second,
 		// Some clients keep connections for 30 s; one that is closed under them
 		// costs them a retry.

@@ -1,17 +1,22 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/countersign-mfa/countersign/internal/admission"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/leak"
 	"github.com/countersign-mfa/countersign/internal/secret"
@@ -190,4 +195,91 @@ func TestReloadKeepsWhatWorks(t *testing.T) {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Reload made a file (%v)", err)
 	}
+}
+
+// TestKeptConnectionsKeepNobodyOut has as many callers as are let in at all ask again
+// and again, each on its own connection, of which the server may keep two.
+func TestKeptConnectionsKeepNobodyOut(t *testing.T) {
+	cfg := configIn(t.TempDir())
+	cfg.MaxConnections = 2
+	s := start(t, cfg)
+	ln, url, err := s.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, ln) }()
+	ended := 0
+	for range cfg.MaxConnections + admission.Spare {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if answer(t, conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").Close {
+			ended++
+		}
+	}
+	if ended != admission.Spare {
+		t.Errorf("%d of %d connections were ended; want all but %d", ended, cfg.MaxConnections+admission.Spare, cfg.MaxConnections)
+	}
+	resp, err := http.Get(url + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v; want nil", err)
+	}
+}
+
+// TestNoWaitForTheRestInACrowd has a caller without a key send half a request.
+func TestNoWaitForTheRestInACrowd(t *testing.T) {
+	cfg := configIn(t.TempDir())
+	cfg.MaxConnections = 1
+	s := start(t, cfg)
+	ln, _, err := s.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, ln) }()
+	for range cfg.MaxConnections {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		answer(t, conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second)) // half of what others are given
+	r := answer(t, conn, "POST /auth/factors/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+	if r.StatusCode != http.StatusUnauthorized || !r.Close {
+		t.Errorf("status %d, the connection ends: %t; want 401 and its end", r.StatusCode, r.Close)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v; want nil", err)
+	}
+}
+
+// answer sends a request and reads the head of its answer.
+func answer(t *testing.T, conn net.Conn, request string) *http.Response {
+	t.Helper()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

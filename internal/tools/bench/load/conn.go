@@ -19,7 +19,7 @@ import (
 type Answer struct {
 	Status     int
 	RetryAfter bool // whether it says when to try again
-	Last       bool // whether it ends the connection, as only a 503 may
+	Last       bool // whether it ends the connection, as while there are too many
 	Body       []byte
 }
 
@@ -148,10 +148,8 @@ func parse(b []byte) (a Answer, whole bool, err error) {
 			}
 		case is(name, codingName):
 			return a, false, fmt.Errorf("%w: Transfer-Encoding is %q", errMalformed, value)
-		case is(name, closeName) && a.Status == http.StatusServiceUnavailable:
-			a.Last = true
 		case is(name, closeName):
-			return a, false, fmt.Errorf("%w: Connection is %q, and it is to be kept", errMalformed, value)
+			a.Last = bytes.EqualFold(bytes.TrimSpace(value), []byte("close"))
 		case is(name, retryName):
 			a.RetryAfter = true
 		}

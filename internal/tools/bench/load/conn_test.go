@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 		{"a negative length", "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n", 0, "", false},
 		{"a length beyond all", "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", 0, "", false},
 		{"more than its length", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}", 0, "", false},
-		{"the end of the connection", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", 0, "", false},
+		{"the end of the connection", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", 200, "{}", false},
 		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", 0, "", false},
 		{"a status of two digits", "HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\n{}", 0, "", false},
 		{"a status of four digits", "HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\n{}", 0, "", false},
