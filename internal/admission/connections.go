@@ -27,9 +27,9 @@ const (
 // Connections are those that a server keeps: no more than a limit and Spare. To let
 // another one in, the one on which nothing was asked for longest is closed. While
 // there is none, who comes waits in the queue of the operating system, whose length
-// is bounded, and one after the other gets a spare one. It is the server's part to end
-// some connection with an answer as long as Crowded says so; otherwise those who keep
-// the spare ones would keep everybody else out.
+// is bounded, and one after the other gets a spare one. As long as there are more than
+// the limit, every answer ends its connection; otherwise those who keep the spare ones
+// would keep everybody else out. A server needs all of Listener, Track and Handler.
 type Connections struct {
 	limit int
 	freed chan struct{} // holds one: that there may be room
@@ -61,8 +61,7 @@ func (c *Connections) Open() int { return int(c.n.Load()) }
 // Crowded reports whether there are more than the limit.
 func (c *Connections) Crowded() bool { return c.Open() > c.limit }
 
-// Track is told what becomes of a connection; see http.Server.ConnState. Without it
-// nothing is bounded.
+// Track is told what becomes of a connection; see http.Server.ConnState.
 func (c *Connections) Track(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,6 +128,26 @@ func (c *Connections) room(spare int) bool {
 	}
 	c.mu.Unlock()
 	return true
+}
+
+// bodyWithin is how long the body of a request may take while there are too many.
+const bodyWithin = time.Second
+
+// Handler returns a handler that has next answer. While there are more than the limit
+// it calls crowded, has the answer end the connection and does not wait for long for
+// a body.
+func (c *Connections) Handler(next http.Handler, crowded func()) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c.Crowded() {
+			crowded()
+			w.Header().Set("Connection", "close")
+			if r.ContentLength != 0 { // without a body, net/http takes a deadline for the end of the caller
+				// The error is that of a writer that knows no deadlines, which is none of a server.
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Listener returns ln, with Accept held back while there is no room.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -206,6 +208,75 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 		t.Error(err)
 	}
 	h.opens(2)
+}
+
+// TestHandlerEndsConnectionsInACrowd has more connections than the limit: their answers
+// end them, a body is not waited for for long, and a caller without one may take its
+// time.
+func TestHandlerEndsConnectionsInACrowd(t *testing.T) {
+	c := admission.NewConnections(1)
+	told := make(chan bool, 16)
+	results := make(chan error, 16)
+	server := httptest.NewUnstartedServer(c.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			_, err := io.ReadAll(r.Body)
+			results <- err
+			return
+		}
+		select {
+		case <-r.Context().Done():
+		case <-time.After(admission.BodyWithin + 500*time.Millisecond):
+		}
+		results <- r.Context().Err()
+	}), func() { told <- true }))
+	server.Config.ConnState = c.Track
+	server.Listener = c.Listener(server.Listener)
+	server.Start()
+	t.Cleanup(server.Close)
+	idle, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	for _, tc := range []struct {
+		request string
+		want    error
+	}{
+		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", nil},
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", nil},
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{", os.ErrDeadlineExceeded},
+		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", os.ErrDeadlineExceeded},
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, tc.request); err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-told
+		if err := <-results; !errors.Is(err, tc.want) || !r.Close {
+			t.Errorf("%q: %v, the connection ends: %t; want %v and its end", tc.request, err, r.Close, tc.want)
+		}
+		conn.Close()
+	}
+}
+
+func TestNotice(t *testing.T) {
+	var n admission.Notice
+	start := time.Now()
+	for _, tc := range []struct {
+		after time.Duration
+		due   bool
+	}{{0, true}, {time.Second, false}, {9 * time.Second, false}, {10 * time.Second, true}, {19 * time.Second, false}, {-time.Hour, true}, {-time.Hour + time.Second, false}} {
+		if got := n.Due(start.Add(tc.after)); got != tc.due {
+			t.Errorf("due after %v: %t; want %t", tc.after, got, tc.due)
+		}
+	}
 }
 
 // TestCloseWhileSomeoneWaits closes the server while the listener has no room.

@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	IdleFor = idleFor
-	Pause   = pause
+	IdleFor    = idleFor
+	BodyWithin = bodyWithin
+	Pause      = pause
 )
 
 // A Clock stands still.

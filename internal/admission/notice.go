@@ -15,5 +15,6 @@ type Notice struct{ last atomic.Int64 } // in Unix nanoseconds
 // Due reports whether it is to be said now; then it is not for ten seconds.
 func (n *Notice) Due(now time.Time) bool {
 	last := n.last.Load()
-	return now.UnixNano()-last >= int64(every) && n.last.CompareAndSwap(last, now.UnixNano())
+	since := now.UnixNano() - last // negative after the clock was set back
+	return (since < 0 || since >= int64(every)) && n.last.CompareAndSwap(last, now.UnixNano())
 }

@@ -30,7 +30,7 @@ type Config struct {
 	TOTPChallengeExpiresAt string        `name:"totp-challenge-expires-at" enum:"send,omit" default:"send" group:"Rules" placeholder:"send|omit" help:"Whether TOTP challenges show expires_at, which some client libraries cannot do without. Default ${default}."`
 
 	RateLimit         int           `name:"rate-limit" default:"6000" group:"Limits" placeholder:"N" help:"Requests per minute and API key. Default ${default}."`
-	MaxConnections    int           `name:"max-connections" default:"4096" group:"Limits" placeholder:"N" help:"Connections kept and requests answered at once, at most 16384; what comes beyond gets 503. Default ${default}."`
+	MaxConnections    int           `name:"max-connections" default:"4096" group:"Limits" placeholder:"N" help:"Connections kept and requests answered at once, at most 16384; who comes beyond waits, and may get 503. Default ${default}."`
 	ChallengeAttempts int           `name:"challenge-attempts" default:"5" group:"Limits" placeholder:"N" help:"Codes tried per challenge, 1 to 10. Default ${default}."`
 	FreeFailures      int           `name:"free-failures" default:"5" group:"Limits" placeholder:"N" help:"Consecutive wrong codes of a factor before it makes its user wait. Default ${default}."`
 	FactorFailures    int           `name:"factor-failures" default:"50" group:"Limits" placeholder:"N" help:"Consecutive wrong codes that lock a factor until an operator unlocks it, at most 100. Default ${default}."`

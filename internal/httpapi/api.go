@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path"
 	"strings"
 	"sync/atomic"
@@ -274,7 +275,7 @@ func readBody(w http.ResponseWriter, r *http.Request, room []byte) ([]byte, erro
 	if r.ContentLength >= 0 && r.ContentLength <= int64(len(room)) {
 		body := room[:r.ContentLength]
 		if _, err := io.ReadFull(r.Body, body); err != nil {
-			return nil, &bodyError{errors.New("cut short")}
+			return nil, unread(err)
 		}
 		return body, nil
 	}
@@ -283,9 +284,17 @@ func readBody(w http.ResponseWriter, r *http.Request, room []byte) ([]byte, erro
 		return nil, errTooLarge
 	}
 	if err != nil {
-		return nil, &bodyError{errors.New("cut short")}
+		return nil, unread(err)
 	}
 	return body, nil
+}
+
+// unread tells a body that came too slowly from one that ended too early.
+func unread(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errLate
+	}
+	return &bodyError{errors.New("cut short")}
 }
 
 // unknown answers what no route is for.

@@ -212,7 +212,10 @@ func TestABodyThatDoesNotComeInTimeTellsNothingOfTheNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := w.parse(string(all)).is(http.StatusBadRequest)
+	r := w.parse(string(all)).is(http.StatusServiceUnavailable)
+	if r.at("code") != "unavailable" || r.header.Get("Retry-After") == "" {
+		t.Errorf("it does not say that to try again may help: %s", r.body)
+	}
 	if strings.Contains(r.body, "127.0.0.1") || strings.Contains(r.body, "tcp") {
 		t.Errorf("it shows addresses: %s", r.body)
 	}

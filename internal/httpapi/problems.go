@@ -22,6 +22,7 @@ var (
 	errMethod   = errors.New("method not allowed")
 	errTooLarge = errors.New("request body too large")
 	errCrowded  = errors.New("too many requests at once")
+	errLate     = errors.New("the request body did not arrive in time")
 )
 
 // A bodyError means that a body could not be read or is no JSON.
@@ -86,6 +87,7 @@ var problems = []struct {
 	{context.Canceled, http.StatusServiceUnavailable, "unavailable", "The request was given up before it was carried out."},
 	{mfa.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "The service cannot take this request now. Try again."},
 	{errCrowded, http.StatusServiceUnavailable, "unavailable", "Too many requests are being answered. Try again."},
+	{errLate, http.StatusServiceUnavailable, "unavailable", "The request body did not arrive in time. Try again."},
 	{errNoRoute, http.StatusNotFound, "", "Not Found"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "Method Not Allowed"},
 	{errTooLarge, http.StatusRequestEntityTooLarge, "request_too_large", "The request body is larger than 64 KiB."},
@@ -152,7 +154,7 @@ func retryAfter(err error) time.Duration {
 	if e, ok := errors.AsType[*rateError](err); ok {
 		return cmp.Or(e.wait, time.Second)
 	}
-	if errors.Is(err, mfa.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, errCrowded) {
+	if errors.Is(err, mfa.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, errCrowded) || errors.Is(err, errLate) {
 		return time.Second
 	}
 	return 0
@@ -165,7 +167,7 @@ func (a *API) fail(w *recorder, r *request, err error) {
 		return
 	}
 	status, p, internal := describe(err)
-	faulty := status >= http.StatusInternalServerError && !errors.Is(err, errCrowded)
+	faulty := status >= http.StatusInternalServerError && !errors.Is(err, errCrowded) && !errors.Is(err, errLate)
 	if internal || faulty && r.Context().Err() == nil {
 		a.opts.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("request", r.id), slog.Int("status", status), slog.String("error", err.Error()))

@@ -206,23 +206,12 @@ func limitsOf(cfg config.Config) (mfa.Limits, error) {
 }
 
 // ServeHTTP answers a request to the API.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.connections.Crowded() {
-		s.makeRoom(w)
-	}
-	s.api.ServeHTTP(w, r)
-}
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.api.ServeHTTP(w, r) }
 
-// makeRoom ends the connection with its answer, and does not wait for long for the
-// rest of a request.
-func (s *Server) makeRoom(w http.ResponseWriter) {
-	now := time.Now()
-	if s.crowded.Due(now) {
+func (s *Server) tellCrowded() {
+	if s.crowded.Due(time.Now()) {
 		s.log.Warn("connections are closed: too many at once", "limit", s.cfg.MaxConnections)
 	}
-	w.Header().Set("Connection", "close")
-	// The error is that of a writer that knows no deadlines, which is no connection's.
-	_ = http.NewResponseController(w).SetReadDeadline(now.Add(time.Second))
 }
 
 // Access returns the service of environments and keys.
@@ -290,9 +279,9 @@ func (s *Server) Listen() (_ net.Listener, url string, err error) {
 // Serve answers requests on ln until ctx ends, then lets those in flight finish.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	h := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       10 * time.Second, // no body is longer than 64 KiB
+		Handler:           s.connections.Handler(s, s.tellCrowded),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second, // no body is longer than 64 KiB
 		WriteTimeout:      60 * time.Second,
 		// Some clients keep connections for 30 s; one that is closed under them
 		// costs them a retry.
@@ -300,6 +289,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		MaxHeaderBytes: 32 << 10,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState:      s.connections.Track,
+
+		DisableGeneralOptionsHandler: true, // it would keep connections that are to end
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- h.Serve(s.connections.Listener(ln)) }()

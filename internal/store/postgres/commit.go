@@ -29,37 +29,53 @@ func (s *Store) commit(group []*job, decided func()) {
 	if len(group) == 0 {
 		return
 	}
+	start := time.Now()
 	err := s.transact(group, decided)
 	switch {
 	case err == nil:
 	case len(group) > 1 && (isRefused(err) && !isOutage(err) || isRowError(err)):
-		for _, j := range group {
-			j.err = s.transactAlone(j)
+		for i, j := range group {
+			start = time.Now()
+			if err = s.transactAlone(j); s.lost(err, start) {
+				for _, j := range group[i+1:] {
+					j.err = errNotReached
+				}
+				break
+			}
 		}
 	case isConflict(err):
-		group[0].err = s.transactAlone(group[0])
+		err = s.transactAlone(group[0])
 	default:
 		for _, j := range group {
 			j.err = domainError(err)
 		}
-		if _, unknown := errors.AsType[*unknownError](err); isOutage(err) && !unknown {
-			// Each group would find out for itself, for as long as time-outs take.
-			s.queue.Refuse(errNotReached)
-		}
+	}
+	if s.lost(err, start) {
+		s.queue.Refuse(errNotReached)
 	}
 }
 
 var errNotReached = fmt.Errorf("%w: the database could not be reached for those before", mfa.ErrUnavailable)
 
-// transactAlone runs a job by itself, again while others get in its way.
+// lost reports whether the database seems to be out of reach: err is no answer of it,
+// and nobody has had one since start. Those who wait are then refused; each group
+// would find out for itself, for as long as time-outs take.
+func (s *Store) lost(err error, start time.Time) bool {
+	_, unknown := errors.AsType[*unknownError](err)
+	return err != nil && isOutage(err) && !isRefused(err) && !isUnsent(err) && !unknown && s.answered.Load() < start.UnixNano()
+}
+
+// transactAlone runs a job by itself, again while others get in its way, and sets its
+// error. It returns what kept it from being decided or stored.
 func (s *Store) transactAlone(j *job) error {
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, maxPause) {
 		err := s.transact([]*job{j}, func() {})
 		if err == nil {
-			return j.err
+			return nil // it has what it was decided to be
 		}
 		if j.tries++; j.tries == maxTries || !isConflict(err) {
-			return domainError(err)
+			j.err = domainError(err)
+			return err
 		}
 		time.Sleep(jitter(pause)) // so that those who collided part ways
 	}
@@ -111,8 +127,10 @@ func (s *Store) transactOnce(group []*job, decided func()) error {
 		} else {
 			err = errors.Join(err, s.rollback(ctx, conn.Conn()))
 		}
+		return err
 	}
-	return err
+	s.answered.Store(time.Now().UnixNano())
+	return nil
 }
 
 func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job, decided func()) error {

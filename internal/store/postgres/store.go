@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,15 +28,16 @@ import (
 // A Store is a PostgreSQL database. It is safe for concurrent use, as is the
 // database by any number of Stores.
 type Store struct {
-	pool    *pgxpool.Pool
-	log     *slog.Logger
-	group   int // how many Updates may share a transaction
-	wait    waits
-	queue   *queue.Queue[*job]
-	turn    sync.Mutex // held by the writer that gathers a group, until it is decided
-	views   *queue.Queue[*view]
-	serving sync.WaitGroup // who answers both
-	owners  owners
+	pool     *pgxpool.Pool
+	log      *slog.Logger
+	group    int // how many Updates may share a transaction
+	wait     waits
+	queue    *queue.Queue[*job]
+	turn     sync.Mutex // held by the writer that gathers a group, until it is decided
+	views    *queue.Queue[*view]
+	serving  sync.WaitGroup // who answers both
+	answered atomic.Int64   // when the database did last, in Unix nanoseconds
+	owners   owners
 
 	sweeping int // the bucket to sweep next; guarded by sweepMu
 	sweepMu  sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -46,19 +47,23 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 // are read together.
 func (s *Store) serveViews() {
 	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*view]) {
+		start := time.Now()
 		err := s.see(waiting)
-		switch {
-		case err == nil:
-		case isOutage(err):
-			s.views.Refuse(errNotReached)
-		case len(waiting) > 1:
-			for _, w := range waiting { // it may be the fault of one of them
-				w.Err = domainError(s.see([]*queue.Job[*view]{w}))
+		if len(waiting) > 1 && isRowError(err) {
+			for _, w := range waiting { // all but those who ask for that row get theirs
+				if !s.lost(err, start) {
+					start = time.Now()
+					err = s.see([]*queue.Job[*view]{w})
+				}
+				w.Err = domainError(err)
 			}
 			return
 		}
 		for _, w := range waiting {
 			w.Err = domainError(err)
+		}
+		if s.lost(err, start) {
+			s.views.Refuse(errNotReached)
 		}
 	}, func() {})
 }
@@ -67,11 +72,9 @@ func (s *Store) serveViews() {
 // the rest of the pool may be.
 func (s *Store) see(waiting []*queue.Job[*view]) error {
 	err := s.seeOnce(waiting)
-	if isStale(err) {
+	if isStale(err) && !errors.Is(err, context.DeadlineExceeded) {
 		s.pool.Reset()
-		if !errors.Is(err, context.DeadlineExceeded) { // they have waited for long enough
-			err = s.seeOnce(waiting)
-		}
+		err = s.seeOnce(waiting)
 	}
 	return err
 }
@@ -103,6 +106,7 @@ func (s *Store) seeOnce(waiting []*queue.Job[*view]) error {
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
+	s.answered.Store(time.Now().UnixNano())
 	for _, w := range waiting {
 		w.Work.rows = h.rows(w.Work.read)
 	}
