@@ -15,6 +15,8 @@ const (
 	// closed to make room: on one that has just been used the next request may be on
 	// its way.
 	idleFor = 5 * time.Second
+	// silentFor is the same for one on which nothing was ever asked.
+	silentFor = time.Second
 	// Spare is how many connections are kept beyond the limit, all of whose are at
 	// work: on these, those who come too many are told so, and probes answered.
 	Spare = 64
@@ -25,33 +27,38 @@ const (
 )
 
 // Connections are those that a server keeps: no more than a limit and Spare. To let
-// another one in, the one on which nothing was asked for longest is closed. While
+// another one in, one is closed on which nothing was ever asked, or nothing for longest. While
 // there is none, who comes waits in the queue of the operating system, whose length
 // is bounded, and one after the other gets a spare one. As long as there are more than
 // the limit, every answer ends its connection; otherwise those who keep the spare ones
 // would keep everybody else out. A server needs all of Listener, Track and Handler.
 type Connections struct {
-	limit int
-	freed chan struct{} // holds one: that there may be room
-	now   func() time.Time
+	limit   int
+	crowded func()
+	freed   chan struct{} // holds one: that there may be room
+	now     func() time.Time
 
 	n    atomic.Int64 // how many are open
 	mu   sync.Mutex
 	open map[net.Conn]*connection
-	idle connection // the ring of those without a request, the longest idle first
+	// The rings of those without a request, the longest idle first.
+	idle, silent connection
 }
 
-// A connection is in the ring of the idle while no request is being answered on it.
+// A connection is in a ring while no request is being answered on it: in that of the
+// silent until the first has come.
 type connection struct {
 	net        net.Conn
 	since      time.Time // it is idle
 	prev, next *connection
 }
 
-// NewConnections returns Connections with a limit, which must be positive.
-func NewConnections(limit int) *Connections {
-	c := &Connections{limit: limit, freed: make(chan struct{}, 1), now: time.Now, open: map[net.Conn]*connection{}}
+// NewConnections returns Connections with a limit, which must be positive. It calls
+// crowded whenever there are too many: that may be often.
+func NewConnections(limit int, crowded func()) *Connections {
+	c := &Connections{limit: limit, crowded: crowded, freed: make(chan struct{}, 1), now: time.Now, open: map[net.Conn]*connection{}}
 	c.idle.prev, c.idle.next = &c.idle, &c.idle
+	c.silent.prev, c.silent.next = &c.silent, &c.silent
 	return c
 }
 
@@ -70,14 +77,14 @@ func (c *Connections) Track(conn net.Conn, state http.ConnState) {
 		k := &connection{net: conn}
 		c.open[conn] = k
 		c.n.Add(1)
-		c.rest(k)
+		c.rest(k, &c.silent)
 	case http.StateActive:
 		if k := c.open[conn]; k != nil {
 			k.leave()
 		}
 	case http.StateIdle:
 		if k := c.open[conn]; k != nil {
-			c.rest(k)
+			c.rest(k, &c.idle)
 		}
 	case http.StateHijacked, http.StateClosed:
 		if k := c.open[conn]; k != nil {
@@ -86,15 +93,15 @@ func (c *Connections) Track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// rest puts a connection at the end of the ring.
-func (c *Connections) rest(k *connection) {
+// rest puts a connection at the end of a ring.
+func (c *Connections) rest(k, ring *connection) {
 	k.leave()
 	k.since = c.now()
-	k.prev, k.next = c.idle.prev, &c.idle
+	k.prev, k.next = ring.prev, ring
 	k.prev.next, k.next.prev = k, k
 }
 
-// leave takes a connection out of the ring, if it is there.
+// leave takes a connection out of its ring, if it is in one.
 func (k *connection) leave() {
 	if k.next != nil {
 		k.prev.next, k.next.prev = k.next, k.prev
@@ -116,17 +123,18 @@ func (c *Connections) forget(k *connection) {
 // room if it can.
 func (c *Connections) room(spare int) bool {
 	c.mu.Lock()
-	k := c.idle.next
-	switch {
-	case len(c.open) < c.limit+spare:
-	case k != &c.idle && c.now().Sub(k.since) >= idleFor:
-		c.forget(k)
-		go k.net.Close() // which may wait for the other side of TLS
-	default:
-		c.mu.Unlock()
+	defer c.mu.Unlock()
+	return len(c.open) < c.limit+spare || c.close(&c.silent, silentFor) || c.close(&c.idle, idleFor)
+}
+
+// close closes the first of a ring if it has been there for so long.
+func (c *Connections) close(ring *connection, atLeast time.Duration) bool {
+	k := ring.next
+	if k == ring || c.now().Sub(k.since) < atLeast {
 		return false
 	}
-	c.mu.Unlock()
+	c.forget(k)
+	go k.net.Close() // which may wait for the other side of TLS
 	return true
 }
 
@@ -134,12 +142,11 @@ func (c *Connections) room(spare int) bool {
 const bodyWithin = time.Second
 
 // Handler returns a handler that has next answer. While there are more than the limit
-// it calls crowded, has the answer end the connection and does not wait for long for
-// a body.
-func (c *Connections) Handler(next http.Handler, crowded func()) http.Handler {
+// it has the answer end the connection and does not wait for long for a body.
+func (c *Connections) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c.Crowded() {
-			crowded()
+			c.crowded()
 			w.Header().Set("Connection", "close")
 			if r.ContentLength != 0 { // without a body, net/http takes a deadline for the end of the caller
 				// The error is that of a writer that knows no deadlines, which is none of a server.
@@ -170,6 +177,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if l.connections.room(0) {
 		return conn, nil
 	}
+	l.connections.crowded()
 	wait := time.NewTicker(pause)
 	defer wait.Stop()
 	for spare := 0; !l.connections.room(spare); {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func open(t *testing.T, limit int) *house {
 		t.Fatal(err)
 	}
 	h := &house{
-		t: t, connections: admission.NewConnections(limit), addr: ln.Addr().String(),
+		t: t, connections: admission.NewConnections(limit, func() {}), addr: ln.Addr().String(),
 		arrived: make(chan bool, 1024), answer: make(chan bool, 1024), ended: make(chan error, 1),
 	}
 	h.clock = h.connections.StopClock()
@@ -202,7 +203,7 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 		defer conn.Close()
 	}
 	h.opens(2)
-	h.clock.Advance(admission.IdleFor)
+	h.clock.Advance(admission.SilentFor)
 	h.answer <- true
 	if err := h.ask().answered(); err != nil {
 		t.Error(err)
@@ -214,8 +215,9 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 // end them, a body is not waited for for long, and a caller without one may take its
 // time.
 func TestHandlerEndsConnectionsInACrowd(t *testing.T) {
-	c := admission.NewConnections(1)
-	told := make(chan bool, 16)
+	var told atomic.Int64
+	c := admission.NewConnections(1, func() { told.Add(1) })
+	c.StopClock() // so that nobody is idle for long
 	results := make(chan error, 16)
 	server := httptest.NewUnstartedServer(c.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
@@ -228,7 +230,7 @@ func TestHandlerEndsConnectionsInACrowd(t *testing.T) {
 		case <-time.After(admission.BodyWithin + 500*time.Millisecond):
 		}
 		results <- r.Context().Err()
-	}), func() { told <- true }))
+	})))
 	server.Config.ConnState = c.Track
 	server.Listener = c.Listener(server.Listener)
 	server.Start()
@@ -258,8 +260,7 @@ func TestHandlerEndsConnectionsInACrowd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		<-told
-		if err := <-results; !errors.Is(err, tc.want) || !r.Close {
+		if err := <-results; !errors.Is(err, tc.want) || !r.Close || told.Swap(0) == 0 {
 			t.Errorf("%q: %v, the connection ends: %t; want %v and its end", tc.request, err, r.Close, tc.want)
 		}
 		conn.Close()

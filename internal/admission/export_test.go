@@ -7,6 +7,7 @@ import (
 
 const (
 	IdleFor    = idleFor
+	SilentFor  = silentFor
 	BodyWithin = bodyWithin
 	Pause      = pause
 )

@@ -58,7 +58,7 @@ func scrape(t testing.TB, url, line string) string {
 // whose values depend on how long something took.
 func ours(scrape string) []string {
 	return slices.DeleteFunc(strings.Split(scrape, "\n"), func(line string) bool {
-		return !strings.HasPrefix(line, "countersign_") || strings.Contains(line, "_duration_seconds_bucket{") ||
+		return !strings.HasPrefix(line, "countersign_") || strings.HasPrefix(line, "countersign_http_connections ") || strings.Contains(line, "_duration_seconds_bucket{") ||
 			strings.Contains(line, "_duration_seconds_sum{") || strings.HasPrefix(line, "countersign_events_total") && strings.HasSuffix(line, " 0")
 	})
 }
@@ -115,6 +115,7 @@ breaker: { failures: 1 }
 		`countersign_events_total{type="challenge.succeeded"} 1`,
 		`countersign_events_total{type="factor.enrolled"} 1`,
 		`countersign_events_total{type="message.queued"} 1`,
+		`countersign_http_connections_limit 4096`,
 		`countersign_http_request_duration_seconds_count{route="GET /auth/factors/{id}"} 1`,
 		`countersign_http_request_duration_seconds_count{route="POST /auth/challenges/{id}/verify"} 2`,
 		`countersign_http_request_duration_seconds_count{route="POST /auth/factors/enroll"} 1`,

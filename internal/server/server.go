@@ -63,7 +63,8 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if parts.Logger == nil {
 		parts.Logger = slog.Default()
 	}
-	s := &Server{cfg: cfg, log: parts.Logger, connections: admission.NewConnections(cfg.MaxConnections)}
+	s := &Server{cfg: cfg, log: parts.Logger}
+	s.connections = admission.NewConnections(cfg.MaxConnections, s.tellCrowded)
 	if cfg.Distribute {
 		if err := Distribute(ctx, cfg.Store); err != nil {
 			return nil, err
@@ -279,7 +280,7 @@ func (s *Server) Listen() (_ net.Listener, url string, err error) {
 // Serve answers requests on ln until ctx ends, then lets those in flight finish.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	h := &http.Server{
-		Handler:           s.connections.Handler(s, s.tellCrowded),
+		Handler:           s.connections.Handler(s),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second, // no body is longer than 64 KiB
 		WriteTimeout:      60 * time.Second,
