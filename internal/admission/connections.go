@@ -17,8 +17,8 @@ const (
 	idleFor = 5 * time.Second
 	// silentFor is the same for one on which nothing was ever asked.
 	silentFor = time.Second
-	// Spare is how many connections are kept beyond the limit, all of whose are at
-	// work: on these, those who come too many are told so, and probes answered.
+	// Spare is how many connections are let in beyond the limit: on these, those who
+	// come too many are told so, and probes answered.
 	Spare = 64
 	// pause is between two that are let in on the spare ones. To refuse is not much
 	// cheaper than to answer: if it went faster, too little would be left for those who
@@ -27,11 +27,12 @@ const (
 )
 
 // Connections are those that a server keeps: no more than a limit and Spare. To let
-// another one in, one is closed on which nothing was ever asked, or nothing for longest. While
-// there is none, who comes waits in the queue of the operating system, whose length
-// is bounded, and one after the other gets a spare one. As long as there are more than
-// the limit, every answer ends its connection; otherwise those who keep the spare ones
-// would keep everybody else out. A server needs all of Listener, Track and Handler.
+// another one in, one is closed on which nothing was ever asked, or nothing for
+// longest. While there is none, who comes waits in the queue of the operating system,
+// whose length is bounded, and one after the other gets a spare one. As long as there
+// are more than the limit, every answer ends its connection; otherwise those who keep
+// the spare ones would keep everybody else out. A server needs all of Listener, Track
+// and Handler.
 type Connections struct {
 	limit   int
 	crowded func()
@@ -65,8 +66,8 @@ func NewConnections(limit int, crowded func()) *Connections {
 // Open returns how many connections are open.
 func (c *Connections) Open() int { return int(c.n.Load()) }
 
-// Crowded reports whether there are more than the limit.
-func (c *Connections) Crowded() bool { return c.Open() > c.limit }
+// isCrowded reports whether there are more than the limit.
+func (c *Connections) isCrowded() bool { return c.Open() > c.limit }
 
 // Track is told what becomes of a connection; see http.Server.ConnState.
 func (c *Connections) Track(conn net.Conn, state http.ConnState) {
@@ -145,7 +146,7 @@ const bodyWithin = time.Second
 // it has the answer end the connection and does not wait for long for a body.
 func (c *Connections) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c.Crowded() {
+		if c.isCrowded() {
 			c.crowded()
 			w.Header().Set("Connection", "close")
 			if r.ContentLength != 0 { // without a body, net/http takes a deadline for the end of the caller

@@ -3,12 +3,12 @@ package server_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -113,36 +113,33 @@ func TestConnectionsAreBounded(t *testing.T) {
 	cfg := configIn(t.TempDir())
 	cfg.MaxConnections = 2
 	s, url := measuredOf(t, cfg)
-	ln, _, err := s.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, ln) }()
+	addr, end := serve(t, s)
 	most := cfg.MaxConnections + admission.Spare
 	for range most + 10 {
-		conn, err := net.Dial("tcp", ln.Addr().String())
+		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 	}
-	want := fmt.Sprintf("\ncountersign_http_connections %d\n", most)
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(read(t, url), want); {
-		if time.Now().After(deadline) {
-			t.Fatalf("metrics never have the line %q", want)
+	open := regexp.MustCompile(`\ncountersign_http_connections (\d+)\n`)
+	seen := 0
+	for deadline := time.Now().Add(20 * time.Second); seen < most; {
+		n, err := strconv.Atoi(open.FindStringSubmatch(read(t, url))[1])
+		if err != nil || n > most {
+			t.Fatalf("%d connections are open (%v); want at most %d", n, err, most)
+		}
+		if seen = max(seen, n); time.Now().After(deadline) {
+			t.Fatalf("no more than %d connections were open; want %d", seen, most)
 		}
 	}
 	for range 10 {
-		if text := read(t, url); !strings.Contains(text, want) || !strings.Contains(text, "\ncountersign_http_connections_limit 2\n") {
-			t.Errorf("metrics have not the line %q any more, or no limit", want)
+		text := read(t, url)
+		if n, err := strconv.Atoi(open.FindStringSubmatch(text)[1]); err != nil || n > most || !strings.Contains(text, "\ncountersign_http_connections_limit 2\n") {
+			t.Errorf("%d connections are open (%v), or there is no limit; want at most %d", n, err, most)
 		}
 	}
-	cancel()
-	if err := <-served; err != nil {
-		t.Errorf("Serve = %v; want nil", err)
-	}
+	end()
 }
 
 func TestMetricsEndWithTheServer(t *testing.T) {

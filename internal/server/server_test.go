@@ -89,25 +89,35 @@ func TestCloseTwiceIsFine(t *testing.T) {
 	}
 }
 
-// TestServeEndsWithItsContext starts and ends a server without a process.
-func TestServeEndsWithItsContext(t *testing.T) {
-	s := start(t, configIn(t.TempDir()))
-	ln, url, err := s.Listen()
+// serve has a server answer at addr until end is called.
+func serve(t *testing.T, s *server.Server) (addr string, end func()) {
+	t.Helper()
+	ln, _, err := s.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, ln) }()
-	resp, err := http.Get(url + "/healthz")
+	return ln.Addr().String(), func() {
+		t.Helper()
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v; want nil", err)
+		}
+	}
+}
+
+// TestServeEndsWithItsContext starts and ends a server without a process.
+func TestServeEndsWithItsContext(t *testing.T) {
+	s := start(t, configIn(t.TempDir()))
+	addr, end := serve(t, s)
+	resp, err := http.Get("http://" + addr + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	cancel()
-	if err := <-served; err != nil {
-		t.Errorf("Serve = %v; want nil", err)
-	}
+	end()
 	if got := status(s, "/readyz"); got != http.StatusServiceUnavailable {
 		t.Errorf("readyz of a server that was told to end = %d; want 503", got)
 	}
@@ -203,16 +213,10 @@ func TestKeptConnectionsKeepNobodyOut(t *testing.T) {
 	cfg := configIn(t.TempDir())
 	cfg.MaxConnections = 2
 	s := start(t, cfg)
-	ln, url, err := s.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, ln) }()
+	addr, end := serve(t, s)
 	ended := 0
 	for range cfg.MaxConnections + admission.Spare {
-		conn, err := net.Dial("tcp", ln.Addr().String())
+		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,15 +228,12 @@ func TestKeptConnectionsKeepNobodyOut(t *testing.T) {
 	if ended != admission.Spare {
 		t.Errorf("%d of %d connections were ended; want all but %d", ended, cfg.MaxConnections+admission.Spare, cfg.MaxConnections)
 	}
-	resp, err := http.Get(url + "/healthz")
+	resp, err := http.Get("http://" + addr + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	cancel()
-	if err := <-served; err != nil {
-		t.Errorf("Serve = %v; want nil", err)
-	}
+	end()
 }
 
 // TestNoWaitForTheRestInACrowd has a caller without a key send half a request.
@@ -240,35 +241,24 @@ func TestNoWaitForTheRestInACrowd(t *testing.T) {
 	cfg := configIn(t.TempDir())
 	cfg.MaxConnections = 1
 	s := start(t, cfg)
-	ln, _, err := s.Listen()
+	addr, end := serve(t, s)
+	kept, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, ln) }()
-	for range cfg.MaxConnections {
-		conn, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		answer(t, conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-	}
-	conn, err := net.Dial("tcp", ln.Addr().String())
+	defer kept.Close()
+	answer(t, kept, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second)) // half of what others are given
+	conn.SetDeadline(time.Now().Add(5 * time.Second)) // a third of what others are given
 	r := answer(t, conn, "POST /auth/factors/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
 	if r.StatusCode != http.StatusUnauthorized || !r.Close {
 		t.Errorf("status %d, the connection ends: %t; want 401 and its end", r.StatusCode, r.Close)
 	}
-	cancel()
-	if err := <-served; err != nil {
-		t.Errorf("Serve = %v; want nil", err)
-	}
+	end()
 }
 
 // answer sends a request and reads the head of its answer.
