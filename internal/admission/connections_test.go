@@ -118,6 +118,21 @@ func (h *house) opens(n int) {
 	}
 }
 
+// rest waits until so many connections are idle or silent: a server notes it after
+// the answer is sent.
+func (h *house) rest(idle, silent int) {
+	h.t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		i, s := h.connections.Resting()
+		if i == idle && s == silent {
+			return
+		}
+		if time.Now().After(end) {
+			h.t.Fatalf("%d connections are idle and %d silent; want %d and %d", i, s, idle, silent)
+		}
+	}
+}
+
 // TestNoMoreThanTheLimitAndSpare has all that come be at work.
 func TestNoMoreThanTheLimitAndSpare(t *testing.T) {
 	const limit, beyond = 3, 40
@@ -165,6 +180,7 @@ func TestTheLongestIdleMakesRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		idle = append(idle, c)
+		h.rest(len(idle), 0)
 		h.clock.Advance(time.Second)
 	}
 	atWork := h.ask()
@@ -202,7 +218,7 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	h.opens(2)
+	h.rest(0, 2)
 	h.clock.Advance(admission.SilentFor)
 	h.answer <- true
 	if err := h.ask().answered(); err != nil {

@@ -24,3 +24,16 @@ func (c *Connections) StopClock() *Clock {
 	c.now = func() time.Time { return start.Add(time.Duration(clock.passed.Load())) }
 	return clock
 }
+
+// Resting returns how many connections are in the rings.
+func (c *Connections) Resting() (idle, silent int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := c.idle.next; k != &c.idle; k = k.next {
+		idle++
+	}
+	for k := c.silent.next; k != &c.silent; k = k.next {
+		silent++
+	}
+	return idle, silent
+}
