@@ -39,18 +39,24 @@ type program struct {
 // end well.
 func launch(t testing.TB, env []string, args ...string) *program {
 	t.Helper()
+	return launchBy(t, env, exec.Command(binary, args...))
+}
+
+// launchBy is launch by a command that ends up as the program.
+func launchBy(t testing.TB, env []string, cmd *exec.Cmd) *program {
+	t.Helper()
 	p := &program{
 		t:      t,
+		cmd:    cmd,
 		out:    newOutput(io.Discard),
 		log:    newOutput(leak.Log(t, t.Name())),
 		exited: make(chan struct{}),
 		began:  time.Now(),
 	}
-	p.cmd = exec.Command(binary, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.log
 	// The race detector would let a program that ends wait for a second.
 	p.cmd.Env = append(environment(), "GORACE=atexit_sleep_ms=0")
-	if dir := directoryOf(args); dir != "" {
+	if dir := directoryOf(cmd.Args); dir != "" {
 		p.cmd.Dir = dir
 		p.cmd.Env = append(p.cmd.Env, "COUNTERSIGN_KEYSET=file:"+filepath.Join(dir, "countersign.db.keyset"))
 	}

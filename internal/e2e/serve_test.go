@@ -1,16 +1,21 @@
 package e2e_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/server"
 )
@@ -125,6 +130,32 @@ func TestAChallengeExpires(t *testing.T) {
 	})
 	if why := api.refused(http.StatusUnprocessableEntity, made.ID, made.Code); why != "authentication_challenge_expired" {
 		t.Errorf("the right code, too late: %s", why)
+	}
+}
+
+// TestFewFilesMayBeOpen has more callers keep their connections than files may be open.
+func TestFewFilesMayBeOpen(t *testing.T) {
+	t.Parallel()
+	const files = 300
+	p := launchBy(t, nil, exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, files),
+		binary, "serve", "--addr", "127.0.0.1:0", "--log-format", "text", "--store", storeIn(t, t.TempDir())))
+	p.awaitServing()
+	if log := p.log.String(); !strings.Contains(log, "max_connections=4096 open_files=300") {
+		t.Errorf("the log does not say that too few files may be open:\n%s", log)
+	}
+	for i := range files + 50 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || r.StatusCode != http.StatusOK {
+			t.Fatalf("caller %d was not answered: %v", i, err)
+		}
 	}
 }
 

@@ -64,7 +64,12 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Logger = slog.Default()
 	}
 	s := &Server{cfg: cfg, log: parts.Logger}
-	s.connections = admission.NewConnections(cfg.MaxConnections, s.tellCrowded)
+	if files := openFiles(); connectionsWithin(files, cfg.MaxConnections) < cfg.MaxConnections {
+		s.cfg.MaxConnections = connectionsWithin(files, cfg.MaxConnections)
+		s.log.Warn("fewer connections are kept than max_connections: too few files may be open; see ulimit -n",
+			"limit", s.cfg.MaxConnections, "max_connections", cfg.MaxConnections, "open_files", files)
+	}
+	s.connections = admission.NewConnections(s.cfg.MaxConnections, s.tellCrowded)
 	if cfg.Distribute {
 		if err := Distribute(ctx, cfg.Store); err != nil {
 			return nil, err
@@ -252,7 +257,7 @@ func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
 func (s *Server) Listen() (_ net.Listener, url string, err error) {
 	ln, err := net.Listen("tcp", s.cfg.Addr)
 	if err != nil {
-		return nil, "", fmt.Errorf("listen: %w", err)
+		return nil, "", fmt.Errorf("--addr: %w", err)
 	}
 	scheme := "http"
 	if s.cfg.TLSCert != "" {
