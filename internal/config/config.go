@@ -91,8 +91,11 @@ func (c Config) Check() error {
 		{"user-failures", c.UserFailures, 100},
 		{"sms-resends", c.SMSResends, 5},
 	} {
-		if n.value <= 0 || n.most > 0 && n.value > n.most {
+		switch {
+		case n.value <= 0:
 			errs = append(errs, fmt.Errorf("--%s is %d; it must be positive%s: a limit cannot be switched off", n.name, n.value, atMost(n.most > 0, n.most)))
+		case n.most > 0 && n.value > n.most:
+			errs = append(errs, fmt.Errorf("--%s is %d; it must be at most %d", n.name, n.value, n.most))
 		}
 	}
 	if c.TOTPWindow < 0 || c.TOTPWindow > 2 {

@@ -36,7 +36,7 @@ func TestCheck(t *testing.T) {
 
 		{"no rate limit", func(c *config.Config) { c.RateLimit = 0 }, []string{"--rate-limit is 0", "cannot be switched off"}},
 		{"no connection", func(c *config.Config) { c.MaxConnections = 0 }, []string{"--max-connections is 0"}},
-		{"more connections than can be served", func(c *config.Config) { c.MaxConnections = 16385 }, []string{"--max-connections is 16385", "at most 16384"}},
+		{"more connections than can be served", func(c *config.Config) { c.MaxConnections = 16385 }, []string{"--max-connections is 16385; it must be at most 16384"}},
 		{"no limit of attempts", func(c *config.Config) { c.ChallengeAttempts = 0 }, []string{"--challenge-attempts"}},
 		{"no free failure", func(c *config.Config) { c.FreeFailures = -1 }, []string{"--free-failures is -1"}},
 		{"no limit of a factor", func(c *config.Config) { c.FactorFailures = 0 }, []string{"--factor-failures"}},
