@@ -10,7 +10,7 @@ import (
 
 // print writes the tables, with those of an older run beside them unless it is nil.
 func (r *Results) print(out io.Writer, old *Results) {
-	fmt.Fprintf(out, "%s, commit %s\n%s, %d cores, %s, %s\n%d rounds of %s, %d connections, large stores of %s factors; load and servers share the cores\n\n",
+	fmt.Fprintf(out, "%s, commit %s\n%s, %d cores, %s, %s\nrounds: %d of %s; connections: %d; large stores: of %s factors; load and servers share the cores\n\n",
 		r.Time.Format("2006-01-02 15:04"), r.Commit, r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Machine.Kernel,
 		r.Rounds, r.Window, r.Connections, r.Fill)
 	if len(r.Flows) > 0 {
