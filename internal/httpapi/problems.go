@@ -60,6 +60,9 @@ type fieldError struct {
 	Message string `json:"message"`
 }
 
+// unavailable is the code of what was not carried out, and may be a moment later.
+const unavailable = "unavailable"
+
 // problems is the only place where an error becomes a status.
 var problems = []struct {
 	err     error
@@ -84,10 +87,10 @@ var problems = []struct {
 	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before, with a different request or for a factor that was deleted."},
 	{mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."},
 	// The caller seems to be gone, but may have closed only its own direction.
-	{context.Canceled, http.StatusServiceUnavailable, "unavailable", "The request was given up before it was carried out."},
-	{mfa.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "The service cannot take this request now. Try again."},
-	{errCrowded, http.StatusServiceUnavailable, "unavailable", "Too many requests are being answered. Try again."},
-	{errLate, http.StatusServiceUnavailable, "unavailable", "The request body did not arrive in time. Try again."},
+	{context.Canceled, http.StatusServiceUnavailable, unavailable, "The request was given up before it was carried out."},
+	{mfa.ErrUnavailable, http.StatusServiceUnavailable, unavailable, "The service cannot take this request now. Try again."},
+	{errCrowded, http.StatusServiceUnavailable, unavailable, "Too many requests are being answered. Try again."},
+	{errLate, http.StatusServiceUnavailable, unavailable, "The request body did not arrive in time. Try again."},
 	{errNoRoute, http.StatusNotFound, "", "Not Found"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "Method Not Allowed"},
 	{errTooLarge, http.StatusRequestEntityTooLarge, "request_too_large", "The request body is larger than 64 KiB."},
@@ -136,7 +139,7 @@ func (p *problem) detail(err error) {
 	if errors.Is(err, errNoRoute) {
 		p.Error = "Not Found"
 	}
-	if wait := retryAfter(err); wait > 0 {
+	if wait := retryAfter(err, p.Code); wait > 0 {
 		p.RetryAfter = ratelimit.Seconds(wait)
 	}
 }
@@ -146,15 +149,16 @@ func (p *problem) detail(err error) {
 // the body has the whole wait for programs that read it.
 const maxRetryAfter = 60
 
-// retryAfter returns how long to wait before another try, 0 if nothing is known.
-func retryAfter(err error) time.Duration {
+// retryAfter returns how long to wait before another try after an error with this code,
+// 0 if nothing is known.
+func retryAfter(err error, code string) time.Duration {
 	if e, ok := errors.AsType[*mfa.LimitError](err); ok {
 		return e.After
 	}
 	if e, ok := errors.AsType[*rateError](err); ok {
 		return cmp.Or(e.wait, time.Second)
 	}
-	if errors.Is(err, mfa.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, errCrowded) || errors.Is(err, errLate) {
+	if code == unavailable {
 		return time.Second
 	}
 	return 0
