@@ -137,7 +137,7 @@ func TestAChallengeExpires(t *testing.T) {
 func TestFewFilesMayBeOpen(t *testing.T) {
 	t.Parallel()
 	const files = 300
-	p := launchBy(t, nil, exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, files),
+	p := launchBy(t, []string{"GOMAXPROCS=2"}, exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, files),
 		binary, "serve", "--addr", "127.0.0.1:0", "--log-format", "text", "--store", storeIn(t, t.TempDir())))
 	p.awaitServing()
 	if log := p.log.String(); !strings.Contains(log, "max_connections=4096 open_files=300") {

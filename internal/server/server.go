@@ -64,8 +64,8 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Logger = slog.Default()
 	}
 	s := &Server{cfg: cfg, log: parts.Logger}
-	if files := openFiles(); connectionsWithin(files, cfg.MaxConnections) < cfg.MaxConnections {
-		s.cfg.MaxConnections = connectionsWithin(files, cfg.MaxConnections)
+	files := openFiles()
+	if s.cfg.MaxConnections = connectionsWithin(files, cfg.MaxConnections); s.cfg.MaxConnections < cfg.MaxConnections {
 		s.log.Warn("fewer connections are kept than max_connections: too few files may be open; see ulimit -n",
 			"limit", s.cfg.MaxConnections, "max_connections", cfg.MaxConnections, "open_files", files)
 	}
