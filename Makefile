@@ -45,6 +45,14 @@ lint: ## Formatting, go vet and staticcheck alone
 	$(TOOL) staticcheck ./...
 	cd conformance/go && go vet ./...
 
+.PHONY: prose
+prose: ## The English of comments and documents, by the rules in tools/vale
+	$(TOOL) vale --no-global --output=line $$(git ls-files '*.go' '*.md')
+
+.PHONY: measure
+measure: ## Print figures of the shape of the code: functions, interfaces, arrows between files
+	@go -C tools run ./measure
+
 .PHONY: bench
 bench: build ## Measure the server against bare net/http, in some minutes (ARGS); docs/performance.md
 	@mkdir -p .cache/bench
