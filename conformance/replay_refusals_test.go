@@ -36,7 +36,7 @@ func invalid(requirement string) want {
 
 var (
 	tooManyAttempts = want{400, "one_time_code_too_many_attempts", "Request could not be processed.", nil}
-	tooManyMessages = want{429, "sms_send_limit_exceeded", "Too many messages to this phone number. Try again later.", nil}
+	tooManyMessages = want{429, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later.", nil}
 	unauthorized    = want{401, "", "Unauthorized", nil}
 	keyReused       = want{422, "idempotency_error",
 		"This Idempotency-Key was used before, with a different request or for a factor that was deleted.", nil}

@@ -114,7 +114,7 @@ class Refusals {
       Check.equal("the challenge of a call that is equal", world.challenge(factor), challenge);
       // Unless told otherwise the library waits as long as Retry-After says, and tries again.
       var impatient = RequestOptions.builder().maxRetries(0).idempotencyKey(UUID.randomUUID().toString()).build();
-      var error = world.refused(RateLimitException.class, 429, "sms_send_limit_exceeded",
+      var error = world.refused(RateLimitException.class, 429, "sms_challenge_rate_limited",
           "Too many messages to this phone number. Try again later.", () -> mfa.challengeFactor(factor.getId(), null, impatient));
       var wait = error.retryAfterSeconds;
       Check.that("retryAfterSeconds " + wait + " is 1 to 30", wait != null && wait >= 1 && wait <= 30);

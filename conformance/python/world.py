@@ -148,7 +148,7 @@ TOO_MANY_ATTEMPTS = {
 }
 TOO_MANY_FAILURES = {**TOO_MANY_ATTEMPTS, "retry_after": range(1, 31)}
 TOO_MANY_MESSAGES = {
-    "code": "sms_send_limit_exceeded",
+    "code": "sms_challenge_rate_limited",
     "message": "Too many messages to this phone number. Try again later.",
     "retry_after": range(1, 31),
 }

@@ -131,8 +131,8 @@ routes:
 		t.Error("the code of a test number is not valid")
 	}
 	p.stop()
-	if log := p.log.String(); !strings.Contains(log, "message not accepted") || !strings.Contains(log, "provider=first") {
-		t.Error("the log does not tell which provider did not take the message")
+	if log := p.log.String(); !strings.Contains(log, "message not accepted") || !strings.Contains(log, "provider=first") || !strings.Contains(log, "took_ms=") {
+		t.Error("the log does not name the provider that did not accept the message, and the time in milliseconds")
 	}
 }
 
@@ -228,7 +228,7 @@ environments:
 	}
 
 	api.challenge(factor.ID)
-	if got := api.want(http.StatusTooManyRequests, "POST", "/auth/factors/"+factor.ID+"/challenge", ""); got.Code != "sms_daily_limit_exceeded" {
+	if got := api.want(http.StatusTooManyRequests, "POST", "/auth/factors/"+factor.ID+"/challenge", ""); got.Code != "sms_challenge_quota_reached" {
 		t.Errorf("the fourth message of the day: %s", got.Code)
 	}
 	sent := succeed(t, "sms", "sent", "--env", "production", "--store", store)

@@ -245,7 +245,7 @@ func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h ha
 		slog.String("route", pattern),
 		slog.String("method", method),
 		slog.Int("status", rec.status),
-		slog.String("took", took.String()),
+		slog.Float64("took_ms", float64(took.Microseconds())/1000),
 		slog.String("key", string(req.key.ID)),
 	)
 }

@@ -203,7 +203,7 @@ func TestMessagesToOneNumberAreSpaced(t *testing.T) {
 	w.challenge(id)
 	w.clock.advance(500 * time.Millisecond)
 	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
-	r.says(429, `{"message":"Too many messages to this phone number. Try again later.","code":"sms_send_limit_exceeded","retry_after":30}`)
+	r.says(429, `{"message":"Too many messages to this phone number. Try again later.","code":"sms_challenge_rate_limited","retry_after":30}`)
 	if got := r.header.Get("Retry-After"); got != "30" {
 		t.Errorf("Retry-After is %q; want 30, the 29.5 s rounded up", got)
 	}

@@ -141,7 +141,7 @@ var provocations = map[string]func(*call) reply{
 	},
 	"sms_country_not_allowed":     func(c *call) reply { return c.moveToProduction("+4915123456789").send() },
 	"sms_number_type_not_allowed": func(c *call) reply { return c.moveToProduction("+19002345678").send() },
-	"sms_daily_limit_exceeded":    func(c *call) reply { return c.moveToProduction("+16073517112").sendOnce(time.Minute).send() },
+	"sms_challenge_quota_reached": func(c *call) reply { return c.moveToProduction("+16073517112").sendOnce(time.Minute).send() },
 	"sms_prefix_paused":           func(c *call) reply { return c.moveToProduction("+16073517112").sendOnce(5 * time.Minute).send() },
 	"sms_sandbox_number_not_allowed": func(c *call) reply {
 		w := newWorld(c.t, setup{withoutSandbox: true})
@@ -160,7 +160,7 @@ var provocations = map[string]func(*call) reply{
 		c.replace(c.challenge, c.world.challenge(c.generic()).text("id"))
 		return c.send()
 	},
-	"sms_send_limit_exceeded": func(c *call) reply {
+	"sms_challenge_rate_limited": func(c *call) reply {
 		c.world.challenge(c.factor)
 		return c.send()
 	},

@@ -138,7 +138,7 @@ func TestEveryRequestLeavesOneLine(t *testing.T) {
 		reply reply
 		want  []string
 	}{
-		{w.get("/auth/factors/x"), []string{`"status":404`, `"method":"GET"`, `"route":"GET /auth/factors/{id}"`, `"key":"key_`}},
+		{w.get("/auth/factors/x"), []string{`"status":404`, `"method":"GET"`, `"route":"GET /auth/factors/{id}"`, `"key":"key_`, `"took_ms":0,`}},
 		{w.post("/auth/factors/enroll", `{"type":"totp"}`), []string{`"status":201`, `"route":"POST /auth/factors/enroll"`}},
 		{w.get("/nowhere"), []string{`"status":404`, `"route":""`}},
 		{w.do("BREW", "/healthz", ""), []string{`"status":405`, `"method":"other"`}},

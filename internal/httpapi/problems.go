@@ -78,11 +78,11 @@ var problems = []struct {
 	{mfa.ErrCountry, http.StatusForbidden, "sms_country_not_allowed", "No messages go to this country. The operator names those that get any."},
 	{mfa.ErrNumberType, http.StatusForbidden, "sms_number_type_not_allowed", "No messages go to this kind of phone number."},
 	{mfa.ErrSandboxNumber, http.StatusForbidden, "sms_sandbox_number_not_allowed", "A sandbox sends messages to test numbers alone, such as +15005550006."},
-	{mfa.ErrDailyLimit, http.StatusTooManyRequests, "sms_daily_limit_exceeded", "Too many messages in a day. Try again later."},
+	{mfa.ErrDailyLimit, http.StatusTooManyRequests, "sms_challenge_quota_reached", "Too many messages in a day. Try again later."},
 	{mfa.ErrPrefixPaused, http.StatusTooManyRequests, "sms_prefix_paused", "Messages to numbers like this one are paused: too few of their codes were entered."},
 	{mfa.ErrResendLimit, http.StatusForbidden, "sms_resend_limit_exceeded", "The code was sent as often as it may be. Create another challenge."},
 	{mfa.ErrNotSent, http.StatusUnprocessableEntity, "authentication_challenge_not_sent", "Only the code of an sms factor's challenge can be sent again."},
-	{mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_send_limit_exceeded", "Too many messages to this phone number. Try again later."},
+	{mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later."},
 	{mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"},
 	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before, with a different request or for a factor that was deleted."},
 	{mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."},
@@ -144,9 +144,10 @@ func (p *problem) detail(err error) {
 	}
 }
 
-// maxRetryAfter is the most seconds in a Retry-After header. Client libraries
-// that retry by themselves sleep as long as it says, in the middle of a sign-in;
-// the body has the whole wait for programs that read it.
+// maxRetryAfter is the longest wait, in seconds, that is sent as Retry-After. Client
+// libraries that retry by themselves sleep for as long as the header says, in the
+// middle of a sign-in, and some sleep for a shorter time and then fail. So a longer
+// wait is only in the body, and the library gives up after its usual short waits.
 const maxRetryAfter = 60
 
 // retryAfter returns how long to wait before another try after an error with this code,
@@ -179,8 +180,8 @@ func (a *API) fail(w *recorder, r *request, err error) {
 	if w.status != 0 {
 		return // too late for another answer
 	}
-	if p.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(min(p.RetryAfter, maxRetryAfter)))
+	if 0 < p.RetryAfter && p.RetryAfter <= maxRetryAfter {
+		w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")

@@ -71,7 +71,7 @@ func TestACodeIsSentAgain(t *testing.T) {
 	first := w.carrier.last()
 
 	w.clock.advance(10 * time.Second)
-	w.resend(c.text("id")).says(429, `{"message":"Too many messages to this phone number. Try again later.","code":"sms_send_limit_exceeded","retry_after":20}`)
+	w.resend(c.text("id")).says(429, `{"message":"Too many messages to this phone number. Try again later.","code":"sms_challenge_rate_limited","retry_after":20}`)
 
 	w.clock.advance(20 * time.Second)
 	r := w.resend(c.text("id"), onceKey).is(http.StatusCreated)
@@ -115,7 +115,7 @@ func TestTestNumbersOfASandbox(t *testing.T) {
 		"+15005550001": `503 sms_delivery_failed`,
 		"+15005550003": `403 sms_country_not_allowed`,
 		"+15005550004": `403 sms_number_type_not_allowed`,
-		"+15005550008": `429 sms_send_limit_exceeded`,
+		"+15005550008": `429 sms_challenge_rate_limited`,
 	} {
 		r := w.post("/auth/factors/"+number(n)+"/challenge", `{}`)
 		if got := fmt.Sprint(r.status, " ", r.text("code")); got != want {

@@ -212,7 +212,7 @@ func logTry(log *slog.Logger) func(sms.Try) {
 	return func(t sms.Try) {
 		challenge, _, _ := strings.Cut(t.Reference, "-")
 		attrs := []any{
-			"provider", t.Provider, "challenge", "auth_challenge_" + challenge, "try", t.Number, "took", t.Took.Round(time.Millisecond),
+			"provider", t.Provider, "challenge", "auth_challenge_" + challenge, "try", t.Number, "took_ms", float64(t.Took.Microseconds()) / 1000,
 		}
 		switch {
 		case t.Kind != "":

@@ -145,7 +145,7 @@ too_many_messages() {
   local wait
   wait=$(header Retry-After)
   [[ $wait =~ ^[0-9]+$ && $wait -ge 1 && $wait -le 30 ]]
-  is 429 '{message: "Too many messages to this phone number. Try again later.", code: "sms_send_limit_exceeded", $retry_after}' \
+  is 429 '{message: "Too many messages to this phone number. Try again later.", code: "sms_challenge_rate_limited", $retry_after}' \
     --argjson retry_after "$wait"
   same "the number of messages" "$(messages "$phone" | jq length)" 1
   echo "429, with Retry-After"

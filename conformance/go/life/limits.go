@@ -71,7 +71,7 @@ func limits(w *world) {
 
 var tooManyMessages = refusal{
 	status:     429,
-	code:       "sms_send_limit_exceeded",
+	code:       "sms_challenge_rate_limited",
 	message:    "Too many messages to this phone number. Try again later.",
 	retryAfter: 30, // or less
 }

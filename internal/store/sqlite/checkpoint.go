@@ -86,7 +86,7 @@ func (k *checkpointer) copy(c *conn) (copied int, ok bool) {
 		k.log.Warn("checkpoint", "error", err)
 		return 0, false
 	}
-	k.log.Debug("checkpoint", "logged", k.logged.Load(), "copied", copied, "took", time.Since(start))
+	k.log.Debug("checkpoint", "logged", k.logged.Load(), "copied", copied, "took_ms", float64(time.Since(start).Microseconds())/1000)
 	return copied, true
 }
 
