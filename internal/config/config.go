@@ -46,6 +46,8 @@ type Config struct {
 
 	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC,..." help:"Countries whose numbers get messages, as US,CA,DE. Without it production environments send none."`
 
+	MaxClockSkew time.Duration `name:"max-clock-skew" default:"2s" group:"Storage" placeholder:"DURATION" help:"How far the clock of a node may be from that of the PostgreSQL database before the node refuses requests, or behind the newest row of a SQLite store (at least a minute) at the start. Default ${default}."`
+
 	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: spread the tables over its machines by bucket, if they are not yet."`
 
 	MetricsAddr string `name:"metrics-addr" group:"Process" placeholder:"HOST:PORT" help:"Where Prometheus can read GET /metrics, over plain HTTP on any address: what it shows holds no secret. Nothing else is served there. Without it there are no metrics."`
@@ -73,6 +75,7 @@ func (c Config) Check() error {
 		{"sms-spacing", c.SMSSpacing, 0},
 		{"challenge-retention", c.ChallengeRetention, 0},
 		{"event-retention", c.EventRetention, 0},
+		{"max-clock-skew", c.MaxClockSkew, 0},
 		{"shutdown-timeout", c.ShutdownTimeout, 0},
 	} {
 		if d.value <= 0 || d.most > 0 && d.value > d.most {
@@ -213,6 +216,7 @@ func Default() Config {
 		SMSLimits:              []string{"5/10m", "10/1h", "20/24h"},
 		ChallengeRetention:     24 * time.Hour,
 		EventRetention:         400 * 24 * time.Hour,
+		MaxClockSkew:           2 * time.Second,
 		LogLevel:               "info",
 		ShutdownTimeout:        30 * time.Second,
 	}

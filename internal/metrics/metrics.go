@@ -62,6 +62,15 @@ func (m *Metrics) Connections(open func() int, limit int) {
 	}, func() float64 { return float64(open()) }))
 }
 
+// Clock shows how many seconds the clock of the node is ahead of that of the
+// database, which ahead is asked at every scrape. It may be called once.
+func (m *Metrics) Clock(ahead func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "countersign_clock_ahead_seconds",
+		Help: "How far the clock of the node is ahead of that of the database; negative if it is behind.",
+	}, ahead))
+}
+
 // Events shows types of event that are yet to happen, so that the first of each is
 // seen as an increase.
 func (m *Metrics) Events(types ...string) {

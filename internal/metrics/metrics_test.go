@@ -92,6 +92,7 @@ func TestStatesAreReadAtEveryScrape(t *testing.T) {
 	waiting, paused := 7, true
 	m.Queue(func() int { return waiting })
 	m.Connections(func() int { return 3 * waiting }, 4096)
+	m.Clock(func() float64 { return -0.25 })
 	m.Providers(func() []metrics.Provider {
 		return []metrics.Provider{
 			{Name: "first", Paused: paused, Accepted: 1, Refused: 2, Unavailable: 3, Uncertain: 4},
@@ -103,6 +104,7 @@ func TestStatesAreReadAtEveryScrape(t *testing.T) {
 	shows(t, m,
 		`countersign_store_queue_length 7`,
 		`countersign_http_connections 21`,
+		`countersign_clock_ahead_seconds -0.25`,
 		`countersign_http_connections_limit 4096`,
 		tries+`{provider="first",result="accepted"} 1`,
 		tries+`{provider="first",result="refused"} 2`,

@@ -154,6 +154,11 @@ func firstIDAt(t time.Time) (id [16]byte) {
 	return id
 }
 
+// TimeOf returns when an id was made, in whole milliseconds.
+func TimeOf(id [16]byte) time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16)).UTC()
+}
+
 func putMillis(id *[16]byte, ms int64) {
 	binary.BigEndian.PutUint64(id[:8], uint64(ms)<<16|uint64(binary.BigEndian.Uint16(id[6:8])))
 }

@@ -43,6 +43,7 @@ func (s *Service) Maintain(ctx context.Context) {
 func (s *Service) Sweep(ctx context.Context) error {
 	now := s.now()
 	h := Horizon{
+		Now:        now,
 		Challenges: now.Add(-s.opts.ChallengeRetention),
 		Events:     now.Add(-s.opts.EventRetention),
 		Expired:    now,

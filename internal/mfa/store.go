@@ -153,11 +153,19 @@ type FactorQuery struct {
 	Limit     int
 }
 
-// A Horizon is how far back rows are kept: what is older may be swept.
+// A Horizon is how far back rows are kept: older rows may be swept. A store whose
+// own clock is behind Now counts all times from its own clock instead, so that a
+// node whose clock is ahead removes nothing too early. A zero Now compares nothing.
 type Horizon struct {
+	Now        time.Time // when the Horizon was computed
 	Challenges time.Time // by creation
 	Events     time.Time // by creation
 	Expired    time.Time // replays, phone limits, tallies and message references by their ExpiresAt
+}
+
+// Earlier returns h moved back by d.
+func (h Horizon) Earlier(d time.Duration) Horizon {
+	return Horizon{Now: h.Now.Add(-d), Challenges: h.Challenges.Add(-d), Events: h.Events.Add(-d), Expired: h.Expired.Add(-d)}
 }
 
 // ChallengesBefore returns the first id that is not to be swept.

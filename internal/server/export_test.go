@@ -1,6 +1,36 @@
 package server
 
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
 var (
 	OpenSMS = openSMS
 	Snake   = snake
 )
+
+// CheckClock compares the clock of the node with that of the store now.
+func (s *Server) CheckClock(ctx context.Context) { s.clock.check(ctx) }
+
+// Sweep removes expired rows now.
+func (s *Server) Sweep(ctx context.Context) error { return s.mfa.Load().Sweep(ctx) }
+
+// CountEvents returns how many events are stored.
+func (s *Server) CountEvents(t testing.TB) int {
+	t.Helper()
+	events, err := s.store.Events(t.Context(), mfa.EventID{}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(events)
+}
+
+// ClockIsWrong compares now with the clock of store.
+func ClockIsWrong(ctx context.Context, store clockStore, now func() time.Time, limit time.Duration) (bool, error) {
+	_, wrong, err := (&clock{store: store, now: now, limit: limit}).compare(ctx)
+	return wrong, err
+}

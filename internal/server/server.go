@@ -36,6 +36,7 @@ type Server struct {
 	access   *access.Service
 	api      *httpapi.API
 	metrics  *metrics.Metrics // or nil
+	clock    *clock
 	draining atomic.Bool
 
 	connections *admission.Connections // of callers
@@ -53,6 +54,8 @@ type Parts struct {
 	Sender  mfa.Sender   // delivers messages; nil: the inbox if there is one, or nobody
 	Logger  *slog.Logger // default slog.Default()
 	Version string       // of the program, for its metrics
+
+	Now func() time.Time // default time.Now
 }
 
 // New opens what cfg names and starts the background work. Close the Server.
@@ -62,6 +65,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	}
 	if parts.Logger == nil {
 		parts.Logger = slog.Default()
+	}
+	if parts.Now == nil {
+		parts.Now = time.Now
 	}
 	s := &Server{cfg: cfg, log: parts.Logger}
 	files := openFiles()
@@ -89,6 +95,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if err := transfer.Servable(ctx, s.store); err != nil {
 		return nil, err
 	}
+	if s.clock, err = newClock(ctx, s.store, parts.Now, cfg.MaxClockSkew, s.log); err != nil {
+		return nil, err
+	}
 	keys, err := openKeyset(ctx, cfg, s.store, s.log)
 	if err != nil {
 		return nil, err
@@ -105,6 +114,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	var work context.Context
 	work, s.stop = context.WithCancel(context.Background())
 	s.background.Go(func() { s.mfa.Load().Maintain(work) })
+	s.background.Go(func() { s.clock.watch(work) })
 	if w, ok := s.store.(keyWatcher); ok {
 		s.background.Go(func() { w.WatchKeys(work, s.access.Forget) })
 	}
@@ -125,6 +135,9 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	}
 	if s.cfg.MetricsAddr != "" {
 		s.metrics = newMetrics(parts.Version, s.store)
+		if s.clock.store != nil {
+			s.metrics.Clock(s.clock.seconds)
+		}
 		s.metrics.Connections(s.connections.Open, s.cfg.MaxConnections)
 		opts.Observe = s.metrics.Request
 	}
@@ -162,7 +175,8 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	if s.metrics != nil {
 		observe = func(typ mfa.EventType) { s.metrics.Event(string(typ)) }
 	}
-	service, err := mfa.NewService(s.store, keys, sender, mfa.Options{
+	service, err := mfa.NewService(timedStore{s.store, s.clock}, keys, sender, mfa.Options{
+		Now:                parts.Now,
 		Observe:            observe,
 		Limits:             limits,
 		ChallengeTTL:       s.cfg.ChallengeTTL,
@@ -180,7 +194,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		return err
 	}
 	s.mfa.Store(service)
-	s.access = access.NewService(s.store, nil)
+	s.access = access.NewService(s.store, parts.Now)
 	s.api, err = httpapi.New(service, s.access, opts)
 	return err
 }
@@ -226,6 +240,9 @@ func (s *Server) Access() *access.Service { return s.access }
 func (s *Server) ready(ctx context.Context) error {
 	if s.draining.Load() {
 		return errors.New("shutting down")
+	}
+	if err := s.clock.err(); err != nil {
+		return err
 	}
 	return s.store.Ping(ctx)
 }

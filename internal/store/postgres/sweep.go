@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,22 +22,27 @@ const (
 
 	// sweepLock keeps other nodes from sweeping at the same time. It ends with its
 	// transaction, so that it works through a pooler too.
-	sweepLock    = `SELECT pg_try_advisory_xact_lock($1)`
+	sweepLock    = `SELECT pg_try_advisory_xact_lock($1), clock_timestamp()`
 	sweepLockKey = 0x636f756e74737731 // "countsw1"
 
 	bucketsAStep = 64
 )
 
-// Sweep removes what has outlived h from the next few buckets; see mfa.Store. Of
-// several nodes one sweeps at a time, and the others find nothing to do.
+// Sweep removes expired rows from the next few buckets; see mfa.Store. One node
+// sweeps at a time; the others find nothing to do. If the clock of the database is
+// behind that of the node, rows expire by the clock of the database.
 func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool, err error) {
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
 	buckets := min(bucketsAStep, limit, mfa.Buckets-s.sweeping)
 	var full bool
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, sweepLock, int64(sweepLockKey)).Scan(&more); err != nil || !more {
+		var now time.Time
+		if err := tx.QueryRow(ctx, sweepLock, int64(sweepLockKey)).Scan(&more, &now); err != nil || !more {
 			return err
+		}
+		if ahead := h.Now.Sub(now); !h.Now.IsZero() && ahead > 0 {
+			h = h.Earlier(ahead)
 		}
 		full, err = sweepBuckets(ctx, tx, s.sweeping, buckets, h, limit/buckets)
 		return err

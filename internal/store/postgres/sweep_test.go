@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"encoding/binary"
 	"sync"
 	"testing"
 	"time"
@@ -133,6 +134,56 @@ func TestSweepKeepsWhatIsInUseAgain(t *testing.T) {
 			work.Wait()
 			if !tc.there(view(t, s, read)) {
 				t.Error("it was removed although it had been put off")
+			}
+		})
+	}
+}
+
+// TestSweepExpiresByTheClockOfTheDatabase has a node whose clock is wrong sweep: what
+// it takes for expired is not, by the clock that all nodes share.
+func TestSweepExpiresByTheClockOfTheDatabase(t *testing.T) {
+	for _, tc := range []struct {
+		ahead time.Duration // of the clock of the node
+		kept  bool
+	}{
+		{402 * 24 * time.Hour, true},
+		{25 * time.Hour, true},
+		{0, true},
+		{-25 * time.Hour, true},
+	} {
+		t.Run(tc.ahead.String(), func(t *testing.T) {
+			s := openEmpty(t, migrated(t), postgres.Options{})
+			f := storeFactor(t, s)
+			now, err := s.Clock(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			store := func(age time.Duration) mfa.Read {
+				c, r := storetest.NewChallenge(f), storetest.NewReplay(f.ID.Bucket())
+				ms := uint64(now.Add(-age).UnixMilli())
+				binary.BigEndian.PutUint64(c.ID[:8], ms<<16)
+				r.ExpiresAt = now.Add(24*time.Hour - age)
+				read := mfa.Read{Bucket: f.ID.Bucket(), Challenge: c.ID, Replay: r.Key}
+				if err := s.Update(t.Context(), mfa.Read{Bucket: f.ID.Bucket()}, storetest.Writing(
+					mfa.InsertChallenge{Challenge: c}, mfa.PutReplay{Replay: r})); err != nil {
+					t.Fatal(err)
+				}
+				return read
+			}
+			young := store(time.Hour)
+			old := store(72 * time.Hour)
+			node := now.Add(tc.ahead)
+			h := mfa.Horizon{Now: node, Challenges: node.Add(-24 * time.Hour), Events: node.Add(-24 * time.Hour), Expired: node}
+			for more := true; more; {
+				if more, err = s.Sweep(t.Context(), h, 100); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if rows := view(t, s, young); rows.Challenge == nil || rows.Replay == nil {
+				t.Errorf("an hour old: left %+v; want challenge and replay", rows)
+			}
+			if rows := view(t, s, old); rows.Challenge != nil || rows.Replay != nil {
+				t.Errorf("three days old: left %+v; want neither", rows)
 			}
 		})
 	}

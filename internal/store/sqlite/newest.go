@@ -1,0 +1,35 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// Every other row is written together with one of these.
+const (
+	newestFactor    = `SELECT hi, lo FROM factors ORDER BY hi DESC, lo DESC LIMIT 1`
+	newestChallenge = `SELECT hi, lo FROM challenges ORDER BY hi DESC, lo DESC LIMIT 1`
+	newestEvent     = `SELECT hi, lo FROM events ORDER BY hi DESC, lo DESC LIMIT 1`
+)
+
+// Newest returns when the newest factor, challenge or event was made, and the zero
+// time for a store without any.
+func (s *Store) Newest(ctx context.Context) (at time.Time, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		for _, sql := range []string{newestFactor, newestChallenge, newestEvent} {
+			err := c.prepare(sql).each(func(row *columns) error {
+				if made := mfa.TimeOf(row.id()); made.After(at) {
+					at = made
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return at, err
+}
