@@ -22,8 +22,9 @@ import (
 // A gateway is what stands behind a provider of the type webhook: it checks each
 // message as docs/delivery/webhook.md says, and answers with a status.
 type gateway struct {
-	secret string
-	status int
+	secret  string
+	status  int
+	refuses string // the number that it refuses for good
 
 	mu       sync.Mutex
 	messages []gatewayMessage
@@ -52,6 +53,11 @@ func (g *gateway) start(t *testing.T) (url string) {
 		g.mu.Lock()
 		g.messages = append(g.messages, m)
 		g.mu.Unlock()
+		if m.To == g.refuses {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			io.WriteString(w, `{"refused":true,"reason":"opted_out"}`)
+			return
+		}
 		w.WriteHeader(g.status)
 	}))
 	t.Cleanup(s.Close)
@@ -71,8 +77,8 @@ func TestMessagesGoOutByTheProvidersOfTheFile(t *testing.T) {
 	const number = "+16073517112"
 	dir := t.TempDir()
 	down := &gateway{secret: strings.Repeat("first ", 8), status: http.StatusServiceUnavailable}
-	up := &gateway{secret: strings.Repeat("second ", 8), status: http.StatusAccepted}
-	leak.Secret(t, number, down.secret, up.secret)
+	up := &gateway{secret: strings.Repeat("second ", 8), status: http.StatusAccepted, refuses: "+16073517113"}
+	leak.Secret(t, number, up.refuses, down.secret, up.secret)
 	write(t, filepath.Join(dir, "down-secret"), down.secret+"\n")
 	file := filepath.Join(dir, "sms.yaml")
 	write(t, file, `
@@ -119,6 +125,12 @@ routes:
 	}
 	if len(down.got()) != 1 || len(up.got()) != 1 {
 		t.Error("a message that was refused went out")
+	}
+
+	// The gateway refuses a number for good: no client retries the answer.
+	optedOut := api.enroll(`{"type":"sms","phone_number":"` + up.refuses + `"}`)
+	if got := api.want(http.StatusUnprocessableEntity, "POST", "/auth/factors/"+optedOut.ID+"/challenge", ""); got.Code != "sms_recipient_refused" {
+		t.Errorf("a number that opted out: %s; want sms_recipient_refused", got.Code)
 	}
 
 	// A sandbox has no phones.

@@ -168,6 +168,10 @@ var provocations = map[string]func(*call) reply{
 		c.carrier.fail(func(int) error { return errCarrier })
 		return c.send()
 	},
+	"sms_recipient_refused": func(c *call) reply {
+		c.carrier.fail(func(int) error { return numberRefusal{} })
+		return c.send()
+	},
 	"rate_limit_exceeded": func(c *call) reply {
 		for c.get("/auth/factors/x").status != http.StatusTooManyRequests {
 		}
@@ -185,6 +189,12 @@ var provocations = map[string]func(*call) reply{
 		return c.direct(c.t, r.WithContext(broken{r.Context()}))
 	},
 }
+
+// numberRefusal is the error of a provider that refuses the phone number.
+type numberRefusal struct{}
+
+func (numberRefusal) Error() string { return "opted out (21610)" }
+func (numberRefusal) Refused() bool { return true }
 
 // broken is the context of a request in which something breaks.
 type broken struct{ context.Context }

@@ -85,6 +85,7 @@ var problems = []struct {
 	{mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later."},
 	{mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"},
 	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before, with a different request or for a factor that was deleted."},
+	{mfa.ErrRecipientRefused, http.StatusUnprocessableEntity, "sms_recipient_refused", "No provider delivers messages to this phone number."},
 	{mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."},
 	// The caller seems to be gone, but may have closed only its own direction.
 	{context.Canceled, http.StatusServiceUnavailable, unavailable, "The request was given up before it was carried out."},

@@ -116,6 +116,7 @@ func TestTestNumbersOfASandbox(t *testing.T) {
 		"+15005550003": `403 sms_country_not_allowed`,
 		"+15005550004": `403 sms_number_type_not_allowed`,
 		"+15005550008": `429 sms_challenge_rate_limited`,
+		"+15005550009": `422 sms_recipient_refused`,
 	} {
 		r := w.post("/auth/factors/"+number(n)+"/challenge", `{}`)
 		if got := fmt.Sprint(r.status, " ", r.text("code")); got != want {

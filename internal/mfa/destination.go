@@ -105,6 +105,7 @@ var testNumbers = map[string]script{
 	"+15005550002": {state: Undelivered, reason: "unreachable"},
 	"+15005550003": {refusal: ErrCountry},
 	"+15005550004": {refusal: ErrNumberType},
+	"+15005550009": {refusal: ErrRecipientRefused},
 	"+15005550007": {state: Delivered, after: 20 * time.Second},
 	"+15005550008": {refusal: &LimitError{Kind: ErrSendLimit, After: 30 * time.Second}},
 }

@@ -33,6 +33,12 @@ var (
 // the limits has been given back.
 var ErrDelivery = errors.New("message not delivered")
 
+// ErrRecipientRefused means that no provider delivers to the phone number: it is not
+// valid, cannot receive messages, opted out or is blocked, and another try would end
+// the same. The challenge is void, or after a resend as it was before; the message
+// stays counted by the limits.
+var ErrRecipientRefused = errors.New("phone number refused by the provider")
+
 // ErrUnavailable means that the store cannot take a request now, or that it is not
 // known whether it did: it must not be taken for done.
 var ErrUnavailable = errors.New("store unavailable")

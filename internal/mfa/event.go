@@ -88,4 +88,5 @@ const (
 	reasonVerified        = "previously_verified"
 	reasonTooManyAttempts = "too_many_attempts"
 	reasonDelivery        = "delivery_failed"
+	reasonRecipient       = "recipient_refused" // a provider refuses the phone number
 )

@@ -38,7 +38,8 @@ func (*errUnreserved) Error() string { return "message not reserved" }
 // Challenge creates a challenge of a factor and sends its code if it is an sms
 // factor. Errors: ErrNotFound; ErrTooManyAttempts for a factor that only an
 // operator can unlock; ErrInvalid; for an sms factor ErrCountry, ErrNumberType,
-// ErrSandboxNumber, ErrSendLimit, ErrDailyLimit, ErrPrefixPaused and ErrDelivery.
+// ErrSandboxNumber, ErrSendLimit, ErrDailyLimit, ErrPrefixPaused, ErrRecipientRefused
+// and ErrDelivery.
 // While the same request is being carried out, it waits for what becomes of that.
 func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *Once[Issued]) (Issued, error) {
 	if err := s.rulesOf(env).check(p); err != nil {

@@ -34,6 +34,7 @@ func TestTestNumbers(t *testing.T) {
 		{"+15005550002", nil, []string{"queued", "undelivered unreachable"}},
 		{"+15005550003", mfa.ErrCountry, nil},
 		{"+15005550004", mfa.ErrNumberType, nil},
+		{"+15005550009", mfa.ErrRecipientRefused, nil},
 		{"+15005550007", nil, []string{"queued"}},
 		{"+15005550008", mfa.ErrSendLimit, nil},
 	} {

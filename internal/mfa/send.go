@@ -54,7 +54,7 @@ type shipment struct {
 	// store makes the message part of its challenge, as its last; undo takes that
 	// back, so that the same request may be tried again.
 	store func(context.Context, *Once[Issued]) (Issued, error)
-	undo  func(ctx context.Context, c Issued, perhaps bool) error // perhaps: it may have been sent
+	undo  func(ctx context.Context, c Issued, why error) error
 }
 
 // createAndSend makes c a challenge of a factor and sends its code.
@@ -74,7 +74,9 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 		store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
 			return s.create(ctx, env, id, c, once, now, true)
 		},
-		undo: func(ctx context.Context, created Issued, _ bool) error { return s.void(ctx, env, created, once) },
+		undo: func(ctx context.Context, created Issued, why error) error {
+			return s.void(ctx, env, created, once, why)
+		},
 	}
 	if once != nil {
 		sh.ref, sh.keep = once.ref(id), once.Keep
@@ -109,13 +111,13 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 		return Issued{}, errors.Join(err, s.giveBack(ctx, sh))
 	}
 	undo := func(err error) error {
-		back, perhaps := s.giveBack, errors.Is(err, errUncertain)
-		if perhaps {
+		back := s.giveBack
+		if errors.Is(err, errUncertain) || errors.Is(err, ErrRecipientRefused) {
 			back = s.keepUnverifiable // it stays counted, and another try is another message
 		}
 		// The count first: once the record is gone, the same request may come again
 		// and must be counted itself.
-		return errors.Join(err, back(ctx, sh), sh.undo(ctx, c, perhaps))
+		return errors.Join(err, back(ctx, sh), sh.undo(ctx, c, err))
 	}
 	finished := false
 	defer func() {
@@ -165,10 +167,25 @@ func (s *Service) send(ctx context.Context, sh shipment, c Issued) (Accepted, er
 	switch {
 	case err == nil:
 		return accepted, nil
-	case isUncertain(err):
-		return Accepted{}, fmt.Errorf("%w: %w: %s", ErrDelivery, errUncertain, redact(err, sh.phone, c.sent))
 	}
-	return Accepted{}, fmt.Errorf("%w: %s", ErrDelivery, redact(err, sh.phone, c.sent))
+	kind := ErrDelivery
+	if isRecipientRefused(err) {
+		kind = ErrRecipientRefused
+	}
+	if isUncertain(err) {
+		kind = fmt.Errorf("%w: %w", kind, errUncertain)
+	}
+	return Accepted{}, fmt.Errorf("%w: %s", kind, redact(err, sh.phone, c.sent))
+}
+
+// isRecipientRefused reports whether a sender's error is about the phone number, so
+// that another try would end the same.
+func isRecipientRefused(err error) bool {
+	refused, ok := errors.AsType[interface {
+		error
+		Refused() bool
+	}](err)
+	return ok && refused.Refused()
 }
 
 // errUncertain means that a message may have been sent, though its sender failed.
@@ -226,7 +243,7 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 
 // void removes a challenge whose message was not sent, and the record of its
 // answer, so that the same request may be tried again.
-func (s *Service) void(ctx context.Context, env Environment, c Issued, once *Once[Issued]) error {
+func (s *Service) void(ctx context.Context, env Environment, c Issued, once *Once[Issued], why error) error {
 	bucket := c.ID.Bucket()
 	events, err := s.journal(env.ID, s.now(), bucket)
 	if err != nil {
@@ -237,9 +254,17 @@ func (s *Service) void(ctx context.Context, env Environment, c Issued, once *Onc
 		if once != nil {
 			tx.put(DeleteReplay{bucket, once.Key})
 		}
-		events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: reasonDelivery})
+		events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
 		return nil
 	})
+}
+
+// deliveryReason is the reason of an event for a message that was not delivered.
+func deliveryReason(why error) string {
+	if errors.Is(why, ErrRecipientRefused) {
+		return reasonRecipient
+	}
+	return reasonDelivery
 }
 
 // reserve counts a message against all limits in one transaction, or returns a
@@ -323,8 +348,9 @@ func (s *Service) keepFor(ctx context.Context, sh shipment) error {
 	})
 }
 
-// keepUnverifiable is keepFor for a message that perhaps left, but whose code is of no
-// use. It does not speak against its prefix that nobody enters it.
+// keepUnverifiable is keepFor for a message that may have been sent, or whose number
+// was refused. Its code is void, so it does not count against its prefix that nobody
+// enters it.
 func (s *Service) keepUnverifiable(ctx context.Context, sh shipment) error {
 	if sh.to.script != nil {
 		return nil

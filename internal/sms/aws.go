@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -268,6 +270,12 @@ func (t *awsTrip) explain(err error) *Error {
 	if known, ok := awsErrors[e.Code]; ok {
 		e.Reason = known
 	}
+	switch {
+	case e.Code == "OptedOut":
+		meaning{Refused, "the number opted out"}.tell(e)
+	case awsAboutNumber(err, api):
+		meaning{unserved, "refused the number"}.tell(e)
+	}
 	if reason := awsReason(err); awsCode.MatchString(reason) {
 		e.Code += "." + reason
 		if known, ok := awsReasons[reason]; ok {
@@ -277,9 +285,20 @@ func (t *awsTrip) explain(err error) *Error {
 	return e
 }
 
-// awsErrors says what the errors of both APIs mean, in our words. All of them leave
-// a message to the next provider, also those about its number: AWS refuses good
-// ones that the region, the account or its own tables do not serve.
+// awsAboutNumber reports whether AWS refused the number itself. Another provider may
+// take it: AWS also refuses good numbers that the region, the account or its own
+// tables do not serve.
+func awsAboutNumber(err error, api smithy.APIError) bool {
+	if e, ok := errors.AsType[*eum.ValidationException](err); ok {
+		return slices.ContainsFunc(e.Fields, func(f eum.ValidationExceptionField) bool {
+			return strings.EqualFold(aws.ToString(f.Name), "DestinationPhoneNumber")
+		})
+	}
+	return api.ErrorCode() == "InvalidParameter" && strings.HasPrefix(api.ErrorMessage(), "Invalid parameter: PhoneNumber ") // of SNS
+}
+
+// awsErrors says what the errors of both APIs mean. All of them leave a message to the
+// next provider.
 var awsErrors = map[string]string{
 	"ThrottlingException": "throttled",
 	"Throttling":          "throttled",
@@ -326,7 +345,7 @@ var awsReasons = verdicts{
 	"DESTINATION_COUNTRY_BLOCKED":                                 {unserved, "the country is not enabled"},
 	"COUNTRY_NOT_ENABLED":                                         {unserved, "the country is not enabled"},
 	"DESTINATION_COUNTRY_BLOCKED_BY_PROTECT_CONFIGURATION":        {unserved, "the country is blocked by protect_configuration"},
-	"DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE": {unserved, "the number is blocked by protect_configuration"},
+	"DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE": {Refused, "the number is blocked by protect_configuration"},
 	"INTERNATIONAL_SENDING_NOT_SUPPORTED":                         {unserved, "the origination identity is for its own country alone"},
 	"INVALID_IDENTITY_FOR_DESTINATION_COUNTRY":                    {unserved, "the origination identity is not for the country"},
 	"SENDER_ID_NOT_REGISTERED":                                    {unserved, "the sender id is not registered"},

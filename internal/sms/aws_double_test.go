@@ -188,9 +188,12 @@ func (d *awsDouble) publish(_ *http.Request, body []byte) (m awsMessage, problem
 func awsRefuseJSON(w http.ResponseWriter, status int, code, message, reason string) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	w.WriteHeader(status)
-	out := map[string]string{"__type": "com.amazonaws.pinpointsmsvoicev2#" + code, "Message": message}
-	if reason != "" {
+	out := map[string]any{"__type": "com.amazonaws.pinpointsmsvoicev2#" + code, "Message": message}
+	if reason, field, named := strings.Cut(reason, " "); reason != "" {
 		out["Reason"] = reason
+		if named {
+			out["Fields"] = []map[string]string{{"Name": field, "Message": message}}
+		}
 	}
 	json.NewEncoder(w).Encode(out)
 }

@@ -170,6 +170,9 @@ func TestAWSClassifiesErrors(t *testing.T) {
 		want         sms.Error
 	}{
 		{"", 400, "ConflictException", "DESTINATION_PHONE_NUMBER_OPTED_OUT", sms.Error{Kind: sms.Refused, Reason: "the number opted out"}},
+		{"", 400, "ConflictException", "DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE", sms.Error{Kind: sms.Refused, Reason: "the number is blocked by protect_configuration"}},
+		{"", 400, "ValidationException", "INVALID_PARAMETER DestinationPhoneNumber", sms.Error{Kind: sms.Unavailable, Reason: "refused the number", Healthy: true}},
+		{"", 400, "ValidationException", "INVALID_PARAMETER MessageBody", sms.Error{Kind: sms.Unavailable, Reason: "refused a parameter"}},
 		{"", 400, "ConflictException", "DESTINATION_PHONE_NUMBER_NOT_VERIFIED", sms.Error{Kind: sms.Unavailable, Reason: "the account is in the sandbox, and the number not verified", Healthy: true}},
 		{"", 400, "ConflictException", "SOMETHING_NEW", sms.Error{Kind: sms.Unavailable, Reason: "cannot send in the state of the account"}},
 		{"", 400, "ValidationException", "DESTINATION_COUNTRY_BLOCKED", sms.Error{Kind: sms.Unavailable, Reason: "the country is not enabled", Healthy: true}},
@@ -184,7 +187,8 @@ func TestAWSClassifiesErrors(t *testing.T) {
 		{"", 500, "InternalServerException", "", sms.Error{Kind: sms.Unavailable, Reason: "an error at AWS"}},
 		{"", 400, "UnrecognizedClientException", "", sms.Error{Kind: sms.Unavailable, Reason: "refused the credentials"}},
 		{"", 400, "NeverHeardOfException", "", sms.Error{Kind: sms.Unavailable, Reason: "answered with status 400"}},
-		{sms.SNS, 400, "InvalidParameter", "", sms.Error{Kind: sms.Unavailable, Reason: "refused a parameter"}},
+		{sms.SNS, 400, "InvalidParameter", "", sms.Error{Kind: sms.Unavailable, Reason: "refused the number", Healthy: true}},
+		{sms.SNS, 400, "OptedOut", "", sms.Error{Kind: sms.Refused, Reason: "the number opted out"}},
 		{sms.SNS, 400, "Throttling", "", sms.Error{Kind: sms.Unavailable, Reason: "throttled", RetryAfter: 7 * time.Second}},
 		{sms.SNS, 403, "AuthorizationError", "", sms.Error{Kind: sms.Unavailable, Reason: "not permitted"}},
 		{sms.SNS, 403, "InvalidClientTokenId", "", sms.Error{Kind: sms.Unavailable, Reason: "refused the credentials"}},
@@ -202,7 +206,8 @@ func TestAWSClassifiesErrors(t *testing.T) {
 					awsRefuseJSON(w, tc.status, tc.code, awsQuotes, tc.reason)
 				}
 			}
-			tc.want.Code = strings.TrimSuffix(tc.code+"."+tc.reason, ".")
+			reason, _, _ := strings.Cut(tc.reason, " ")
+			tc.want.Code = strings.TrimSuffix(tc.code+"."+reason, ".")
 			o := awsOptions(d.URL)
 			o.API = tc.api
 			id, err := newAWS(t, o).Send(t.Context(), awsPlainMessage())

@@ -139,6 +139,9 @@ func messageBirdReply(status int, body []byte) (string, error) {
 // of the service itself, which kept the message from the carrier.
 var messageBirdFailures = verdicts{
 	"1":   {Refused, "number is unknown"},
+	"9":   {Refused, "number is not in service"},
+	"11":  {Refused, "number gets no text messages"},
+	"13":  {Refused, "number is barred"},
 	"103": {Refused, "number has opted out"},
 	"104": {unserved, "sender is not registered"},
 	"105": {unserved, "text is not registered"},

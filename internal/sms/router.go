@@ -60,6 +60,7 @@ type Try struct {
 	Kind      Kind   // "" if it accepted
 	Code      string // as in Error
 	Reason    string // as in Error
+	Healthy   bool   // as in Error
 	Forced    bool   // its provider was paused, and no other was left
 	At        time.Time
 	Took      time.Duration
@@ -70,6 +71,8 @@ type Try struct {
 type DeliveryError struct {
 	Reason string // why there was no other try, in short words
 	Tries  []Try  // in their order; may be empty
+
+	all bool // every provider of the route was tried
 }
 
 func (e *DeliveryError) Error() string {
@@ -88,8 +91,13 @@ func (e *DeliveryError) Error() string {
 // Timeout reports whether the message may have been sent all the same.
 func (e *DeliveryError) Timeout() bool { return e.any(Uncertain) }
 
-// Refused reports whether a provider found that the message can go nowhere.
-func (e *DeliveryError) Refused() bool { return e.any(Refused) }
+// Refused reports whether the number is the reason, in the way that package mfa asks
+// a Sender's error: a provider refused it, or each provider of the route is well and
+// does not serve it. Another try would end the same.
+func (e *DeliveryError) Refused() bool {
+	served := func(t Try) bool { return !t.Healthy }
+	return e.any(Refused) || e.all && len(e.Tries) > 0 && !slices.ContainsFunc(e.Tries, served)
+}
 
 func (e *DeliveryError) any(k Kind) bool {
 	return slices.ContainsFunc(e.Tries, func(t Try) bool { return t.Kind == k })
@@ -246,7 +254,7 @@ func (r *Router) Send(ctx context.Context, m Message) (Accepted, error) {
 	var tries []Try
 	for len(waiting) > 0 {
 		if reason := r.tooLate(ctx); reason != "" {
-			return Accepted{}, &DeliveryError{reason, tries}
+			return Accepted{}, &DeliveryError{Reason: reason, Tries: tries}
 		}
 		turn := waiting.next(r.opts.Now(), len(tries) > 0)
 		if turn.member == nil {
@@ -260,10 +268,10 @@ func (r *Router) Send(ctx context.Context, m Message) (Accepted, error) {
 		case "":
 			return Accepted{Provider: t.Provider, ID: t.ID, Tries: len(tries)}, nil
 		case Refused:
-			return Accepted{}, &DeliveryError{"the message can go nowhere", tries}
+			return Accepted{}, &DeliveryError{Reason: "the message can go nowhere", Tries: tries}
 		}
 	}
-	return Accepted{}, &DeliveryError{"no provider is left", tries}
+	return Accepted{}, &DeliveryError{Reason: "no provider is left", Tries: tries, all: len(waiting) == 0}
 }
 
 // tooLate says why no other try may begin, or "". Its clock is that of contexts.
@@ -384,7 +392,7 @@ func (r *Router) try(ctx context.Context, turn turn, m Message) Try {
 		t.ID, said = id, healthy
 	} else {
 		e := asError(err)
-		t.Kind, t.Code, t.Reason = e.Kind, e.Code, e.Reason
+		t.Kind, t.Code, t.Reason, t.Healthy = e.Kind, e.Code, e.Reason, e.Healthy
 		switch {
 		case e.Kind == Refused || e.Healthy:
 			said = healthy

@@ -157,6 +157,9 @@ func (f *fakeRouter) wants(t *testing.T, want string) {
 
 func TestRouterSend(t *testing.T) {
 	unavailable, uncertain, refused := fails(sms.Unavailable, "500"), fails(sms.Uncertain, ""), fails(sms.Refused, "21211")
+	unserved := func(context.Context) (string, error) {
+		return "", &sms.Error{Kind: sms.Unavailable, Code: "21408", Healthy: true}
+	}
 	for _, tc := range []struct {
 		name              string
 		replies           []reply
@@ -171,6 +174,10 @@ func TestRouterSend(t *testing.T) {
 		{"none after refused", []reply{refused, accepts}, "a refused", "the message can go nowhere", false, true},
 		{"refused by the second", []reply{unavailable, refused, accepts}, "a unavailable, b refused", "the message can go nowhere", false, true},
 		{"refused after uncertain may have been sent", []reply{uncertain, refused}, "a uncertain, b refused", "the message can go nowhere", true, true},
+		{"no provider serves the number", []reply{unserved, unserved}, "a unavailable, b unavailable", "no provider is left", false, true},
+		{"not served, then taken", []reply{unserved, accepts}, "a unavailable, b accepted", "", false, false},
+		{"not served by one, and the other is down", []reply{unserved, unavailable}, "a unavailable, b unavailable", "no provider is left", false, false},
+		{"not served, and perhaps sent by the other", []reply{uncertain, unserved}, "a uncertain, b unavailable", "no provider is left", true, false},
 		{"all unavailable", []reply{unavailable, unavailable}, "a unavailable, b unavailable", "no provider is left", false, false},
 		{"one of them uncertain", []reply{uncertain, unavailable}, "a uncertain, b unavailable", "no provider is left", true, false},
 		{"an error of no kind is uncertain", []reply{fails("", "x"), accepts}, "a uncertain, b accepted", "", false, false},

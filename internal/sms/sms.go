@@ -59,7 +59,7 @@ const (
 type Kind string
 
 const (
-	Refused     Kind = "refused"     // this message goes nowhere: the number is wrong, or it opted out
+	Refused     Kind = "refused"     // the number is not valid, gets no text messages, opted out or is blocked: no provider may try
 	Unavailable Kind = "unavailable" // not accepted; another provider may take it
 	Uncertain   Kind = "uncertain"   // it may have been accepted: no answer came
 )
@@ -70,7 +70,7 @@ type Error struct {
 	Code       string        // the service's own, "21211"; or "" if it gave none
 	Reason     string        // in short words of ours
 	RetryAfter time.Duration // how long the service wants to be left alone; 0 if it did not say
-	Healthy    bool          // it is about numbers like this one, of a country for example: the service is well
+	Healthy    bool          // the service is well, but does not serve numbers like this one, of a country for example
 }
 
 func (e *Error) Error() string {

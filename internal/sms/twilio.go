@@ -143,6 +143,9 @@ var twilioErrors = verdicts{
 	"21610": {Refused, "the number opted out"},
 	"21614": {Refused, "not a mobile number"},
 	"21635": {Refused, "the number is a landline"},
+	"30004": {Refused, "the number is blocked"}, // 30004 to 30006 if a message failed at once
+	"30005": {Refused, "the number is unknown"},
+	"30006": {Refused, "the number is a landline, or out of reach for good"},
 
 	"14107": {Unavailable, "throttled"},
 	"20003": {Unavailable, "refused the credentials"},
@@ -166,6 +169,7 @@ var twilioErrors = verdicts{
 	"21703": {Unavailable, "the messaging service has no sender"},
 	"21704": {Unavailable, "the messaging service has no sender"},
 	"21705": {Unavailable, "the messaging service is not valid"},
+	"30450": {unserved, "held back as SMS pumping"},
 	"30001": {Unavailable, "the queue of the sender is full"},
 	"30002": {Unavailable, "the account is suspended"},
 }

@@ -1,0 +1,92 @@
+package mfa_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// A numberRefusal is the error of a provider that refuses the phone number.
+type numberRefusal struct{ perhapsSent bool }
+
+func (numberRefusal) Error() string   { return "opted out (21610)" }
+func (numberRefusal) Refused() bool   { return true }
+func (e numberRefusal) Timeout() bool { return e.perhapsSent }
+
+func TestRecipientThatIsRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		fail func(*carrier)
+	}{
+		{"by the provider", func(c *carrier) { c.lost = numberRefusal{} }},
+		{"by the second provider, and the first may have sent it", func(c *carrier) { c.unsure = numberRefusal{perhapsSent: true} }},
+	} {
+		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
+			t.Run(tc.name, func(t *testing.T) {
+				w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}}})
+				f := w.phone(production, adasPhone)
+				challenge := func() error {
+					_, err := w.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once)
+					return err
+				}
+				tc.fail(w.carrier)
+				if err := challenge(); !errors.Is(err, mfa.ErrRecipientRefused) || errors.Is(err, mfa.ErrDelivery) {
+					t.Fatalf("Challenge = %v; want %v alone", err, mfa.ErrRecipientRefused)
+				}
+				events := w.events(f.Bucket())
+				last := events[len(events)-1]
+				if last.Type != mfa.ChallengeVoided || last.Reason != "recipient_refused" || last.Factor != f {
+					t.Errorf("last event is %+v", last)
+				}
+				if w.kept(last.Challenge) != nil {
+					t.Error("the challenge is still there")
+				}
+				// It counts for the number and the day, but not against the prefix.
+				w.wantTallies("a refusal", map[string]string{"US": "1 sent, 0 verified", "all": "1 sent, 0 verified"})
+				if wait := waitIn(t, challenge(), mfa.ErrSendLimit); wait != 30*time.Second {
+					t.Errorf("wait is %v; want 30s", wait)
+				}
+				w.carrier.lost, w.carrier.unsure = nil, nil
+				w.clock.advance(30 * time.Second)
+				if err := challenge(); err != nil {
+					t.Errorf("Challenge after the refusal was lifted = %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestResendThatIsRefused(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	c := w.challenge(w.phone(sandbox, adasPhone))
+	code := w.carrier.last().Code.Reveal()
+	w.clock.advance(30 * time.Second)
+	w.carrier.lost = numberRefusal{}
+	if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrRecipientRefused) {
+		t.Fatalf("Resend = %v; want %v", err, mfa.ErrRecipientRefused)
+	}
+	if got := w.messageEvents(c.ID); got[len(got)-1] != "failed recipient_refused" {
+		t.Errorf("events are %q", got)
+	}
+	if left := w.ResendsLeft(w.kept(c.ID)); left != 3 {
+		t.Errorf("%d resends are left; want 3", left)
+	}
+	w.mustVerify(c.ID, code, true)
+}
+
+// A time-out alone is no refusal, whatever else its error can tell.
+func TestErrorThatIsNotARefusal(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.phone(sandbox, adasPhone)
+	w.carrier.during = func(context.Context) error { return notRefused{} }
+	if _, err := w.sendIn(sandbox, f); !errors.Is(err, mfa.ErrDelivery) || errors.Is(err, mfa.ErrRecipientRefused) {
+		t.Errorf("Challenge = %v; want %v alone", err, mfa.ErrDelivery)
+	}
+}
+
+type notRefused struct{ timeout }
+
+func (notRefused) Refused() bool { return false }
