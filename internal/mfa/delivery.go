@@ -46,11 +46,11 @@ func (d *Delivery) advance(to DeliveryState, reason string, now time.Time) bool 
 }
 
 // Delivery sums up the messages of an sms challenge at now: the one that arrived, or
-// else the last that left. Segments is of one message. ok is false for other
-// challenges.
+// else the last that was sent, or else the last. Segments is of one message. ok is
+// false for other challenges.
 func (c *Challenge) Delivery(now time.Time) (d Delivery, ok bool) {
-	for _, m := range c.Messages {
-		if m.undone() {
+	for i, m := range c.Messages {
+		if i > 0 && m.undone() && !d.undone() {
 			continue
 		}
 		d = m

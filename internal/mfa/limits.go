@@ -120,8 +120,9 @@ type Send struct {
 type SendRef [8]byte
 
 // reserve counts a message for ref, or returns a *LimitError and counts nothing.
-// A ref that was counted less than keep ago is not counted again.
-func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time.Time) (counted bool, err error) {
+// A ref that was counted less than keep ago is not counted again: then at is when
+// it was, and counted is false.
+func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time.Time) (at time.Time, counted bool, err error) {
 	longest := l.SendSpacing
 	for _, w := range l.Sends {
 		longest = max(longest, w.Span)
@@ -135,7 +136,7 @@ func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time
 	p.Sends = kept
 	for _, s := range p.Sends {
 		if s.Ref == ref && now.Sub(s.At) < keep {
-			return false, nil
+			return s.At, false, nil
 		}
 	}
 	wait := time.Duration(0)
@@ -149,36 +150,36 @@ func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time
 		}
 	}
 	if wait > 0 {
-		return false, &LimitError{Kind: ErrSendLimit, After: wait}
+		return at, false, &LimitError{Kind: ErrSendLimit, After: wait}
 	}
 	p.Sends = append(p.Sends, Send{now, ref})
 	p.ExpiresAt = now.Add(longest)
-	return true, nil
+	return now, true, nil
 }
 
-// giveBack takes back the message that was last counted for ref, if there was one,
-// and returns when that was. One counted earlier, for a request that had the same
-// name, was sent.
-func (p *PhoneLimit) giveBack(ref SendRef) (at time.Time, ok bool) {
-	for i, s := range slices.Backward(p.Sends) {
-		if s.Ref == ref {
-			p.Sends = slices.Delete(p.Sends, i, i+1)
-			return s.At, true
-		}
+// giveBack takes back the message that was counted for ref at a time, and reports
+// whether it was still counted. Another request may have had the same ref since.
+func (p *PhoneLimit) giveBack(ref SendRef, at time.Time) bool {
+	i := p.find(ref, at)
+	if i >= 0 {
+		p.Sends = slices.Delete(p.Sends, i, i+1)
 	}
-	return time.Time{}, false
+	return i >= 0
 }
 
-// keepFor lets the message that was last counted for ref stay counted under no
-// name, so that another one for ref is counted again. It returns when that was.
-func (p *PhoneLimit) keepFor(ref SendRef) (at time.Time, ok bool) {
-	for i, s := range slices.Backward(p.Sends) {
-		if s.Ref == ref {
-			p.Sends[i].Ref = SendRef{}
-			return s.At, true
-		}
+// keepFor lets the message that was counted for ref at a time stay counted without
+// a ref, so that another one for ref is counted again. It reports whether the
+// message was still counted.
+func (p *PhoneLimit) keepFor(ref SendRef, at time.Time) bool {
+	i := p.find(ref, at)
+	if i >= 0 {
+		p.Sends[i].Ref = SendRef{}
 	}
-	return at, false
+	return i >= 0
+}
+
+func (p *PhoneLimit) find(ref SendRef, at time.Time) int {
+	return slices.IndexFunc(p.Sends, func(s Send) bool { return s.Ref == ref && s.At.Equal(at) })
 }
 
 // EncodeSends writes sends as stores keep them: 16 bytes each, the time in

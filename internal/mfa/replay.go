@@ -1,6 +1,7 @@
 package mfa
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -26,8 +27,10 @@ type Replay struct {
 	Sealed      []byte   // the answer; nil while the key is only claimed, empty if it was forgotten
 	ExpiresAt   time.Time
 	// PendingUntil is set while the message that the answer speaks of is being
-	// sent. Zero once it was; if it passes, the process that sent it has died, and
-	// perhaps sent it.
+	// sent, and zero once it was. While it is set, the sender may take the answer
+	// back. After it has passed, the sender is late or dead: the next request under
+	// the key gets the answer and sets PendingUntil to zero, so that the answer
+	// stands from then on.
 	PendingUntil time.Time
 }
 
@@ -46,8 +49,9 @@ type Once[T any] struct {
 	// Derived says that the key was made of the request, so that another request
 	// for the same thing has the same key though it means something new.
 	Derived bool
-	// pending is how long the answer may wait for its message to be sent.
-	pending time.Duration
+	// pendingUntil is when the answer counts as certain though its message is not
+	// known to be sent; zero for an answer that waits for no message.
+	pendingUntil time.Time
 	// past is what an earlier answer is about that is not given again.
 	past [16]byte
 	// Answer encodes an outcome for its record; nil for what is not to be
@@ -85,9 +89,11 @@ func decide[T any](ctx context.Context, s *Service, r Read, once *Once[T], now t
 	var result T
 	var outcome error
 	err := s.store.Update(ctx, r, func(tx *Tx) error {
+		var none T
+		result = none
 		if once != nil && !tx.lacks(r) {
 			if outcome = recorded(s, tx.Replay, once, now); outcome != nil {
-				return outcome
+				return answered(tx, outcome)
 			}
 		}
 		if result, outcome = fn(tx); outcome != nil && !isRefusal(outcome) {
@@ -136,6 +142,23 @@ func recorded[T any](s *Service, r *Replay, once *Once[T], now time.Time) error 
 	return &Replayed{answer, r.About}
 }
 
+// answered ends a transaction that found the outcome of its request recorded. An
+// answer that its sender could still take back becomes final before it is given.
+func answered(tx *Tx, outcome error) error {
+	if !isReplayed(outcome) || tx.Replay.PendingUntil.IsZero() {
+		return outcome
+	}
+	tx.Replay.PendingUntil = time.Time{}
+	tx.put(PutReplay{tx.Replay})
+	return nil
+}
+
+// pends reports whether r is the record that o made about a challenge, and its sender may
+// still take it back: no other request was given its answer.
+func (o *Once[T]) pends(r *Replay, about [16]byte) bool {
+	return r != nil && r.About == about && !r.PendingUntil.IsZero() && r.PendingUntil.Equal(o.pendingUntil)
+}
+
 func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, result T, outcome error) error {
 	if once.Derived && outcome != nil {
 		return nil // it may be otherwise the next time, and nothing was made
@@ -145,8 +168,8 @@ func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, r
 		return nil
 	}
 	r := &Replay{Bucket: b, Key: once.Key, Fingerprint: once.Fingerprint, ExpiresAt: now.Add(once.Keep)}
-	if once.pending > 0 && outcome == nil {
-		r.PendingUntil = now.Add(once.pending)
+	if outcome == nil {
+		r.PendingUntil = once.pendingUntil
 	}
 	if made, ok := any(result).(interface{ made() [16]byte }); ok && outcome == nil {
 		r.About = made.made()
@@ -169,16 +192,20 @@ func claim[T any](ctx context.Context, s *Service, once *Once[T], now time.Time)
 		return nil
 	}
 	r := Read{Bucket: once.Key.bucket(), Replay: once.Key}
-	return s.store.Update(ctx, r, func(tx *Tx) error {
-		err := recorded(s, tx.Replay, once, now)
-		if err != nil || tx.Replay != nil && now.Before(tx.Replay.ExpiresAt) {
-			return err
+	var outcome error
+	err := s.store.Update(ctx, r, func(tx *Tx) error {
+		if outcome = recorded(s, tx.Replay, once, now); outcome != nil {
+			return answered(tx, outcome)
+		}
+		if tx.Replay != nil && now.Before(tx.Replay.ExpiresAt) {
+			return nil
 		}
 		tx.put(PutReplay{&Replay{
 			Bucket: r.Bucket, Key: once.Key, Fingerprint: once.Fingerprint, ExpiresAt: now.Add(once.Keep),
 		}})
 		return nil
 	})
+	return cmp.Or(err, outcome)
 }
 
 // isReplayed reports whether err is a *Replayed.

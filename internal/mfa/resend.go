@@ -40,7 +40,6 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, o
 			store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
 				return s.repeat(ctx, env, id, once, now, true)
 			},
-			undo: func(ctx context.Context, c Issued, why error) error { return s.unsend(ctx, env, c, once, why) },
 		}
 		if once != nil {
 			sh.ref, sh.keep = once.ref(FactorID(id)), once.Keep
@@ -92,28 +91,6 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 		c.Messages = append(c.Messages, newDelivery(c.text.Reveal(), now))
 		tx.put(UpdateChallenge{&c.Challenge})
 		return c, nil
-	})
-}
-
-// unsend marks the last message of c as one that was not sent. One that may have been
-// sent keeps its place: no other message gets its number. The record of the answer is
-// removed, so that the same request may be tried again.
-func (s *Service) unsend(ctx context.Context, env Environment, c Issued, once *Once[Issued], why error) error {
-	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
-	events, err := s.journal(env.ID, now, bucket)
-	if err != nil {
-		return err
-	}
-	return s.store.Update(ctx, Read{Bucket: bucket, Challenge: c.ID}, func(tx *Tx) error {
-		if tx.Challenge != nil && number < len(tx.Challenge.Messages) && !errors.Is(why, errUncertain) {
-			tx.Challenge.Messages[number].advance(Failed, deliveryReason(why), now)
-			tx.put(UpdateChallenge{tx.Challenge})
-		}
-		if once != nil {
-			tx.put(DeleteReplay{bucket, once.Key})
-		}
-		events.append(tx, Event{Type: messageEvent(Failed), Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
-		return nil
 	})
 }
 

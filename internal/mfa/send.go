@@ -51,10 +51,10 @@ type shipment struct {
 	keep  time.Duration // how long another request under ref is not counted
 	now   time.Time
 
-	// store makes the message part of its challenge, as its last; undo takes that
-	// back, so that the same request may be tried again.
+	// store makes the message part of its challenge, as its last.
 	store func(context.Context, *Once[Issued]) (Issued, error)
-	undo  func(ctx context.Context, c Issued, why error) error
+
+	countedAt time.Time // when the message was counted, perhaps by an earlier try of the request
 }
 
 // createAndSend makes c a challenge of a factor and sends its code.
@@ -74,9 +74,6 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 		store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
 			return s.create(ctx, env, id, c, once, now, true)
 		},
-		undo: func(ctx context.Context, created Issued, why error) error {
-			return s.void(ctx, env, created, once, why)
-		},
 	}
 	if once != nil {
 		sh.ref, sh.keep = once.ref(id), once.Keep
@@ -94,16 +91,15 @@ func newDelivery(text string, now time.Time) Delivery {
 func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 	// From here on a caller who hangs up must not leave a message half sent.
 	ctx = context.WithoutCancel(ctx)
-	once := sh.once
-	if once != nil {
-		sending := *once
-		sending.pending = s.opts.SendTimeout
-		once = &sending
-	}
-	if err := s.reserve(ctx, sh); err != nil {
+	if err := s.reserve(ctx, &sh); err != nil {
 		return Issued{}, err
 	}
-	c, err := sh.store(ctx, once)
+	if sh.once != nil {
+		sending := *sh.once
+		sending.pendingUntil = s.now().Add(s.opts.SendTimeout).Truncate(time.Millisecond)
+		sh.once = &sending
+	}
+	c, err := sh.store(ctx, sh.once)
 	if isReplayed(err) || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
 		return Issued{}, err // another request under the key came first, and counted the message
 	}
@@ -117,7 +113,7 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 		}
 		// The count first: once the record is gone, the same request may come again
 		// and must be counted itself.
-		return errors.Join(err, back(ctx, sh), sh.undo(ctx, c, err))
+		return errors.Join(err, back(ctx, sh), s.takeBack(ctx, sh, c, err))
 	}
 	finished := false
 	defer func() {
@@ -137,7 +133,7 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 		// settled by itself.
 		s.opts.Logger.Warn("settle a message that was sent", "challenge", c.ID.String(), "error", err)
 	}
-	if once != nil && once.Derived {
+	if sh.once != nil && sh.once.Derived {
 		// The next message under this key may be for another sign-in: it is counted.
 		if err := s.keepFor(ctx, sh); err != nil {
 			s.opts.Logger.Warn("count messages apart", "challenge", c.ID.String(), "error", err)
@@ -233,7 +229,7 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 			}
 			tx.put(UpdateChallenge{tx.Challenge})
 		}
-		if tx.Replay != nil {
+		if sh.once != nil && sh.once.pends(tx.Replay, c.ID) {
 			tx.Replay.PendingUntil = time.Time{}
 			tx.put(PutReplay{tx.Replay})
 		}
@@ -241,20 +237,36 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 	}))
 }
 
-// void removes a challenge whose message was not sent, and the record of its
-// answer, so that the same request may be tried again.
-func (s *Service) void(ctx context.Context, env Environment, c Issued, once *Once[Issued], why error) error {
-	bucket := c.ID.Bucket()
-	events, err := s.journal(env.ID, s.now(), bucket)
+// takeBack undoes the store of a message that was not sent, or may not have been.
+// It removes the record of the answer, so that the same request may be tried again,
+// and with a first message its challenge. If another request was given the answer
+// meanwhile, answer and challenge stand, and only the message is marked as failed.
+func (s *Service) takeBack(ctx context.Context, sh shipment, c Issued, why error) error {
+	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
+	events, err := s.journal(sh.env.ID, now, bucket)
 	if err != nil {
 		return err
 	}
-	return s.store.Update(ctx, Read{Bucket: bucket}, func(tx *Tx) error {
-		tx.put(DeleteChallenge{c.ID})
-		if once != nil {
-			tx.put(DeleteReplay{bucket, once.Key})
+	r := Read{Bucket: bucket, Challenge: c.ID}
+	if sh.once != nil {
+		r.Replay = sh.once.Key
+	}
+	return s.store.Update(ctx, r, func(tx *Tx) error {
+		pending := sh.once != nil && sh.once.pends(tx.Replay, c.ID)
+		if pending {
+			tx.put(DeleteReplay{bucket, sh.once.Key})
 		}
-		events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
+		if sh.first && (pending || sh.once == nil) {
+			tx.put(DeleteChallenge{c.ID})
+			events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
+			return nil
+		}
+		// A message that may have been sent keeps its state, and its number.
+		if tx.Challenge != nil && number < len(tx.Challenge.Messages) && !errors.Is(why, errUncertain) {
+			tx.Challenge.Messages[number].advance(Failed, deliveryReason(why), now)
+			tx.put(UpdateChallenge{tx.Challenge})
+		}
+		events.append(tx, Event{Type: messageEvent(Failed), Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
 		return nil
 	})
 }
@@ -269,11 +281,11 @@ func deliveryReason(why error) string {
 
 // reserve counts a message against all limits in one transaction, or returns a
 // *LimitError.
-func (s *Service) reserve(ctx context.Context, sh shipment) error {
+func (s *Service) reserve(ctx context.Context, sh *shipment) error {
 	if sh.to.script != nil {
 		return nil
 	}
-	r := s.readLimits(sh)
+	r := s.readLimits(*sh)
 	events, err := s.journal(sh.env.ID, sh.now, r.Bucket)
 	if err != nil {
 		return err
@@ -287,12 +299,13 @@ func (s *Service) reserve(ctx context.Context, sh shipment) error {
 		if limit == nil {
 			limit = &PhoneLimit{Bucket: r.Bucket, Key: r.Phone}
 		}
-		counted, err := limit.reserve(sh.ref, sh.keep, s.opts.Limits, sh.now)
+		at, counted, err := limit.reserve(sh.ref, sh.keep, s.opts.Limits, sh.now)
 		if err != nil {
 			return err
 		}
+		sh.countedAt = at
 		if counted && sh.env.Production {
-			if refused = s.rulesOf(sh.env).count(tx, r.Tallies, sh, events); refused != nil {
+			if refused = s.rulesOf(sh.env).count(tx, r.Tallies, *sh, events); refused != nil {
 				return nil // what was found out about a prefix is kept
 			}
 		}
@@ -316,14 +329,12 @@ func (s *Service) giveBack(ctx context.Context, sh shipment) error {
 		if tx.Phone == nil {
 			return nil
 		}
-		// It may have been counted by a try before this one.
-		at, ok := tx.Phone.giveBack(sh.ref)
-		if !ok {
+		if !tx.Phone.giveBack(sh.ref, sh.countedAt) {
 			return nil
 		}
 		tx.put(PutPhone{tx.Phone})
 		for _, t := range tx.Tallies {
-			if t != nil && t.uncount(at, sh.first) {
+			if t != nil && t.uncount(sh.countedAt, sh.first) {
 				tx.put(PutTally{t})
 			}
 		}
@@ -340,8 +351,7 @@ func (s *Service) keepFor(ctx context.Context, sh shipment) error {
 	r := s.readLimits(sh)
 	r.Tallies = nil
 	return s.store.Update(ctx, r, func(tx *Tx) error {
-		if tx.Phone != nil {
-			tx.Phone.keepFor(sh.ref)
+		if tx.Phone != nil && tx.Phone.keepFor(sh.ref, sh.countedAt) {
 			tx.put(PutPhone{tx.Phone})
 		}
 		return nil
@@ -359,13 +369,12 @@ func (s *Service) keepUnverifiable(ctx context.Context, sh shipment) error {
 		if tx.Phone == nil {
 			return nil
 		}
-		at, ok := tx.Phone.keepFor(sh.ref)
-		if !ok {
+		if !tx.Phone.keepFor(sh.ref, sh.countedAt) {
 			return nil
 		}
 		tx.put(PutPhone{tx.Phone})
 		for _, t := range tx.Tallies {
-			if t != nil && t.isPrefix() && t.uncount(at, sh.first) {
+			if t != nil && t.isPrefix() && t.uncount(sh.countedAt, sh.first) {
 				tx.put(PutTally{t})
 			}
 		}

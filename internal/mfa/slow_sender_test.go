@@ -1,0 +1,325 @@
+package mfa_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+)
+
+// A gate is a Sender that holds each message until the test decides the result.
+type gate struct {
+	arrived chan mfa.Message
+	fate    chan error
+}
+
+func newGate() *gate { return &gate{make(chan mfa.Message), make(chan error)} }
+
+func (g *gate) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
+	g.arrived <- m
+	return mfa.Accepted{Provider: "slow"}, <-g.fate
+}
+
+// sendTimeout is the default of Options.SendTimeout.
+const sendTimeout = 12 * time.Second
+
+// A node sends a message and stops for a while, and another node answers the same
+// request. That answer is valid, whatever the result of the message.
+func TestAnswerGivenByAnotherNodeStands(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		testSlowSender(t, func(t *testing.T, w *world) (a, b mfa.Store) { return w.store, w.store })
+	})
+	t.Run("postgres", func(t *testing.T) {
+		url := pgtest.Start(t).Database(t)
+		if err := postgres.Migrate(t.Context(), url); err != nil {
+			t.Fatal(err)
+		}
+		open := func() mfa.Store {
+			s, err := postgres.Open(t.Context(), url, postgres.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return s
+		}
+		a, b := open(), open()
+		testSlowSender(t, func(*testing.T, *world) (mfa.Store, mfa.Store) { return a, b })
+	})
+}
+
+func testSlowSender(t *testing.T, open func(*testing.T, *world) (a, b mfa.Store)) {
+	keys := map[string]func(string) *mfa.Once[mfa.Issued]{
+		"plain key":   func(name string) *mfa.Once[mfa.Issued] { return onceKey[mfa.Issued](name, "the request") },
+		"derived key": derived[mfa.Issued],
+	}
+	for _, operation := range []string{"challenge", "resend"} {
+		for keyName, key := range keys {
+			if operation == "resend" && keyName == "derived key" {
+				continue // a derived key does not bind a resend
+			}
+			for fateName, fate := range map[string]error{"sent": nil, "refused": errCarrier, "uncertain": timeout{}} {
+				for _, when := range []string{"before the sender answers", "while the failure is undone", "after all is done"} {
+					if fate == nil && when == "while the failure is undone" {
+						continue
+					}
+					t.Run(fmt.Sprint(operation, "/", keyName, "/", fateName, "/", when), func(t *testing.T) {
+						c := slowCase{operation: operation, once: key(t.Name()), fate: fate, when: when}
+						w := newWorld(t, mfa.Options{})
+						a, b := open(t, w)
+						c.run(t, w, a, b)
+					})
+				}
+			}
+		}
+	}
+}
+
+type slowCase struct {
+	operation string
+	once      *mfa.Once[mfa.Issued]
+	fate      error
+	when      string
+}
+
+func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
+	ctx := t.Context()
+	slow := newGate()
+	var second func() error // the same request on node b
+	undoing := tc.when == "while the failure is undone"
+	tap := &tapped{Store: storeA, before: func(r mfa.Read) {
+		if undoing && r.Challenge != (mfa.ChallengeID{}) && r.Replay != (mfa.ReplayKey{}) && second != nil {
+			run := second
+			second = nil
+			run()
+		}
+	}}
+	rules := mfa.SMSRules{Countries: []string{"US"}}
+	nodeA, err := mfa.NewService(tap, w.keys, nil, mfa.Options{SMS: rules, Sandbox: slow, Now: w.clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodeB := w.serviceOver(storeB, mfa.Options{})
+	e, err := nodeB.Enroll(ctx, sandbox, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(s *mfa.Service) (mfa.Issued, error) {
+		return s.Challenge(ctx, sandbox, e.ID, mfa.ChallengeParams{}, tc.once)
+	}
+	before := 0 // messages
+	if tc.operation == "resend" {
+		first, err := nodeB.Challenge(ctx, sandbox, e.ID, mfa.ChallengeParams{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.clock.advance(time.Minute)
+		before = w.carrier.sent()
+		do = func(s *mfa.Service) (mfa.Issued, error) { return s.Resend(ctx, sandbox, first.ID, tc.once) }
+	}
+
+	var acknowledged string
+	ask := func() error {
+		c, err := do(nodeB)
+		if replayed, ok := errors.AsType[*mfa.Replayed](err); ok {
+			acknowledged = string(replayed.Answer)
+			return nil
+		}
+		acknowledged = told(c, err)
+		return err
+	}
+	type result struct {
+		c   mfa.Issued
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		c, err := do(nodeA)
+		done <- result{c, err}
+	}()
+	message := <-slow.arrived
+	w.clock.advance(sendTimeout)
+	if tc.when == "before the sender answers" {
+		if err := ask(); err != nil {
+			t.Fatalf("the same request on the other node = %v; want it answered", err)
+		}
+	} else if undoing {
+		second = func() error {
+			err := ask()
+			if err != nil {
+				t.Errorf("the same request on the other node = %v; want it answered", err)
+			}
+			return err
+		}
+	}
+	w.clock.advance(8 * time.Second)
+	slow.fate <- tc.fate
+	first := <-done
+	if (first.err == nil) != (tc.fate == nil) || tc.fate != nil && !errors.Is(first.err, mfa.ErrDelivery) {
+		t.Errorf("the request on the node that stopped = %v", first.err)
+	}
+	voided := false
+	if tc.when == "after all is done" {
+		w.clock.advance(9 * time.Second)
+		if tc.fate != nil {
+			w.clock.advance(time.Second) // 30 s after a message that may have been sent
+		}
+		if err := ask(); err != nil {
+			t.Fatalf("the same request on the other node = %v; want it answered", err)
+		}
+		voided = tc.fate != nil
+	}
+
+	if acknowledged != fmt.Sprint(message.Challenge, "", nil) != voided && tc.operation == "challenge" {
+		t.Errorf("acknowledged is %s; a new challenge is %v, want %v", acknowledged, !voided, voided)
+	}
+	rows, err := storeB.View(ctx, mfa.Read{Bucket: message.Challenge.Bucket(), Challenge: message.Challenge})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if voided {
+		if gone := rows.Challenge == nil; gone != (tc.operation == "challenge") {
+			t.Errorf("the challenge of the failed message is gone: %v", gone)
+		}
+		if n := w.carrier.sent() - before; n != 1 {
+			t.Errorf("%d messages were sent by the other node; want 1", n)
+		}
+		return
+	}
+	if rows.Challenge == nil {
+		t.Fatal("the acknowledged challenge is gone")
+	}
+	if n := w.carrier.sent() - before; n != 0 {
+		t.Errorf("%d messages were sent by the other node; want none", n)
+	}
+	d := rows.Challenge.Messages[len(rows.Challenge.Messages)-1]
+	want := mfa.Queued // also for a message that may have been sent
+	if tc.fate == errCarrier {
+		want = mfa.Failed
+	}
+	if d.State != want {
+		t.Errorf("its message is %s; want %s", d.State, want)
+	}
+	if sum, ok := rows.Challenge.Delivery(w.clock.Now()); !ok || sum.State == "" {
+		t.Errorf("the delivery is %+v, %v", sum, ok)
+	}
+	if tc.once.Derived {
+		return // 30 s are over soon
+	}
+	again := acknowledged
+	if err := ask(); err != nil || again != acknowledged {
+		t.Errorf("the same request again = %v, %v; want %v", acknowledged, err, again)
+	}
+	if v, err := nodeB.Verify(ctx, sandbox, message.Challenge, message.Code.Reveal(), nil); err != nil || !v.Valid {
+		t.Errorf("Verify = %v, %v; want the code valid", v.Valid, err)
+	}
+}
+
+// A late sender does not undo a later request under the same key.
+func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
+	for name, fate := range map[string]error{"sent": nil, "refused": errCarrier, "uncertain": timeout{}} {
+		t.Run(name, func(t *testing.T) {
+			w, slow := newWorld(t, mfa.Options{}), newGate()
+			f := w.phone(sandbox, adasPhone)
+			stopped, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Sandbox: slow, Now: w.clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			do := func(s *mfa.Service) (mfa.Issued, error) {
+				return s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+			}
+			done := make(chan error)
+			go func() {
+				_, err := do(stopped)
+				done <- err
+			}()
+			<-slow.arrived
+			w.clock.advance(30 * time.Second) // the key is free again
+			held := newGate()
+			other, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Sandbox: held, Now: w.clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			second := make(chan mfa.Issued)
+			go func() {
+				c, err := do(other)
+				if err != nil {
+					t.Error(err)
+				}
+				second <- c
+			}()
+			<-held.arrived
+			slow.fate <- fate
+			if err := <-done; (err == nil) != (fate == nil) {
+				t.Errorf("the first = %v", err)
+			}
+			w.clock.advance(time.Second)
+			// The second is still being sent.
+			waiting := make(chan error)
+			go func() {
+				_, err := do(w.Service)
+				waiting <- err
+			}()
+			held.fate <- nil
+			c := <-second
+			err = <-waiting
+			if r, ok := errors.AsType[*mfa.Replayed](err); !ok || string(r.Answer) != told(c, nil) {
+				t.Errorf("the second again = %v; want its answer", err)
+			}
+			if w.kept(c.ID) == nil || w.carrier.sent() != 0 {
+				t.Errorf("the second challenge is gone, or %d more messages were sent", w.carrier.sent())
+			}
+			_, err = w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
+			if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 29*time.Second {
+				t.Errorf("wait is %v; want the second message counted", wait)
+			}
+		})
+	}
+}
+
+// A message that never left does not hide the challenge that another node acknowledged.
+func TestFailedFirstMessageCanBeSentAgain(t *testing.T) {
+	w, slow := newWorld(t, mfa.Options{}), newGate()
+	f := w.phone(sandbox, adasPhone)
+	stopped, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Sandbox: slow, Now: w.clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	once := onceKey[mfa.Issued]("k", "r")
+	done := make(chan error)
+	go func() {
+		_, err := stopped.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
+		done <- err
+	}()
+	id := (<-slow.arrived).Challenge
+	w.clock.advance(sendTimeout)
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !isReplay(err) {
+		t.Fatalf("the same request on another node = %v; want its answer", err)
+	}
+	slow.fate <- errCarrier
+	if err := <-done; !errors.Is(err, mfa.ErrDelivery) {
+		t.Errorf("the first = %v", err)
+	}
+	if d := w.delivery(id); d.State != mfa.Failed {
+		t.Errorf("the delivery is %+v; want %s", d, mfa.Failed)
+	}
+	if got := w.messageEvents(id); !slices.Equal(got, []string{"failed delivery_failed"}) {
+		t.Errorf("events are %q", got)
+	}
+	if _, err := w.resend(id); err != nil { // at once: nothing was counted
+		t.Fatalf("Resend = %v", err)
+	}
+	if d := w.delivery(id); d.State != mfa.Queued || w.carrier.sent() != 1 {
+		t.Errorf("after %d messages the delivery is %+v", w.carrier.sent(), d)
+	}
+	w.mustVerify(id, w.carrier.last().Code.Reveal(), true)
+}
