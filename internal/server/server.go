@@ -267,7 +267,7 @@ func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
 		return err
 	}
 	s.log.Info("all rows are sealed under the newest key; once recorded answers have expired, in a day, the old ones can be retired")
-	return putProof(ctx, s.store, keys)
+	return swapProof(ctx, s.store, keys, proof)
 }
 
 // Listen takes the address of the configuration. The URL is where to reach it.

@@ -134,9 +134,18 @@ func openKeyset(ctx context.Context, cfg config.Config, store Store, log *slog.L
 	return keys, proveKeyset(ctx, store, keys, proof)
 }
 
+// proveKeyset returns an error unless keys opens the proof of the store. A new
+// store has none: of several nodes that start on it at once, the first to store its
+// proof decides which keyset is right.
 func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []byte) error {
 	if proof == nil {
-		return putProof(ctx, store, keys)
+		err := swapProof(ctx, store, keys, nil)
+		if err != nil {
+			return err
+		}
+		if proof, err = store.Meta(ctx, metaKeyset); err != nil {
+			return err
+		}
 	}
 	if _, err := keys.Open(proof, []byte(metaKeyset)); err != nil {
 		return errors.New("this keyset is not the one that the store is sealed with; name the right one with --keyset, " +
@@ -145,13 +154,15 @@ func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []
 	return nil
 }
 
-// putProof seals the proof under the newest key. Until all rows are, it stays
-// under the oldest that is still needed, so that a keyset which lacks that one is
-// refused.
-func putProof(ctx context.Context, store Store, keys *secret.Keyset) error {
+// swapProof seals the proof under the newest key in place of old, unless another
+// node has replaced old. Until all rows are sealed under the newest key, the proof
+// stays under the oldest key that is still needed, so that a keyset without that
+// key is refused.
+func swapProof(ctx context.Context, store Store, keys *secret.Keyset, old []byte) error {
 	proof, err := keys.Seal([]byte(keysetProof), []byte(metaKeyset))
 	if err != nil {
 		return err
 	}
-	return store.PutMeta(ctx, metaKeyset, proof)
+	_, err = store.SwapMeta(ctx, metaKeyset, old, proof)
+	return err
 }

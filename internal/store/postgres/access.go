@@ -23,6 +23,8 @@ const (
 	revokeKey       = `UPDATE api_keys SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2`
 	selectMeta      = `SELECT value FROM meta WHERE name = $1`
 	putMeta         = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+	insertMeta      = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`
+	swapMeta        = `UPDATE meta SET value = $3 WHERE name = $1 AND value = $2`
 
 	// keysChannel is told when a key is revoked.
 	keysChannel = "countersign_keys"
@@ -142,4 +144,17 @@ func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
 		return fmt.Errorf("put %s: %w", name, domainError(err))
 	}
 	return nil
+}
+
+// SwapMeta stores value under name if old is stored there; see transfer.Store.
+func (s *Store) SwapMeta(ctx context.Context, name string, old, value []byte) (bool, error) {
+	sql, args := swapMeta, []any{name, old, value}
+	if old == nil {
+		sql, args = insertMeta, []any{name, value}
+	}
+	tag, err := s.pool.Exec(ctx, sql, args...)
+	if err != nil {
+		return false, fmt.Errorf("swap %s: %w", name, domainError(err))
+	}
+	return tag.RowsAffected() == 1, nil
 }

@@ -90,3 +90,8 @@ func TestAccess(t *testing.T) {
 	url := migrated(t)
 	storetest.RunAccess(t, func(t *testing.T) access.Store { return openEmpty(t, url, postgres.Options{}) })
 }
+
+func TestMeta(t *testing.T) {
+	url := migrated(t)
+	storetest.RunMeta(t, func(t *testing.T) storetest.MetaStore { return openEmpty(t, url, postgres.Options{}) })
+}

@@ -22,6 +22,8 @@ const (
 	revokeKey  = `UPDATE api_keys SET revoked_at = CASE revoked_at WHEN 0 THEN ? ELSE revoked_at END WHERE id = ?`
 	selectMeta = `SELECT value FROM meta WHERE name = ?`
 	putMeta    = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`
+	insertMeta = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING`
+	swapMeta   = `UPDATE meta SET value = ? WHERE name = ? AND value = ?`
 )
 
 // InsertEnvironment stores an environment; see access.Store.
@@ -112,6 +114,20 @@ func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
 		_, err := c.prepare(putMeta).text(name).blob(value).exec()
 		return domainError(err)
 	})
+}
+
+// SwapMeta stores value under name if old is stored there; see transfer.Store.
+func (s *Store) SwapMeta(ctx context.Context, name string, old, value []byte) (swapped bool, err error) {
+	err = s.write(ctx, func(c *conn) error {
+		change := c.prepare(insertMeta).text(name).blob(value)
+		if old != nil {
+			change = c.prepare(swapMeta).blob(value).text(name).blob(old)
+		}
+		n, err := change.exec()
+		swapped = n == 1
+		return domainError(err)
+	})
+	return swapped, err
 }
 
 func scanEnvironment(row *columns) mfa.Environment {

@@ -50,6 +50,7 @@ func TestRequestsSearch(t *testing.T) {
 		"selectKeyByHash":    selectKey,
 		"revokeKey":          revokeKey,
 		"selectMeta":         selectMeta,
+		"swapMeta":           swapMeta,
 	} {
 		t.Run(name, func(t *testing.T) {
 			searched := strings.HasPrefix(sql, "INSERT")

@@ -25,6 +25,10 @@ func TestAccess(t *testing.T) {
 	storetest.RunAccess(t, func(t *testing.T) access.Store { return open(t, newPath(t)) })
 }
 
+func TestMeta(t *testing.T) {
+	storetest.RunMeta(t, func(t *testing.T) storetest.MetaStore { return open(t, newPath(t)) })
+}
+
 // newPath names a database that does not exist yet, nor does its directory.
 func newPath(t testing.TB) string {
 	t.Helper()

@@ -74,6 +74,9 @@ type Store interface {
 	Meta(ctx context.Context, name string) ([]byte, error)
 	// PutMeta stores value under name in place of what was there.
 	PutMeta(ctx context.Context, name string, value []byte) error
+	// SwapMeta stores value under name if old is stored there, or if nothing is and
+	// old is nil. It reports whether it did: of many at once only one does.
+	SwapMeta(ctx context.Context, name string, old, value []byte) (bool, error)
 	// DeleteMeta removes what is stored under name.
 	DeleteMeta(ctx context.Context, name string) error
 }
@@ -123,6 +126,8 @@ type progress struct {
 	Source string // digest of what identifies the source
 	Kind   int    // index of the kind in hand
 	Place  string // behind which to go on
+
+	stored []byte // as it is in the target, nil if it is not
 }
 
 const batch = 500
@@ -171,7 +176,7 @@ func copyKind(ctx context.Context, from, to Store, at *progress) error {
 		at.Place = next
 		// If this is lost, the next run stores some rows again, which changes
 		// nothing.
-		if err := save(ctx, to, *at); err != nil {
+		if err := save(ctx, to, at); err != nil {
 			return err
 		}
 	}
@@ -194,6 +199,7 @@ func begin(ctx context.Context, from, to Store) (at progress, err error) {
 		if at.Source != source {
 			return at, fmt.Errorf("%w: a copy from another source was begun in it", ErrNotEmpty)
 		}
+		at.stored = saved
 		return at, nil
 	}
 	for _, kind := range Kinds {
@@ -206,15 +212,24 @@ func begin(ctx context.Context, from, to Store) (at progress, err error) {
 		}
 	}
 	at = progress{Source: source}
-	return at, save(ctx, to, at)
+	return at, save(ctx, to, &at)
 }
 
-func save(ctx context.Context, to Store, at progress) error {
+// save stores where a copy stands, unless another copy into the same store has.
+func save(ctx context.Context, to Store, at *progress) error {
 	b, err := json.Marshal(at)
 	if err != nil {
 		return err
 	}
-	return to.PutMeta(ctx, metaProgress, b)
+	saved, err := to.SwapMeta(ctx, metaProgress, at.stored, b)
+	if err != nil {
+		return err
+	}
+	if !saved {
+		return errors.New("another copy into this store is running; wait until it has ended")
+	}
+	at.stored = b
+	return nil
 }
 
 // identity is a digest of the environments and API keys of a store, which no two
