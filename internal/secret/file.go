@@ -6,7 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/countersign-mfa/countersign/internal/atomicfile"
 )
 
 // maxKeyset is the size in bytes beyond which nothing is taken for a keyset. A
@@ -45,14 +46,18 @@ func ReadKeysetFile(path string) (*Keyset, error) {
 }
 
 // CreateKeysetFile makes a new keyset and writes it to path with mode 0600. It
-// never overwrites: where path exists, even if it came to be meanwhile, the error
-// is fs.ErrExist. Once it returns, the file survives a loss of power.
+// never overwrites: if path exists, the error is fs.ErrExist. Once it returns, the
+// file survives a loss of power.
 func CreateKeysetFile(path string) (*Keyset, error) {
 	k, err := NewKeyset()
 	if err != nil {
 		return nil, fmt.Errorf("create keyset file: %w", err)
 	}
-	err = place(k, path, func(tmp *os.File) error { return os.Link(tmp.Name(), path) })
+	data, err := k.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("create keyset file: %w", err)
+	}
+	err = atomicfile.Create(path, append(data, '\n'), 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("keyset file %s is left as it is: %w", path, fs.ErrExist)
 	}
@@ -62,54 +67,15 @@ func CreateKeysetFile(path string) (*Keyset, error) {
 	return k, nil
 }
 
-// WriteKeysetFile writes k to path with mode 0600, in place of what was there, and
-// leaves the file to its owner. A reader, or a loss of power, meets either the old
-// keyset or the new one.
+// WriteKeysetFile replaces the file at path by k, with mode 0600 and the owner of the
+// old file. A reader, or a loss of power, finds either the old keyset or the new one.
 func WriteKeysetFile(path string, k *Keyset) error {
-	err := place(k, path, func(tmp *os.File) error {
-		if err := keepOwner(tmp, path); err != nil {
-			return err
-		}
-		return os.Rename(tmp.Name(), path)
-	})
+	data, err := k.Marshal()
+	if err == nil {
+		err = atomicfile.Rewrite(path, append(data, '\n'), 0o600)
+	}
 	if err != nil {
 		return fmt.Errorf("write keyset file: %w", err)
 	}
 	return nil
-}
-
-// place writes k to a temporary file beside path and has publish give it that
-// name.
-func place(k *Keyset, path string, publish func(tmp *os.File) error) error {
-	data, err := k.Marshal()
-	if err != nil {
-		return err
-	}
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".keyset-*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if _, err := tmp.Write(append(data, '\n')); err != nil {
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := publish(tmp); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a new name in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package secret
+package atomicfile
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// keepOwner gives tmp to the owner of path, if path exists: a rotation run as root
-// must not lock the server out of its keys.
+// keepOwner gives tmp to the owner of path, if path exists. A command that runs as
+// root must not take a server's file away from the account of the server.
 func keepOwner(tmp *os.File, path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
