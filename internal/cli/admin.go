@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/atomicfile"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
@@ -37,6 +38,13 @@ Example:
 
 func (c *createEnvironment) Run(ctx context.Context, con console) error {
 	return c.open(ctx, func(store server.Store) error {
+		development, err := server.IsDevelopment(ctx, store)
+		if err != nil {
+			return err
+		}
+		if development && c.Production {
+			return fmt.Errorf("%s is a store of 'countersign dev', which shows all messages without a key; give --store another store", c.name())
+		}
 		e, err := access.NewService(store, nil).CreateEnvironment(ctx, c.Name, c.Production)
 		if err == nil {
 			con.printf("created %s environment %q; next: countersign key create --env %q --store %s\n", kind(e), e.Name, e.Name, c.name())
@@ -332,12 +340,19 @@ func (c *promoteKeyset) Run(con console) error {
 type retireKeyset struct{ keysetFile }
 
 func (c *retireKeyset) Run(con console) error {
+	keys, err := secret.ReadKeysetFile(c.File)
+	if err != nil {
+		return err
+	}
+	if _, err := keys.Retire(); err != nil {
+		return err // before a copy of the file is left behind
+	}
 	old, err := os.ReadFile(c.File)
 	if err != nil {
 		return err
 	}
 	backup := c.File + ".before-" + time.Now().UTC().Format("20060102-150405")
-	if err := os.WriteFile(backup, old, 0o600); err != nil {
+	if err := atomicfile.Create(backup, old, 0o600); err != nil {
 		return err
 	}
 	con.notef("the keyset as it was is in %s; delete it when the servers run without the old keys\n", backup)

@@ -77,7 +77,7 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	parser, parserErr := kong.New(&cmds,
 		kong.Name("countersign"),
 		kong.Description(description),
-		kong.DefaultEnvars("COUNTERSIGN"),
+		kong.PostBuild(readVariables),
 		kong.Writers(out, err),
 		kong.Exit(func(code int) { panic(exit{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),

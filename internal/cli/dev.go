@@ -6,22 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/alecthomas/kong"
+
 	countersign "github.com/countersign-mfa/countersign"
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/atomicfile"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
 type devCommand struct {
-	Addr  string `default:"127.0.0.1:4100" placeholder:"HOST:PORT" help:"Where to listen; port 0 picks a free one. Default ${default}."`
-	Store string `default:"sqlite:.countersign/dev.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH, with its keys in files beside it, or a postgres:// URL. Default ${default}."`
-	JSON  bool   `name:"json" help:"Print one line of JSON with the url and the api_key when ready, and nothing else."`
-	TLS   bool   `name:"tls" help:"Serve HTTPS with a certificate made for this machine."`
+	Addr        string `default:"127.0.0.1:4100" placeholder:"ADDRESS" help:"Where to listen: HOST:PORT or unix:PATH; port 0 picks a free port. Default ${default}."`
+	AllowRemote bool   `name:"allow-remote" help:"Listen on an address that other machines can reach. Anyone who reaches it can read the messages."`
+	Store       string `default:"sqlite:.countersign/dev.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH, with the keys in files next to it, or a postgres:// URL. Default ${default}."`
+	Keyset      string `placeholder:"SOURCE" help:"Keys that seal what is stored, as for serve. Default a file next to the SQLite store, or .countersign/dev.keyset, made when it is missing."`
+	JSON        bool   `name:"json" help:"Print one line of JSON with the url and the api_key when ready, and nothing else."`
+	TLS         bool   `name:"tls" help:"Serve HTTPS with a certificate made for this machine."`
 
 	Settings config.Config `embed:""`
 }
@@ -29,7 +35,8 @@ type devCommand struct {
 func (devCommand) Help() string {
 	return `Starts a server with all that is needed to try it: a store and keys of its own, an environment "sandbox"
 with an API key, and an inbox at /dev/inbox in place of a phone. What was enrolled is still there next time; delete
-the directory .countersign to begin anew. Not for production: who reaches the address can read the inbox.
+the directory .countersign to start again. Not for production: anyone who reaches the address can read the inbox. So dev
+takes its settings only from flags, not from environment variables, and opens only stores that it has made.
 
 Examples:
 
@@ -40,15 +47,27 @@ Examples:
 
 const (
 	devEnvironment = "sandbox"
-	devFiles       = ".countersign/dev" // beginning of the names of files that have no store to lie beside
+	devFiles       = ".countersign/dev" // start of the names of files for a store that is not a file
 )
 
-func (d *devCommand) Run(ctx context.Context, con console) error {
+func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context) error {
+	for _, flag := range parsed.Selected().Flags {
+		if name := variable(flag); os.Getenv(name) != "" {
+			con.notef("countersign: dev ignores %s; it takes its settings only from flags\n", name)
+		}
+	}
+	if !d.AllowRemote && !config.IsLocal(d.Addr) {
+		return fmt.Errorf("--addr %s can be reached from other machines, and the inbox of dev needs no key; "+
+			"give --allow-remote if they may read it, or --addr 127.0.0.1:4100", d.Addr)
+	}
 	path, ok := config.SQLitePath(d.Store)
 	if !ok {
 		path = devFiles
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := server.ClaimDevelopment(ctx, d.Store, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	cfg, err := d.configure(path)
@@ -59,11 +78,12 @@ func (d *devCommand) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
+	keepWithoutReader()
 	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version()})
 	if err != nil {
 		return err
 	}
-	if !config.IsLoopback(d.Addr) {
+	if d.AllowRemote && !config.IsLocal(d.Addr) {
 		log.Warn("other machines can reach this server: its inbox needs no key, and nothing is encrypted without --tls", "addr", d.Addr)
 	}
 	key, err := devKey(ctx, srv.Access(), path+".apikey")
@@ -82,15 +102,15 @@ func (d *devCommand) Run(ctx context.Context, con console) error {
 	return errors.Join(err, srv.Serve(ctx, ln), srv.Close())
 }
 
-// configure says what differs from serve: people read the log, the inbox is
-// there, and plain HTTP is no danger.
+// configure returns the settings, with those that differ from serve: the log is for
+// people, there is an inbox, and plain HTTP is allowed.
 func (d *devCommand) configure(path string) (config.Config, error) {
 	cfg := d.Settings
-	cfg.Addr, cfg.Store, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, true, true
+	cfg.Addr, cfg.Store, cfg.Keyset, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, d.Keyset, true, true
 	if cfg.LogFormat == "" {
 		cfg.LogFormat = "text"
 	}
-	if config.IsPostgres(d.Store) {
+	if cfg.Keyset == "" && config.IsPostgres(d.Store) {
 		keyset := path + ".keyset"
 		if _, err := secret.CreateKeysetFile(keyset); err != nil && !errors.Is(err, fs.ErrExist) {
 			return cfg, err
@@ -130,12 +150,15 @@ func devKey(ctx context.Context, keys *access.Service, path string) (string, err
 	if err != nil {
 		return "", err
 	}
-	return key.Reveal(), os.WriteFile(path, []byte(key.Reveal()+"\n"), 0o600)
+	return key.Reveal(), atomicfile.Replace(path, []byte(key.Reveal()+"\n"), 0o600)
 }
 
 func (d *devCommand) welcome(url, key, cert string) string {
-	curl := "curl -sS"
-	trust := ""
+	curl, trust := "curl -sS", ""
+	if path, ok := config.UnixSocket(url); ok {
+		curl += " --unix-socket " + path
+		url = "http://localhost"
+	}
 	if cert != "" {
 		curl += " --cacert " + cert
 		trust = "\n  Trust     " + cert + "  (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, curl --cacert)"

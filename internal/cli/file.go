@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -79,16 +78,11 @@ func (f file) Validate(app *kong.Application) error {
 // Resolve returns the value of a flag that neither the command line nor the
 // environment gave.
 func (f file) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	if slices.ContainsFunc(flag.Envs, isSet) {
+	if len(flag.Envs) > 0 { // its variable is set
 		return nil, nil
 	}
 	if value, ok := f[flag.Name]; ok {
 		return value, nil
 	}
 	return nil, nil
-}
-
-func isSet(variable string) bool {
-	_, ok := os.LookupEnv(variable)
-	return ok
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +14,14 @@ import (
 	"github.com/alecthomas/kong"
 
 	countersign "github.com/countersign-mfa/countersign"
+	"github.com/countersign-mfa/countersign/internal/atomicfile"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
 type serveCommand struct {
 	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file in YAML: the flags below without their dashes, such as 'challenge_ttl: 5m'. Flags and environment variables go before it."`
-	Addr   string          `default:":4100" placeholder:"HOST:PORT" help:"Where to listen; port 0 picks a free one. Default ${default}."`
+	Addr   string          `default:":4100" placeholder:"ADDRESS" help:"Where to listen: HOST:PORT or unix:PATH; port 0 picks a free port. Default ${default}."`
 	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH, or a postgres:// URL for many nodes. Default ${default}."`
 	Keyset string          `placeholder:"SOURCE" help:"Keys that seal what is stored: file:PATH, env:NAME, or exec:COMMAND, whose output it is (to unwrap it by a KMS). Default a file beside the SQLite store, made when both are new."`
 
@@ -43,6 +45,7 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
+	keepWithoutReader()
 	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version()})
 	if err != nil {
 		return err
@@ -69,6 +72,11 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 	return errors.Join(err, stopProfile(), srv.Close())
 }
 
+// keepWithoutReader lets the process go on when the reader of its log or of its output
+// is gone: writes then fail, but no SIGPIPE ends the process. Notify, unlike Ignore, has
+// no effect on the commands that it starts.
+func keepWithoutReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
 // tuneCollector collects garbage at three times what is in use, unless GOGC says
 // otherwise. Little is in use however many factors are stored, and a collection for
 // every few megabytes took a sixth of the time of a flow.
@@ -78,21 +86,22 @@ func tuneCollector() {
 	}
 }
 
-// startProfile writes a CPU profile to path, if there is one, until stop is called.
+// startProfile records a CPU profile until stop is called, which writes it to path.
+// The file is there, and empty, from the start. An empty path means no profile.
 func startProfile(path string) (stop func() error, err error) {
 	if path == "" {
 		return func() error { return nil }, nil
 	}
-	f, err := os.Create(path)
-	if err != nil {
+	if err := atomicfile.Replace(path, nil, 0o600); err != nil {
 		return nil, fmt.Errorf("--cpu-profile: %w", err)
 	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+	var profile bytes.Buffer
+	if err := pprof.StartCPUProfile(&profile); err != nil {
+		return nil, fmt.Errorf("--cpu-profile: %w", err)
 	}
 	return func() error {
 		pprof.StopCPUProfile()
-		return f.Close()
+		return atomicfile.Replace(path, profile.Bytes(), 0o600)
 	}, nil
 }
 

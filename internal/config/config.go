@@ -15,7 +15,7 @@ import (
 // line, where each field is a flag, an environment variable COUNTERSIGN_… and a
 // key of the configuration file. Durations are written 90s, 10m or 24h.
 type Config struct {
-	Addr   string `kong:"-"` // host:port to listen on; port 0 picks a free one
+	Addr   string `kong:"-"` // host:port to listen on, where port 0 picks a free one, or unix:PATH
 	Store  string `kong:"-"` // sqlite:PATH or a postgres:// URL
 	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file beside the SQLite store, made when it is not there
 	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox, to anybody
@@ -50,7 +50,8 @@ type Config struct {
 
 	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: spread the tables over its machines by bucket, if they are not yet."`
 
-	MetricsAddr string `name:"metrics-addr" group:"Process" placeholder:"HOST:PORT" help:"Where Prometheus can read GET /metrics, over plain HTTP on any address: what it shows holds no secret. Nothing else is served there. Without it there are no metrics."`
+	IdleTimeout time.Duration `name:"idle-timeout" default:"2m" group:"Process" placeholder:"DURATION" help:"How long a connection is kept without a request. A load balancer in front must close its idle connections earlier. Default ${default}."`
+	MetricsAddr string        `name:"metrics-addr" group:"Process" placeholder:"ADDRESS" help:"Where Prometheus can read GET /metrics: HOST:PORT or unix:PATH, over plain HTTP on any address, because no figure holds a secret. Nothing else is served there. Without it there are no metrics."`
 
 	CPUProfile      string        `name:"cpu-profile" type:"path" group:"Process" placeholder:"FILE" help:"Write a CPU profile there, for 'go tool pprof', until the server stops."`
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default json; text for dev."`
@@ -76,6 +77,7 @@ func (c Config) Check() error {
 		{"challenge-retention", c.ChallengeRetention, 0},
 		{"event-retention", c.EventRetention, 0},
 		{"max-clock-skew", c.MaxClockSkew, 0},
+		{"idle-timeout", c.IdleTimeout, 0},
 		{"shutdown-timeout", c.ShutdownTimeout, 0},
 	} {
 		if d.value <= 0 || d.most > 0 && d.value > d.most {
@@ -107,8 +109,10 @@ func (c Config) Check() error {
 	if c.ShutdownDelay < 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-delay is %v; it must not be negative", c.ShutdownDelay))
 	}
-	if _, _, err := net.SplitHostPort(c.MetricsAddr); c.MetricsAddr != "" && err != nil {
-		errs = append(errs, fmt.Errorf("--metrics-addr %q is not host:port: %w", c.MetricsAddr, err))
+	for _, a := range []struct{ name, value string }{{"addr", c.Addr}, {"metrics-addr", c.MetricsAddr}} {
+		if err := checkAddr(a.value); a.value != "" && err != nil {
+			errs = append(errs, fmt.Errorf("--%s %w", a.name, err))
+		}
 	}
 	if c.MetricsAddr != "" && c.MetricsAddr == c.Addr && !strings.HasSuffix(c.Addr, ":0") {
 		errs = append(errs, fmt.Errorf("--metrics-addr is %s, as --addr is; metrics need an address of their own", c.MetricsAddr))
@@ -129,24 +133,43 @@ func atMost(bounded bool, most any) string {
 	return fmt.Sprintf(" and at most %v", most)
 }
 
+// checkAddr reports what is wrong with an address to listen on.
+func checkAddr(addr string) error {
+	if path, ok := UnixSocket(addr); ok {
+		if path == "" || len(path) > maxSocketPath {
+			return fmt.Errorf("%q needs a path of 1 to %d bytes after unix:", addr, maxSocketPath)
+		}
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("%q is not host:port or unix:PATH: %w", addr, err)
+	}
+	return nil
+}
+
+// maxSocketPath is what the kernels of Linux, macOS and the BSDs all accept, less room
+// for the temporary name under which a socket is made.
+const maxSocketPath = 90
+
 // checkTransport keeps secrets from crossing a network in the clear (RFC 4226,
 // section 7.1, RP3).
 func (c Config) checkTransport() error {
-	if c.TLSCert != "" || c.PlainHTTP || c.Addr == "" {
-		return nil
-	}
-	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		return fmt.Errorf("--addr %q is not host:port: %w", c.Addr, err)
-	}
-	if IsLoopback(c.Addr) {
+	if c.TLSCert != "" || c.PlainHTTP || c.Addr == "" || checkAddr(c.Addr) != nil || IsLocal(c.Addr) {
 		return nil
 	}
 	return fmt.Errorf("--addr %s can be reached from other machines, and secrets would cross the network in the clear; "+
 		"give --tls-cert and --tls-key, or --plain-http if a proxy in front ends TLS, or --addr 127.0.0.1:4100", c.Addr)
 }
 
-// IsLoopback reports whether only this machine can reach an address.
-func IsLoopback(addr string) bool {
+// UnixSocket returns the path of an address of the form unix:PATH.
+func UnixSocket(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix:") }
+
+// IsLocal reports whether only this machine can reach an address: a unix socket or the
+// loopback interface.
+func IsLocal(addr string) bool {
+	if _, ok := UnixSocket(addr); ok {
+		return true
+	}
 	host, _, err := net.SplitHostPort(addr)
 	ip := net.ParseIP(host)
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
@@ -217,6 +240,7 @@ func Default() Config {
 		ChallengeRetention:     24 * time.Hour,
 		EventRetention:         400 * 24 * time.Hour,
 		MaxClockSkew:           2 * time.Second,
+		IdleTimeout:            2 * time.Minute,
 		LogLevel:               "info",
 		ShutdownTimeout:        30 * time.Second,
 	}

@@ -44,6 +44,11 @@ func TestCheck(t *testing.T) {
 
 		{"metrics for other machines", func(c *config.Config) { c.MetricsAddr = ":9464" }, nil},
 		{"both at ports that are free", func(c *config.Config) { c.MetricsAddr = c.Addr }, nil},
+		{"an address without a port", func(c *config.Config) { c.Addr = "4100" }, []string{`--addr "4100" is not host:port or unix:PATH`}},
+		{"a host without a port", func(c *config.Config) { c.Addr, c.PlainHTTP = "localhost", true }, []string{`--addr "localhost" is not host:port`}},
+		{"a socket without a path", func(c *config.Config) { c.Addr = "unix:" }, []string{`--addr "unix:" needs a path`}},
+		{"a socket with a long path", func(c *config.Config) { c.MetricsAddr = "unix:/" + strings.Repeat("x", 90) }, []string{`--metrics-addr "unix:/xxx`, "needs a path of 1 to 90 bytes"}},
+		{"no time for idle connections", func(c *config.Config) { c.IdleTimeout = -1 }, []string{"--idle-timeout is -1ns; it must be positive"}},
 		{"metrics at no address", func(c *config.Config) { c.MetricsAddr = "9464" }, []string{`--metrics-addr "9464" is not host:port`}},
 		{"metrics at the address of the API", func(c *config.Config) { c.Addr, c.MetricsAddr = "127.0.0.1:4100", "127.0.0.1:4100" },
 			[]string{"--metrics-addr is 127.0.0.1:4100, as --addr is"}},
@@ -87,8 +92,8 @@ func TestPlainHTTPStaysOnThisMachine(t *testing.T) {
 		{"[fe80::1]:4100", false},
 		{"mfa.example.com:4100", false},
 		{"localhost.example.com:4100", false},
-		{"4100", false},
-		{"localhost", false},
+		{"unix:/run/countersign.sock", true},
+		{"unix:countersign.sock", true},
 	} {
 		t.Run(tc.addr, func(t *testing.T) {
 			c := local()

@@ -102,15 +102,6 @@ func TestWhatIsSaidNearerGoesFirst(t *testing.T) {
 		}
 		p.apiAs("").want(http.StatusOK, "GET", "/healthz", "")
 	})
-	t.Run("the address of dev", func(t *testing.T) {
-		t.Parallel()
-		env := []string{"COUNTERSIGN_ADDR=127.0.0.1:0", "COUNTERSIGN_STORE=" + store("dev.db"), "COUNTERSIGN_JSON=true"}
-		p := launch(t, env, "dev")
-		p.await(p.out, `"url":"http://127.0.0.1:`)
-		if _, err := os.Stat(filepath.Join(dir, "dev.db")); err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 func write(t *testing.T, name, text string) {

@@ -62,7 +62,7 @@ func watch(router *sms.Router, m *metrics.Metrics) {
 
 // listenMetrics takes the address that metrics are served at.
 func (s *Server) listenMetrics() (net.Listener, error) {
-	ln, err := net.Listen("tcp", s.cfg.MetricsAddr)
+	ln, err := listen(s.cfg.MetricsAddr)
 	if err != nil {
 		return nil, fmt.Errorf("--metrics-addr: %w", err)
 	}

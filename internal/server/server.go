@@ -37,6 +37,7 @@ type Server struct {
 	api      *httpapi.API
 	metrics  *metrics.Metrics // or nil
 	clock    *clock
+	certs    *certificate // or nil
 	draining atomic.Bool
 
 	connections *admission.Connections // of callers
@@ -70,6 +71,11 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Now = time.Now
 	}
 	s := &Server{cfg: cfg, log: parts.Logger}
+	if cfg.TLSCert != "" { // before the store, so that a wrong path leaves no new store behind
+		if s.certs, err = newCertificate(cfg.TLSCert, cfg.TLSKey, s.log); err != nil {
+			return nil, err
+		}
+	}
 	files := openFiles()
 	if s.cfg.MaxConnections = connectionsWithin(files, cfg.MaxConnections); s.cfg.MaxConnections < cfg.MaxConnections {
 		s.log.Warn("fewer connections are kept than max_connections: too few files may be open; see ulimit -n",
@@ -270,26 +276,26 @@ func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
 	return swapProof(ctx, s.store, keys, proof)
 }
 
-// Listen takes the address of the configuration. The URL is where to reach it.
+// Listen takes the address of the configuration. The URL is where to reach it, or
+// unix:PATH.
 func (s *Server) Listen() (_ net.Listener, url string, err error) {
-	ln, err := net.Listen("tcp", s.cfg.Addr)
+	ln, err := listen(s.cfg.Addr)
 	if err != nil {
 		return nil, "", fmt.Errorf("--addr: %w", err)
 	}
-	scheme := "http"
-	if s.cfg.TLSCert != "" {
-		certs := &certificate{certFile: s.cfg.TLSCert, keyFile: s.cfg.TLSKey, log: s.log}
-		if _, err := certs.get(nil); err != nil {
-			return nil, "", errors.Join(err, ln.Close())
-		}
+	addr, scheme := ln.Addr(), "http"
+	if s.certs != nil {
 		ln = tls.NewListener(ln, &tls.Config{
-			GetCertificate: certs.get,
+			GetCertificate: s.certs.get,
 			MinVersion:     tls.VersionTLS12,
 			NextProtos:     []string{"h2", "http/1.1"},
 		})
 		scheme = "https"
 	}
-	host, port, err := net.SplitHostPort(ln.Addr().String())
+	if addr.Network() == "unix" {
+		return ln, "unix:" + addr.String(), nil
+	}
+	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return nil, "", errors.Join(err, ln.Close())
 	}
@@ -306,12 +312,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second, // no body is longer than 64 KiB
 		WriteTimeout:      60 * time.Second,
-		// Some clients keep connections for 30 s; one that is closed under them
-		// costs them a retry.
-		IdleTimeout:    120 * time.Second,
-		MaxHeaderBytes: 32 << 10,
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ConnState:      s.connections.Track,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState:         s.connections.Track,
 
 		DisableGeneralOptionsHandler: true, // it would keep connections that are to end
 	}

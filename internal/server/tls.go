@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -15,50 +16,89 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/atomicfile"
 )
 
-// A certificate is read from its files again when they have changed, so that a
-// renewed one needs no restart.
+// A certificate is read from its files again when their contents have changed, so a
+// renewed one needs no restart. The times of the files do not matter: copies and
+// symbolic links often keep an old one. It is safe for concurrent use.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
-	mu      sync.Mutex
-	current *tls.Certificate
-	changed time.Time // of the certificate file
+	current atomic.Pointer[tls.Certificate]
+
+	mu      sync.Mutex // held while the files are read
 	checked time.Time
+	digest  [sha256.Size]byte // of the contents in use
+	problem string            // that was logged last
 }
 
-// recheckCertificate is how often the file is looked at.
-const recheckCertificate = time.Minute
+// recheckCertificate is the least time between two looks at the files.
+const recheckCertificate = 5 * time.Second
 
-// get returns the certificate; see tls.Config.GetCertificate.
+// newCertificate reads a certificate and its key from two PEM files.
+func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, checked: time.Now()}
+	if err := c.read(); err != nil {
+		return nil, fmt.Errorf("load the TLS certificate: %w", err)
+	}
+	return c, nil
+}
+
+// get returns the certificate; see tls.Config.GetCertificate. One handshake at a time
+// looks at the files, and the others do not wait for it.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.current != nil && time.Since(c.checked) < recheckCertificate {
-		return c.current, nil
+	if c.mu.TryLock() {
+		defer c.mu.Unlock()
+		if now := time.Now(); now.Sub(c.checked) >= recheckCertificate {
+			c.checked = now
+			c.refresh()
+		}
 	}
-	c.checked = time.Now()
-	info, err := os.Stat(c.certFile)
-	if err == nil && info.ModTime().Equal(c.changed) && c.current != nil {
-		return c.current, nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	return c.current.Load(), nil
+}
+
+// refresh reads the files. A pair that cannot be used, such as one that is half
+// replaced, is logged once and leaves the current certificate in use.
+func (c *certificate) refresh() {
+	err := c.read()
 	switch {
 	case err == nil:
-		c.current = &pair
-		if info != nil {
-			c.changed = info.ModTime()
-		}
-	case c.current == nil:
-		return nil, fmt.Errorf("load the TLS certificate: %w", err)
-	default:
-		// Files that are half replaced do not take a good certificate away.
+		c.problem = ""
+	case err.Error() != c.problem:
+		c.problem = err.Error()
 		c.log.Warn("load the renewed TLS certificate; the old one stays in use", "error", err)
 	}
-	return c.current, nil
+}
+
+// read makes the contents of the files current, if they differ from those read before.
+func (c *certificate) read() error {
+	cert, err := os.ReadFile(c.certFile)
+	if err != nil {
+		return err
+	}
+	key, err := os.ReadFile(c.keyFile)
+	if err != nil {
+		return err
+	}
+	certDigest, keyDigest := sha256.Sum256(cert), sha256.Sum256(key)
+	digest := sha256.Sum256(append(certDigest[:], keyDigest[:]...))
+	if digest == c.digest {
+		return nil
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return err
+	}
+	c.digest = digest
+	if c.current.Swap(&pair) != nil {
+		c.log.Info("loaded the renewed TLS certificate", "not_after", pair.Leaf.NotAfter.UTC())
+	}
+	return nil
 }
 
 // MakeCertificate writes a self-signed certificate for this machine, good for a
@@ -99,5 +139,5 @@ func MakeCertificate(certFile, keyFile string) error {
 }
 
 func writePEM(path, kind string, der []byte, mode os.FileMode) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+	return atomicfile.Replace(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
 }
