@@ -64,6 +64,7 @@ type Service struct {
 	store Store
 	now   func() time.Time
 	cache cache
+	reads reads
 }
 
 // NewService returns a Service over store; a nil now means time.Now.

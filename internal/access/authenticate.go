@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 const (
@@ -16,6 +18,9 @@ const (
 	// trust is how long a key is honoured while it cannot be read again. It bounds
 	// how late a revocation is felt.
 	trust = 5 * time.Second
+	// maxUnknown is how many keys that are not in the cache are read at once. Clients
+	// can invent keys, which would otherwise fill the store's queue.
+	maxUnknown = 256
 )
 
 // cache holds the keys that were good when they were last read. Nothing else
@@ -62,7 +67,8 @@ func (s *Service) Forget() {
 }
 
 // Authenticate returns the key that text is. ErrUnauthorized if there is no such
-// key or it was revoked; any other error means that this could not be found out.
+// key or it was revoked; any other error means that this could not be found out,
+// mfa.ErrUnavailable that too many unknown keys are being read.
 func (s *Service) Authenticate(ctx context.Context, text string) (Key, error) {
 	if !strings.HasPrefix(text, sandboxPrefix) && !strings.HasPrefix(text, productionPrefix) {
 		return Key{}, ErrUnauthorized
@@ -70,7 +76,7 @@ func (s *Service) Authenticate(ctx context.Context, text string) (Key, error) {
 	h, now := hash(text), s.now()
 	e := s.cache.get(h)
 	if e == nil {
-		return s.read(ctx, h, now)
+		return s.readOnce(ctx, h, now)
 	}
 	age := now.Sub(time.Unix(0, e.read.Load()))
 	if age < recheck && age >= 0 {
@@ -98,4 +104,71 @@ func (s *Service) read(ctx context.Context, h Hash, now time.Time) (Key, error) 
 	}
 	s.cache.put(h, k, now)
 	return k, nil
+}
+
+// reads are the unknown keys that are being read. Requests with the same key share
+// one read.
+type reads struct {
+	mu  sync.Mutex
+	now map[Hash]*reading
+}
+
+// A reading ends when done is closed; then key and err are set.
+type reading struct {
+	done chan struct{}
+	key  Key
+	err  error
+}
+
+// start returns the reading of h, and whether the caller has to carry it out. It
+// returns nil if there are too many.
+func (r *reads) start(h Hash) (_ *reading, mine bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x := r.now[h]; x != nil {
+		return x, false
+	}
+	if len(r.now) >= maxUnknown {
+		return nil, false
+	}
+	if r.now == nil {
+		r.now = map[Hash]*reading{}
+	}
+	x := &reading{done: make(chan struct{})}
+	r.now[h] = x
+	return x, true
+}
+
+func (r *reads) end(h Hash, x *reading) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.now, h)
+	close(x.done)
+}
+
+// readOnce reads an unknown key, or waits for another request that reads it.
+func (s *Service) readOnce(ctx context.Context, h Hash, now time.Time) (Key, error) {
+	for {
+		x, mine := s.reads.start(h)
+		switch {
+		case x == nil:
+			return Key{}, fmt.Errorf("read a key: too many unknown keys at once: %w", mfa.ErrUnavailable)
+		case mine:
+			func() {
+				defer s.reads.end(h, x)
+				x.err = errors.New("read a key: given up") // after a panic
+				x.key, x.err = s.read(ctx, h, now)
+			}()
+			return x.key, x.err
+		}
+		select {
+		case <-x.done:
+		case <-ctx.Done():
+			return Key{}, fmt.Errorf("read a key: %w", ctx.Err())
+		}
+		if !errors.Is(x.err, context.Canceled) && !errors.Is(x.err, context.DeadlineExceeded) {
+			return x.key, x.err
+		}
+		// The request that read it was given up. This one was not.
+	}
 }

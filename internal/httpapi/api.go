@@ -11,7 +11,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
@@ -32,14 +31,16 @@ type API struct {
 	mux    *http.ServeMux
 	fixed  map[string]bool // the paths without parameters
 
-	atWork  atomic.Int64     // requests to routes for callers with a key that are being answered
-	crowded admission.Notice // that there are too many
+	// The requests of callers with a key, by environment: those whose body is still
+	// arriving, and those that are being answered.
+	arriving, atWork *admission.Shares[mfa.EnvironmentID]
+	crowded          admission.Notice // that there are too many
 }
 
 // Options change how an API behaves; zero fields take their defaults.
 type Options struct {
 	RateLimit      int                             // requests per minute and API key; default 6,000
-	MaxRequests    int                             // requests that are answered at once; default 4,096
+	MaxRequests    int                             // requests of one environment at once, and of all an eighth more; default 4,096
 	OmitTOTPExpiry bool                            // leave expires_at out of totp challenges, as it is documented
 	OpenAPI        []byte                          // served at /openapi.yaml; not served if empty
 	Ready          func(ctx context.Context) error // says whether requests can be served; nil: always
@@ -72,7 +73,11 @@ func New(service *mfa.Service, keys *access.Service, opts Options) (*API, error)
 	if err != nil {
 		return nil, err
 	}
-	a := &API{mfa: service, access: keys, limit: limit, opts: opts, mux: http.NewServeMux(), fixed: map[string]bool{}}
+	a := &API{
+		mfa: service, access: keys, limit: limit, opts: opts, mux: http.NewServeMux(), fixed: map[string]bool{},
+		arriving: admission.NewShares[mfa.EnvironmentID](opts.MaxRequests),
+		atWork:   admission.NewShares[mfa.EnvironmentID](opts.MaxRequests),
+	}
 	a.routes()
 	a.mux.HandleFunc(everything, func(w http.ResponseWriter, r *http.Request) {
 		a.serve("", w, r, a.unknown)
@@ -143,17 +148,11 @@ func served(h http.Handler) handler {
 	}
 }
 
-// route serves what only a caller with an API key may ask for.
+// route serves requests of callers with an API key. A request takes a place among
+// those at work only after its body has arrived. So a client that sends slowly holds
+// none, and no client without a key holds any.
 func (a *API) route(pattern string, h handler) {
 	a.open(pattern, func(w http.ResponseWriter, r *request) (err error) {
-		defer a.atWork.Add(-1)
-		if a.atWork.Add(1) > int64(a.opts.MaxRequests) {
-			if a.crowded.Due(a.opts.Now()) {
-				a.opts.Logger.Warn("requests are refused: too many at once", "limit", a.opts.MaxRequests)
-			}
-			w.Header().Set("Connection", "close") // so that to try again costs more than to wait
-			return errCrowded
-		}
 		if r.key, err = a.authenticate(r); err != nil {
 			return err
 		}
@@ -161,12 +160,41 @@ func (a *API) route(pattern string, h handler) {
 			return &rateError{wait}
 		}
 		if r.Method == http.MethodPost {
-			if r.body, err = readBody(w, r.Request, r.short[:]); err != nil {
+			if err := a.receive(w, r); err != nil {
 				return err
 			}
 		}
+		env := r.key.Environment.ID
+		if !a.atWork.Enter(env) {
+			return a.refuse(w, r, "requests are refused: too many at once")
+		}
+		defer a.atWork.Leave(env)
 		return h(w, r)
 	})
+}
+
+// receive reads the body of a request.
+func (a *API) receive(w http.ResponseWriter, r *request) (err error) {
+	env := r.key.Environment.ID
+	if !a.arriving.Enter(env) {
+		return a.refuse(w, r, "requests are refused: too many bodies arrive at once")
+	}
+	defer a.arriving.Leave(env)
+	r.body, err = readBody(w, r.Request, r.short[:])
+	return err
+}
+
+// refuse turns away a request of an environment that has too many.
+func (a *API) refuse(w http.ResponseWriter, r *request, notice string) error {
+	if a.crowded.Due(a.opts.Now()) {
+		a.opts.Logger.Warn(notice, "limit", a.opts.MaxRequests)
+	}
+	if r.ProtoMajor == 1 {
+		// Another try costs the client more than waiting. Over HTTP/2 this would end the
+		// connection for all other requests on it, which may be those of other keys.
+		w.Header().Set("Connection", "close")
+	}
+	return errCrowded
 }
 
 // open serves what anybody may ask for. Around every handler it names the

@@ -36,7 +36,10 @@ func TestTooManyAtOnce(t *testing.T) {
 			t.Errorf("Retry-After is %q; want 1", r.header.Get("Retry-After"))
 		}
 	}
-	w.get("/auth/factors/"+other, "Authorization:").is(http.StatusServiceUnavailable) // whoever asks
+	w.get("/auth/factors/"+other, "Authorization:").is(http.StatusUnauthorized) // holds no place, and needs none
+	another := w.on(t)
+	another.key, _ = w.newKey(w.environment("Another", false))
+	another.verify(another.challenge(another.generic()).text("id"), wrong).is(http.StatusCreated)
 	w.get("/healthz").is(http.StatusOK)
 	w.get("/readyz").is(http.StatusOK)
 	close(leave)
@@ -71,6 +74,7 @@ func TestARefusalEndsItsConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Header.Set("Authorization", "Bearer "+w.key)
 	resp, err := w.client.Do(r)
 	if err != nil {
 		t.Fatal(err)

@@ -305,6 +305,10 @@ func (s *Server) Listen() (_ net.Listener, url string, err error) {
 	return ln, scheme + "://" + net.JoinHostPort(host, port), nil
 }
 
+// maxStreams is how many requests one HTTP/2 connection carries at once. It is the
+// default of net/http, set here because docs/operating.md states it.
+const maxStreams = 250
+
 // Serve answers requests on ln until ctx ends, then lets those in flight finish.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	h := &http.Server{
@@ -314,6 +318,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    32 << 10,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState:         s.connections.Track,
 
