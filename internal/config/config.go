@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strings"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/pgurl"
 )
 
 // Config is all that one server process is told. The tags are for the command
@@ -199,27 +200,18 @@ func SQLitePath(store string) (path string, ok bool) {
 }
 
 // IsPostgres reports whether a store is named by the URL of a PostgreSQL database.
-func IsPostgres(store string) bool {
-	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
-}
+func IsPostgres(store string) bool { return pgurl.Is(store) }
 
-// StoreName returns the name of a store as it may be shown: without a password.
+// StoreName returns the name of a store as it may be shown: without a password,
+// even if it is malformed.
 func StoreName(store string) string {
-	u, err := url.Parse(store)
 	switch {
-	case !strings.Contains(store, "@") && !strings.Contains(store, "password"):
+	case IsPostgres(store):
+		return pgurl.Name(store)
+	case strings.HasPrefix(store, "sqlite:"):
 		return store
-	case err != nil || !IsPostgres(store):
-		return "(a malformed name)" // it may hold a password in any place
 	}
-	q := u.Query()
-	for _, secret := range []string{"password", "sslpassword"} {
-		if q.Has(secret) {
-			q.Set(secret, "xxxxx")
-		}
-	}
-	u.RawQuery = q.Encode()
-	return u.Redacted()
+	return "(neither sqlite:PATH nor a postgres:// URL)"
 }
 
 // Default returns the configuration that the command line starts from.

@@ -187,13 +187,18 @@ func TestAStoreIsShownWithoutItsPassword(t *testing.T) {
 		"postgres://db.example.com/countersign?sslpassword=" + password,
 		"user:" + password + "@db.example.com/countersign",
 		"postgres://user:" + password + "%zz@db.example.com/countersign",
+		"postgres://user:" + password + "/db.example.com/countersign",
+		"postgres://user:x@" + password + "@db.example.com/countersign",
 		"host=db.example.com password=" + password,
+		"mysql://user:" + password,
 	} {
 		if shown := config.StoreName(store); strings.Contains(shown, password) {
 			t.Errorf("StoreName shows the password: %q", shown)
 		}
 	}
-	if shown := config.StoreName("sqlite:countersign.db"); shown != "sqlite:countersign.db" {
-		t.Errorf("StoreName = %q", shown)
+	for _, store := range []string{"sqlite:countersign.db", "postgres://app@db1:5432,db2:5433/countersign"} {
+		if shown := config.StoreName(store); shown != store {
+			t.Errorf("StoreName(%q) = %q", store, shown)
+		}
 	}
 }

@@ -89,6 +89,7 @@ var places = map[string]place{
 
 	"internal/admission":  {layer: ground},
 	"internal/atomicfile": {layer: ground},
+	"internal/pgurl":      {layer: ground},
 	"internal/qr":         {layer: ground},
 	"internal/ratelimit":  {layer: ground},
 	"internal/secret":     {layer: ground, also: []string{"internal/atomicfile"}},

@@ -38,8 +38,8 @@ func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error
 		}
 		return postgres.Open(ctx, name, postgres.Options{Logger: log})
 	}
-	return nil, fmt.Errorf("store %q is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db, "+
-		"or a postgres:// URL", config.StoreName(name))
+	return nil, errors.New("the store is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db, " +
+		"or a postgres:// URL")
 }
 
 // Distribute brings the schema of a PostgreSQL store up to date and spreads its

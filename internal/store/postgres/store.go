@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/countersign-mfa/countersign/internal/pgurl"
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
@@ -113,15 +115,18 @@ func (s *Store) connect(ctx context.Context, cfg *pgxpool.Config, writers int) (
 	cfg = cfg.Copy()
 	cfg.MaxConns = max(cfg.MaxConns, int32(2*writers)+2)
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
-		return fmt.Errorf("connect to PostgreSQL: %w", scrub(err))
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	return nil
 }
 
 func configure(url string) (*pgxpool.Config, error) {
+	if _, err := pgurl.Parse(url); err != nil {
+		return nil, err
+	}
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("read the PostgreSQL URL: %w", scrub(err))
+		return nil, refused(err)
 	}
 	// A standby can be connected to but not written to. After a failover the
 	// hosts of the URL are tried until one can.
@@ -142,12 +147,13 @@ func configure(url string) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// scrub takes the password out of errors that quote the URL.
-func scrub(err error) error {
-	if e, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
-		return errors.New(strings.TrimSpace(e.Error()))
+// refused replaces an error of the driver about a URL, which may quote the
+// password, whatever the driver masks. Only errors about files are kept.
+func refused(err error) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%w: %w", pgurl.ErrRefused, file)
 	}
-	return err
+	return pgurl.ErrRefused
 }
 
 // defaultGroup returns 1 where the tables are distributed: a transaction over

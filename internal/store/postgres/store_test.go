@@ -69,6 +69,31 @@ func TestUntypedParameters(t *testing.T) {
 	}
 }
 
+// TestNoErrorShowsThePassword opens databases whose URLs are malformed, or name none.
+func TestNoErrorShowsThePassword(t *testing.T) {
+	for _, url := range []string{
+		"postgres://app:Tr0ub@dor%s3cret@localhost/cs",
+		"postgres://app:p@s3cret@localhost",
+		"postgres://a:b#c?s3cret/x@localhost/cs",
+		"postgres://app:s3cret@localhost:1/cs?sslmode=disable",
+		"postgres://app:s3cret@localhost:99999/cs?sslmode=disable",
+		"postgres://app:s3cret@localhost/cs?pool_max_conns=s3cret",
+		"postgres://app:s3cret@localhost/cs?connect_timeout=s3cret",
+		"postgres://localhost/cs?password=s3cret&statement_cache_capacity=s3cret",
+	} {
+		_, openErr := postgres.Open(t.Context(), url, postgres.Options{})
+		for _, err := range []error{openErr, postgres.Migrate(t.Context(), url)} {
+			if err == nil || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%s: %v; want an error without the password", url, err)
+			}
+		}
+	}
+	_, err := postgres.Open(t.Context(), "postgres://localhost/cs?sslmode=require&sslrootcert=/no/such/file", postgres.Options{})
+	if err == nil || !strings.Contains(err.Error(), "/no/such/file") {
+		t.Errorf("Open = %v; want an error that names the file", err)
+	}
+}
+
 func TestStore(t *testing.T) {
 	url := migrated(t)
 	for _, group := range []int{1, 64} {
