@@ -38,7 +38,7 @@ type Config struct {
 	UserFailures      int           `name:"user-failures" default:"100" group:"Limits" placeholder:"N" help:"The same over all factors of a user, at most 100. Default ${default}."`
 	SMSSpacing        time.Duration `name:"sms-spacing" default:"30s" group:"Limits" placeholder:"DURATION" help:"Between two messages to one phone number. Default ${default}."`
 	SMSResends        int           `name:"sms-resends" default:"3" group:"Limits" placeholder:"N" help:"How often the code of a challenge can be sent again, 1 to 5. Default ${default}."`
-	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" sep:"," placeholder:"N/DURATION" help:"Messages to one phone number in any such span. Default ${default}."`
+	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" sep:"," placeholder:"N/DURATION" help:"Messages to one phone number in any such span, by one verified factor or by all others. Default ${default}."`
 
 	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or not. Default ${default}."`
 	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`

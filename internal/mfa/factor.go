@@ -1,7 +1,10 @@
 package mfa
 
 import (
+	"crypto/sha256"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 // A FactorType is what a factor proves possession of.
@@ -30,7 +33,7 @@ type Factor struct {
 	Issuer      string    // totp: who the code is for, as the app shows it
 	Account     string    // totp: whose account, as the app shows it
 	Sealed      []byte    // totp: the secret; sms: the phone number
-	LastStep    int64     // totp: the last time step whose code was accepted
+	LastStep    int64     // totp: the last time step whose code was accepted; sms: the one of the last right code
 	Failures    int       // consecutive wrong codes over all its challenges
 	Replay      ReplayKey // of the recorded answer that shows the secret; zero if there is none
 	LockedUntil time.Time // no code is looked at before; zero if not locked
@@ -52,6 +55,28 @@ func (f *Factor) userKey() UserKey {
 		return UserKey{}
 	}
 	return UserKey{f.Environment, f.User}
+}
+
+// provenFor is how long a right code proves that the number of an sms factor is its
+// owner's. Numbers are given to other people after some months.
+const provenFor = 180 * day
+
+// proven reports whether a code that was sent to the factor's number was entered
+// within the last provenFor.
+func (f *Factor) proven(now time.Time) bool {
+	const most = int64(provenFor / totp.Period)
+	return f.Type == SMS && f.LastStep > 0 && totp.Step(now)-f.LastStep < most
+}
+
+// source says whom a message is counted for that is sent at now.
+func (f *Factor) source(now time.Time) SendSource {
+	sum := sha256.Sum256(f.ID[:])
+	from := SendSource(sum[:2])
+	from[0] &^= provenSource
+	if f.proven(now) {
+		from[0] |= provenSource
+	}
+	return from
 }
 
 // refuse returns a *LimitError while no code of the factor may be looked at.

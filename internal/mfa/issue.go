@@ -31,7 +31,10 @@ func (c Issued) made() [16]byte { return c.ID }
 
 // errUnreserved undoes the creation of an sms challenge whose message has not
 // been counted yet: that is done in the phone number's own bucket.
-type errUnreserved struct{ phone Phone }
+type errUnreserved struct {
+	phone  Phone
+	source SendSource
+}
 
 func (*errUnreserved) Error() string { return "message not reserved" }
 
@@ -112,7 +115,7 @@ func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p
 	if !ok {
 		return created, err
 	}
-	sent, err := s.createAndSend(ctx, env, id, c, p, unreserved.phone, once, now)
+	sent, err := s.createAndSend(ctx, env, id, c, p, unreserved, once, now)
 	if _, limited := errors.AsType[*LimitError](err); limited && once != nil {
 		// Perhaps the same request was answered since it was looked for. Its message may
 		// then be counted as one of another sign-in, and stand in this one's way.
@@ -178,7 +181,7 @@ func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Is
 			if err != nil {
 				return Issued{}, err
 			}
-			return Issued{}, &errUnreserved{newPhone(string(number))}
+			return Issued{}, &errUnreserved{newPhone(string(number)), f.source(now)}
 		}
 		c, err := s.sealCode(c, f)
 		if err != nil {

@@ -1,6 +1,7 @@
 package mfa
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,8 +17,8 @@ type Limits struct {
 	Backoff        []time.Duration // the wait after each failure beyond; the last repeats; default 30 s to 1 h
 	FactorFailures int             // consecutive failures that lock a factor until an operator lifts it; default 50
 	UserFailures   int             // the same over all factors of a user; default 100, also the most (NIST SP 800-63B, 3.2.2)
-	SendSpacing    time.Duration   // between two messages to one phone number; default 30 s
-	Sends          []SendWindow    // messages to one phone number; default 5 in 10 min, 10 in 1 h, 20 in 24 h
+	SendSpacing    time.Duration   // between two messages of one budget to a phone number; default 30 s
+	Sends          []SendWindow    // messages of one budget to a phone number, twice as many of all; default 5 in 10 min, 10 in 1 h, 20 in 24 h
 	Resends        int             // further messages with the code of one challenge; default 3
 }
 
@@ -100,8 +101,8 @@ type PhoneKey [32]byte
 // Bucket returns the partition in which the limit lives.
 func (k PhoneKey) Bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
 
-// A PhoneLimit remembers when messages went to a phone number, so that no number
-// is flooded whatever factors and challenges they belong to.
+// A PhoneLimit remembers when messages were sent to a phone number, so that no
+// number is flooded, and no factor uses up the budget of another.
 type PhoneLimit struct {
 	Bucket    Bucket
 	Key       PhoneKey
@@ -116,8 +117,49 @@ type Send struct {
 }
 
 // A SendRef names the request that a message is for, so that its repetition is
-// not counted again and its failure can be given back.
+// not counted again and its failure can be given back: its source in two bytes, and
+// then a hash of the request.
 type SendRef [8]byte
+
+func newSendRef(request ...[]byte) (ref SendRef) {
+	sum := sha256.Sum256(slices.Concat(request...))
+	copy(ref[2:], sum[:])
+	return ref
+}
+
+// from returns the ref of the same request with its source.
+func (r SendRef) from(s SendSource) SendRef {
+	copy(r[:2], s[:])
+	return r
+}
+
+func (r SendRef) source() SendSource { return SendSource(r[:2]) }
+
+func (r SendRef) request() [6]byte { return [6]byte(r[2:]) }
+
+// A SendSource says whom a message is counted for: 15 bits of a hash of its factor,
+// and whether the factor had proved its number. A proven factor has a budget of its
+// own, so that a stranger who enrolls the number cannot use it up. All other factors
+// of the number share one.
+type SendSource [2]byte
+
+const provenSource = 0x80
+
+func (s SendSource) proven() bool { return s[0]&provenSource != 0 }
+
+// shares reports whether a message from s is counted together with an earlier one:
+// that of the same factor if s is proven, otherwise that of any factor that was not.
+func (s SendSource) shares(earlier SendSource) bool {
+	if !s.proven() {
+		return !earlier.proven()
+	}
+	earlier[0] |= provenSource
+	return s == earlier
+}
+
+// totalBudget bounds all messages to a phone number, by whatever factors: they are at
+// most as many as this number of budgets allows.
+const totalBudget = 2
 
 // reserve counts a message for ref, or returns a *LimitError and counts nothing.
 // A ref that was counted less than keep ago is not counted again: then at is when
@@ -134,20 +176,26 @@ func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time
 		}
 	}
 	p.Sends = kept
+	var own []Send
 	for _, s := range p.Sends {
-		if s.Ref == ref && now.Sub(s.At) < keep {
+		if s.Ref.request() == ref.request() && now.Sub(s.At) < keep {
 			return s.At, false, nil
+		}
+		if ref.source().shares(s.Ref.source()) {
+			own = append(own, s)
 		}
 	}
 	wait := time.Duration(0)
 	until := func(t time.Time) { wait = max(wait, t.Sub(now)) }
-	if n := len(p.Sends); n > 0 {
-		until(p.Sends[n-1].At.Add(l.SendSpacing))
-	}
-	for _, w := range l.Sends {
-		if n := len(p.Sends) - w.Count; n >= 0 {
-			until(p.Sends[n].At.Add(w.Span))
+	most := func(sends []Send, count int, span time.Duration) {
+		if n := len(sends) - count; n >= 0 {
+			until(sends[n].At.Add(span))
 		}
+	}
+	most(own, 1, l.SendSpacing)
+	for _, w := range l.Sends {
+		most(own, w.Count, w.Span)
+		most(p.Sends, totalBudget*w.Count, w.Span)
 	}
 	if wait > 0 {
 		return at, false, &LimitError{Kind: ErrSendLimit, After: wait}
@@ -173,13 +221,13 @@ func (p *PhoneLimit) giveBack(ref SendRef, at time.Time) bool {
 func (p *PhoneLimit) keepFor(ref SendRef, at time.Time) bool {
 	i := p.find(ref, at)
 	if i >= 0 {
-		p.Sends[i].Ref = SendRef{}
+		p.Sends[i].Ref = SendRef{}.from(p.Sends[i].Ref.source())
 	}
 	return i >= 0
 }
 
 func (p *PhoneLimit) find(ref SendRef, at time.Time) int {
-	return slices.IndexFunc(p.Sends, func(s Send) bool { return s.Ref == ref && s.At.Equal(at) })
+	return slices.IndexFunc(p.Sends, func(s Send) bool { return s.Ref.request() == ref.request() && s.At.Equal(at) })
 }
 
 // EncodeSends writes sends as stores keep them: 16 bytes each, the time in

@@ -26,7 +26,7 @@ func TestModel(t *testing.T) {
 			world: w, free: make(map[string]time.Time),
 			rules: &rules{
 				now: w.clock.Now, failures: make(map[mfa.UserKey]int),
-				sends: make(map[string][]time.Time), events: make(map[mfa.Bucket][]string),
+				sends: make(map[string][]ruledSend), events: make(map[mfa.Bucket][]string),
 			},
 		}
 		for range 2 {

@@ -3,11 +3,9 @@ package mfa
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -61,8 +59,7 @@ type Once[T any] struct {
 
 // ref names a request to challenge a factor when its message is counted.
 func (o *Once[T]) ref(id FactorID) SendRef {
-	sum := sha256.Sum256(slices.Concat(id[:], o.Key[:], o.past[:]))
-	return SendRef(sum[:8])
+	return newSendRef(id[:], o.Key[:], o.past[:])
 }
 
 // errPending means that the same request is being carried out: its answer is not

@@ -36,7 +36,7 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, o
 			return Issued{}, err
 		}
 		sh := shipment{
-			env: env, phone: unreserved.phone, to: to, once: once, ref: SendRef(ref[8:]), now: now,
+			env: env, phone: unreserved.phone, to: to, once: once, ref: newSendRef(ref[:]), now: now,
 			store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
 				return s.repeat(ctx, env, id, once, now, true)
 			},
@@ -44,6 +44,7 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, o
 		if once != nil {
 			sh.ref, sh.keep = once.ref(FactorID(id)), once.Keep
 		}
+		sh.ref = sh.ref.from(unreserved.source)
 		return s.ship(ctx, sh)
 	})
 }
@@ -74,7 +75,7 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 			if err != nil {
 				return c, err
 			}
-			return c, &errUnreserved{newPhone(string(number))}
+			return c, &errUnreserved{newPhone(string(number)), f.source(now)}
 		}
 		if len(c.Messages) == 0 || c.Messages[0].Sealed == nil {
 			return c, ErrNotSent // it was made before texts were kept

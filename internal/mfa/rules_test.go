@@ -15,7 +15,7 @@ import (
 type rules struct {
 	now      func() time.Time
 	failures map[mfa.UserKey]int
-	sends    map[string][]time.Time // by environment and number
+	sends    map[string][]ruledSend // by environment and number
 	events   map[mfa.Bucket][]string
 	messages int
 }
@@ -40,6 +40,18 @@ type ruledFactor struct {
 }
 
 func (f *ruledFactor) user() mfa.UserKey { return mfa.UserKey{Environment: f.Environment, ID: f.User} }
+
+// A ruledSend is a message that was counted.
+type ruledSend struct {
+	at     time.Time
+	of     *ruledFactor
+	proven bool // of was
+}
+
+// proven reports whether a code of f was entered in the last 180 days.
+func (r *rules) proven(f *ruledFactor) bool {
+	return f.spent > 0 && totp.Step(r.now())-f.spent < 180*24*120
+}
 
 type ruledChallenge struct {
 	*ruledFactor
@@ -98,14 +110,14 @@ func (r *rules) challenge(f *ruledFactor, env mfa.EnvironmentID, id mfa.Challeng
 // send says what becomes of a message to f. It is counted if it arrived, or may have.
 func (r *rules) send(f *ruledFactor, fate fate) string {
 	number := fmt.Sprint(f.Environment, f.phone)
-	if wait := r.waitToSend(number); wait > 0 {
+	if wait := r.waitToSend(number, f); wait > 0 {
 		return fmt.Sprint("send limit, wait ", wait)
 	}
 	if fate != lost {
 		r.messages++
 	}
 	if fate == sent || fate == timedOut {
-		r.sends[number] = append(r.sends[number], r.now())
+		r.sends[number] = append(r.sends[number], ruledSend{r.now(), f, r.proven(f)})
 	}
 	if fate != sent {
 		return "not delivered"
@@ -145,27 +157,31 @@ func (r *rules) resend(c *ruledChallenge, env mfa.EnvironmentID, fate fate) stri
 	return became
 }
 
-// waitToSend looks for the first instant at which a message is allowed.
-func (r *rules) waitToSend(number string) time.Duration {
+// waitToSend looks for the first instant at which a message of a factor is allowed.
+func (r *rules) waitToSend(number string, of *ruledFactor) time.Duration {
 	windows := map[time.Duration]int{30 * time.Second: 1, 10 * time.Minute: 5, time.Hour: 10, 24 * time.Hour: 20}
 	allowed := func(t time.Time) bool {
 		for span, most := range windows {
-			n := 0
-			for _, at := range r.sends[number] {
-				if t.Sub(at) < span {
-					n++
+			own, all := 0, 0
+			for _, s := range r.sends[number] {
+				if t.Sub(s.at) >= span {
+					continue
+				}
+				all++
+				if r.proven(of) && s.of == of || !r.proven(of) && !s.proven {
+					own++
 				}
 			}
-			if n >= most {
+			if own >= most || most > 1 && all >= 2*most {
 				return false
 			}
 		}
 		return true
 	}
 	candidates := []time.Time{r.now()}
-	for _, at := range r.sends[number] {
+	for _, s := range r.sends[number] {
 		for span := range windows {
-			if t := at.Add(span); t.After(r.now()) {
+			if t := s.at.Add(span); t.After(r.now()) {
 				candidates = append(candidates, t)
 			}
 		}
@@ -227,7 +243,10 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 func (r *rules) worth(c *ruledChallenge, code string) (step int64, worth string) {
 	code = strings.NewReplacer(" ", "", "-", "").Replace(code)
 	if c.Type != mfa.TOTP {
-		if code == c.code {
+		switch {
+		case code == c.code && c.Type == mfa.SMS:
+			return totp.Step(r.now()), "right"
+		case code == c.code:
 			return c.spent, "right"
 		}
 		return 0, "wrong_code"

@@ -57,8 +57,13 @@ type shipment struct {
 	countedAt time.Time // when the message was counted, perhaps by an earlier try of the request
 }
 
+// judged reports whether the message tells something about the prefix of its number:
+// prefixes are judged by the challenges of factors that are not proven.
+func (sh shipment) judged() bool { return sh.first && !sh.ref.source().proven() }
+
 // createAndSend makes c a challenge of a factor and sends its code.
-func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, phone Phone, once *Once[Issued], now time.Time) (Issued, error) {
+func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, of *errUnreserved, once *Once[Issued], now time.Time) (Issued, error) {
+	phone := of.phone
 	to, err := s.destination(env, phone)
 	if err != nil {
 		return Issued{}, err
@@ -70,7 +75,7 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 	c.text = secret.NewString(text)
 	c.Messages = []Delivery{newDelivery(text, now)}
 	sh := shipment{
-		env: env, phone: phone, to: to, first: true, once: once, ref: SendRef(c.ID[8:]), now: now,
+		env: env, phone: phone, to: to, first: true, once: once, ref: newSendRef(c.ID[:]), now: now,
 		store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
 			return s.create(ctx, env, id, c, once, now, true)
 		},
@@ -78,6 +83,7 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 	if once != nil {
 		sh.ref, sh.keep = once.ref(id), once.Keep
 	}
+	sh.ref = sh.ref.from(of.source)
 	return s.ship(ctx, sh)
 }
 
@@ -334,7 +340,7 @@ func (s *Service) giveBack(ctx context.Context, sh shipment) error {
 		}
 		tx.put(PutPhone{tx.Phone})
 		for _, t := range tx.Tallies {
-			if t != nil && t.uncount(sh.countedAt, sh.first) {
+			if t != nil && t.uncount(sh.countedAt, sh.judged()) {
 				tx.put(PutTally{t})
 			}
 		}
@@ -374,7 +380,7 @@ func (s *Service) keepUnverifiable(ctx context.Context, sh shipment) error {
 		}
 		tx.put(PutPhone{tx.Phone})
 		for _, t := range tx.Tallies {
-			if t != nil && t.isPrefix() && t.uncount(sh.countedAt, sh.first) {
+			if t != nil && t.isPrefix() && t.uncount(sh.countedAt, sh.judged()) {
 				tx.put(PutTally{t})
 			}
 		}

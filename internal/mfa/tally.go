@@ -82,6 +82,9 @@ func (r *smsRules) count(tx *Tx, keys []TallyKey, sh shipment, events journal) e
 	wait := time.Duration(0)
 	for _, t := range tx.Tallies {
 		if t.isPrefix() {
+			if sh.ref.source().proven() {
+				continue // its number was proven: a pause is for others
+			}
 			if err := r.judge(tx, t, sh.now, events); err != nil {
 				return err
 			}
@@ -93,8 +96,8 @@ func (r *smsRules) count(tx *Tx, keys []TallyKey, sh shipment, events journal) e
 		return &LimitError{Kind: ErrDailyLimit, After: wait}
 	}
 	for _, t := range tx.Tallies {
-		if t.isPrefix() && !sh.first {
-			continue // it is judged by challenges, however often their code was sent
+		if t.isPrefix() && !sh.judged() {
+			continue
 		}
 		t.add(sh.now, 1)
 		t.ExpiresAt = later(t.ExpiresAt, sh.now.Add(r.span(t.TallyKey)))
@@ -186,11 +189,11 @@ func (t *Tally) find(slot time.Time) (int, bool) {
 	return slices.BinarySearchFunc(t.Counts, slot, func(c Count, at time.Time) int { return c.At.Compare(at) })
 }
 
-// uncount takes back what count added for a message, the first of its challenge or
-// not, and reports whether there was any.
-func (t *Tally) uncount(at time.Time, first bool) bool {
+// uncount takes back what count added for a message, and reports whether there was
+// any. judged says whether the message was counted in the tally of its prefix.
+func (t *Tally) uncount(at time.Time, judged bool) bool {
 	i, found := t.find(at.Truncate(t.slot()))
-	if !found || t.Counts[i].Sent == 0 || t.isPrefix() && !first {
+	if !found || t.Counts[i].Sent == 0 || t.isPrefix() && !judged {
 		return false
 	}
 	t.Counts[i].Sent--
@@ -210,12 +213,13 @@ func later(a, b time.Time) time.Time {
 }
 
 // countVerified counts a challenge of a production environment that was verified,
-// where its first message was counted.
-func (s *Service) countVerified(ctx context.Context, env Environment, phone Phone, c *Challenge) {
+// where its first message was counted: with its prefix only if the factor was not
+// proven before.
+func (s *Service) countVerified(ctx context.Context, env Environment, phone Phone, c *Challenge, proven bool) {
 	r := Read{Bucket: env.ID.sendBucket(), Tallies: s.rulesOf(env).tallies(env.ID, phone)}
 	err := s.store.Update(context.WithoutCancel(ctx), r, func(tx *Tx) error {
 		for _, t := range tx.Tallies {
-			if t == nil {
+			if t == nil || t.isPrefix() && proven {
 				continue
 			}
 			if i, found := t.find(c.CreatedAt.Truncate(t.slot())); found {

@@ -36,6 +36,7 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 	}
 	code = typedCode(code)
 	var phone *Phone // whose code it is, where messages are counted
+	proven := false  // before this code
 	v, err := decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (Verification, error) {
 		c, f := tx.Challenge, tx.Factor
 		if c == nil || f == nil || f.Environment != env.ID {
@@ -51,12 +52,12 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 				return Verification{}, err
 			}
 			to := newPhone(string(number))
-			phone = &to
+			phone, proven = &to, f.proven(now)
 		}
 		return s.try(tx, events, code, now)
 	})
 	if err == nil && v.Valid && phone != nil {
-		s.countVerified(ctx, env, *phone, &v.Challenge.Challenge)
+		s.countVerified(ctx, env, *phone, &v.Challenge.Challenge, proven)
 	}
 	return v, err
 }
@@ -117,6 +118,9 @@ func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Ver
 func (s *Service) compare(c *Challenge, f *Factor, code string, now time.Time) (wrong string, err error) {
 	if f.Type != TOTP {
 		if s.keys.Load().VerifyMAC(c.CodeMAC, c.codeMessage(code)) {
+			if f.Type == SMS {
+				f.LastStep = totp.Step(now)
+			}
 			return "", nil
 		}
 		return reasonWrongCode, nil
