@@ -4,7 +4,7 @@ SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell git describe --tags --always --dirty 2>/dev/null || true)
 TOOL := go tool -modfile=tools/go.mod
 
 # Which packages, benchmarks and fuzz functions; how long and how often.
@@ -26,8 +26,8 @@ run: ## Build and start a server to try (ARGS='--addr 127.0.0.1:0' and the like)
 	@exec bin/countersign dev $(ARGS)
 
 .PHONY: build
-build: ## Build bin/countersign, static, with its version in it
-	CGO_ENABLED=0 go build -trimpath -ldflags '-X github.com/countersign-mfa/countersign/internal/cli.Version=$(VERSION)' -o bin/countersign ./cmd/countersign
+build: ## Build bin/countersign, static, with its commit in it
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X github.com/countersign-mfa/countersign/internal/cli.Commit=$(COMMIT)' -o bin/countersign ./cmd/countersign
 
 .PHONY: test
 test: ## Install what the tests need, run them all, search their logs for secrets

@@ -29,6 +29,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
+// Version is the version of this module and of the API that OpenAPI describes. Between
+// releases it is the next one with -dev.
+const Version = "0.2.0-dev"
+
 // OpenAPI is the description of the HTTP API, in YAML.
 //
 //go:embed openapi.yaml

@@ -265,3 +265,10 @@ func TestTheDescriptionIsThere(t *testing.T) {
 		t.Errorf("OpenAPI begins with %.40q", countersign.OpenAPI)
 	}
 }
+
+func TestTheDescriptionHasTheVersionOfTheModule(t *testing.T) {
+	m := regexp.MustCompile(`(?m)^  version: (.+)$`).FindSubmatch(countersign.OpenAPI)
+	if m == nil || string(m[1]) != countersign.Version {
+		t.Errorf("openapi.yaml has version %q; countersign.Version is %q", m, countersign.Version)
+	}
+}

@@ -192,24 +192,30 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return fmt.Errorf("%q is not the id of a factor", c.ID)
 	}
-	return c.withService(ctx, func(s *mfa.Service, _ server.Store) error {
-		if err := s.UnlockFactor(ctx, id); err != nil {
+	return c.withService(ctx, mfa.Options{}, func(s *mfa.Service, _ server.Store) error {
+		err := s.UnlockFactor(ctx, id)
+		switch {
+		case errors.Is(err, mfa.ErrNotLocked):
+			con.printf("%s is %v\n", id, mfa.ErrNotLocked)
+		case err != nil:
 			return fmt.Errorf("%s: %w", id, err)
+		default:
+			con.printf("unlocked %s\n", id)
 		}
-		con.printf("unlocked %s\n", id)
 		return nil
 	})
 }
 
-// withService hands fn a Service for what needs no secret: it seals and opens
+// withService calls fn with a Service for what needs no secret: it seals and opens
 // nothing.
-func (f storeFlag) withService(ctx context.Context, fn func(*mfa.Service, server.Store) error) error {
+func (f storeFlag) withService(ctx context.Context, opts mfa.Options, fn func(*mfa.Service, server.Store) error) error {
 	return f.existing(ctx, func(store server.Store) error {
 		keys, err := secret.NewKeyset()
 		if err != nil {
 			return err
 		}
-		s, err := mfa.NewService(store, keys, nil, mfa.Options{Logger: slog.New(slog.DiscardHandler)})
+		opts.Logger = slog.New(slog.DiscardHandler)
+		s, err := mfa.NewService(store, keys, nil, opts)
 		if err != nil {
 			return err
 		}
@@ -236,15 +242,23 @@ Example:
 }
 
 func (c *unlockUser) Run(ctx context.Context, con console) error {
-	return c.withService(ctx, func(s *mfa.Service, store server.Store) error {
+	return c.withService(ctx, mfa.Options{}, func(s *mfa.Service, store server.Store) error {
 		env, err := c.environment(ctx, store, c.Env)
 		if err != nil {
 			return err
 		}
-		if err := s.UnlockUser(ctx, env.ID, c.ID); err != nil {
+		const others = "factors that are locked themselves are unlocked by 'countersign factor unlock'"
+		err = s.UnlockUser(ctx, env.ID, c.ID)
+		switch {
+		case errors.Is(err, mfa.ErrNotFound):
+			return fmt.Errorf("environment %q has no user %q: no factor was enrolled with that user_id", env.Name, c.ID)
+		case errors.Is(err, mfa.ErrNotLocked):
+			con.printf("user %s is %v; %s\n", c.ID, mfa.ErrNotLocked, others)
+		case err != nil:
 			return err
+		default:
+			con.printf("unlocked user %s; %s\n", c.ID, others)
 		}
-		con.printf("user %s has no wrong codes counted any more; factors that are locked themselves are unlocked by 'countersign factor unlock'\n", c.ID)
 		return nil
 	})
 }

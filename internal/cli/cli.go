@@ -10,15 +10,18 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 
 	"github.com/alecthomas/kong"
 
+	countersign "github.com/countersign-mfa/countersign"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
-// Version is set by the linker.
-var Version = ""
+// Commit is the commit that the program was built from, set by the linker. The default
+// is the one that the go command has recorded.
+var Commit = ""
 
 type commands struct {
 	Dev         devCommand         `cmd:"" help:"Try Countersign: a server with its own store, key and message inbox."`
@@ -32,6 +35,8 @@ type commands struct {
 	Migrate     migrateCommand     `cmd:"" help:"Bring the schema of a store up to date."`
 	Copy        copyCommand        `cmd:"" help:"Copy a store into another, of the same kind or another."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
+
+	VersionFlag kong.VersionFlag `name:"version" short:"v" help:"Print the version."`
 }
 
 const description = `Countersign serves authentication factors and challenges over HTTP.
@@ -69,8 +74,11 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 			panic(p)
 		}
 	}()
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help": // help key create is key create --help
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	con := console{out, err}
 	var cmds commands
@@ -78,6 +86,7 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 		kong.Name("countersign"),
 		kong.Description(description),
 		kong.PostBuild(readVariables),
+		kong.Vars{"version": "countersign " + version()},
 		kong.Writers(out, err),
 		kong.Exit(func(code int) { panic(exit{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
@@ -146,14 +155,34 @@ func (versionCommand) Run(con console) error {
 	return nil
 }
 
+// version returns the version of the release, and the commit if it is known, in the form
+// of Semantic Versioning: 0.2.0+abc1234.
 func version() string {
-	if Version != "" {
-		return Version
+	commit := Commit
+	if info, ok := debug.ReadBuildInfo(); ok && commit == "" {
+		commit = recorded(info)
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+	if commit == "" {
+		return countersign.Version
 	}
-	return "(unknown)"
+	return countersign.Version + "+" + commit
+}
+
+// recorded returns the commit of a build, "" if it has none.
+func recorded(info *debug.BuildInfo) string {
+	commit, changed := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = "-dirty"
+		}
+	}
+	if commit == "" {
+		return ""
+	}
+	return commit + changed
 }
 
 // isTerminal reports whether w is one, so that a secret written there is seen by

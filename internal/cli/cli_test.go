@@ -5,6 +5,7 @@ import (
 	"io"
 	"testing"
 
+	countersign "github.com/countersign-mfa/countersign"
 	"github.com/countersign-mfa/countersign/internal/cli"
 )
 
@@ -23,11 +24,11 @@ func TestAFaultIsNotTakenForSuccess(t *testing.T) {
 	t.Errorf("a command that panics has exit code %d", code)
 }
 
-func TestTheVersionIsThatOfTheLinker(t *testing.T) {
-	defer func(v string) { cli.Version = v }(cli.Version)
-	cli.Version = "v1.2.3"
+func TestTheVersionNamesTheCommitOfTheLinker(t *testing.T) {
+	defer func(v string) { cli.Commit = v }(cli.Commit)
+	cli.Commit = "abc1234"
 	var out bytes.Buffer
-	if code := cli.Run(t.Context(), []string{"version"}, &out, io.Discard); code != 0 || out.String() != "countersign v1.2.3\n" {
+	if code := cli.Run(t.Context(), []string{"version"}, &out, io.Discard); code != 0 || out.String() != "countersign "+countersign.Version+"+abc1234\n" {
 		t.Errorf("version = %d %q", code, &out)
 	}
 }

@@ -47,20 +47,25 @@ func (c *checkSMS) Run(con console) error {
 type sentSMS struct {
 	storeFlag
 	Env string `required:"" placeholder:"NAME" help:"The environment."`
+	SMS string `name:"sms" type:"path" placeholder:"FILE" help:"The file of providers, as for serve --sms, which says over what time prefixes are judged. Default one hour."`
 }
 
 func (sentSMS) Help() string {
-	return `Shows the messages of the last 24 hours, of all and by country, and the challenges of the last
-hour by prefix, which is the first six digits of a number. Verified are challenges. Sandboxes
-count nothing.
+	return `Shows the messages of the last 24 hours, of all and by country, and the challenges by prefix,
+which is the first six digits of a number, over the time in which prefixes are judged
+(pumping.window). Verified are challenges. Sandboxes count nothing.
 
 Example:
 
-  countersign sms sent --env production --store sqlite:/var/lib/countersign/countersign.db`
+  countersign sms sent --env production --sms /etc/countersign/sms.yaml --store sqlite:/var/lib/countersign/countersign.db`
 }
 
 func (c *sentSMS) Run(ctx context.Context, con console) error {
-	return c.withService(ctx, func(s *mfa.Service, store server.Store) error {
+	all, of, err := server.SMSRules(c.SMS)
+	if err != nil {
+		return err
+	}
+	return c.withService(ctx, mfa.Options{SMS: all, SMSOf: of}, func(s *mfa.Service, store server.Store) error {
 		env, err := c.environment(ctx, store, c.Env)
 		if err != nil {
 			return err
@@ -74,14 +79,25 @@ func (c *sentSMS) Run(ctx context.Context, con console) error {
 		fmt.Fprintln(w, "TO\tLAST\tSENT\tVERIFIED\tPAUSED UNTIL")
 		for _, t := range tallies {
 			sent, verified := t.Sum()
-			last := "24h"
+			span := 24 * time.Hour
 			if strings.HasPrefix(t.Of, "+") {
-				last = "1h"
+				span = s.PumpingWindow(env)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", t.Of, last, sent, verified, formatUntil(t.PausedUntil))
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", t.Of, formatSpan(span), sent, verified, formatUntil(t.PausedUntil))
 		}
 		return w.Flush()
 	})
+}
+
+// formatSpan writes a span in the largest unit that divides it: 24h, 90m.
+func formatSpan(d time.Duration) string {
+	switch {
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return d.String()
 }
 
 func formatUntil(t time.Time) string {
@@ -107,7 +123,7 @@ Example:
 }
 
 func (c *releasePrefix) Run(ctx context.Context, con console) error {
-	return c.withService(ctx, func(s *mfa.Service, store server.Store) error {
+	return c.withService(ctx, mfa.Options{}, func(s *mfa.Service, store server.Store) error {
 		env, err := c.environment(ctx, store, c.Env)
 		if err != nil {
 			return err

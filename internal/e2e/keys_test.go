@@ -80,6 +80,9 @@ func TestAnOperatorUnlocksAFactor(t *testing.T) {
 	if !api.verify(made.ID, made.Code) {
 		t.Error("the right code of an unlocked factor is not valid")
 	}
+	if said := succeed(t, "factor", "unlock", factor, "--store", storeIn(t, dir)); said != factor+" is not locked: no wrong codes are counted" {
+		t.Errorf("of a factor that is not locked it said %q", said)
+	}
 }
 
 func TestAnOperatorUnlocksAUser(t *testing.T) {
@@ -104,7 +107,13 @@ func TestAnOperatorUnlocksAUser(t *testing.T) {
 	if !api.verify(others.ID, others.Code) {
 		t.Error("the lock of a user holds up another one")
 	}
-	succeed(t, "user", "unlock", "user_1", "--env", "sandbox", "--store", storeIn(t, dir))
+	if said := succeed(t, "user", "unlock", "user_1", "--env", "sandbox", "--store", storeIn(t, dir)); !strings.HasPrefix(said, "unlocked user user_1;") {
+		t.Errorf("it said %q", said)
+	}
+	if said := succeed(t, "user", "unlock", "user_2", "--env", "sandbox", "--store", storeIn(t, dir)); !strings.HasPrefix(said, "user user_2 is not locked") {
+		t.Errorf("of a user that is not locked it said %q", said)
+	}
+	refuses(t, `no user "user_11"`, "user", "unlock", "user_11", "--env", "sandbox", "--store", storeIn(t, dir))
 	for _, c := range made {
 		if !api.verify(c.ID, c.Code) {
 			t.Error("the right code of an unlocked user is not valid")

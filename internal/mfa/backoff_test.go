@@ -82,6 +82,9 @@ func TestUnlockFactorEndsAWait(t *testing.T) {
 	c := w.challenge(f)
 	w.mustVerify(c.ID, c.Code.Reveal(), true)
 
+	if err := w.UnlockFactor(t.Context(), f); !errors.Is(err, mfa.ErrNotLocked) {
+		t.Errorf("UnlockFactor of a factor that is not locked = %v; want %v", err, mfa.ErrNotLocked)
+	}
 	if err := w.UnlockFactor(t.Context(), mfa.FactorID{0: 1}); !errors.Is(err, mfa.ErrNotFound) {
 		t.Errorf("UnlockFactor of an unknown factor = %v; want %v", err, mfa.ErrNotFound)
 	}
@@ -120,6 +123,12 @@ func TestUserStop(t *testing.T) {
 
 	if err := w.UnlockUser(t.Context(), sandbox.ID, "ada"); err != nil {
 		t.Fatal(err)
+	}
+	if err := w.UnlockUser(t.Context(), sandbox.ID, "ada"); !errors.Is(err, mfa.ErrNotLocked) {
+		t.Errorf("UnlockUser of a user that is not locked = %v; want %v", err, mfa.ErrNotLocked)
+	}
+	if err := w.UnlockUser(t.Context(), sandbox.ID, "adaa"); !errors.Is(err, mfa.ErrNotFound) {
+		t.Errorf("UnlockUser of an unknown user = %v; want %v", err, mfa.ErrNotFound)
 	}
 	c := w.challenge(factors[0])
 	w.mustVerify(c.ID, c.Code.Reveal(), true)

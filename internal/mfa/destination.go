@@ -11,12 +11,13 @@ import (
 	"github.com/nyaruka/phonenumbers"
 )
 
-// checkCountries reports which of the codes is none of ISO 3166-1, "US".
-func checkCountries(codes []string) error {
+// CheckCountries returns an error that names the first code that is not a country code of
+// ISO 3166-1, such as US. Upper and lower case are the same.
+func CheckCountries(codes []string) error {
 	known := phonenumbers.GetSupportedRegions()
-	for _, code := range codes {
+	for i, code := range upper(codes) {
 		if !known[code] {
-			return fmt.Errorf("%q is not the code of a country, such as US or DE", code)
+			return fmt.Errorf("%q is not a country code of ISO 3166-1; use codes such as US or DE", codes[i])
 		}
 	}
 	return nil

@@ -26,6 +26,7 @@ var (
 	ErrPrefixPaused    = errors.New("no messages go to numbers with this prefix now")
 	ErrResendLimit     = errors.New("sent too often")
 	ErrNotSent         = errors.New("not a challenge whose code is sent")
+	ErrNotLocked       = errors.New("not locked: no wrong codes are counted")
 )
 
 // ErrDelivery means that a message could not be handed to any carrier. The
@@ -50,6 +51,7 @@ type Entity string
 const (
 	EntityFactor    Entity = "Authentication Factor"
 	EntityChallenge Entity = "Authentication Challenge"
+	EntityUser      Entity = "User"
 )
 
 // A NotFoundError is an ErrNotFound that tells what was asked for.

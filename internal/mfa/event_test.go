@@ -75,8 +75,11 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 			w.UnlockUser(w.t.Context(), sandbox.ID, "ada") // there is nothing left to lift
 		}, append(append(events{"challenge.created", "challenge.created"}, six[:6]...), "challenge.failed wrong_code", "user.locked", "user.unlocked")},
 		{"unlock", func(w *world, app, _ mfa.Enrollment) {
+			w.mustVerify(w.challenge(app.ID).ID, wrong, false)
 			w.UnlockFactor(w.t.Context(), app.ID)
-		}, events{"factor.unlocked"}},
+			w.UnlockFactor(w.t.Context(), app.ID) // it is not locked
+			w.UnlockUser(w.t.Context(), sandbox.ID, "nobody")
+		}, events{"challenge.created", "challenge.failed wrong_code", "factor.unlocked"}},
 		{"delete", func(w *world, app, _ mfa.Enrollment) {
 			c := w.challenge(app.ID)
 			w.DeleteFactor(w.t.Context(), sandbox, app.ID)
@@ -106,7 +109,7 @@ func TestEventSaysWhatItConcerns(t *testing.T) {
 	w.clock.advance(time.Second)
 	c := w.challenge(f)
 	w.clock.advance(time.Second)
-	w.mustVerify(c.ID, c.Code.Reveal(), true)
+	w.mustVerify(c.ID, wrong, false)
 	w.clock.advance(time.Second)
 	if err := w.UnlockFactor(t.Context(), f); err != nil {
 		t.Fatal(err)
@@ -115,7 +118,7 @@ func TestEventSaysWhatItConcerns(t *testing.T) {
 	for i, want := range []mfa.Event{
 		{Type: mfa.FactorEnrolled, Factor: f, Reason: "generic_otp"},
 		{Type: mfa.ChallengeCreated, Factor: f, Challenge: c.ID},
-		{Type: mfa.ChallengeSucceeded, Factor: f, Challenge: c.ID},
+		{Type: mfa.ChallengeFailed, Factor: f, Challenge: c.ID, Reason: "wrong_code"},
 		{Type: mfa.FactorUnlocked, Factor: f},
 	} {
 		got := w.events(f.Bucket())[i]

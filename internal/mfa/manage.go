@@ -2,6 +2,7 @@ package mfa
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -38,8 +39,9 @@ func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID
 	})
 }
 
-// UnlockFactor lifts the lock of a factor, whatever its environment, for an
-// operator. It returns ErrNotFound for an unknown one.
+// UnlockFactor lifts the lock of a factor, whatever its environment, for an operator:
+// its wrong codes count no longer. It returns ErrNotFound for an unknown factor, and
+// ErrNotLocked for one without wrong codes, which leaves no event.
 func (s *Service) UnlockFactor(ctx context.Context, id FactorID) error {
 	now := s.now()
 	events, err := s.journal(0, now, id.Bucket())
@@ -51,6 +53,9 @@ func (s *Service) UnlockFactor(ctx context.Context, id FactorID) error {
 		if f == nil {
 			return &NotFoundError{EntityFactor, id.String()}
 		}
+		if f.Failures == 0 && f.LockedUntil.IsZero() {
+			return ErrNotLocked
+		}
 		events.env = f.Environment
 		f.record(true, s.opts.Limits, now)
 		tx.put(UpdateFactor{f})
@@ -60,20 +65,30 @@ func (s *Service) UnlockFactor(ctx context.Context, id FactorID) error {
 }
 
 // UnlockUser lifts the lock that a user has over all factors, for an operator.
-// The factors' own locks stay. It does nothing for a user without failures.
+// The factors' own locks stay. It returns ErrNotFound for a user without factors and
+// wrong codes, and ErrNotLocked for one without wrong codes, which leaves no event.
 func (s *Service) UnlockUser(ctx context.Context, env EnvironmentID, user string) error {
 	key := UserKey{env, user}
 	events, err := s.journal(env, s.now(), key.Bucket())
 	if err != nil {
 		return err
 	}
-	return s.store.Update(ctx, Read{Bucket: key.Bucket(), User: key}, func(tx *Tx) error {
-		if tx.User != nil {
-			tx.put(DeleteUser{key})
-			events.append(tx, Event{Type: UserUnlocked})
+	err = s.store.Update(ctx, Read{Bucket: key.Bucket(), User: key}, func(tx *Tx) error {
+		if tx.User == nil {
+			return ErrNotLocked
 		}
+		tx.put(DeleteUser{key})
+		events.append(tx, Event{Type: UserUnlocked})
 		return nil
 	})
+	if !errors.Is(err, ErrNotLocked) {
+		return err
+	}
+	factors, listErr := s.store.Factors(ctx, FactorQuery{User: key, Limit: 1})
+	if listErr == nil && len(factors) == 0 {
+		return &NotFoundError{EntityUser, user}
+	}
+	return errors.Join(err, listErr)
 }
 
 // ListParams ask for one page of a user's factors.

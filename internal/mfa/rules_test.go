@@ -277,17 +277,26 @@ func (r *rules) unlockFactor(f *ruledFactor) string {
 	if f.deleted {
 		return "not found"
 	}
+	if f.failures == 0 {
+		return "not locked"
+	}
 	f.failures, f.locked = 0, time.Time{}
 	r.happened(f, mfa.ChallengeID{}, mfa.FactorUnlocked, "")
 	return "done"
 }
 
-func (r *rules) unlockUser(u mfa.UserKey) {
-	if r.failures[u] > 0 {
+func (r *rules) unlockUser(u mfa.UserKey, factors int) string {
+	switch {
+	case r.failures[u] == 0 && factors == 0:
+		return "not found"
+	case r.failures[u] == 0:
+		return "not locked"
+	default:
 		delete(r.failures, u)
 		b := u.Bucket()
 		r.events[b] = append(r.events[b], fmt.Sprintln(mfa.UserUnlocked, "", mfa.FactorID{}, mfa.ChallengeID{}))
 	}
+	return "done"
 }
 
 func (r *rules) sweep(challenges []*ruledChallenge) {

@@ -46,12 +46,16 @@ func (r SMSRules) compile() (*smsRules, error) {
 	var errs []error
 	r.Countries = upper(r.Countries)
 	r.Home = strings.ToUpper(r.Home)
-	if r.Home == "" && len(r.Countries) > 0 {
-		r.Home = r.Countries[0]
+	if err := CheckCountries(r.Countries); err != nil {
+		errs = append(errs, fmt.Errorf("countries: %w", err))
 	}
-	errs = append(errs, checkCountries(r.Countries))
-	if r.Home != "" {
-		errs = append(errs, checkCountries([]string{r.Home}))
+	switch {
+	case r.Home == "" && len(r.Countries) > 0:
+		r.Home = r.Countries[0]
+	case r.Home != "":
+		if err := CheckCountries([]string{r.Home}); err != nil {
+			errs = append(errs, fmt.Errorf("home: %w", err))
+		}
 	}
 	if r.Home != "" && len(r.Countries) > 0 && !slices.Contains(r.Countries, r.Home) {
 		errs = append(errs, fmt.Errorf("home is %q, which is not among the countries %s", r.Home, strings.Join(r.Countries, ", ")))

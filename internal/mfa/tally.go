@@ -249,6 +249,10 @@ func (s *Service) Tallies(ctx context.Context, env Environment) ([]Tally, error)
 	return slices.DeleteFunc(all, func(t Tally) bool { return len(t.Counts) == 0 && t.PausedUntil.IsZero() }), err
 }
 
+// PumpingWindow returns the span of time over which the prefixes of an environment are
+// judged.
+func (s *Service) PumpingWindow(env Environment) time.Duration { return s.rulesOf(env).Pumping.Window }
+
 // ReleasePrefix ends the pause of a prefix, "+491512", for an operator. What was
 // sent there before is forgotten. It reports whether the prefix was paused.
 func (s *Service) ReleasePrefix(ctx context.Context, env Environment, prefix string) (bool, error) {

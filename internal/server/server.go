@@ -71,6 +71,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Now = time.Now
 	}
 	s := &Server{cfg: cfg, log: parts.Logger}
+	if err := mfa.CheckCountries(cfg.SMSCountries); err != nil {
+		return nil, fmt.Errorf("--sms-countries: %w", err)
+	}
 	if cfg.TLSCert != "" { // before the store, so that a wrong path leaves no new store behind
 		if s.certs, err = newCertificate(cfg.TLSCert, cfg.TLSKey, s.log); err != nil {
 			return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -44,7 +45,12 @@ func fill(options any, settings map[string]yaml.Node, dir string) error {
 			fields[key+"_file"] = text(func(s string) (err error) { *into, err = readSetting(dir, s); return err })
 		default:
 			if isSetting(field.Type()) {
-				fields[key] = func(n yaml.Node) error { return n.Decode(into) }
+				fields[key] = func(n yaml.Node) error {
+					if err := n.Decode(into); err != nil {
+						return config.YAMLError(err)
+					}
+					return nil
+				}
 			}
 		}
 	}

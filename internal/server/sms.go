@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/sms"
@@ -72,22 +73,34 @@ type delivery struct {
 // is to say it again.
 type recorder func(ctx context.Context, provider string, r sms.Receipt) error
 
-// openSMS reads the file at path and opens the providers that it names. countries are
-// those of the command line. The providers are measured by m unless it is nil.
-func openSMS(path string, countries []string, record recorder, log *slog.Logger, m *metrics.Metrics) (_ *delivery, err error) {
+// readSMS reads the file at path, with the rules of its environments.
+func readSMS(path string, countries []string) (*smsFile, smsRules, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the SMS providers: %w", err)
+		return nil, smsRules{}, fmt.Errorf("read the SMS providers: %w", err)
 	}
 	var file smsFile
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&file); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, smsRules{}, fmt.Errorf("%s: %w", path, config.YAMLError(err))
 	}
 	rules, err := file.rules(countries)
+	if err == nil {
+		err = mfa.CheckSMSRules(rules.all, rules.of)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, rules, fmt.Errorf("%s: %w", path, err)
+	}
+	return &file, rules, nil
+}
+
+// openSMS reads the file at path and opens the providers that it names. countries are
+// those of the command line. The providers are measured by m unless it is nil.
+func openSMS(path string, countries []string, record recorder, log *slog.Logger, m *metrics.Metrics) (_ *delivery, err error) {
+	file, rules, err := readSMS(path, countries)
+	if err != nil {
+		return nil, err
 	}
 	var opened closers
 	defer func() {

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/sms"
 	"github.com/countersign-mfa/countersign/internal/wording"
@@ -114,8 +115,8 @@ func decodeStrictly(node *yaml.Node, into any) error {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(into); err != io.EOF {
-		return err
+	if err := decoder.Decode(into); err != nil && err != io.EOF {
+		return config.YAMLError(err)
 	}
 	return nil
 }
@@ -128,6 +129,17 @@ type SMSText struct {
 	wording.Length
 }
 
+// SMSRules returns the rules of the file of providers at path: those of all environments,
+// and those of environments with a section of their own by name. An empty path means the
+// defaults.
+func SMSRules(path string) (all mfa.SMSRules, of map[string]mfa.SMSRules, err error) {
+	if path == "" {
+		return all, nil, nil
+	}
+	_, rules, err := readSMS(path, nil)
+	return rules.all, rules.of, err
+}
+
 // CheckSMS reads the file of providers at path as a server would, and returns its
 // texts.
 func CheckSMS(path string) ([]SMSText, error) {
@@ -138,9 +150,6 @@ func CheckSMS(path string) ([]SMSText, error) {
 	}
 	if err := opened.Close(); err != nil {
 		return nil, err
-	}
-	if err := mfa.CheckSMSRules(opened.rules.all, opened.rules.of); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	texts := textsOf("(all)", opened.rules.all)
 	for _, name := range slices.Sorted(maps.Keys(opened.rules.of)) {
