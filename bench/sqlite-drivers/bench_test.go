@@ -276,8 +276,8 @@ func BenchmarkCheckpoint(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory tells what connections cost after 200,000 reads each, in a
-// process of their own.
+// BenchmarkMemory measures the memory of connections after 200,000 reads each,
+// in a separate process.
 func BenchmarkMemory(b *testing.B) {
 	for _, connections := range []int{1, 4} {
 		b.Run(strconv.Itoa(connections), func(b *testing.B) {

@@ -1,5 +1,5 @@
-// Package drivers states what the store asks of an SQLite driver, so that
-// drivers can be compared by the same work. Each adapter is one small package.
+// Package drivers states the operations that the store needs of an SQLite driver,
+// to compare drivers on the same work. Each adapter is one small package.
 package drivers
 
 import "context"

@@ -80,7 +80,7 @@ func TestRowComesBack(t *testing.T) {
 		in.Fill(7)
 		kept = in
 		must(t, c.Insert(&in))
-		clear(in.Sealed[:]) // what was bound must not alias the caller's memory
+		clear(in.Sealed[:]) // a bound value must not alias the caller's memory
 		in.Fill(8)
 		must(t, c.Insert(&in))
 		out.Key(7)

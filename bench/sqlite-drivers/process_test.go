@@ -150,8 +150,8 @@ func TestTwoProcessesWriteOneFile(t *testing.T) {
 	}
 }
 
-// TestKilledProcess ends a writing process without warning: what it had been told
-// is committed must be there, and a process that was connected all the time goes on.
+// TestKilledProcess kills a writing process: all rows reported as committed must
+// be there, and a process that stays connected goes on.
 func TestKilledProcess(t *testing.T) {
 	each(t, func(t *testing.T, d drivers.Driver, path string) {
 		c := open(t, d, path)

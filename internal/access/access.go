@@ -127,8 +127,8 @@ func (s *Service) CreateKey(ctx context.Context, env mfa.Environment) (secret.St
 	return secret.NewString(text), k, nil
 }
 
-// keyOf describes the key text of env. Its id comes from its hash, so that it
-// can be found in a log by whoever holds the key.
+// keyOf describes the key text of env. Its id is derived from its hash, so the
+// holder of the key can find it in a log.
 func (s *Service) keyOf(text string, env mfa.Environment) Key {
 	h := hash(text)
 	return Key{
@@ -142,7 +142,7 @@ func (s *Service) keyOf(text string, env mfa.Environment) Key {
 // Keys lists all keys, oldest first, revoked ones as well.
 func (s *Service) Keys(ctx context.Context) ([]Key, error) { return s.store.Keys(ctx) }
 
-// Revoke ends a key. Every node refuses it within 5 s. ErrNotFound if there is none.
+// Revoke revokes a key. Every node refuses it within 5 s. Error: ErrNotFound.
 func (s *Service) Revoke(ctx context.Context, id KeyID) error {
 	if err := s.store.RevokeKey(ctx, id, s.instant()); err != nil {
 		return fmt.Errorf("revoke %s: %w", id, err)
@@ -153,6 +153,6 @@ func (s *Service) Revoke(ctx context.Context, id KeyID) error {
 func (s *Service) instant() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
 func hash(key string) Hash {
-	var b [64]byte // longer than any key of ours; append allocates for others
+	var b [64]byte // longer than any valid key; append allocates for longer input
 	return sha256.Sum256(append(b[:0], key...))
 }

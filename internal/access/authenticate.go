@@ -23,8 +23,8 @@ const (
 	maxUnknown = 256
 )
 
-// cache holds the keys that were good when they were last read. Nothing else
-// enters it, so that it is no larger than the table of keys.
+// cache holds the keys that were valid when they were last read. It holds nothing
+// else, so it is not larger than the table of keys.
 type cache struct {
 	mu   sync.RWMutex
 	keys map[Hash]*cached

@@ -180,7 +180,7 @@ func TestRevokedKeyStaysRevokedInAnOutage(t *testing.T) {
 	}
 }
 
-// A clock that was set back must not make what was read in its future look fresh.
+// A clock that was set back must not make keys read in its future look fresh.
 func TestClockThatIsSetBack(t *testing.T) {
 	w := newWorld(t)
 	text, k := w.key(w.environment("Acme", true))

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
-// A world is a Service over a real store, with a clock that stands still.
+// A world is a Service over a real store, with a clock that does not move.
 type world struct {
 	*access.Service
 	t     testing.TB
@@ -38,7 +38,7 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// another returns a Service as on another node, over a store of its own making.
+// another returns a Service as on another node, over the given store.
 func (w *world) another(store access.Store) *access.Service {
 	return access.NewService(store, w.clock.Now)
 }

@@ -1,6 +1,6 @@
-// Package leak lets tests collect what servers log and which secrets went
-// through them, so that after the whole suite one search can show that no log
-// holds a secret. It is imported by tests only.
+// Package leak collects the logs of servers under test and the secrets that
+// passed through them. After the whole suite, one search shows that no log holds
+// a secret. Only tests import it.
 //
 // Both go to the directory that COUNTERSIGN_TEST_LOGS names, which scripts/test
 // sets and internal/tools/logcheck searches. Without it nothing is kept.
@@ -23,9 +23,9 @@ const Env = "COUNTERSIGN_TEST_LOGS"
 const MinSecret = 6
 
 // Log returns where a server under test writes its log: a new file named after
-// name, or nowhere if no directory is set. It is an *os.File in the first case,
-// so that a child process can write to it directly. It stays open until the
-// process ends, since a server may log after its test has.
+// name, or nowhere if no directory is set. The file is an *os.File, and a child
+// process can write to it directly. It stays open until the process ends, because
+// a server may log after its test has ended.
 func Log(t testing.TB, name string) io.Writer {
 	t.Helper()
 	dir := os.Getenv(Env)

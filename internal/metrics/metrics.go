@@ -18,8 +18,8 @@ type Metrics struct {
 	events    *prometheus.CounterVec
 }
 
-// New returns the figures of a server of that version, with those of the Go
-// runtime and of the process.
+// New returns the metrics of a server of that version, including the metrics of
+// the Go runtime and the process.
 func New(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), tryLength: newTryLength()}
 	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -71,8 +71,8 @@ func (m *Metrics) Clock(ahead func() float64) {
 	}, ahead))
 }
 
-// Events shows types of event that are yet to happen, so that the first of each is
-// seen as an increase.
+// Events creates the counters of event types at zero. The first event of each type
+// then appears as an increase.
 func (m *Metrics) Events(types ...string) {
 	for _, typ := range types {
 		m.events.WithLabelValues(typ)

@@ -56,7 +56,7 @@ func (m *Metrics) Providers(now func() []Provider) {
 	}))
 }
 
-// Try takes in how long one try of a provider took.
+// Try records the duration of one request to a provider.
 func (m *Metrics) Try(provider string, took time.Duration) {
 	m.tryLength.WithLabelValues(provider).Observe(took.Seconds())
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// requests count what was answered. The series of every kind of answer is looked
-// up by its labels once: that takes longer, and allocates.
+// requests counts answers. It looks up the series of each kind of answer by its
+// labels only once, because the lookup is slow and allocates.
 type requests struct {
 	count *prometheus.CounterVec
 	took  *prometheus.HistogramVec
@@ -46,9 +46,9 @@ func newRequests() *requests {
 	return r
 }
 
-// Request takes in a request that was answered. There must be few routes, methods
-// and statuses: each makes a series that stays. A request for what no route is for
-// has the route "".
+// Request records an answered request. The sets of routes, methods and statuses
+// must be small: each combination creates a permanent series. A request that
+// matches no route has the route "".
 func (m *Metrics) Request(route, method string, status int, took time.Duration) {
 	a := answer{route, method, status}
 	s, ok := (*m.requests.known.Load())[a]
@@ -62,7 +62,7 @@ func (m *Metrics) Request(route, method string, status int, took time.Duration) 
 // learn looks up the series of a kind of answer. When two callers learn at once, one
 // of the kinds may be forgotten, and is learned again.
 func (r *requests) learn(a answer) series {
-	route := cmp.Or(a.route, "unknown") // to Prometheus an empty label is none
+	route := cmp.Or(a.route, "unknown") // Prometheus treats an empty label as missing
 	s := series{r.count.WithLabelValues(route, a.method, strconv.Itoa(a.status)), r.took.WithLabelValues(route)}
 	known := maps.Clone(*r.known.Load())
 	known[a] = s

@@ -23,9 +23,9 @@ const (
 	NoMethod = `{"message":"Method Not Allowed","code":"method_not_allowed"}`
 )
 
-// besides reports whether a path is part of no API: the inbox is a page of
-// `countersign dev`, and receipts are posted by SMS providers.
-func besides(path string) bool {
+// outside reports whether a path is outside the API: the inbox is a page of
+// `countersign dev`, and SMS providers post receipts.
+func outside(path string) bool {
 	return path == "/dev/inbox" || strings.HasPrefix(path, "/sms/receipts/")
 }
 
@@ -59,7 +59,7 @@ func (d *Document) CheckReply(x Exchange) error {
 	if err != nil {
 		return err
 	}
-	if besides(target.Path) && string(x.Body) != NoRoute {
+	if outside(target.Path) && string(x.Body) != NoRoute {
 		return nil
 	}
 	header := canonical(x.Header)
@@ -135,7 +135,7 @@ func undeclared(reply *v3.Response, header http.Header) error {
 func (d *Document) undocumented(reply *v3.Response, x Exchange) error {
 	var p problem
 	if x.Status < http.StatusBadRequest || len(x.Body) == 0 || json.Unmarshal(x.Body, &p) != nil {
-		return nil // the schema says what is wrong with it
+		return nil // the schema reports the fault
 	}
 	shown, err := examples(reply)
 	if err != nil {
@@ -177,7 +177,7 @@ func (d *Document) CheckRequest(x Exchange) error {
 	if err != nil {
 		return err
 	}
-	if besides(target.Path) {
+	if outside(target.Path) {
 		return nil
 	}
 	path, item := d.find(target.EscapedPath())
@@ -186,7 +186,7 @@ func (d *Document) CheckRequest(x Exchange) error {
 	}
 	described := operation(item, x.Method).RequestBody
 	if described == nil {
-		return nil // what it has is not read
+		return nil // its contents are not read
 	}
 	if len(x.RequestBody) == 0 {
 		if described.Required != nil && *described.Required {

@@ -80,8 +80,8 @@ func Parse(text []byte) (*Document, error) {
 	return d, nil
 }
 
-// closeReplies makes the schemas of replies allow no key beside those they name.
-// Clients must expect new ones, but here each would be a slip.
+// closeReplies makes the schemas of replies refuse unnamed keys. Clients must
+// accept new keys, but in these tests a new key is a mistake.
 func closeReplies(tree map[string]any) {
 	for name, schema := range dig(tree, "components", "schemas") {
 		// FactorBase is a part of other schemas.
@@ -143,7 +143,7 @@ func (d *Document) Operations() []string {
 // Paths lists the paths of the document, in the order of the alphabet.
 func (d *Document) Paths() []string { return slices.Sorted(maps.Keys(d.paths)) }
 
-// FieldCodes lists the codes that name what is wrong with a parameter.
+// FieldCodes lists the codes of faulty parameters.
 func (d *Document) FieldCodes() []string { return d.fieldCodes }
 
 // A Problem is an error that an operation is documented to answer.

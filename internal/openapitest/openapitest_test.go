@@ -48,7 +48,7 @@ func TestCheckReply(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		x     openapitest.Exchange
-		fault string // a part of what is found; "" if nothing is
+		fault string // a part of the report; "" if there is no fault
 	}{
 		{"as it should be", reply("GET", "/auth/factors/x", 200, factor), ""},
 		{"with HTTP's own headers", reply("GET", "/auth/factors/x", 200, factor, "Date: now", "Content-Length: 1", "Cache-Control: no-store"), ""},

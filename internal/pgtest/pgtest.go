@@ -28,7 +28,7 @@ type Cluster struct {
 	Port int
 
 	bin     string
-	account *syscall.Credential // who runs it; nil: whoever runs the test
+	account *syscall.Credential // the server's user; nil: the user of the test
 	process *os.Process
 	exited  <-chan struct{}
 	names   atomic.Int64
@@ -185,8 +185,8 @@ func (c *Cluster) appendTo(file string, lines ...string) error {
 	return err
 }
 
-// Boot starts the server and waits until it answers. After a Kill the last of the
-// old server's processes may not have ended yet, so that it takes several tries.
+// Boot starts the server and waits until it answers. It tries several times,
+// because processes of a killed server may still be ending.
 func (c *Cluster) Boot() error {
 	deadline := time.Now().Add(startWithin)
 	for {
@@ -220,8 +220,8 @@ func start(cmd *exec.Cmd, account *syscall.Credential, log *os.File) (<-chan str
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
 	dieWithParent(cmd.SysProcAttr)
 	cmd.Stdout, cmd.Stderr = log, log
-	// The kernel's promise to end the program with its parent holds for the thread
-	// that starts it, so that this thread must live as long as the program.
+	// The kernel ends the program when the thread that started it ends, so this
+	// thread must live as long as the program.
 	started := make(chan error)
 	exited := make(chan struct{})
 	go func() {
@@ -319,15 +319,15 @@ func (c *Cluster) Kill() {
 	if !c.Running() {
 		return
 	}
-	c.process.Signal(syscall.SIGSTOP) // so that it starts nothing more
+	c.process.Signal(syscall.SIGSTOP) // it must not start further processes
 	for _, pid := range children(c.process.Pid) {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
 	c.signal(syscall.SIGKILL)
 }
 
-// children returns the processes that a process has started, where /proc tells.
-// Elsewhere those of a server notice by themselves that it was killed.
+// children returns the child processes of a process on systems with /proc. On
+// other systems, the processes of a server notice by themselves that it was killed.
 func children(parent int) (pids []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
 	for _, path := range stats {

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// A prefixCode stands for a symbol of deflate: n bits, the first of them lowest.
+// A prefixCode is the code of a symbol of deflate: n bits, the first one lowest.
 type prefixCode struct {
 	bits uint64
 	n    int
@@ -20,9 +20,9 @@ func prefix(digits string) prefixCode {
 	return c
 }
 
-// Deflate lets a block bring codes of its own. The rows of a QR code need few
-// symbols, and need them alike in all sizes, so that ours never change. The
-// comments give the symbols by their numbers in RFC 1951, section 3.2.5.
+// A deflate block may define its codes. The rows of a QR code need few symbols,
+// the same in all sizes, so these codes never change. The comments give the
+// symbols by their numbers in RFC 1951, section 3.2.5.
 var (
 	whiteCode = prefix("0")     // 255
 	blackCode = prefix("10")    // 0, the filter byte as well
@@ -72,7 +72,7 @@ func newRowWriter(side int) *rowWriter {
 // length of its code, from which follows the code (RFC 1951, section 3.2.7).
 func (w *rowWriter) writeCodes() {
 	w.number(1, 1)       // last block
-	w.number(2, 2)       // codes of its own
+	w.number(2, 2)       // dynamic codes
 	w.number(285-257, 5) // literal and length symbols told
 	w.number(15-1, 5)    // distance symbols told
 	w.number(18-4, 4)    // length code symbols told
@@ -137,8 +137,8 @@ func (w *rowWriter) write(row []byte, times int) {
 	w.sums %= 65521
 }
 
-// copy repeats for n bytes what stands distance bytes back: in parts as equal as
-// can be, so that each is within minCopy and maxCopy.
+// copy repeats the n bytes that begin distance bytes back, in parts of nearly
+// equal length, each within minCopy and maxCopy.
 func (w *rowWriter) copy(n, distance int) {
 	for parts := (n + maxCopy - 1) / maxCopy; parts > 0; parts-- {
 		length := n / parts

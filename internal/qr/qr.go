@@ -47,7 +47,7 @@ func PNG(text string) ([]byte, error) {
 	return draw(code), nil
 }
 
-// A layout decides where the bits of a QR code stand.
+// A layout gives the positions of the bits of a QR code.
 type layout struct {
 	version coding.Version
 	level   coding.Level

@@ -10,10 +10,10 @@ import (
 
 // A Limiter gives every key a bucket of tokens. A bucket starts full, with as many
 // tokens as the limit per minute, and refills evenly: in any span of time a key is
-// allowed at most that many plus what has flowed back in that span.
+// allowed at most that many plus the tokens refilled in that span.
 //
-// A Limiter forgets a bucket that is full again, in passing: it holds no more than
-// the keys of the last two minutes of use, and runs no goroutine. It is safe for
+// A Limiter drops buckets that are full again during normal calls. It holds at most
+// the keys of the last two minutes of use and runs no goroutine. It is safe for
 // concurrent use.
 type Limiter[K comparable] struct {
 	interval time.Duration // in which one token flows back
@@ -24,16 +24,16 @@ type Limiter[K comparable] struct {
 	now   time.Duration // the latest time seen
 	turn  time.Duration // when young took over from old
 
-	// A bucket is the time at which it is full again: each token taken puts that
-	// off by one interval, and it is never further than one window away. So one
-	// that nobody touched for a window is full, and two generations, each a window
-	// long, can drop buckets by the map instead of searching for them.
+	// A bucket is stored as the time at which it is full again: each token taken
+	// delays that time by one interval, and it is at most one window away. A bucket
+	// that was not used for a window is therefore full. Two generations of maps, each
+	// one window long, drop full buckets without a search.
 	young, old map[K]time.Duration
 }
 
-// New returns a Limiter of perMinute tokens a minute. A number below one is an
-// error, so that no limit is switched off by accident, and so is one beyond a
-// token a nanosecond.
+// New returns a Limiter of perMinute tokens per minute. A number below one is an
+// error, because it would switch the limit off by accident. A number above one
+// token per nanosecond is also an error.
 func New[K comparable](perMinute int) (*Limiter[K], error) {
 	if perMinute < 1 || int64(perMinute) > int64(time.Minute) {
 		return nil, fmt.Errorf("rate limit of %d a minute: want 1 to %d", perMinute, int64(time.Minute))
@@ -47,8 +47,8 @@ func New[K comparable](perMinute int) (*Limiter[K], error) {
 	}, nil
 }
 
-// Allow takes a token from the bucket of key at now and reports true. Where there
-// is none it takes nothing, and returns the time until there is one.
+// Allow takes a token from the bucket of key at now and reports true. If the bucket
+// is empty, Allow returns false and the time until it has a token.
 //
 // A clock that is set back costs a key at most the wait for one token.
 func (l *Limiter[K]) Allow(key K, now time.Time) (retryAfter time.Duration, ok bool) {

@@ -125,7 +125,7 @@ func TestNeverMoreThanPromised(t *testing.T) {
 				latest = latest.Add(time.Duration(rnd.Int64N(int64(3 * time.Minute))))
 			}
 			now := latest
-			if rnd.IntN(4) == 0 { // a second caller, who comes late
+			if rnd.IntN(4) == 0 { // a second caller, which is late
 				l.Allow("another", latest)
 				now = latest.Add(-time.Duration(rnd.Int64N(int64(time.Second))))
 			}
@@ -145,7 +145,7 @@ func TestNeverMoreThanPromised(t *testing.T) {
 	}
 }
 
-// TestNeverLessThanPromised holds the Limiter against a plain bucket of its own.
+// TestNeverLessThanPromised compares the Limiter with a simple token bucket.
 func TestNeverLessThanPromised(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 2))

@@ -14,7 +14,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
-// TestAgreesWithOathtool compares our codes with those of an independent program.
+// TestAgreesWithOathtool compares codes with the codes of an independent program.
 func TestAgreesWithOathtool(t *testing.T) {
 	oathtool := tool(t, "oathtool")
 	source := rand.NewChaCha8([32]byte{})

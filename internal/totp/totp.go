@@ -43,14 +43,14 @@ const (
 	Right                // the code of a step still to be accepted
 )
 
-// Match compares code with those of the step at now and of window steps either
-// side. Only a step greater than after, the last one accepted, can be Right; zero
-// stands for none accepted yet. The step returned is the one to record as
+// Match compares code with the codes of the step at now and of window steps on
+// either side. Only a step greater than after, the last one accepted, can be Right; zero
+// means that no step was accepted yet. The returned step is the one to record as
 // accepted if Right, the one already spent if Spent, and zero if Wrong. If the
 // code belongs to several steps, the smallest unspent one counts.
 //
-// Every step in the window is computed, and compared in constant time, whichever
-// of them matches.
+// Every step in the window is computed, and compared in constant time, even after
+// a match.
 func Match(secret []byte, code string, now time.Time, window int, after int64) (step int64, outcome Outcome) {
 	var (
 		mac     = hmac.New(sha1.New, secret)
@@ -76,8 +76,8 @@ func Match(secret []byte, code string, now time.Time, window int, after int64) (
 const scratchSize = sha1.Size
 
 // appendCode appends the code for counter to dst. The mac must be fresh or reset.
-// The work is done in the spare room of dst, so that a caller with several codes
-// to make can bring enough of it once.
+// It works in the spare capacity of dst, which a caller that makes several codes
+// can allocate once.
 func appendCode(dst []byte, mac hash.Hash, counter uint64, digits int) []byte {
 	start := len(dst)
 	mac.Write(binary.BigEndian.AppendUint64(dst, counter)[start:])

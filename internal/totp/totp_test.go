@@ -126,7 +126,7 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// Two steps of one window seldom have the same code: these, found by search, have.
+// Two steps of one window rarely have the same code. A search found these two.
 func TestMatchTwins(t *testing.T) {
 	const first, second = 153_567, 153_569
 	code := totp.Code(rfcSecret, first)

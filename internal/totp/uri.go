@@ -9,9 +9,8 @@ import (
 //
 //	otpauth://totp/Foo%20Corp:user@example.com?secret=JBSWY3DPEHPK3PXP&issuer=Foo%20Corp
 //
-// It names neither algorithm, digits nor period, since they have the values that
-// apps assume. The only literal colon in the label stands between issuer and
-// account.
+// It names neither algorithm, digits nor period, because they have the values that
+// apps assume. The only literal colon in the label separates issuer and account.
 func URI(issuer, account string, secret []byte) string {
 	issuer, account = escape(issuer), escape(account)
 	return "otpauth://totp/" + issuer + ":" + account +

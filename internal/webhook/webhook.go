@@ -1,5 +1,5 @@
-// Package webhook signs what is delivered to an endpoint of a customer, so that
-// the client libraries of the hosted service accept it.
+// Package webhook signs deliveries to an endpoint of a customer, in a form that the
+// client libraries of the hosted service accept.
 package webhook
 
 import (
@@ -42,8 +42,8 @@ func Marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(unescape(text.Bytes()), []byte("\n")), nil
 }
 
-// unescape puts the line separators U+2028 and U+2029 back, which encoding/json
-// always escapes. An escaped backslash before "u2028" stays what it is.
+// unescape restores the line separators U+2028 and U+2029, which encoding/json
+// always escapes. It leaves an escaped backslash before "u2028" unchanged.
 func unescape(text []byte) []byte {
 	if !bytes.Contains(text, []byte(`\u202`)) {
 		return text
@@ -61,7 +61,7 @@ func unescape(text []byte) []byte {
 		case bytes.HasPrefix(rest, []byte(`\u2029`)):
 			out = append(out, "\u2029"...)
 			i += 5
-		default: // a backslash and what it escapes
+		default: // a backslash and the escaped character
 			out = append(out, rest[:2]...)
 			i++
 		}

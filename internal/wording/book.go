@@ -16,14 +16,14 @@ const Place = "{{code}}"
 
 const (
 	fallbackKey = "default"
-	maxTemplate = 1600 // characters, the most that carriers join into one message
+	maxTemplate = 1600 // characters; carriers join at most so many into one message
 	maxLocale   = 35   // characters, what RFC 5646 asks for at least (section 4.4.1)
 )
 
 // A Book holds the templates of a message by language. A nil one is empty.
 type Book struct {
 	shelves  map[language.Base]shelf
-	fallback string // "" for none
+	fallback string // "" if not set
 }
 
 // A shelf holds the templates of one language, for its scripts and regions.
@@ -75,12 +75,12 @@ func NewBook(templates map[string]string) (*Book, error) {
 }
 
 // Find returns the template for locale, a BCP 47 tag, which may have underscores;
-// or if locale is "", for what is most likely spoken in country, an ISO 3166-1
-// code. Where the book has none that they can read, that is the default; ok is
-// false if there is no default either.
+// or if locale is "", for the most likely language of country, an ISO 3166-1
+// code. If the book has no readable template, it returns the default; ok is false
+// if there is no default either.
 //
 // A template serves the other regions of its language, but neither another script
-// nor another language, however close: Danes do not get Norwegian. Bokmål and
+// nor a related language: Danes do not get Norwegian. Bokmål and
 // Nynorsk count as one.
 func (b *Book) Find(locale, country string) (template string, ok bool) {
 	if b == nil {
@@ -99,14 +99,14 @@ func (b *Book) Find(locale, country string) (template string, ok bool) {
 	return b.fallback, b.fallback != ""
 }
 
-// CheckLocale returns an error that says what a locale must be unless s is well
-// formed and has at most 35 characters. Its language may be one that nobody knows.
+// CheckLocale returns an error that describes a valid locale unless s is well
+// formed and has at most 35 characters. The language itself may be unknown.
 func CheckLocale(s string) error {
 	_, err := parse(s)
 	return err
 }
 
-// parse returns what is known of a well-formed locale, which may be nothing.
+// parse returns the known parts of a well-formed locale, possibly none.
 func parse(s string) (language.Tag, error) {
 	if len(s) > maxLocale {
 		return language.Und, fmt.Errorf("must have at most %d characters", maxLocale)
@@ -143,8 +143,8 @@ var (
 	nynorsk   = language.MustParseBase("nn")
 )
 
-// languageOf returns the language of tag alone, under one name for all that mean
-// the same; the zero Base if tag names none.
+// languageOf returns only the language of tag, under one name for synonyms; the
+// zero Base if tag names no language.
 func languageOf(tag language.Tag) language.Base {
 	base, _, _ := canonical(tag).Raw()
 	if base == nynorsk {

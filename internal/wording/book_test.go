@@ -24,7 +24,7 @@ func book(t *testing.T, keys ...string) *wording.Book {
 	return b
 }
 
-// find returns the key of the template found, "" for none.
+// find returns the key of the template found, or "".
 func find(b *wording.Book, locale, country string) string {
 	template, ok := b.Find(locale, country)
 	key, found := strings.CutSuffix(template, wording.Place)
@@ -47,7 +47,7 @@ func TestFindByLocale(t *testing.T) {
 		{"de en default", "de-Latn-AT-1996", "de"},
 		{"de en default", "de-AT-u-co-phonebk", "de"},
 		{"ca default", "ca-ES-valencia", "ca"},
-		{"de en default", "de-XQ", "de"}, // a region that nobody knows
+		{"de en default", "de-XQ", "de"}, // an unknown region
 		{"de en default", "en-001", "en"},
 
 		{"pt-BR default", "pt", "pt-BR"},
@@ -113,7 +113,7 @@ func TestFindByLocale(t *testing.T) {
 			if got := find(b, tc.locale, ""); got != tc.want {
 				t.Errorf("Find(%q) = %q; want %q", tc.locale, got, tc.want)
 			}
-			// Who says what they speak is not taken for what others speak there.
+			// A given locale is not replaced by the language of the country.
 			if got := find(b, tc.locale, "DE"); got != tc.want {
 				t.Errorf("Find(%q) in Germany = %q; want %q", tc.locale, got, tc.want)
 			}
@@ -146,7 +146,7 @@ func TestFindByCountry(t *testing.T) {
 
 		{"en default", "", "default"},
 		{"en default", "ZZ", "default"},
-		{"en default", "AQ", "default"}, // nobody speaks first there
+		{"en default", "AQ", "default"}, // no native language
 		{"en default", "EU", "default"},
 		{"en default", "001", "default"},
 		{"en default", "Austria", "default"},

@@ -20,17 +20,17 @@ type Length struct {
 	Segments int // messages that carriers send, and charge for; at least 1
 }
 
-// What a message holds: all of a text, or a part of it beside the six octets that
-// say which part it is (3GPP TS 23.040, section 9.2.3.24.1).
+// The capacity of a message: a whole text, or a part of it next to the six octets
+// that number the part (3GPP TS 23.040, section 9.2.3.24.1).
 const (
 	wholeGSM7, partGSM7 = 160, 153
 	wholeUCS2, partUCS2 = 70, 67
 )
 
-// Measure returns how carriers split text. What is one character is never parted,
-// be it an escape with its septet or a surrogate pair: where it would, a segment
-// ends one unit early. The tables of national languages are not used. A byte that
-// is not UTF-8 counts as U+FFFD.
+// Measure returns how carriers split text. A character is never split, neither an
+// escape with its septet nor a surrogate pair: the segment then ends one unit
+// early. The tables of national languages are not used. A byte that is not UTF-8
+// counts as U+FFFD.
 func Measure(text string) Length {
 	for _, r := range text {
 		if _, ok := Septets(r); !ok {
@@ -61,8 +61,8 @@ func measure(text string, encoding Encoding, whole, part int, width func(rune) i
 	return l
 }
 
-// Septets returns the code of r in GSM-7, an octet a septet: two of them, the first
-// an escape, for what is in the extension table. Not ok means that GSM-7 has no r.
+// Septets returns the code of r in GSM-7, one octet per septet: two, the first an
+// escape, for a character of the extension table. ok is false if GSM-7 lacks r.
 func Septets(r rune) (septets string, ok bool) {
 	septets, ok = septetsOf[r]
 	return septets, ok
@@ -70,8 +70,7 @@ func Septets(r rune) (septets string, ok bool) {
 
 const escape = "\x1b"
 
-// basic is the default alphabet by code. Its 0x1B, the escape, stands for no
-// character.
+// basic is the default alphabet by code. Its 0x1B, the escape, is not a character.
 const basic = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ" + escape + "ÆæßÉ" +
 	" !\"#¤%&'()*+,-./0123456789:;<=>?" +
 	"¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§" +

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// OriginBound returns text with the last line by which a browser knows the site
-// that a code is for, and offers it nowhere else: "@host #code" (WICG, Origin-bound
-// one-time codes delivered via SMS, section 3). An empty line stands before it, as
-// in the examples there. Host is one that CheckHost accepts; code has no space in
-// it, and may be Place.
+// OriginBound returns text with a last line that binds the code to a site:
+// "@host #code" (WICG, Origin-bound one-time codes delivered via SMS, section 3). A
+// browser offers the code only there. An empty line comes before it, as in the
+// examples of that document. CheckHost must accept host; code has no space and may
+// be Place.
 func OriginBound(text, host, code string) string {
 	line := "@" + host + " #" + code
 	if text = strings.TrimRight(text, "\r\n"); text == "" {

@@ -1,5 +1,5 @@
-// Package sqlconn adapts any driver of database/sql, at its best: one reserved
-// connection and prepared statements, so that no pool stands in between.
+// Package sqlconn adapts any driver of database/sql in its fastest form: one
+// reserved connection and prepared statements, without a pool.
 package sqlconn
 
 import (

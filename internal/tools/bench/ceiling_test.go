@@ -208,7 +208,7 @@ func checkFilled(t *testing.T, path, kind string, enrolled, filled int) {
 	if got := text("SELECT count(*) FROM (SELECT DISTINCT hi, lo FROM factors)"); got != text("SELECT count(*) FROM factors") {
 		t.Error("an id is that of two")
 	}
-	// A factor that was enrolled has events, one that was filled in has none.
+	// An enrolled factor has events; a filled one does not.
 	const spread = `SELECT max(n) - min(n) FROM (SELECT n - lag(n, 1, 0) OVER (ORDER BY n) AS n FROM
 		(SELECT row_number() OVER (ORDER BY hi, lo) AS n, (hi, lo) IN (SELECT factor_hi, factor_lo FROM events) AS enrolled FROM factors) WHERE enrolled LIMIT %d)`
 	if got := text(fmt.Sprintf(spread, enrolled)); got != "0" {

@@ -120,7 +120,7 @@ func cpu(m Measurement) float64       { return m.CPU }
 func p50(m Measurement) float64       { return m.P50 }
 func p99(m Measurement) float64       { return m.P99 }
 
-// over divides the rounds of one by those of another, which ran beside them.
+// over divides each round by the round of the other server that ran next to it.
 func over(rounds, beside []float64) []float64 {
 	ratios := make([]float64, len(rounds))
 	for i := range rounds {
@@ -129,7 +129,7 @@ func over(rounds, beside []float64) []float64 {
 	return ratios
 }
 
-// median returns the middle value, or the mean of the two; 0 if there are none.
+// median returns the middle value, or the mean of the two; 0 for an empty list.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0

@@ -9,18 +9,18 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// insertFilling writes a factor with the sizes of an enrolled one, the model.
-// Nothing opens what is "sealed" in it and nobody looks for its user: these rows are
-// only in the way of others.
+// insertFilling writes a factor with the column sizes of an enrolled one, the
+// model. No request opens its sealed value or looks up its user: these rows only
+// make the store larger.
 const insertFilling = `INSERT INTO factors (hi, lo, environment, type, user_hash, user_id, issuer, account, sealed, last_step, failures, created, updated)
 	SELECT ?1, ?2, environment, type, iif(user_hash IS NULL, NULL, random() >> 32), user_id || printf('%020d', ?3), issuer, account,
 		randomblob(length(sealed)), 0, 0, created, updated
 	FROM temp.model`
 
-// fill writes n factors of a type into the file of a store, between those that are enrolled
-// there: rows lie in the order of their ids, so that those that are asked for are
-// then spread over all. All are written in order, as they are when they come over
-// the years, and their index grows with them.
+// fill writes n factors of a type into the file of a store, between the enrolled
+// ones: rows lie in the order of their ids, so the requested factors are spread over
+// the whole file. The rows are written in order, as they would be over the years,
+// and their index grows with them.
 func fill(ctx context.Context, path, kind string, n int) (err error) {
 	if n == 0 {
 		return nil

@@ -25,7 +25,7 @@ type Machine struct {
 
 func thisMachine() Machine {
 	m := Machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(), Kernel: runtime.GOOS}
-	info, _ := os.ReadFile("/proc/cpuinfo") // is there on Linux alone
+	info, _ := os.ReadFile("/proc/cpuinfo") // exists only on Linux
 	for line := range strings.Lines(string(info)) {
 		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
 			m.CPU = strings.TrimSpace(value)
@@ -110,7 +110,7 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// peakMemory returns the most bytes that a process has had resident.
+// peakMemory returns the largest resident memory of a process, in bytes.
 func peakMemory(pid int) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -125,8 +125,8 @@ func peakMemory(pid int) (int64, error) {
 	return 0, fmt.Errorf("/proc/%d/status has no VmHWM", pid)
 }
 
-// probe writes pages over a file in dir, one after another, each with an fdatasync
-// of its own, and returns how long one took in the median.
+// probe writes pages over a file in dir, one after another, each with an
+// fdatasync, and returns the median duration of one.
 func probe(dir string, length time.Duration) (time.Duration, error) {
 	f, err := os.CreateTemp(dir, "probe-")
 	if err != nil {

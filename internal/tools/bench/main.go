@@ -1,9 +1,9 @@
 // Command bench measures the built server from outside, over HTTP, against a
-// ceiling that runs beside it: bare net/http, which gives answers of the same size
-// and keeps nothing. docs/performance.md says how to run and read it.
+// ceiling in the same rounds: bare net/http, which returns answers of the same size
+// and stores nothing. docs/performance.md describes its use and results.
 //
 //	bench [flags]     measure, print a table, write a file of JSON
-//	bench -read FILE  print what was measured before
+//	bench -read FILE  print earlier results
 package main
 
 import (
@@ -279,7 +279,7 @@ func (b *bench) serveStore(ctx context.Context, build, kind, name string) (*proc
 	return b.startStore(ctx, name, st)
 }
 
-// close ends every process and removes what was written for this run alone.
+// close ends every process and removes the files of this run.
 func (b *bench) close() error {
 	var errs []error
 	for _, s := range b.running {

@@ -118,7 +118,7 @@ func results() Results {
 
 func TestTablesSayWhatIsReached(t *testing.T) {
 	now, before := results(), results()
-	now.Figures[0].Value = 0.25 // half of what it was
+	now.Figures[0].Value = 0.25 // half of the old value
 	before.Commit = "old"
 	var out bytes.Buffer
 	now.print(&out, &before)

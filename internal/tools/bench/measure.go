@@ -29,7 +29,7 @@ var comparisons = []comparison{
 	{"list", "list"},
 }
 
-// A sample is what had been used at one moment.
+// A sample is the resource usage up to one moment.
 type sample struct {
 	server, database, client time.Duration
 	err                      error
@@ -50,8 +50,8 @@ func (b *bench) usual() load.Window { return load.Window{Warm: b.opts.warm, Leng
 // A loader is how load comes: in a closed or an open loop.
 type loader func(clients []*load.Client, w load.Window) (*load.Result, error)
 
-// counted brings load on a server from so many new connections, and adds what it
-// measured within the window w.
+// counted loads a server from the given number of new connections, and adds the
+// measurement of the window w.
 func (b *bench) counted(s *process, name string, round, connections int, w load.Window, run loader) (Measurement, error) {
 	clients, err := load.Clients(s.addr, s.key, b.clientName(), connections)
 	if err != nil {
@@ -144,15 +144,15 @@ func (b *bench) measureFlows(ctx context.Context) error {
 // stores returns the servers of both builds.
 func (b *bench) stores() []*process { return slices.Concat(b.servers, b.others) }
 
-// inTurn returns all servers, beginning with another one each round: what a
-// database still writes in the background is felt by whoever comes next.
+// inTurn returns all servers, starting with a different one each round: background
+// writes of a database slow down the server that is measured next.
 func (b *bench) inTurn(round int) []*process {
 	all := append([]*process{b.bare}, b.stores()...)
 	n := round % len(all)
 	return append(all[n:], all[:n]...)
 }
 
-// measureSingle measures one client alone, beside the disk that it waits for.
+// measureSingle measures one client, and the disk that it waits for.
 func (b *bench) measureSingle(ctx context.Context) error {
 	var disk []float64
 	for round := range b.opts.rounds {
@@ -187,9 +187,9 @@ func (b *bench) peak(ctx context.Context, s *process, round int) (float64, error
 	return m.PerSecond, err
 }
 
-// measureOpen offers half of what a server carries, whatever becomes of it, and
-// the ceiling as much as the last of them: what is late there is late on account of
-// the machine and the generator.
+// measureOpen offers half of a server's peak at a fixed rate, and the same rate to
+// the ceiling: late answers of the ceiling are caused by the machine and the
+// generator.
 func (b *bench) measureOpen(ctx context.Context) error {
 	for round := range b.opts.rounds {
 		b.say("half the peak, round %d of %d", round+1, b.opts.rounds)
@@ -228,8 +228,8 @@ func (b *bench) offered(ctx context.Context, s *process, name string, round int,
 	return err
 }
 
-// measureOverload offers three times what a server carries, from a crowd of
-// clients. Whoever finds all of them waiting gives up.
+// measureOverload offers three times a server's peak, from many clients. An arrival
+// that finds all of them waiting is given up.
 func (b *bench) measureOverload(ctx context.Context) error {
 	for _, s := range b.servers {
 		var memory []float64
@@ -237,7 +237,7 @@ func (b *bench) measureOverload(ctx context.Context) error {
 			b.say("overload of %s, round %d of %d", s.name, round+1, b.opts.rounds)
 			peak, err := b.peak(ctx, s, b.opts.rounds+round)
 			if err == nil {
-				// Until every one of the crowd waits, it is not yet what it will be.
+				// The steady state begins when every client waits.
 				w := b.usual()
 				w.Warm += 2 * time.Second
 				err = b.offered(ctx, s, "flow, 3 times", round, 3*peak, b.opts.crowd, 0, w)
@@ -322,7 +322,7 @@ func (b *bench) measureSizes(ctx context.Context) error {
 	return nil
 }
 
-// measureSteady loads a server of its own for long, while what is old expires, and
+// measureSteady loads a separate server for a long time, while old rows expire, and
 // compares the last tenth of the time with the first.
 func (b *bench) measureSteady(ctx context.Context) error {
 	st, err := b.sqlite(ctx, b.opts.binary, "steady", 0)

@@ -7,8 +7,8 @@ import (
 
 func fdatasync(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
 
-// free returns how many bytes the disk of dir has left, and whether what is
-// written there reaches a disk at all.
+// free returns the free bytes on the disk of dir, and whether dir is on a disk and
+// not in memory.
 func free(dir string) (bytes int64, disk bool, err error) {
 	const tmpfs = 0x01021994
 	var s syscall.Statfs_t

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// print writes the tables, with those of an older run beside them unless it is nil.
+// print writes the tables, next to the tables of an older run unless it is nil.
 func (r *Results) print(out io.Writer, old *Results) {
 	fmt.Fprintf(out, "%s, commit %s\n%s, %d cores, %s, %s\nrounds: %d of %s; connections: %d; large stores: of %s factors; load and servers share the cores\n\n",
 		r.Time.Format("2006-01-02 15:04"), r.Commit, r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Machine.Kernel,
@@ -108,8 +108,8 @@ func times(value, before float64) string {
 	return fmt.Sprintf("× %.2f", value/before)
 }
 
-// columns are those of the history in docs/performance.md, after the date, the
-// commit and the machine.
+// columns are the columns of the history in docs/performance.md, after the date,
+// the commit and the machine.
 var columns = []struct{ name, server string }{
 	{"flow", "sqlite"},
 	{"flow: CPU", "sqlite"},

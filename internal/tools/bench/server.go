@@ -50,8 +50,8 @@ func (b *bench) startBare(ctx context.Context) (*process, error) {
 	return s, b.boot(ctx, s)
 }
 
-// startStore starts countersign over a store, as operators would but for limits
-// that nobody who measures must run into, and without the request log.
+// startStore starts countersign over a store as in production, except for raised
+// limits, and without the request log.
 func (b *bench) startStore(ctx context.Context, name string, st *stored, flags ...string) (*process, error) {
 	addr, err := freeAddr()
 	if err != nil {

@@ -35,9 +35,9 @@ const (
 	populationFile = "population.json"
 )
 
-// sqlite returns a new SQLite store with size factors for a build to serve. Of those,
-// some were enrolled over the API, spread over all; the others were written into the
-// file. What was filled once is kept, and copied from then on.
+// sqlite returns a new SQLite store with size factors for a build to serve. Some of
+// them, spread over all, were enrolled over the API; the others were written into
+// the file. A filled store is kept and copied afterwards.
 func (b *bench) sqlite(ctx context.Context, build, name string, size int) (*stored, error) {
 	generic, totp := b.opts.generic, b.opts.totp
 	if size > 0 && generic+totp > size {
@@ -191,7 +191,7 @@ func (b *bench) populate(ctx context.Context, st *stored, generic, totp int) (er
 	return s.stop()
 }
 
-// command runs countersign to its end and returns what it printed.
+// command runs countersign to its end and returns its output.
 func (b *bench) command(ctx context.Context, build string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, build, args...)
 	cmd.Env = environment()

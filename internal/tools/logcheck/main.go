@@ -2,11 +2,11 @@
 //
 //	logcheck DIR
 //
-// It reads the *.log files of DIR and the secrets, one a line, of its *.secrets
-// files, both written by package leak, and exits with 1 if a line of a log holds
-// one of them, or anything that looks like an API key, an otpauth URI, a full
-// phone number or a QR code. It names file and line, and never what it found. It
-// fails as well if it had no log or no secret to look at, and so showed nothing.
+// It reads the *.log files of DIR and the secrets, one per line, of its *.secrets
+// files. Package leak writes both. It exits with 1 if a line of a log holds a secret,
+// or a text that looks like an API key, an otpauth URI, a full phone number or a QR
+// code. It names file and line, never the text. It also fails without any log or
+// any secret, because such a run shows nothing.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// run searches dir and writes what it found, or how much it looked at, to out.
+// run searches dir and writes its findings, or the number of searched lines, to out.
 func run(dir string, out io.Writer) error {
 	secrets, err := readSecrets(dir)
 	if err != nil {

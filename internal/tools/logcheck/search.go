@@ -51,10 +51,10 @@ func searchLogs(dir string, s secrets) ([]finding, extent, error) {
 	return found, read, nil
 }
 
-// shapes are what no log may hold, whether or not a test knows it.
+// shapes are patterns that no log may hold, including secrets unknown to any test.
 var shapes = []struct {
 	kind    string
-	literal string // stands in every match of pattern; found faster
+	literal string // part of every match of pattern; found faster
 	pattern *regexp.Regexp
 }{
 	{"an API key", "sk_", regexp.MustCompile(`sk_(test|live)_[A-Za-z0-9]{8,}`)},
@@ -139,9 +139,9 @@ func newSecrets(values []string) (secrets, error) {
 
 const codeLen = 6
 
-// codeAt returns the code that starts at line[at], if six digits stand there by
-// themselves: not inside a longer run of letters and digits, and not as a part
-// of a number with a fraction, such as a time or a duration.
+// codeAt returns the code that starts at line[at], if six separate digits are
+// there: not inside a longer run of letters and digits, and not part of a number
+// with a fraction, such as a time or a duration.
 func (s secrets) codeAt(line []byte, at int) (string, bool) {
 	end := at + codeLen
 	if end > len(line) || len(s.codes) == 0 {

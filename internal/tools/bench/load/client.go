@@ -25,12 +25,12 @@ func (e *WrongError) Error() string {
 	return fmt.Sprintf("%s…: status %d: %s", e.Request, e.Status, e.What)
 }
 
-// A Client is one caller of the API, with a connection of its own. One goroutine
-// uses it at a time.
+// A Client is one caller of the API, with its own connection. One goroutine uses it
+// at a time.
 type Client struct {
 	conn    *Conn
 	head    string // of every request, after its path
-	name    string // makes its idempotency keys different from those of others
+	name    string // makes its idempotency keys unique
 	keys    int    // idempotency keys used so far
 	once    bool   // whether its requests carry them
 	answers int
@@ -116,8 +116,8 @@ func (c *Client) wrong(a Answer, what string) error {
 	return &WrongError{Request: c.request, Status: a.Status, What: what}
 }
 
-// Keys of answers, each with what stands between it and a value. None of them
-// occurs within a value that this package makes the server repeat.
+// Keys of answers, each with the text between the key and its value. No value that
+// this package makes the server repeat contains one of them.
 var (
 	keyObject    = []byte(`"object":"`)
 	keyID        = []byte(`"id":"`)
@@ -133,7 +133,7 @@ var (
 	validFalse   = []byte(`"valid":false`)
 )
 
-// text returns the first string after a key, nil if there is none.
+// text returns the first string after a key, or nil.
 func text(body, key []byte) []byte {
 	i := bytes.Index(body, key)
 	if i < 0 {

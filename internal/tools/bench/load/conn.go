@@ -1,8 +1,8 @@
 // Package load makes load on a server of the HTTP API and checks every answer.
 //
-// It shares the processors with the server that it measures, so that it must cost
-// little: it writes requests as bytes onto connections that it keeps, and reads of
-// an answer only what it checks.
+// It shares the processors with the measured server and must cost little: it writes
+// requests as bytes onto kept connections, and reads only the checked parts of an
+// answer.
 package load
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// An Answer is what came back. Its body is good until the next exchange.
+// An Answer is the answer to a request. Its body is valid until the next exchange.
 type Answer struct {
 	Status     int
 	RetryAfter bool // whether it says when to try again
@@ -64,7 +64,7 @@ func (c *Conn) Close() error {
 	return c.net.Close()
 }
 
-// Exchange sends a request as it stands and reads its answer.
+// Exchange sends a request unchanged and reads its answer.
 func (c *Conn) Exchange(request []byte) (Answer, error) {
 	if c.net == nil {
 		if err := c.dial(); err != nil {

@@ -77,7 +77,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A server here writes what it is told in pieces, whatever it is asked.
+// answering starts a server that writes the given pieces in answer to any request.
 func answering(t *testing.T, pieces ...string) *load.Conn {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -17,7 +17,7 @@ type Factor struct {
 	User string `json:"user,omitempty"` // of totp factors
 }
 
-// Factors are those that a flow takes in turn. It is safe for concurrent use.
+// Factors are the factors that a flow uses in turn. It is safe for concurrent use.
 type Factors struct {
 	all    []Factor
 	stride uint64
@@ -25,9 +25,9 @@ type Factors struct {
 	spent  []atomic.Int64 // the last time step whose code was used; totp
 }
 
-// NewFactors returns a pool of all, which must not be empty. They are taken in an
-// order that leaps about: in that of their enrollment each would lie beside the
-// one before.
+// NewFactors returns a pool of the given factors; at least one is needed. The pool
+// returns them in a scattered order, because neighbors in the order of enrollment
+// lie next to each other in the store.
 func NewFactors(all []Factor) *Factors {
 	n := uint64(len(all))
 	stride := max(1, uint64(float64(n)/math.Phi))
@@ -44,7 +44,7 @@ func gcd(a, b uint64) uint64 {
 	return a
 }
 
-// Next returns the next factor. After the last it begins anew.
+// Next returns the next factor. After the last it starts again with the first.
 func (p *Factors) Next() Factor { return p.all[p.turn()] }
 
 func (p *Factors) turn() uint64 {
@@ -55,8 +55,8 @@ func (p *Factors) turn() uint64 {
 var errSpent = errors.New("no totp factor has an unused code now: enroll more of them (-totp)")
 
 // NextTOTP returns the next factor that has a time step with an unused code, and
-// that step. The server takes those of the step before now and of the one after as
-// well, each once and in order.
+// that step. The server also accepts the codes of the previous and the next step,
+// each once and in order.
 func (p *Factors) NextTOTP(now time.Time) (Factor, int64, error) {
 	const margin = 2 // seconds before its end in which a step counts as over
 	newest := now.Unix()/30 + 1
@@ -100,7 +100,7 @@ func Enroll(clients []*Client, generic, totp int) (ofGeneric, ofTOTP []Factor, e
 			if i >= n {
 				return nil
 			}
-			users := i * totp / n // among those before
+			users := i * totp / n // among the earlier ones
 			if (i+1)*totp/n == users {
 				ofGeneric[i-users].ID, err = c.enrollGeneric()
 			} else {

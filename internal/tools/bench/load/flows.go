@@ -208,7 +208,7 @@ func Get(factors *Factors) Flow {
 	}
 }
 
-// List lists the factors of a user, who has one.
+// List lists the factors of a user with one factor.
 func List(factors *Factors) Flow {
 	return func(c *Client) error {
 		f := factors.Next()

@@ -6,16 +6,16 @@ import (
 )
 
 const (
-	// slotBits gives every power of two 64 slots, so that a value is told to
-	// within 1/64 of itself.
+	// slotBits gives every power of two 64 slots, for a relative error of at most
+	// 1/64.
 	slotBits = 6
 	// longest is what longer times are counted as: some 18 minutes.
 	longest = 1<<40 - 1
 	slots   = (40 - slotBits + 1) << slotBits
 )
 
-// A Histogram counts times. The zero value is empty. One goroutine uses it at a
-// time; Add joins those of several.
+// A Histogram counts durations. The zero value is empty. One goroutine uses it at a
+// time; Add joins several histograms.
 type Histogram struct {
 	counts [slots]uint32
 	n      uint64
@@ -44,13 +44,13 @@ func (h *Histogram) Count() uint64 { return h.n }
 // Max returns the longest, exactly.
 func (h *Histogram) Max() time.Duration { return h.max }
 
-// Quantile returns the time that a share q of all, 0 to 1, did not exceed, by at
-// most 1/64 too long; 0 if there are none.
+// Quantile returns the duration that a share q (0 to 1) of all values did not
+// exceed, at most 1/64 too long; 0 for an empty histogram.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.n == 0 {
 		return 0
 	}
-	// The smallest count that is no less than q of all.
+	// The smallest count that is at least q of all.
 	rank := uint64(q * float64(h.n))
 	if float64(rank) < q*float64(h.n) {
 		rank++
@@ -65,8 +65,8 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return h.max
 }
 
-// slotOf returns where v is counted: values below 128 each alone, then 64 slots
-// for every power of two.
+// slotOf returns the slot of v: values below 128 have one slot each, larger ones
+// share 64 slots per power of two.
 func slotOf(v uint64) int {
 	shift := max(0, bits.Len64(v)-slotBits-1)
 	return shift<<slotBits + int(v>>shift)

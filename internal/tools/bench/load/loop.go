@@ -20,7 +20,7 @@ type Result struct {
 	Refused int           // flows that the server refused
 	Unsent  int           // arrivals that found no client free
 	Length  time.Duration // of the window
-	Latency Histogram     // of those that were to begin within the window
+	Latency Histogram     // of the flows due within the window
 }
 
 // PerSecond returns how many flows were done in a second.
@@ -42,9 +42,9 @@ func Closed(ctx context.Context, clients []*Client, flow Flow, w Window) (*Resul
 	})
 }
 
-// Open lets flows arrive at a steady rate a second, whatever becomes of those
-// before. An arrival that finds every client busy waits, and its latency is
-// counted from when it arrived; beyond as many as queue it is not sent.
+// Open starts flows at a steady rate per second, independent of earlier flows. An
+// arrival that finds every client busy waits, and its latency counts from its
+// arrival. If queue arrivals wait already, it is not sent.
 func Open(ctx context.Context, clients []*Client, flow Flow, rate float64, queue int, w Window) (*Result, error) {
 	arrivals := make(chan time.Time, queue)
 	unsent := 0
@@ -126,8 +126,8 @@ func (s *span) arrive(rate float64, arrivals chan<- time.Time) (unsent int) {
 	}
 }
 
-// schedule returns when the arrival i, from 0, is due. It does not depend on those
-// before, so that no delay moves it.
+// schedule returns the due time of arrival i, from 0. It does not depend on earlier
+// arrivals, so no delay moves it.
 func schedule(start time.Time, rate float64, i int) time.Time {
 	return start.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 }
@@ -135,7 +135,7 @@ func schedule(start time.Time, rate float64, i int) time.Time {
 // grace is how long answers are waited for after the end of a window.
 const grace = 30 * time.Second
 
-// run lets work drive each client, and joins what they have counted.
+// run lets work drive each client, and joins their results.
 func run(ctx context.Context, clients []*Client, w Window, work func(s *span, c *Client, tally *Result) error) (*Result, error) {
 	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
