@@ -31,6 +31,7 @@ type Cluster struct {
 	account *syscall.Credential // the server's user; nil: the user of the test
 	process *os.Process
 	exited  <-chan struct{}
+	source  string // of a standby: how it connects to its primary
 	names   atomic.Int64
 }
 
@@ -285,12 +286,12 @@ func (c *Cluster) Database(t testing.TB) string {
 	return c.URL(name)
 }
 
-// Exec runs a statement in the database postgres.
+// Exec runs a statement in the database postgres. It does not wait for a standby.
 func (c *Cluster) Exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, c.URL("postgres"))
+	conn, err := pgx.Connect(ctx, c.URL("postgres")+"&synchronous_commit=local")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,11 +365,11 @@ func (c *Cluster) Standby(t testing.TB, name string) *Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Remove)
-	source := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=%s", c.Port, name)
-	if out, err := s.run("pg_basebackup", "--pgdata="+s.Dir, "--dbname="+source, "--checkpoint=fast", "--wal-method=stream"); err != nil {
+	s.source = fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=%s", c.Port, name)
+	if out, err := s.run("pg_basebackup", "--pgdata="+s.Dir, "--dbname="+s.source, "--checkpoint=fast", "--wal-method=stream"); err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
-	if err := s.appendTo("postgresql.auto.conf", "primary_conninfo = '"+source+"'"); err != nil {
+	if err := s.appendTo("postgresql.auto.conf", "primary_conninfo = '"+s.source+"'", "wal_retrieve_retry_interval = '100ms'"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(s.Dir, "standby.signal"), nil, 0o600); err != nil {
@@ -405,6 +406,34 @@ func (c *Cluster) Synchronize(t testing.TB, standby string) {
 			t.Fatalf("wait for the standby %s: %v", standby, err)
 		}
 		<-tick.C
+	}
+}
+
+// Partition ends the connection of a standby to its primary, whose commits then wait if
+// the standby is synchronous. It returns when the standby receives no more.
+func (c *Cluster) Partition(t testing.TB) { c.follow(t, "", 0) }
+
+// Heal connects a standby to its primary again.
+func (c *Cluster) Heal(t testing.TB) { c.follow(t, c.source, 1) }
+
+// follow changes the connection of a standby and waits until it has so many receivers.
+func (c *Cluster) follow(t testing.TB, source string, receivers int) {
+	t.Helper()
+	c.Exec(t, "ALTER SYSTEM SET primary_conninfo = '"+source+"'")
+	c.Exec(t, "SELECT pg_reload_conf()")
+	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, c.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for n := -1; n != receivers; <-tick.C {
+		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_wal_receiver").Scan(&n); err != nil {
+			t.Fatalf("wait for the receiver of a standby: %v", err)
+		}
 	}
 }
 

@@ -32,7 +32,9 @@ const (
 
 // InsertEnvironment stores an environment; see access.Store.
 func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error) {
-	err := s.pool.QueryRow(ctx, insertEnvironment, e.Name, e.Production, at).Scan(&e.ID)
+	err := s.on(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, insertEnvironment, e.Name, e.Production, at).Scan(&e.ID)
+	})
 	if sqlState(err) == uniqueViolation {
 		return e, access.ErrExists
 	}
@@ -41,42 +43,33 @@ func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at tim
 
 // Environments lists all environments; see access.Store.
 func (s *Store) Environments(ctx context.Context) ([]mfa.Environment, error) {
-	rows, err := s.pool.Query(ctx, selectEnvironments)
-	if err != nil {
-		return nil, domainError(err)
-	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e mfa.Environment, err error) {
-		return e, row.Scan(&e.ID, &e.Name, &e.Production)
-	})
-	return found, domainError(err)
+	return collect(ctx, s, func(row pgx.CollectableRow) (e mfa.Environment, err error) {
+		err = row.Scan(&e.ID, &e.Name, &e.Production)
+		return e, err
+	}, selectEnvironments)
 }
 
 // InsertKey stores a key; see access.Store.
 func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash) error {
-	_, err := s.pool.Exec(ctx, insertKey, h[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt)
+	_, err := s.exec(ctx, insertKey, h[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt)
 	return domainError(err)
 }
 
 // KeyByHash finds a key; see access.Store.
 func (s *Store) KeyByHash(ctx context.Context, h access.Hash) (access.Key, error) {
-	k, err := scanKey(s.pool.QueryRow(ctx, selectKeyByHash, h[:]))
+	k, err := collectOne(ctx, s, scanKey, selectKeyByHash, h[:])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return access.Key{}, access.ErrNotFound
 	}
-	return k, domainError(err)
+	return k, err
 }
 
 // Keys lists all keys; see access.Store.
 func (s *Store) Keys(ctx context.Context) ([]access.Key, error) {
-	rows, err := s.pool.Query(ctx, selectAllKeys)
-	if err != nil {
-		return nil, domainError(err)
-	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (access.Key, error) { return scanKey(row) })
-	return found, domainError(err)
+	return collect(ctx, s, scanKey, selectAllKeys)
 }
 
-func scanKey(row pgx.Row) (k access.Key, err error) {
+func scanKey(row pgx.CollectableRow) (k access.Key, err error) {
 	e := &k.Environment
 	err = row.Scan(&k.ID, &k.Hint, (*moment)(&k.CreatedAt), (*moment)(&k.RevokedAt), &e.ID, &e.Name, &e.Production)
 	return k, err
@@ -84,7 +77,7 @@ func scanKey(row pgx.Row) (k access.Key, err error) {
 
 // RevokeKey marks a key as revoked and tells all nodes; see access.Store.
 func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) error {
-	return domainError(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return domainError(s.begun(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, revokeKey, at, id)
 		if err != nil {
 			return err
@@ -131,16 +124,16 @@ func (s *Store) listen(ctx context.Context, changed func()) error {
 
 // Meta returns what is stored under name, nil if nothing is.
 func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error) {
-	err = s.pool.QueryRow(ctx, selectMeta, name).Scan(&value)
+	value, err = collectOne(ctx, s, scanOne[[]byte], selectMeta, name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
-	return value, domainError(err)
+	return value, err
 }
 
 // PutMeta stores value under name in place of what was there.
 func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
-	if _, err := s.pool.Exec(ctx, putMeta, name, value); err != nil {
+	if _, err := s.exec(ctx, putMeta, name, value); err != nil {
 		return fmt.Errorf("put %s: %w", name, domainError(err))
 	}
 	return nil
@@ -152,7 +145,7 @@ func (s *Store) SwapMeta(ctx context.Context, name string, old, value []byte) (b
 	if old == nil {
 		sql, args = insertMeta, []any{name, value}
 	}
-	tag, err := s.pool.Exec(ctx, sql, args...)
+	tag, err := s.exec(ctx, sql, args...)
 	if err != nil {
 		return false, fmt.Errorf("swap %s: %w", name, domainError(err))
 	}

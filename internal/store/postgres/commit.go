@@ -152,7 +152,11 @@ func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job, de
 	}
 	decided()
 	batch := out.batch()
-	if batch.Len() == 0 {
+	switch {
+	case batch.Len() > 0:
+	case held.synchronous: // what was decided on these rows must be as durable as they are
+		batch.Queue(barrier)
+	default:
 		return s.rollback(ctx, conn) // only locks to give back
 	}
 	return s.end(ctx, conn, batch)
@@ -160,8 +164,8 @@ func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job, de
 
 // boundLocks ends a transaction that waits for a lock for so long, and one whose
 // node has vanished while it held some. It is not set for the whole session, which
-// a pooler may share with others.
-const boundLocks = `SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
+// a pooler may share with others. It also reports whether commits wait for a standby.
+const boundLocks = `SELECT ` + isSynchronous + `, set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
 
 // searchOnly has the statements of a group look for each row in the index. A plan may
 // be kept for long, and where it was made with few rows it would read all of them.
@@ -182,7 +186,11 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held,
 	if len(group) > 1 {
 		bound += ", " + searchOnly
 	}
-	batch.Queue(bound, milliseconds(s.wait.roundTrip*2/5), milliseconds(s.wait.roundTrip))
+	batch.Queue(bound, milliseconds(s.wait.roundTrip*2/5), milliseconds(s.wait.roundTrip)).Query(each(func(rows pgx.Rows) error {
+		v := rows.RawValues()[0]
+		h.synchronous = string(v) == "\x01" || string(v) == "t" // in binary or as text
+		return nil
+	}))
 	if len(group) > 1 {
 		h.readGroup(batch, rows, s.owners.factorOf)
 	} else {
@@ -200,12 +208,15 @@ func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error
 	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
 	defer cancel()
 	var answer string
+	takeWarning(conn)
 	batch.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 		answer = tag.String()
 		return nil
 	})
 	err := conn.SendBatch(ctx, batch).Close()
 	switch {
+	case answer == "COMMIT" && takeWarning(conn):
+		return &unknownError{conn.PgConn().PID(), errUnreplicated}
 	case answer == "COMMIT":
 		return nil
 	case answer != "":
@@ -251,7 +262,7 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 		var running, found bool
 		err := s.pool.QueryRow(ctx, isRunning, unknown.backend).Scan(&running)
 		if err == nil {
-			err = s.pool.QueryRow(ctx, confirmEvent, int16(event.Bucket()), event).Scan(&found)
+			found, err = collectOne(ctx, s, scanOne[bool], confirmEvent, int16(event.Bucket()), event)
 		}
 		switch {
 		case err == nil && found:

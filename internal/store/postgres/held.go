@@ -18,6 +18,8 @@ type held struct {
 	tallies    map[mfa.TallyKey]*mfa.Tally
 	messages   map[mfa.MessageKey]*mfa.MessageRef
 	replays    map[replayRow]*mfa.Replay
+
+	synchronous bool // whether the commit will wait for a standby
 }
 
 type replayRow struct {

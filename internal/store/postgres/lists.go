@@ -36,16 +36,11 @@ func (s *Store) Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, e
 }
 
 func (s *Store) factors(ctx context.Context, sql string, args ...any) ([]mfa.Factor, error) {
-	rows, err := s.pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, domainError(err)
-	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (mfa.Factor, error) {
+	return collect(ctx, s, func(row pgx.CollectableRow) (mfa.Factor, error) {
 		cells := cellsOf(row)
 		f := cells.factor()
 		return *f, cells.err
-	})
-	return found, domainError(err)
+	}, sql, args...)
 }
 
 // FactorsAfter lists factors bucket by bucket; see mfa.Store.
@@ -55,25 +50,16 @@ func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int)
 
 // Tallies lists the tallies of an environment; see mfa.Store.
 func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) ([]mfa.Tally, error) {
-	rows, err := s.pool.Query(ctx, selectTallies, int16(mfa.TallyKey{Environment: env}.Bucket()), env)
-	if err != nil {
-		return nil, domainError(err)
-	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t mfa.Tally, err error) {
+	return collect(ctx, s, func(row pgx.CollectableRow) (t mfa.Tally, err error) {
 		t.Environment = env
-		return t, row.Scan(tallyFields(&t)...)
-	})
-	return found, domainError(err)
+		err = row.Scan(tallyFields(&t)...)
+		return t, err
+	}, selectTallies, int16(mfa.TallyKey{Environment: env}.Bucket()), env)
 }
 
 // Events lists events bucket by bucket; see mfa.Store.
 func (s *Store) Events(ctx context.Context, after mfa.EventID, limit int) ([]mfa.Event, error) {
-	rows, err := s.pool.Query(ctx, selectEventsAfter, bucket(after), after, limit)
-	if err != nil {
-		return nil, domainError(err)
-	}
-	found, err := pgx.CollectRows(rows, scanEvent)
-	return found, domainError(err)
+	return collect(ctx, s, scanEvent, selectEventsAfter, bucket(after), after, limit)
 }
 
 func scanEvent(row pgx.CollectableRow) (e mfa.Event, err error) {

@@ -33,9 +33,10 @@ const (
 
 	// isRunning finds the process of a transaction whose COMMIT was not answered.
 	isRunning = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1::bigint)`
-	// The lock makes this a transaction with a commit of its own. Where commits wait
-	// for a standby, it is answered when the standby has that commit, and so the one
-	// that stored the event; that a row can be seen does not prove it.
+	// The lock makes this a transaction with a commit of its own, on the machine that
+	// has the row. Where commits wait for a standby, it is answered when the standby
+	// has that commit, and so the one that stored the event; that a row can be seen
+	// does not prove it.
 	confirmEvent = `SELECT true FROM events WHERE bucket = $1 AND id = $2 FOR UPDATE`
 
 	insertIntoFactors    = `INSERT INTO factors (bucket, id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)`

@@ -66,6 +66,7 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 		return nil, err
 	}
 	cfg.AfterConnect = registerArrays
+	cfg.ConnConfig.OnNotice = noteWarning
 	s := &Store{log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor}}
 	if err := s.connect(ctx, cfg, cmp.Or(max(opts.Writers, 0), sharingWriters)); err != nil {
 		return nil, err

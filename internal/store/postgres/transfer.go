@@ -137,16 +137,12 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 	if err != nil {
 		return nil, "", err
 	}
-	rows, err := s.pool.Query(ctx, sql, append(args(), limit)...)
-	if err != nil {
-		return nil, "", domainError(err)
-	}
 	var next string
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r transfer.Row, err error) {
+	found, err := collect(ctx, s, func(row pgx.CollectableRow) (r transfer.Row, err error) {
 		r, next, err = scan(row)
 		return r, err
-	})
-	return found, next, domainError(err)
+	}, sql, append(args(), limit)...)
+	return found, next, err
 }
 
 // Import stores rows; see transfer.Store.
@@ -156,7 +152,7 @@ func (s *Store) Import(ctx context.Context, rows []transfer.Row) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return domainError(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return domainError(s.begun(ctx, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
 		for _, r := range rows {
 			queueImport(batch, r)
@@ -197,6 +193,6 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 
 // DeleteMeta removes what is stored under name.
 func (s *Store) DeleteMeta(ctx context.Context, name string) error {
-	_, err := s.pool.Exec(ctx, deleteMeta, name)
+	_, err := s.exec(ctx, deleteMeta, name)
 	return domainError(err)
 }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -86,7 +85,9 @@ func (s *Store) seeOnce(waiting []*queue.Job[*view]) error {
 	} else {
 		h.seeAll(batch, waiting)
 	}
-	if batch.Len() > 1 || len(waiting) > 1 { // several statements see one moment in a transaction alone
+	several := batch.Len() > 1 || len(waiting) > 1
+	batch.Queue(barrier)
+	if several { // only a transaction makes several statements see one moment
 		statements := batch.QueuedQueries
 		batch = &pgx.Batch{}
 		batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -96,14 +97,12 @@ func (s *Store) seeOnce(waiting []*queue.Job[*view]) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	conn, err := s.pool.Acquire(ctx)
+	err := s.on(ctx, func(conn *pgx.Conn) error {
+		ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip)
+		defer cancel()
+		return conn.SendBatch(ctx, batch).Close()
+	})
 	if err != nil {
-		return fmt.Errorf("acquire a connection: %w", err)
-	}
-	defer conn.Release()
-	ctx, cancel = context.WithTimeout(context.Background(), s.wait.roundTrip)
-	defer cancel()
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
 	s.answered.Store(time.Now().UnixNano())

@@ -1,0 +1,250 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
+)
+
+// replicated returns a database whose commits wait for the standby.
+func replicated(t *testing.T) (direct string, standby *pgtest.Cluster) {
+	t.Helper()
+	primary := pgtest.Start(t)
+	direct = primary.Database(t)
+	if err := postgres.Migrate(t.Context(), direct); err != nil {
+		t.Fatal(err)
+	}
+	standby = primary.Standby(t, "one")
+	primary.Synchronize(t, "one")
+	return direct, standby
+}
+
+// TestNothingIsAnsweredFromLostCommit partitions the standby, which makes the commit of
+// a verification time out: it is visible on the primary and nowhere else. No read and
+// no decision may be answered from it, since the promoted standby does not have it.
+func TestNothingIsAnsweredFromLostCommit(t *testing.T) {
+	t.Parallel()
+	direct, standby := replicated(t)
+	s := openAt(t, direct, postgres.Options{})
+	s.Hurry(time.Second, time.Second)
+	f := storeFactor(t, s)
+	c, err := insertChallenge(t.Context(), s, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := readChallenge(c.ID)
+	r.Replay = storetest.NewReplay(c.ID.Bucket()).Key
+	hash := access.Hash([]byte("sk_test_created_during_the_partition"))
+	bounded := func(do func(context.Context) error) func() error {
+		return func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return do(ctx)
+		}
+	}
+	reads := []struct {
+		name string
+		do   func() error
+	}{
+		{"a decision to write nothing", func() error { return s.Update(t.Context(), r, storetest.Writing()) }},
+		{"a decision on a missing row", func() error {
+			return s.Update(t.Context(), readFactor(storetest.NewFactor(storetest.NewUser()).ID), storetest.Writing())
+		}},
+		{"a View", func() error {
+			_, err := s.View(t.Context(), readChallenge(c.ID))
+			return err
+		}},
+		{"a View of two kinds of rows", func() error {
+			_, err := s.View(t.Context(), r)
+			return err
+		}},
+		{"a list of factors", bounded(func(ctx context.Context) error {
+			_, err := s.Factors(ctx, mfa.FactorQuery{User: mfa.UserKey{Environment: f.Environment, ID: f.User}, Limit: 10})
+			return err
+		})},
+		{"a list of events", bounded(func(ctx context.Context) error {
+			_, err := s.Events(ctx, mfa.EventID{}, 10)
+			return err
+		})},
+		{"a key", bounded(func(ctx context.Context) error {
+			if _, err := s.KeyByHash(ctx, hash); !errors.Is(err, access.ErrNotFound) {
+				return err
+			}
+			return nil
+		})},
+	}
+	for _, read := range reads {
+		if err := read.do(); err != nil {
+			t.Errorf("%s while the standby answers = %v", read.name, err)
+		}
+	}
+	standby.Partition(t)
+
+	verified := errors.New("already verified")
+	verify := func(s *postgres.Store) error {
+		return s.Update(t.Context(), r, func(tx *mfa.Tx) error {
+			if !tx.Challenge.VerifiedAt.IsZero() {
+				return verified
+			}
+			tx.Challenge.VerifiedAt = tx.Challenge.CreatedAt
+			replay := storetest.NewReplay(r.Bucket)
+			replay.Key = r.Replay
+			tx.Writes = []mfa.Write{mfa.UpdateChallenge{Challenge: tx.Challenge}, mfa.PutReplay{Replay: replay}, mfa.AppendEvent{Event: storetest.NewEvent(f)}}
+			return nil
+		})
+	}
+	if err := verify(s); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("the verification = %v; want %v", err, mfa.ErrUnavailable)
+	}
+	local := connect(t, with(direct, "synchronous_commit=local"))
+	await(func() (visible bool) {
+		if err := local.QueryRow(t.Context(), `SELECT verified_at IS NOT NULL FROM challenges WHERE id = $1`, c.ID).Scan(&visible); err != nil {
+			t.Fatal(err)
+		}
+		return visible
+	})
+	e, err := pgx.CollectExactlyOneRow(must(local.Query(t.Context(), `INSERT INTO environments (name, production, created_at) VALUES ('late', true, now()) RETURNING id`)), pgx.RowTo[int64])
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, local, `INSERT INTO api_keys (hash, id, environment, hint, created_at) VALUES ($1, 'late', $2, '', now())`, hash[:], e)
+
+	if err := verify(s); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("the same verification = %v; want %v", err, mfa.ErrUnavailable)
+	}
+	for _, read := range reads {
+		if err := read.do(); !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("%s = %v; want %v", read.name, err, mfa.ErrUnavailable)
+		}
+	}
+
+	standby.Promote(t)
+	promoted := openAt(t, onHosts(t, direct, standby), postgres.Options{})
+	if err := verify(promoted); err != nil {
+		t.Errorf("the verification after the promotion = %v", err)
+	}
+	if err := verify(promoted); !errors.Is(err, verified) {
+		t.Errorf("a second one = %v; want %v", err, verified)
+	}
+	if _, err := promoted.KeyByHash(t.Context(), hash); !errors.Is(err, access.ErrNotFound) {
+		t.Errorf("KeyByHash = %v; want %v", err, access.ErrNotFound)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// TestCanceledWait cancels the wait of a commit for its standby, again and again. The
+// server reports each as done; a store must not, unless the standby has it in the end.
+func TestCanceledWait(t *testing.T) {
+	t.Parallel()
+	direct, standby := replicated(t)
+	for _, tc := range []struct {
+		name   string
+		cancel string
+		events bool
+		heal   bool
+	}{
+		{"canceled", "pg_cancel_backend", true, false},
+		{"canceled, without an event", "pg_cancel_backend", false, false},
+		{"terminated", "pg_terminate_backend", true, false},
+		{"canceled once, before the standby is back", "pg_cancel_backend", true, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := openAt(t, direct, postgres.Options{Writers: 1})
+			s.Hurry(5*time.Second, 2*time.Second)
+			f := storeFactor(t, s)
+			prepare(t, s, f)
+			holds(t, s, f)
+			standby.Partition(t)
+			admin := connect(t, with(direct, "synchronous_commit=local"))
+			ctx, stop := context.WithCancel(t.Context())
+			var work sync.WaitGroup
+			work.Go(func() { // cancels all waits, of what confirms an event too
+				tick := time.NewTicker(10 * time.Millisecond)
+				defer tick.Stop()
+				for ctx.Err() == nil {
+					tag, err := admin.Exec(t.Context(), `SELECT `+tc.cancel+`(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`)
+					if err != nil {
+						t.Errorf("cancel: %v", err)
+						return
+					}
+					if tc.heal && tag.RowsAffected() > 0 {
+						return
+					}
+					<-tick.C
+				}
+			})
+			if tc.heal {
+				work.Go(func() {
+					awaitVisible(t, admin, f)
+					standby.Heal(t)
+				})
+			}
+			writes := []mfa.Write{mfa.UpdateFactor{Factor: failed(f)}}
+			if tc.events {
+				writes = append(writes, mfa.AppendEvent{Event: storetest.NewEvent(f)})
+			}
+			err := s.Update(t.Context(), readFactor(f.ID), storetest.Writing(writes...))
+			if tc.heal && err != nil {
+				t.Errorf("Update = %v; want nil, since the standby has it", err)
+			}
+			if !tc.heal && !errors.Is(err, mfa.ErrUnavailable) {
+				t.Errorf("Update = %v; want %v", err, mfa.ErrUnavailable)
+			}
+			if !tc.heal {
+				awaitVisible(t, admin, f)
+				if rows, err := s.View(t.Context(), readFactor(f.ID)); !errors.Is(err, mfa.ErrUnavailable) {
+					t.Errorf("View = %+v, %v; want %v", rows.Factor, err, mfa.ErrUnavailable)
+				}
+				if err := s.PutMeta(t.Context(), "name", []byte("value")); !errors.Is(err, mfa.ErrUnavailable) {
+					t.Errorf("PutMeta = %v; want %v", err, mfa.ErrUnavailable)
+				}
+			}
+			stop()
+			work.Wait()
+			if !tc.heal {
+				standby.Heal(t)
+			}
+		})
+	}
+}
+
+// failed returns f after a failure.
+func failed(f *mfa.Factor) *mfa.Factor {
+	after := *f
+	after.Failures++
+	return &after
+}
+
+// awaitVisible waits until the failure of a factor can be seen.
+func awaitVisible(t *testing.T, conn *pgx.Conn, f *mfa.Factor) {
+	own, err := pgx.ConnectConfig(t.Context(), conn.Config())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer own.Close(t.Context())
+	await(func() bool {
+		var failures int
+		if err := own.QueryRow(t.Context(), `SELECT failures FROM factors WHERE id = $1`, f.ID).Scan(&failures); err != nil {
+			t.Error(err)
+			return true
+		}
+		return failures > 0
+	})
+}
