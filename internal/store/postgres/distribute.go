@@ -4,18 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // ErrNoCitus means that the database cannot distribute tables.
 var ErrNoCitus = errors.New("the Citus extension is not installed in this database; CREATE EXTENSION citus, or leave the tables where they are")
 
+// A MixedError means that some tables are distributed and others are not, or not
+// together. Row locks do not work across such tables, so that a code could be accepted
+// more than once.
+type MixedError struct{ Tables []string }
+
+func (e *MixedError) Error() string {
+	return fmt.Sprintf("these tables are not distributed with the others: %s; stop all nodes and run 'countersign migrate --distribute'", strings.Join(e.Tables, ", "))
+}
+
+// errMoved means that tables were distributed under a node that began with local ones,
+// or the other way round.
+var errMoved = fmt.Errorf("%w: the tables were distributed since this node started; restart it", mfa.ErrUnavailable)
+
 const (
-	hasCitus        = `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')`
-	isDistributed   = `SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass($1))`
+	hasCitus = `SELECT to_regclass('pg_dist_partition') IS NOT NULL`
+	// selectPlacements needs Citus. Of a table that is not distributed, all but the name
+	// is zero.
+	selectPlacements = `SELECT t.name, coalesce(p.partmethod::text, ''), coalesce(p.repmodel::text, ''), coalesce(p.colocationid, 0)` +
+		` FROM unnest($1::text[]) AS t (name) LEFT JOIN pg_dist_partition p ON p.logicalrelid = to_regclass(t.name)`
 	distributeTable = `SELECT create_distributed_table($1, 'bucket', colocate_with => $2)`
 	referenceTable  = `SELECT create_reference_table($1)`
+	// In one transaction Citus must not have used several connections for a table
+	// before it distributes another one.
+	distributeInOrder = `SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true), set_config('lock_timeout', '30s', true)`
 )
 
 // Tables that are spread by bucket, all next to the first, and small ones that
@@ -25,9 +48,76 @@ var (
 	copiedTables = []string{"environments", "api_keys", "meta"}
 )
 
+// allTables returns the copied tables and then the spread ones.
+func allTables() []string { return slices.Concat(copiedTables, spreadTables) }
+
+// A placement is where a table is, in the words of pg_dist_partition.
+type placement struct {
+	table      string
+	method     string // "h": by hash of a column; "n": by none; empty: a local table
+	model      string // "t": a reference table, if the method is "n"
+	colocation int    // tables with the same number have their shards on the same machines
+}
+
+// isCopied reports whether every machine has a copy of the table.
+func (p placement) isCopied() bool { return p.method == "n" && p.model == "t" }
+
+// distributed reports whether the tables are spread over machines. It returns a
+// MixedError if only some of them are, or if they are not together.
+func distributed(placements []placement) (bool, error) {
+	first := slices.IndexFunc(placements, func(p placement) bool { return p.table == spreadTables[0] })
+	if first < 0 {
+		return false, fmt.Errorf("the table %s is missing", spreadTables[0])
+	}
+	var local, apart []string
+	for _, p := range placements {
+		ok := p.isCopied()
+		if slices.Contains(spreadTables, p.table) {
+			ok = p.method == "h" && p.colocation == placements[first].colocation
+		}
+		switch {
+		case p.method == "":
+			local = append(local, p.table)
+		case !ok:
+			apart = append(apart, p.table)
+		}
+	}
+	switch {
+	case len(local) == len(placements):
+		return false, nil
+	case len(local)+len(apart) > 0:
+		return false, &MixedError{append(local, apart...)}
+	}
+	return true, nil
+}
+
+// A querier is a connection, a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// readPlacements returns the placement of every table, none without Citus.
+func readPlacements(ctx context.Context, db querier) ([]placement, error) {
+	var citus bool
+	if err := db.QueryRow(ctx, hasCitus).Scan(&citus); err != nil || !citus {
+		return nil, err
+	}
+	rows, err := db.Query(ctx, selectPlacements, allTables())
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (p placement, err error) {
+		err = row.Scan(&p.table, &p.method, &p.model, &p.colocation)
+		return p, err
+	})
+}
+
 // Distribute spreads the tables of the database at url over the machines of a
-// Citus cluster. What is distributed already stays as it is. It returns ErrNoCitus
-// where there is none.
+// Citus cluster. It locks all of them before it begins and distributes them in one
+// transaction: no node ever works on some that are distributed and some that are not.
+// Tables that are distributed already stay as they are. It returns ErrNoCitus for a
+// database without Citus.
 func Distribute(ctx context.Context, url string) error {
 	cfg, err := configure(url)
 	if err != nil {
@@ -38,45 +128,62 @@ func Distribute(ctx context.Context, url string) error {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	var there bool
-	if err := conn.QueryRow(ctx, hasCitus).Scan(&there); err != nil {
-		return err
-	}
-	if !there {
-		return ErrNoCitus
-	}
-	once := func(table, sql string, args ...any) error {
-		var done bool
-		if err := conn.QueryRow(ctx, isDistributed, table).Scan(&done); err != nil || done {
+	// What is distributed is read after the lock, and must be what is committed by then.
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		var citus bool
+		if err := tx.QueryRow(ctx, hasCitus).Scan(&citus); err != nil {
 			return err
 		}
-		if _, err := conn.Exec(ctx, sql, args...); err != nil {
-			return fmt.Errorf("distribute %s: %w", table, err)
+		if !citus {
+			return ErrNoCitus
 		}
-		return nil
-	}
-	for _, table := range copiedTables {
-		if err := once(table, referenceTable, table); err != nil {
+		if _, err := tx.Exec(ctx, distributeInOrder); err != nil {
 			return err
 		}
-	}
-	for i, table := range spreadTables {
-		next := spreadTables[0]
-		if i == 0 {
-			next = "default"
-		}
-		if err := once(table, distributeTable, table, next); err != nil {
+		if _, err := tx.Exec(ctx, migrateLock, int64(migrateLockKey)); err != nil {
 			return err
 		}
-	}
-	return nil
+		if _, err := tx.Exec(ctx, `LOCK TABLE `+strings.Join(allTables(), ", ")+` IN ACCESS EXCLUSIVE MODE`); err != nil {
+			return fmt.Errorf("lock all tables: %w", err)
+		}
+		return distributeLocal(ctx, tx)
+	})
 }
 
-// distributed reports whether the tables are spread over machines.
-func (s *Store) distributed(ctx context.Context) (yes bool, err error) {
-	if err := s.pool.QueryRow(ctx, hasCitus).Scan(&yes); err != nil || !yes {
+// distributeLocal distributes the tables that are local.
+func distributeLocal(ctx context.Context, tx pgx.Tx) error {
+	before, err := readPlacements(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, p := range before {
+		if p.method != "" {
+			continue
+		}
+		sql, args := referenceTable, []any{p.table}
+		if i := slices.Index(spreadTables, p.table); i >= 0 {
+			sql, args = distributeTable, []any{p.table, spreadTables[0]}
+			if i == 0 {
+				args[1] = "default"
+			}
+		}
+		if _, err := tx.Exec(ctx, sql, args...); err != nil {
+			return fmt.Errorf("distribute %s: %w", p.table, err)
+		}
+	}
+	after, err := readPlacements(ctx, tx)
+	if err != nil {
+		return err
+	}
+	_, err = distributed(after)
+	return err
+}
+
+// distributed reports whether the tables are spread over machines; see the function.
+func (s *Store) distributed(ctx context.Context) (bool, error) {
+	placements, err := readPlacements(ctx, s.pool)
+	if err != nil || placements == nil {
 		return false, domainError(err)
 	}
-	err = s.pool.QueryRow(ctx, isDistributed, spreadTables[0]).Scan(&yes)
-	return yes, domainError(err)
+	return distributed(placements)
 }

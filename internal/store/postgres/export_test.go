@@ -101,3 +101,19 @@ const SweepLockKey = sweepLockKey
 
 // CreateVersions makes the table of what was migrated.
 const CreateVersions = createVersions
+
+// Tables returns all tables but that of migrations, SpreadTables those that are
+// distributed by bucket.
+func Tables() []string       { return allTables() }
+func SpreadTables() []string { return spreadTables }
+
+// Distributed reports whether tables are distributed that are placed as place says.
+func Distributed(tables []string, place func(table string) (method, model string, colocation int)) (bool, error) {
+	var all []placement
+	for _, table := range tables {
+		p := placement{table: table}
+		p.method, p.model, p.colocation = place(table)
+		all = append(all, p)
+	}
+	return distributed(all)
+}

@@ -32,7 +32,8 @@ import (
 type Store struct {
 	pool     *pgxpool.Pool
 	log      *slog.Logger
-	group    int // how many Updates may share a transaction
+	group    int  // how many Updates may share a transaction
+	spread   bool // whether the tables are distributed
 	wait     waits
 	queue    *queue.Queue[*job]
 	turn     sync.Mutex // held by the writer that gathers a group, until it is decided
@@ -79,9 +80,13 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	if err := s.checkSchema(ctx); err != nil {
 		return nil, err
 	}
+	if s.spread, err = s.distributed(ctx); err != nil {
+		return nil, err
+	}
 	if s.group <= 0 {
-		if s.group, err = s.defaultGroup(ctx); err != nil {
-			return nil, err
+		s.group = sharingGroup
+		if s.spread { // a transaction over several shards costs more than it shares
+			s.group = 1
 		}
 	}
 	if opts.Writers <= 0 {
@@ -107,6 +112,7 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 // when two wait for rows that somebody has locked. Where each Update has its own
 // transaction, more of them share the flushes of the database's log.
 const (
+	sharingGroup   = 64
 	sharingWriters = 3
 	lonelyWriters  = 16
 )
@@ -157,16 +163,6 @@ func refused(err error) error {
 	return pgurl.ErrRefused
 }
 
-// defaultGroup returns 1 where the tables are distributed: a transaction over
-// several shards costs more than it shares.
-func (s *Store) defaultGroup(ctx context.Context) (int, error) {
-	distributed, err := s.distributed(ctx)
-	if err != nil || distributed {
-		return 1, err
-	}
-	return 64, nil
-}
-
 // Close waits for the writes that were accepted and closes all connections.
 func (s *Store) Close() error {
 	s.queue.Close()
@@ -187,5 +183,9 @@ func (s *Store) Ping(ctx context.Context) error {
 		s.pool.Reset() // a new connection may be to another server
 		return errReadOnly
 	}
-	return nil
+	spread, err := s.distributed(ctx)
+	if err == nil && spread != s.spread {
+		err = errMoved
+	}
+	return err
 }
