@@ -30,6 +30,7 @@ type API struct {
 	opts   Options
 	mux    *http.ServeMux
 	fixed  map[string]bool // the paths without parameters
+	ready  sharedCheck     // for probes
 
 	// The requests of callers with a key, by environment: those whose body is still
 	// arriving, and those that are being answered.

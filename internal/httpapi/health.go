@@ -1,6 +1,12 @@
 package httpapi
 
-import "net/http"
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
 
 type health struct {
 	Status string `json:"status"`
@@ -11,10 +17,53 @@ func (a *API) healthz(w http.ResponseWriter, _ *request) error {
 	return respond(w, http.StatusOK, health{"ok"})
 }
 
+// A sharedCheck runs one check at a time, and all who ask meanwhile share its result:
+// callers without a key cannot make the store answer more than one question at once.
+// The zero value is ready to use.
+type sharedCheck struct {
+	mu      sync.Mutex
+	running *checkResult // or nil
+}
+
+type checkResult struct {
+	done chan struct{} // closed once err is set
+	err  error
+}
+
+// checkTimeout is for one check.
+const checkTimeout = 5 * time.Second
+
+// do runs check, or waits for the result of the one that is running.
+func (s *sharedCheck) do(ctx context.Context, check func(context.Context) error) error {
+	s.mu.Lock()
+	if running := s.running; running != nil {
+		s.mu.Unlock()
+		select {
+		case <-running.done:
+			return running.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	own := &checkResult{done: make(chan struct{}), err: errors.New("the check panicked")}
+	s.running = own
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.running = nil
+		s.mu.Unlock()
+		close(own.done)
+	}()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+	defer cancel()
+	own.err = check(ctx)
+	return own.err
+}
+
 // readyz serves GET /readyz: requests can be served now.
 func (a *API) readyz(w http.ResponseWriter, r *request) error {
 	if a.opts.Ready != nil {
-		if err := a.opts.Ready(r.Context()); err != nil {
+		if err := a.ready.do(r.Context(), a.opts.Ready); err != nil {
 			a.opts.Logger.Warn("not ready", "request", r.id, "error", err)
 			return respond(w, http.StatusServiceUnavailable, health{"unavailable"})
 		}

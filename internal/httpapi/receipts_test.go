@@ -2,12 +2,21 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/httpapi"
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
 func TestReceiptsReachTheirHandler(t *testing.T) {
@@ -50,4 +59,104 @@ func TestReceiptsReachTheirHandler(t *testing.T) {
 
 func TestReceiptsHaveNoPathWithoutAHandler(t *testing.T) {
 	newWorld(t, setup{}).do("POST", "/sms/receipts/twilio", "", "Authorization:").says(http.StatusNotFound, noRoute)
+}
+
+// hangingSNS does not answer. It counts the calls that wait for an answer.
+type hangingSNS struct{ waiting, most atomic.Int64 }
+
+func (h *hangingSNS) RoundTrip(r *http.Request) (*http.Response, error) {
+	n := h.waiting.Add(1)
+	defer h.waiting.Add(-1)
+	for most := h.most.Load(); n > most && !h.most.CompareAndSwap(most, n); most = h.most.Load() {
+	}
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// TestForgedReceiptsHoldNothingUp posts what names certificates of an SNS that does
+// not answer. Callers with a key are served all the while.
+func TestForgedReceiptsHoldNothingUp(t *testing.T) {
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	const topic = "arn:aws:sns:eu-central-1:123456789012:sms-events"
+	hanging := &hangingSNS{}
+	aws, err := sms.NewAWS(sms.AWSOptions{
+		Region: "eu-central-1", AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: secret.NewString("not a key"),
+		TopicARN: topic, TopicClient: &http.Client{Transport: hanging},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: 8, Callbacks: sms.NewCallbacks(
+		[]sms.Named{{Name: "aws", Provider: aws}},
+		func(context.Context, string, sms.Receipt) error { return nil }, slog.New(slog.DiscardHandler))}})
+	factor := w.generic()
+	before := runtime.NumGoroutine()
+	var posts sync.WaitGroup
+	var slowest atomic.Int64
+	for i := range 300 {
+		posts.Go(func() {
+			start := time.Now()
+			body := fmt.Sprintf(`{"Type":"Notification","TopicArn":%q,"Timestamp":%q,"SignatureVersion":"2","Signature":%q,`+
+				`"SigningCertURL":"https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-%032x.pem"}`,
+				topic, start.UTC().Format(time.RFC3339), strings.Repeat("QUJD", 86), i%3)
+			w.do("POST", "/sms/receipts/aws", body, "Authorization:").is(http.StatusServiceUnavailable)
+			slowest.Store(max(slowest.Load(), int64(time.Since(start))))
+		})
+	}
+	done := make(chan struct{})
+	go func() { posts.Wait(); close(done) }()
+	for waiting := true; waiting; {
+		start := time.Now()
+		w.get("/auth/factors/" + factor).is(http.StatusOK)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("a caller with a key waited for %v", took)
+		}
+		select {
+		case <-done:
+			waiting = false
+		default:
+		}
+	}
+	if took := time.Duration(slowest.Load()); took > 10*time.Second {
+		t.Errorf("a forged post was answered after %v", took)
+	}
+	if most := hanging.most.Load(); most < 1 || most > 2 {
+		t.Errorf("%d certificates were fetched at once; want 1 or 2", most)
+	}
+	w.client.CloseIdleConnections()
+	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before+20 && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > before+20 {
+		t.Errorf("%d goroutines are left, of %d before", n, before)
+	}
+}
+
+func TestProbesShareOneCheck(t *testing.T) {
+	var running, most, calls atomic.Int64
+	release := make(chan struct{})
+	w := newWorld(t, setup{api: httpapi.Options{Ready: func(ctx context.Context) error {
+		calls.Add(1)
+		most.Store(max(most.Load(), running.Add(1)))
+		defer running.Add(-1)
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}})
+	var probes sync.WaitGroup
+	for range 50 {
+		probes.Go(func() { w.get("/readyz", "Authorization:").is(http.StatusOK) })
+	}
+	for calls.Load() == 0 {
+		runtime.Gosched()
+	}
+	w.get("/healthz", "Authorization:").is(http.StatusOK)
+	close(release)
+	probes.Wait()
+	if most.Load() != 1 {
+		t.Errorf("%d checks ran at once; want 1", most.Load())
+	}
 }

@@ -18,7 +18,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -124,11 +123,7 @@ type snsTopic struct {
 	client *http.Client
 	now    func() time.Time
 
-	fetching chan struct{} // holds a token while nobody fetches a certificate
-	fetched  time.Time     // when one was last fetched; guarded by fetching
-
-	mu    sync.Mutex
-	certs map[string]*x509.Certificate // by URL
+	certs *snsCertificates
 }
 
 var (
@@ -151,11 +146,8 @@ func newSNSTopic(arn string, client *http.Client, now func() time.Time) (*snsTop
 	if parts[1] == "aws-cn" {
 		host += ".cn"
 	}
-	t := &snsTopic{
-		arn: arn, host: host, client: client, now: now,
-		fetching: make(chan struct{}, 1), certs: map[string]*x509.Certificate{},
-	}
-	t.fetching <- struct{}{}
+	t := &snsTopic{arn: arn, host: host, client: client, now: now}
+	t.certs = &snsCertificates{fetch: t.fetchCertificate, now: now, all: map[string]*snsFetch{}}
 	return t, nil
 }
 
@@ -163,10 +155,11 @@ const (
 	snsTimeout  = 10 * time.Second // of a call to SNS, which itself waits 15 s for our answer
 	snsMaxAge   = 75 * time.Minute // SNS tries again for an hour at most
 	snsMaxAhead = 5 * time.Minute  // of our clock
-	snsPause    = time.Second      // between two certificates that anyone can make us fetch
+	snsLeastKey = 128              // bytes of a signature: an RSA key of 1,024 bits
 )
 
-// verify returns ErrSignature unless SNS signed the note for this topic, lately.
+// verify returns ErrSignature unless SNS signed the note for this topic, recently. All
+// that can be checked without the certificate is checked before it is fetched.
 func (t *snsTopic) verify(ctx context.Context, n *snsNote) error {
 	at, err := time.Parse(time.RFC3339, n.Timestamp)
 	if err != nil || n.TopicArn != t.arn {
@@ -177,8 +170,12 @@ func (t *snsTopic) verify(ctx context.Context, n *snsNote) error {
 	}
 	signature, err := base64.StdEncoding.DecodeString(n.Signature)
 	text, known := n.signed()
-	if err != nil || !known {
+	if err != nil || !known || len(signature) < snsLeastKey {
 		return ErrSignature
+	}
+	path, err := t.certificatePath(n.SigningCertURL)
+	if err != nil {
+		return err
 	}
 	var hash crypto.Hash
 	var digest []byte
@@ -192,7 +189,7 @@ func (t *snsTopic) verify(ctx context.Context, n *snsNote) error {
 	default:
 		return ErrSignature
 	}
-	cert, err := t.certificate(ctx, n.SigningCertURL)
+	cert, err := t.certs.get(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -206,32 +203,21 @@ func (t *snsTopic) verify(ctx context.Context, n *snsNote) error {
 	return nil
 }
 
-// certificate returns what SNS has at a URL, fetched once. What makes it
-// trustworthy is that HTTPS brought it from SNS in the topic's region: SNS serves
-// it without those above it.
-func (t *snsTopic) certificate(ctx context.Context, address string) (*x509.Certificate, error) {
+// certificatePath returns the path of a URL at which SNS may have a certificate, or
+// ErrSignature.
+func (t *snsTopic) certificatePath(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "https" || u.Host != t.host || u.User != nil ||
 		u.RawQuery != "" || u.Fragment != "" || !snsCertPath.MatchString(u.EscapedPath()) {
-		return nil, ErrSignature
+		return "", ErrSignature
 	}
-	if cert := t.cached(u.Path); cert != nil {
-		return cert, nil
-	}
-	select {
-	case <-t.fetching:
-		defer func() { t.fetching <- struct{}{} }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for a certificate of SNS: %w", ctx.Err())
-	}
-	if cert := t.cached(u.Path); cert != nil {
-		return cert, nil
-	}
-	if t.now().Sub(t.fetched) < snsPause {
-		return nil, errors.New("too many certificates of SNS to fetch")
-	}
-	t.fetched = t.now()
-	status, body, err := t.get(ctx, "https://"+t.host+u.Path)
+	return u.Path, nil
+}
+
+// fetchCertificate returns what SNS has at a path. It is trustworthy because HTTPS
+// brought it from SNS in the topic's region: SNS serves it without those above it.
+func (t *snsTopic) fetchCertificate(ctx context.Context, path string) (*x509.Certificate, error) {
+	status, body, err := t.get(ctx, "https://"+t.host+path)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("fetch a certificate of SNS: %w", err)
@@ -242,7 +228,7 @@ func (t *snsTopic) certificate(ctx context.Context, address string) (*x509.Certi
 	}
 	block, _ := pem.Decode(body)
 	if block == nil {
-		return nil, errors.New("what SNS has is no certificate")
+		return nil, errors.New("the answer of SNS is not a certificate")
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
@@ -251,16 +237,7 @@ func (t *snsTopic) certificate(ctx context.Context, address string) (*x509.Certi
 	if !slices.ContainsFunc(append(cert.DNSNames, cert.Subject.CommonName), snsCertName.MatchString) {
 		return nil, ErrSignature
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.certs[u.Path] = cert
 	return cert, nil
-}
-
-func (t *snsTopic) cached(path string) *x509.Certificate {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.certs[path]
 }
 
 // confirm subscribes the callback URL to the topic. It builds the URL itself: the

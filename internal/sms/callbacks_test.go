@@ -1,15 +1,19 @@
 package sms_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -129,6 +133,94 @@ func TestCallbacksStopAtWhatIsNotRecorded(t *testing.T) {
 		if w := callBack(c, "p", httptest.NewRequest(http.MethodPost, "/", nil)); w.Code != tc.status || !reflect.DeepEqual(g.kept, tc.kept) {
 			t.Errorf("after %v: %d, kept %q; want %d, %q", tc.err, w.Code, g.kept, tc.status, tc.kept)
 		}
+	}
+}
+
+func TestCallbacksAreBounded(t *testing.T) {
+	const delivered = `{"id":"gw:1","state":"delivered"}`
+	for _, tc := range []struct {
+		name string
+		most int
+		// stuck makes callbacks that stay until release is closed.
+		stuck func(release chan struct{}) (*http.Request, func(context.Context) error)
+	}{
+		{"by bodies that do not arrive", 256, func(release chan struct{}) (*http.Request, func(context.Context) error) {
+			r := httptest.NewRequest(http.MethodPost, "/", readerFunc(func([]byte) (int, error) {
+				<-release
+				return 0, errors.New("reset")
+			}))
+			return r, func(context.Context) error { return nil }
+		}},
+		{"by receipts that are not recorded yet", 64, func(release chan struct{}) (*http.Request, func(context.Context) error) {
+			return gatewayPost(delivered), func(ctx context.Context) error {
+				select {
+				case <-release:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				release := make(chan struct{})
+				_, record := tc.stuck(release)
+				c := sms.NewCallbacks([]sms.Named{{Name: "gateway", Provider: openGateway(t, "https://gateway.example.com/", nil)}},
+					func(ctx context.Context, _ string, _ sms.Receipt) error { return record(ctx) }, slog.New(slog.NewTextHandler(&log, nil)))
+				var all sync.WaitGroup
+				for range tc.most {
+					r, _ := tc.stuck(release)
+					all.Go(func() { callBack(c, "gateway", r) })
+				}
+				synctest.Wait()
+				for range 100 {
+					if w := callBack(c, "gateway", gatewayPost(delivered)); w.Code != http.StatusServiceUnavailable {
+						t.Fatalf("one more is answered %d; want 503 at once", w.Code)
+					}
+				}
+				if n := strings.Count(log.String(), "too many at once"); n != 1 {
+					t.Errorf("the log tells it %d times; want once", n)
+				}
+				close(release)
+				all.Wait()
+				if w := callBack(c, "gateway", gatewayPost(delivered)); w.Code != http.StatusOK {
+					t.Errorf("afterwards one is answered %d; want 200", w.Code)
+				}
+			})
+		})
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// A body that does not arrive is given up, whatever time the server gives to others.
+func TestCallbacksWaitBrieflyForABody(t *testing.T) {
+	t.Parallel()
+	c := sms.NewCallbacks([]sms.Named{{Name: "p", Provider: &fakeReceiver{}}}, nil, slog.New(slog.DiscardHandler))
+	mux := http.NewServeMux()
+	mux.Handle("POST /sms/receipts/{provider}", c)
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(conn, "POST /sms/receipts/p HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("answered %d; want 503", answer.StatusCode)
 	}
 }
 
