@@ -17,8 +17,8 @@ func (a *API) healthz(w http.ResponseWriter, _ *request) error {
 	return respond(w, http.StatusOK, health{"ok"})
 }
 
-// A sharedCheck runs one check at a time, and all who ask meanwhile share its result:
-// callers without a key cannot make the store answer more than one question at once.
+// A sharedCheck runs one check at a time. Callers that arrive during a check get its
+// result, so probes, which need no API key, ask the store one question at a time.
 // The zero value is ready to use.
 type sharedCheck struct {
 	mu      sync.Mutex

@@ -10,6 +10,7 @@ import (
 type Receipt struct {
 	Provider string // its name, as in Accepted
 	ID       string // of the message, as in Accepted
+	Also     string // another reading of the id, if no message has the first; or ""
 	State    DeliveryState
 	Reason   string // the provider's own code for a failure, or ""
 }
@@ -18,29 +19,31 @@ type Receipt struct {
 // left then is of messages that somebody else sent through the same account.
 const keepEarly = time.Hour
 
-// Receive records how far a message has come. What says nothing new changes
-// nothing, and a message that is not known any more is no error.
+// Receive records how far a message has come. A receipt that says nothing new changes
+// nothing. One of a message that is not known, or not known any more, is not an error:
+// the log tells of it.
 func (s *Service) Receive(ctx context.Context, r Receipt) error {
 	if deliveryRank[r.State] == 0 {
 		return fmt.Errorf("receipt of %s: no such state %q", r.Provider, r.State)
 	}
-	now := s.now()
-	key := messageKey(r.Provider, r.ID)
-	var found MessageRef
-	err := s.store.Update(ctx, Read{Bucket: key.Bucket(), Message: key}, func(tx *Tx) error {
-		ref := tx.Message
-		if ref == nil {
-			ref = &MessageRef{Bucket: key.Bucket(), Key: key, ExpiresAt: now.Add(keepEarly)}
-		}
-		found = *ref
-		if ref.Challenge == (ChallengeID{}) && deliveryRank[r.State] > deliveryRank[ref.State] {
-			ref.State, ref.Reason = r.State, r.Reason
-			tx.put(PutMessage{ref})
-		}
-		return nil
-	})
-	if err != nil || found.Challenge == (ChallengeID{}) {
+	keys, err := s.messageKeys(ctx, r)
+	if err != nil {
 		return err
+	}
+	now := s.now()
+	var found MessageRef
+	for _, key := range keys {
+		if found, err = s.findMessage(ctx, key, r, now); err != nil {
+			return err
+		}
+		if found.Challenge != (ChallengeID{}) {
+			break
+		}
+	}
+	if found.Challenge == (ChallengeID{}) {
+		s.opts.Logger.Info("receipt of an unknown message; it is kept for an hour, as it may have come before the provider's answer",
+			"provider", r.Provider, "id", r.ID, "state", string(r.State))
+		return nil
 	}
 	events, err := s.journal(0, now, found.Challenge.Bucket())
 	if err != nil {
@@ -56,6 +59,44 @@ func (s *Service) Receive(ctx context.Context, r Receipt) error {
 		tx.put(UpdateChallenge{c})
 		return nil
 	})
+}
+
+// messageKeys returns the keys under which the message of a receipt may be: one if it
+// is known, else one for each reading of its id.
+func (s *Service) messageKeys(ctx context.Context, r Receipt) ([]MessageKey, error) {
+	first := messageKey(r.Provider, r.ID)
+	if r.Also == "" {
+		return []MessageKey{first}, nil
+	}
+	keys := []MessageKey{first, messageKey(r.Provider, r.Also)}
+	for _, key := range keys {
+		rows, err := s.store.View(ctx, Read{Bucket: key.Bucket(), Message: key})
+		if err != nil {
+			return nil, err
+		}
+		if rows.Message != nil && rows.Message.Challenge != (ChallengeID{}) {
+			return []MessageKey{key}, nil
+		}
+	}
+	return keys, nil
+}
+
+// findMessage returns what the store has under key. If it is not a message of a
+// challenge, the receipt waits there.
+func (s *Service) findMessage(ctx context.Context, key MessageKey, r Receipt, now time.Time) (found MessageRef, err error) {
+	err = s.store.Update(ctx, Read{Bucket: key.Bucket(), Message: key}, func(tx *Tx) error {
+		ref := tx.Message
+		if ref == nil {
+			ref = &MessageRef{Bucket: key.Bucket(), Key: key, ExpiresAt: now.Add(keepEarly)}
+		}
+		found = *ref
+		if ref.Challenge == (ChallengeID{}) && deliveryRank[r.State] > deliveryRank[ref.State] {
+			ref.State, ref.Reason = r.State, r.Reason
+			tx.put(PutMessage{ref})
+		}
+		return nil
+	})
+	return found, err
 }
 
 // refer makes receipts find the last message of c, and returns what one that was

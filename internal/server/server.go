@@ -215,7 +215,7 @@ func (s *Server) receive(ctx context.Context, provider string, r sms.Receipt) er
 	if service == nil {
 		return errors.New("the server is starting")
 	}
-	return service.Receive(ctx, mfa.Receipt{Provider: provider, ID: r.ID, State: mfa.DeliveryState(r.State), Reason: r.Reason})
+	return service.Receive(ctx, mfa.Receipt{Provider: provider, ID: r.ID, Also: r.Also, State: mfa.DeliveryState(r.State), Reason: r.Reason})
 }
 
 func limitsOf(cfg config.Config) (mfa.Limits, error) {

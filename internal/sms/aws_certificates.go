@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// How much work posts can cause that nobody has signed: to check a signature, a
-// certificate must be fetched first.
+// Bounds on the work that unsigned posts can cause: a certificate must be fetched
+// before a signature can be checked.
 const (
 	snsFetches   = 2               // certificates that are fetched at once
 	snsWaiters   = 16              // posts that wait for one at once
@@ -85,8 +85,8 @@ func (c *snsCertificates) wait(n int) bool {
 	return true
 }
 
-// find returns the fetch of path, which it begins if there is none and too many are
-// not under way.
+// find returns the fetch of path. It begins one if path has none, or returns
+// errSNSCrowded.
 func (c *snsCertificates) find(path string) (*snsFetch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

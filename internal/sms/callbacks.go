@@ -24,9 +24,9 @@ const (
 // Callbacks is the http.Handler behind the callback URLs: it records what services
 // report. A service that gets no 2xx tries again, but most of them only after a 5xx.
 //
-// Anyone can post to it. So it has limits of its own, and takes no place from requests
-// with an API key: further callbacks are answered 503. A body that arrives slowly takes
-// no place from callbacks that are recorded.
+// Callbacks need no API key. So they have limits of their own, and use no place of
+// requests with an API key: further callbacks are answered 503. Bodies that arrive
+// slowly use no place of callbacks that are being recorded.
 type Callbacks struct {
 	receivers map[string]Receiver
 	record    func(ctx context.Context, provider string, r Receipt) error
@@ -37,7 +37,7 @@ type Callbacks struct {
 }
 
 // NewCallbacks returns the Callbacks of those providers that are Receivers. It hands
-// record every receipt, at least once, also of messages that nobody here sent.
+// record every receipt, at least once, including those of messages of other senders.
 func NewCallbacks(providers []Named, record func(ctx context.Context, provider string, r Receipt) error, log *slog.Logger) *Callbacks {
 	c := &Callbacks{
 		receivers: map[string]Receiver{}, record: record, log: log,
@@ -51,8 +51,8 @@ func NewCallbacks(providers []Named, record func(ctx context.Context, provider s
 	return c
 }
 
-// ServeHTTP takes in a callback to the provider that the path value "provider"
-// names. What is not signed by its service is refused.
+// ServeHTTP receives a callback to the provider that the path value "provider" names.
+// It refuses a callback that the provider's service did not sign.
 func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	provider := r.PathValue("provider")
 	receiver, ok := c.receivers[provider]
@@ -103,7 +103,7 @@ func (c *Callbacks) read(w http.ResponseWriter, r *http.Request) ([]byte, error)
 		return nil, err
 	}
 	defer leave()
-	// Without a deadline of its own, that of the server holds.
+	// If the writer supports no deadline, that of the server applies.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallback))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err == nil || tooLarge || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -126,7 +126,7 @@ func (c *Callbacks) receive(r *http.Request, from Receiver, provider string, bod
 	return c.recordAll(r.Context(), provider, receipts)
 }
 
-// enter takes a place, or returns errCrowded if there is none.
+// enter takes a place, or returns errCrowded if all are taken.
 func enter(places chan struct{}) (leave func(), err error) {
 	select {
 	case places <- struct{}{}:

@@ -1,6 +1,7 @@
 package sms
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -18,7 +19,9 @@ type SMPP struct {
 	opts SMPPOptions
 	tls  *tls.Config // nil if plain
 	stop context.CancelFunc
-	gone chan struct{} // closed when the connection is no longer kept up
+
+	withoutID sync.Once     // the log tells of a message without an id
+	gone      chan struct{} // closed when the connection is no longer kept up
 
 	mu      sync.Mutex
 	session *smppSession  // bound; else nil
@@ -154,8 +157,9 @@ func (p *SMPP) bound(ctx context.Context) (*smppSession, *Error) {
 	return p.session, nil
 }
 
-// Send implements Provider. The id of a message in several parts is that of the
-// last, for which alone a receipt is asked.
+// Send implements Provider. The id of a message in several parts is that of the last,
+// the only one for which a receipt is asked. It is "" if the carrier accepted the
+// message without an id that can be kept: then no receipt finds it.
 func (p *SMPP) Send(ctx context.Context, m Message) (string, error) {
 	s, failed := p.bound(ctx)
 	if failed != nil {
@@ -177,10 +181,7 @@ func (p *SMPP) Send(ctx context.Context, m Message) (string, error) {
 		case result.answer.command != smppSubmitSM|smppAnswer:
 			e = &Error{Kind: Uncertain, Reason: "answered another command"}
 		default:
-			r := smppReader{rest: result.answer.body}
-			if id = p.opts.submittedID(r.text()); !smppID.MatchString(id) {
-				e = &Error{Kind: Uncertain, Reason: "accepted without an id"}
-			}
+			id = p.submittedID(result.answer.body)
 		}
 		if e != nil {
 			if i > 0 {
@@ -190,6 +191,19 @@ func (p *SMPP) Send(ctx context.Context, m Message) (string, error) {
 		}
 	}
 	return id, nil
+}
+
+// submittedID reads a submit_sm_resp that accepts a message. Its body may be missing,
+// or lack the octet that ends the id.
+func (p *SMPP) submittedID(body []byte) string {
+	text, _, _ := bytes.Cut(body, []byte{0})
+	id := smppCleanID(string(text))
+	if id == "" && p.opts.OnReceipt != nil {
+		p.withoutID.Do(func() {
+			p.opts.Logger.Warn("smpp: the carrier accepts messages without an id that can be kept; their receipts are lost", "address", p.opts.Address)
+		})
+	}
+	return id
 }
 
 // bodies returns those of the submit_sm that m takes.

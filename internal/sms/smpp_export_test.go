@@ -4,7 +4,12 @@ import "bytes"
 
 // What the fuzz functions of package sms_test reach.
 
-func ParseSMPPReceipt(body []byte) (Receipt, bool) { return parseSMPPReceipt(body) }
+func ParseSMPPReceipt(body []byte) (Receipt, error) { return parseSMPPReceipt(body) }
+
+// SMPPReceiptID returns the readings of an id in a receipt.
+func SMPPReceiptID(o SMPPOptions, id string) (first, also string) {
+	return o.receiptID(smppCleanID(id))
+}
 
 // RepeatSMPP reads a frame and writes it again.
 func RepeatSMPP(stream []byte) ([]byte, error) {

@@ -197,9 +197,12 @@ func parseSMPPDelivery(body []byte) (smppDelivery, error) {
 	r.text()  // validity_period
 	r.take(4) // registered_delivery to sm_default_msg_id
 	d.text = r.take(int(r.octet()))
-	d.parameters = r.parameters()
+	if r.err != nil {
+		return d, r.err
+	}
+	d.parameters = r.parameters() // those before one that is cut short
 	if payload, ok := d.parameters[smppMessagePayload]; ok && len(d.text) == 0 {
 		d.text = payload
 	}
-	return d, r.err
+	return d, nil
 }

@@ -2,123 +2,268 @@ package sms
 
 import (
 	"context"
-	"math/big"
+	"encoding/binary"
+	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf16"
 )
 
-// deliver handles one deliver_sm. What is no receipt, such as somebody's reply, is
-// taken and forgotten.
+// deliver handles one deliver_sm. A reply from a phone is acknowledged and dropped.
 func (p *SMPP) deliver(body []byte) (status uint32) {
-	receipt, ok := parseSMPPReceipt(body)
-	if !ok || p.opts.OnReceipt == nil {
+	if p.opts.OnReceipt == nil {
 		return 0
 	}
-	receipt.ID = p.opts.receiptID(receipt.ID)
+	receipt, err := parseSMPPReceipt(body)
+	if err != nil {
+		p.opts.Logger.Warn("smpp: receipt not read", "address", p.opts.Address, "id", receipt.ID, "reason", err)
+		return 0 // the carrier would send the same again
+	}
+	if receipt.ID == "" {
+		return 0
+	}
+	receipt.ID, receipt.Also = p.opts.receiptID(receipt.ID)
 	ctx, cancel := context.WithTimeout(context.Background(), p.opts.AnswerTimeout)
 	defer cancel()
 	if err := p.opts.OnReceipt(ctx, receipt); err != nil {
-		p.opts.Logger.Warn("smpp: a receipt was not taken", "address", p.opts.Address, "error", err)
+		p.opts.Logger.Warn("smpp: receipt not recorded; the carrier is to send it again", "address", p.opts.Address, "id", receipt.ID, "error", err)
 		return smppTryAgain
 	}
 	return 0
 }
 
-// submittedID and receiptID make one of the two names that a message may have: the
-// hexadecimal or decimal number of its submit_sm_resp, without leading zeros.
-func (o *SMPPOptions) submittedID(id string) string {
-	switch o.ReceiptIDs {
-	case SMPPDecimalID:
-		return smppNumber(id, 16, 16)
-	case SMPPHexID:
-		return smppNumber(id, 10, 10)
-	}
-	return id
-}
+// An unreadableReceipt says why a receipt cannot be read. It holds neither number nor
+// text.
+type unreadableReceipt string
 
-func (o *SMPPOptions) receiptID(id string) string {
-	switch o.ReceiptIDs {
-	case SMPPDecimalID:
-		return smppNumber(id, 10, 16)
-	case SMPPHexID:
-		return smppNumber(id, 16, 10)
-	}
-	return id
-}
+func (e unreadableReceipt) Error() string { return string(e) }
 
-// smppNumber writes a number in another base; what is none stays what it is.
-func smppNumber(s string, from, to int) string {
-	if n, ok := new(big.Int).SetString(s, from); ok && n.Sign() >= 0 && len(s) <= 64 {
-		return n.Text(to)
-	}
-	return s
-}
-
-// parseSMPPReceipt reads a deliver_sm. ok is false unless it is a receipt that
-// names a message and a state. Optional parameters come before the text, whose
-// form (appendix B) is only a custom: "id:3 sub:001 dlvrd:001 submit date:… done
-// date:… stat:DELIVRD err:000 text:…".
-func parseSMPPReceipt(body []byte) (r Receipt, ok bool) {
+// parseSMPPReceipt reads a deliver_sm. It returns the zero Receipt for one that is not
+// a receipt. The error is an unreadableReceipt; the id is then set if there is one.
+//
+// What a receipt says is in optional parameters, in a text, or in both; parameters
+// come first, unless they say nothing that is known. The form of the text (appendix B)
+// is only a custom: "id:3 sub:001 dlvrd:001 submit date:… done date:… stat:DELIVRD
+// err:000 text:…".
+func parseSMPPReceipt(body []byte) (r Receipt, err error) {
 	d, err := parseSMPPDelivery(body)
-	// 0x04 is a receipt, 0x20 a report on the way.
-	if kind := d.esmClass & 0x3C; err != nil || kind != 0x04 && kind != 0x20 {
-		return Receipt{}, false
+	if err != nil {
+		return r, unreadableReceipt("the deliver_sm is cut short")
 	}
-	fields := smppReceiptFields(string(d.text))
-	r.ID = fields["id"]
-	if id, found := d.parameters[smppReceiptedMessageID]; found {
-		r.ID = strings.TrimRight(string(id), "\x00")
+	if !d.isReceipt() {
+		return r, nil
 	}
-	stat := strings.ToUpper(fields["stat"])
-	if state := d.parameters[smppMessageState]; len(state) == 1 {
-		stat = smppStateNames[state[0]]
+	fields := smppReceiptFields(smppReceiptText(d.esmClass, d.text))
+	if payload, ok := d.parameters[smppMessagePayload]; ok && fields.id == "" && fields.state == "" {
+		fields = smppReceiptFields(smppReceiptText(d.esmClass, payload))
 	}
-	if r.State, ok = smppStates[stat]; !ok || !smppID.MatchString(r.ID) {
-		return Receipt{}, false
+	if r.ID = smppCleanID(string(d.parameters[smppReceiptedMessageID])); r.ID == "" {
+		r.ID = smppCleanID(fields.id)
 	}
-	if r.State == Undelivered || r.State == Failed {
-		r.Reason = stat
-		if code := fields["err"]; smppErr.MatchString(code) && strings.Trim(code, "0") != "" {
-			r.Reason += " " + code
+	state, known := smppStateNames[smppStateOf(d.parameters[smppMessageState])]
+	if !known || state == "SCHEDULED" {
+		if named := smppStateName(fields.state); named != "" || !known {
+			state = named
 		}
 	}
-	return r, true
+	switch {
+	case r.ID == "":
+		return Receipt{}, unreadableReceipt("it has no message id")
+	case state == "" && fields.state == "":
+		return Receipt{ID: r.ID}, unreadableReceipt("it has no state")
+	case state == "":
+		return Receipt{ID: r.ID}, unreadableReceipt(fmt.Sprintf("its state %q is not known", word(fields.state)))
+	}
+	r.State = smppStates[state]
+	if r.State == Undelivered || r.State == Failed {
+		r.Reason = state
+		if smppErr.MatchString(fields.code) && strings.Trim(fields.code, "0") != "" {
+			r.Reason += " " + fields.code
+		}
+	}
+	return r, nil
 }
+
+// isReceipt reports whether a deliver_sm reports on a message. Some carriers
+// mark it only by optional parameters, which a phone cannot send. A text without them
+// could be a reply that looks like a receipt.
+func (d smppDelivery) isReceipt() bool {
+	switch d.esmClass & 0x3C {
+	case 0x04, 0x20: // a receipt, and a report on the way
+		return true
+	case 0x00:
+		_, id := d.parameters[smppReceiptedMessageID]
+		_, state := d.parameters[smppMessageState]
+		return id || state
+	}
+	return false
+}
+
+// smppReceiptText returns the text of a receipt as ASCII. It looks at the octets, not
+// at data_coding, which some carriers set wrongly. Characters beyond ASCII become
+// "?", and control characters spaces.
+func smppReceiptText(esmClass byte, text []byte) string {
+	text = smppWithoutHeader(esmClass, text)
+	var even, odd int // octets that are 0
+	for i, b := range text {
+		switch {
+		case b == 0 && i%2 == 0:
+			even++
+		case b == 0:
+			odd++
+		}
+	}
+	half := len(text) / 2
+	units := make([]uint16, 0, len(text))
+	switch {
+	case half > 0 && even > half/2: // UCS-2, the high octet first
+		for i := 0; i+1 < len(text); i += 2 {
+			units = append(units, binary.BigEndian.Uint16(text[i:]))
+		}
+	case half > 0 && odd > half/2: // the low octet first
+		for i := 0; i+1 < len(text); i += 2 {
+			units = append(units, binary.LittleEndian.Uint16(text[i:]))
+		}
+	default:
+		for _, b := range text {
+			units = append(units, uint16(b))
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r < ' ' || r == 0x7F || r == 0xFEFF || r == 0xA0:
+			return ' '
+		case r > '~':
+			return '?'
+		}
+		return r
+	}, string(utf16.Decode(units)))
+}
+
+// smppWithoutHeader drops a user data header in front of a text. esm_class announces
+// one (0x40), which some carriers forget.
+func smppWithoutHeader(esmClass byte, text []byte) []byte {
+	if len(text) == 0 {
+		return text
+	}
+	length := int(text[0])
+	if length+1 > len(text) || esmClass&0x40 == 0 && (length == 0 || length >= ' ') {
+		return text
+	}
+	for at := 1; at < length+1; { // elements: a name, a length, a value
+		if at+1 > length {
+			return text
+		}
+		at += 2 + int(text[at+1])
+		if at > length+1 {
+			return text
+		}
+	}
+	return text[length+1:]
+}
+
+// smppFields are what the text of a receipt says.
+type smppFields struct{ id, state, code string }
 
 var (
-	smppID    = regexp.MustCompile(`^[!-~]{1,64}$`)
-	smppErr   = regexp.MustCompile(`^[0-9A-Za-z]{1,8}$`)
-	smppField = regexp.MustCompile(`(?i)(?:^|\s)(id|stat|err|text):(\S*)`)
+	// A name, what separates it from its value, and a value with or without quotes.
+	smppField = regexp.MustCompile(`(?i)(?:^|[^a-z0-9_])(id|stat|state|status|err|error|text)["']?\s*[:=]\s*["']?([^\s,;"']*)`)
+	// A name that follows one without a value.
+	smppNextField = regexp.MustCompile(`(?i)^(id|sub|dlvrd|submit|done|date|stat|state|status|err|error|text)[:=]`)
+	smppErr       = regexp.MustCompile(`^[0-9A-Za-z]{1,8}$`)
 )
 
-// smppReceiptFields returns id, stat and err. What follows "text:" is a message,
-// and could say anything.
-func smppReceiptFields(text string) map[string]string {
-	fields := map[string]string{}
-	for _, f := range smppField.FindAllStringSubmatch(text, -1) {
-		name := strings.ToLower(f[1])
-		if name == "text" {
-			break
+// smppReceiptFields reads the text of a receipt. The first of each field counts. What
+// follows "text:" is a message, and could say anything.
+func smppReceiptFields(text string) (f smppFields) {
+	for len(text) > 0 {
+		at := smppField.FindStringSubmatchIndex(text)
+		if at == nil {
+			return f
 		}
-		if _, twice := fields[name]; !twice {
-			fields[name] = f[2]
+		name, value := strings.ToLower(text[at[2]:at[3]]), text[at[4]:at[5]]
+		text = text[at[5]:]
+		if smppNextField.MatchString(value) {
+			text, value = " "+value+text, ""
+		}
+		into := &f.code
+		switch name {
+		case "text":
+			return f
+		case "id":
+			into = &f.id
+		case "stat", "state", "status":
+			into = &f.state
+		}
+		if *into == "" {
+			*into = value
 		}
 	}
-	return fields
+	return f
 }
 
-// smppStateNames are the values of message_state (section 5.2.28) as texts call them.
-var smppStateNames = map[byte]string{
-	1: "ENROUTE", 2: "DELIVRD", 3: "EXPIRED", 4: "DELETED", 5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD",
+// smppStateOf reads a message_state, which some carriers write with more octets than
+// one.
+func smppStateOf(value []byte) int {
+	if len(value) == 0 || len(value) > 4 {
+		return -1
+	}
+	state := 0
+	for _, b := range value {
+		state = state<<8 | int(b)
+	}
+	return state
+}
+
+// smppStateNames are the values of message_state (section 5.2.28, and 4.7.15 of version
+// 5.0) as texts call them. 0 means SCHEDULED in 5.0, and nothing in 3.4.
+var smppStateNames = map[int]string{
+	0: "SCHEDULED", 1: "ENROUTE", 2: "DELIVRD", 3: "EXPIRED", 4: "DELETED", 5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD", 9: "SKIPPED",
+}
+
+// smppStateName returns the name of a state as appendix B writes it, in seven letters,
+// for a name that is written out or a number. It is "" for an unknown one.
+func smppStateName(text string) string {
+	name := strings.ToUpper(strings.Trim(text, ".:=-_"))
+	if _, known := smppStates[name]; known {
+		return name
+	}
+	if same, known := smppWrittenOut[name]; known {
+		return same
+	}
+	if len(name) <= 3 && smppDecimalDigits.MatchString(name) {
+		n := 0
+		for _, digit := range name {
+			n = 10*n + int(digit-'0')
+		}
+		return smppStateNames[n]
+	}
+	return ""
+}
+
+// smppWrittenOut has other names of the states.
+var smppWrittenOut = map[string]string{
+	"EN_ROUTE": "ENROUTE", "ENROUTED": "ENROUTE", "BUFFERED": "ENROUTE", "BUFFRED": "ENROUTE", "SENT": "ENROUTE", "SUBMITTED": "ENROUTE",
+	"ACCEPTED": "ACCEPTD", "ACKED": "ACCEPTD",
+	"DELIVERED": "DELIVRD", "DELIVERD": "DELIVRD", "DELIVRED": "DELIVRD", "READ": "DELIVRD",
+	"EXPIRD": "EXPIRED",
+	"DELETD": "DELETED", "CANCELED": "DELETED", "CANCELLED": "DELETED", "CANCELD": "DELETED",
+	"UNDELIVERABLE": "UNDELIV", "UNDELIVERED": "UNDELIV", "UNDELIVRD": "UNDELIV", "UNDELIVERD": "UNDELIV", "UNDELIVERABL": "UNDELIV", "NOT_DELIVERED": "UNDELIV",
+	"FAIL": "FAILED", "FAILURE": "FAILED",
+	"UNKNOWN_STATE": "UNKNOWN", "UNKNWN": "UNKNOWN",
+	"REJECTED": "REJECTD", "REJECT": "REJECTD", "REJCTD": "REJECTD", "BLOCKED": "REJECTD",
 }
 
 var smppStates = map[string]State{
-	"ENROUTE": Sent,
-	"ACCEPTD": Sent,
-	"DELIVRD": Delivered,
-	"EXPIRED": Undelivered,
-	"DELETED": Undelivered,
-	"UNDELIV": Undelivered,
-	"UNKNOWN": Undelivered,
-	"REJECTD": Failed,
+	"SCHEDULED": Queued,
+	"ENROUTE":   Sent,
+	"ACCEPTD":   Sent,
+	"DELIVRD":   Delivered,
+	"EXPIRED":   Undelivered,
+	"DELETED":   Undelivered,
+	"UNDELIV":   Undelivered,
+	"FAILED":    Undelivered,
+	"UNKNOWN":   Undelivered,
+	"SKIPPED":   Undelivered,
+	"REJECTD":   Failed,
 }

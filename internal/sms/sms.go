@@ -23,8 +23,9 @@ type Message struct {
 
 // A Provider hands messages to one service. It is safe for concurrent use.
 type Provider interface {
-	// Send hands m over and returns the id that the service gave it. It tries once.
-	// A nil error means accepted, not read. Every other error is an *Error.
+	// Send hands m over and returns the id that the service gave it, or "" if no receipt
+	// can find it. It tries once. A nil error means accepted, not read. Every other error
+	// is an *Error.
 	Send(ctx context.Context, m Message) (id string, err error)
 }
 
@@ -40,6 +41,7 @@ type Receiver interface {
 // A Receipt is what a service says about a message that it accepted.
 type Receipt struct {
 	ID     string // as Send returned it
+	Also   string // another reading of the id, if no message has the first; or ""
 	State  State
 	Reason string // the service's own code for a failure, or ""
 }

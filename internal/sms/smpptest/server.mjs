@@ -8,6 +8,8 @@
 // {"mode": "normal" | "silent" | "close" | "nack" | "noid" | "mute" | "slow"} changes
 // how it answers; {"ids": [...]} are the next message ids; {"bind": 5} answers bind
 // with that status; {"deliver": {...}} sends deliver_sm, its message in hexadecimal;
+// {"body": "..."} sends deliver_sm with that body, in hexadecimal, and {"answers": [...]}
+// are the bodies of the next submit_sm_resp;
 // {"enquire": true}, {"unbind": true}, {"query": true}, {"drop": true}, {"garbage": true}.
 import {readFileSync} from 'node:fs';
 import {createInterface} from 'node:readline';
@@ -21,6 +23,8 @@ let status = 0;
 let bindStatus = 0;
 let ids = [];
 let statuses = [];
+let answers = [];
+let sequence = 0x1000000;
 let count = 0;
 let outstanding = 0;
 
@@ -32,6 +36,16 @@ function refusal(pdu) {
 	if (![0, 8].includes(pdu.data_coding)) return smpp.ESME_RSYSERR;
 	if (pdu.command_length > 16 + 512 && !pdu.message_payload) return smpp.ESME_RINVMSGLEN;
 	return 0;
+}
+
+// frame writes a PDU with the status 0 and a body in hexadecimal, as it is.
+function frame(session, command, number, body) {
+	const octets = Buffer.from(body, 'hex');
+	const header = Buffer.alloc(16);
+	header.writeUInt32BE(16 + octets.length, 0);
+	header.writeUInt32BE(command, 4);
+	header.writeUInt32BE(number, 12);
+	session.socket.write(Buffer.concat([header, octets]));
 }
 
 function submitted(session, pdu) {
@@ -62,6 +76,10 @@ function submitted(session, pdu) {
 	if (refused) {
 		outstanding--;
 		return session.send(pdu.response({command_status: refused}));
+	}
+	if (answers.length > 0) {
+		outstanding--;
+		return frame(session, 0x80000004, pdu.sequence_number, answers.shift());
 	}
 	count++;
 	const message_id = mode === 'noid' ? '' : ids.shift() ?? 'm' + count;
@@ -112,6 +130,7 @@ function obey(order) {
 	statuses = order.statuses ?? statuses;
 	bindStatus = order.bind ?? bindStatus;
 	ids = order.ids ?? ids;
+	answers = order.answers ?? answers;
 	for (const session of sessions) {
 		if (order.deliver) {
 			const {message = '', times = 1, receipted_message_id, ...rest} = order.deliver;
@@ -123,6 +142,7 @@ function obey(order) {
 				});
 			}
 		}
+		if (order.body !== undefined) frame(session, 5, sequence++, order.body);
 		if (order.enquire) session.enquire_link();
 		if (order.unbind) session.unbind();
 		if (order.query) session.query_sm({message_id: 'm1'});
