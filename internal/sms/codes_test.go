@@ -33,7 +33,7 @@ func TestCodesOfAHealthyService(t *testing.T) {
 			},
 			[]string{
 				"COUNTRY_NOT_ENABLED", "DESTINATION_COUNTRY_BLOCKED", "DESTINATION_COUNTRY_BLOCKED_BY_PROTECT_CONFIGURATION",
-				"DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE", "DESTINATION_PHONE_NUMBER_NOT_VERIFIED",
+				"DESTINATION_PHONE_NUMBER_NOT_VERIFIED",
 				"INTERNATIONAL_SENDING_NOT_SUPPORTED", "INVALID_IDENTITY_FOR_DESTINATION_COUNTRY", "NO_ORIGINATION_IDENTITIES_FOUND",
 				"PRICE_OVER_THRESHOLD", "SENDER_ID_NOT_REGISTERED", "SENDER_ID_NOT_SUPPORTED", "SENDER_ID_REQUIRES_REGISTRATION",
 			}, "ACCOUNT_DISABLED",
@@ -51,7 +51,7 @@ func TestCodesOfAHealthyService(t *testing.T) {
 		{
 			"twilio", func(base string) sms.Provider { return openTwilio(t, twilioOptions(base)) },
 			withCode(400, `{"code":`, `}`),
-			[]string{"21408", "21608", "21612", "21657"}, "21606",
+			[]string{"21408", "21608", "21612", "21657", "30450"}, "21606",
 		},
 		{
 			"vonage", func(base string) sms.Provider { return openVonage(t, vonageOptions(base)) },
