@@ -105,8 +105,8 @@ func (a *API) resend(w http.ResponseWriter, r *request) error {
 }
 
 type verifyRequest struct {
-	ChallengeID text    `json:"authentication_challenge_id"` // on the older path
-	Code        anyText `json:"code"`
+	ChallengeID text     `json:"authentication_challenge_id"` // on the older path
+	Code        codeText `json:"code"`
 }
 
 func (q *verifyRequest) set(name, value string) bool {
@@ -143,7 +143,7 @@ func (a *API) verifyByBody(w http.ResponseWriter, r *request) error {
 	return a.doVerify(w, r, req.ChallengeID.string, req.Code, true)
 }
 
-func (a *API) doVerify(w http.ResponseWriter, r *request, challenge string, code anyText, byBody bool) error {
+func (a *API) doVerify(w http.ResponseWriter, r *request, challenge string, code codeText, byBody bool) error {
 	id, err := mfa.ParseChallengeID(challenge)
 	if err != nil {
 		return err

@@ -1,7 +1,9 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +164,7 @@ func TestRightCodesAreTakenInEveryForm(t *testing.T) {
 			w := w.on(t)
 			id := w.generic()
 			c := w.challenge(id)
-			for c.text("code")[0] == '0' { // which a number could not have
+			for c.text("code")[0] == '0' { // TestANumberHasNoLeadingZeros has those
 				c = w.challenge(id)
 			}
 			body := strings.Replace(`{"code":`+tc.form(c.text("code"))+`}`, `\u0041BC`, `\u003`+c.text("code")[:3], 1)
@@ -170,6 +172,30 @@ func TestRightCodesAreTakenInEveryForm(t *testing.T) {
 				t.Error("not valid")
 			}
 		})
+	}
+}
+
+// A program that keeps codes as numbers sends 59491 for 059491.
+func TestANumberHasNoLeadingZeros(t *testing.T) {
+	w := newWorld(t, setup{})
+	id := w.generic()
+	c := w.challenge(id)
+	for c.text("code")[0] != '0' {
+		c = w.challenge(id)
+		w.clock.advance(time.Second) // past the rate limit
+	}
+	number, err := strconv.Atoi(c.text("code"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := "/auth/challenges/" + c.text("id") + "/verify"
+	for _, wrong := range []string{`-%d`, `%d.0`, `%de0`, `[%d]`} { // the fifth attempt is the last
+		if v := w.post(at, fmt.Sprintf(`{"code":`+wrong+`}`, number)).is(http.StatusCreated); v.at("valid") != false {
+			t.Errorf("%s is valid", wrong)
+		}
+	}
+	if v := w.post(at, fmt.Sprintf(`{"code":%d}`, number)).is(http.StatusCreated); v.at("valid") != true {
+		t.Error("a number is not valid")
 	}
 }
 

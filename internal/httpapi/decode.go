@@ -14,7 +14,7 @@ import (
 // string and reports whether there is one.
 type fields interface{ set(name, value string) bool }
 
-// decode reads a JSON object into v, a pointer to a struct of text and anyText fields.
+// decode reads a JSON object into v, a pointer to a struct of text, anyText and codeText fields.
 // An empty body, null and [] stand for {}, since client libraries send them so.
 func decode(body []byte, v fields) error {
 	if !utf8.Valid(body) {
@@ -141,6 +141,25 @@ func (t *anyText) UnmarshalJSON(b []byte) error {
 	}
 	return nil
 }
+
+// codeText is a code of a request. A whole number stands for the code that has its
+// digits; every other value that is not a string cannot be a code.
+type codeText struct {
+	string
+	given bool // neither absent nor null
+}
+
+// UnmarshalJSON never fails.
+func (t *codeText) UnmarshalJSON(b []byte) error {
+	*t = codeText{given: string(b) != "null"}
+	if t.given && json.Unmarshal(b, &t.string) != nil {
+		t.string = mfa.NumberCode(string(b))
+	}
+	return nil
+}
+
+// set takes a string as UnmarshalJSON does.
+func (t *codeText) set(s string) bool { *t = codeText{s, true}; return true }
 
 // A named text is one to check, under its name on the wire.
 type named struct {

@@ -125,6 +125,9 @@ func (p *problem) detail(err error) {
 	}
 	if e, ok := errors.AsType[*mfa.InvalidPhoneError](err); ok {
 		p.Code, p.Message = "invalid_phone_number", fmt.Sprintf("Phone number is invalid: '%s'", e.Given.Reveal())
+		if e.Extension {
+			p.Message += ". It has an extension, which no message can reach."
+		}
 	}
 	if e, ok := errors.AsType[*mfa.InvalidError](err); ok {
 		for _, f := range e.Fields {

@@ -90,11 +90,12 @@ var places = map[string]place{
 	"internal/admission":  {layer: ground},
 	"internal/atomicfile": {layer: ground},
 	"internal/pgurl":      {layer: ground},
+	"internal/cleantext":  {layer: ground},
 	"internal/qr":         {layer: ground},
 	"internal/ratelimit":  {layer: ground},
 	"internal/secret":     {layer: ground, also: []string{"internal/atomicfile"}},
 	"internal/totp":       {layer: ground},
-	"internal/wording":    {layer: ground},
+	"internal/wording":    {layer: ground, also: []string{"internal/cleantext"}},
 
 	"internal/leak":            {layer: support},
 	"internal/openapitest":     {layer: support},

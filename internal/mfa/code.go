@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
+	"github.com/countersign-mfa/countersign/internal/cleantext"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -33,44 +33,23 @@ func newCode(rand io.Reader) (secret.String, error) {
 	}
 }
 
-// typedCode returns the code that a person meant: without the spaces and hyphens
-// of "123 456", in the digits 0 to 9 whatever script the keyboard has.
+// typedCode returns the code that a person meant: without spaces, hyphens and invisible
+// characters, in the digits 0 to 9 whatever script the keyboard has.
 func typedCode(s string) string {
-	if isPlainCode(s) {
-		return s
-	}
 	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r) || unicode.Is(unicode.Dash, r):
+		if r == ' ' || r == '-' {
 			return -1
-		case unicode.IsDigit(r):
-			return '0' + digitValue(r)
 		}
 		return r
-	}, s)
+	}, cleantext.Clean(s))
 }
 
-func isPlainCode(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
+// NumberCode returns the code that a program sent as a JSON number. A number has no
+// leading zeros, so 59491 is 059491. What is not a whole number of at most six digits,
+// such as -59491 or 5e4, cannot be a code; for it, "" is returned, which no code equals.
+func NumberCode(literal string) string {
+	if literal == "" || len(literal) > codeDigits || strings.ContainsFunc(literal, func(r rune) bool { return r < '0' || r > '9' }) {
+		return ""
 	}
-	return true
-}
-
-// digitValue returns the value of a decimal digit. Unicode keeps the ten digits
-// of a script together, in order, so that each range starts with a zero.
-func digitValue(r rune) rune {
-	for _, x := range unicode.Nd.R16 {
-		if rune(x.Lo) <= r && r <= rune(x.Hi) {
-			return (r - rune(x.Lo)) % 10
-		}
-	}
-	for _, x := range unicode.Nd.R32 {
-		if rune(x.Lo) <= r && r <= rune(x.Hi) {
-			return (r - rune(x.Lo)) % 10
-		}
-	}
-	return r
+	return strings.Repeat("0", codeDigits-len(literal)) + literal
 }

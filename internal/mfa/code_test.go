@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // inDigits writes code in the digits that begin with zero.
@@ -35,6 +36,10 @@ func TestCodesAsPeopleTypeThem(t *testing.T) {
 		{"Persian", func(c string) string { return inDigits(c, '۰') }, true},
 		{"Devanagari", func(c string) string { return inDigits(c, '०') }, true},
 		{"full-width, with an ideographic space", func(c string) string { return inDigits(c[:3], '０') + "\u3000" + inDigits(c[3:], '０') }, true},
+		{"minus sign", func(c string) string { return c[:3] + "−" + c[3:] }, true},
+		{"hyphen that does not break", func(c string) string { return c[:3] + "\u2011" + c[3:] }, true},
+		{"byte order mark before", func(c string) string { return "\ufeff" + c }, true},
+		{"mathematical bold", func(c string) string { return inDigits(c, '𝟎') }, true},
 		{"mixed scripts", func(c string) string { return c[:3] + inDigits(c[3:], '٠') }, true},
 
 		{"empty", func(string) string { return "" }, false},
@@ -64,6 +69,43 @@ func TestCodesAsPeopleTypeThem(t *testing.T) {
 			c := w.challenge(f)
 			w.mustVerify(c.ID, tc.typed(c.Code.Reveal()), tc.valid)
 		})
+	}
+}
+
+func TestInvisibleCharactersInCodesDoNotMatter(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
+	for _, r := range invisible {
+		c := w.challenge(f)
+		w.mustVerify(c.ID, withInvisible(c.Code.Reveal(), r), true)
+	}
+}
+
+func TestInvisibleCharactersInSecretsDoNotMatter(t *testing.T) {
+	w := newWorld(t, mfa.Options{})
+	const plain = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+	texts := []string{
+		"gezd\u00a0gnbv\u2011gy3t\u2009qojq gezd gnbv gy3t qojq", "ＧＥＺＤＧＮＢＶＧＹ３ＴＱＯＪＱＧＥＺＤＧＮＢＶＧＹ３ＴＱＯＪＱ", plain + "\u200b====\ufeff",
+	}
+	for _, r := range invisible {
+		texts = append(texts, withInvisible(plain, r))
+	}
+	for _, text := range texts {
+		e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, Secret: secret.NewString(text)})
+		if e.Secret.Reveal() != plain {
+			t.Errorf("%q is another secret", text)
+		}
+	}
+}
+
+func TestNumberCode(t *testing.T) {
+	for literal, want := range map[string]string{
+		"651139": "651139", "59491": "059491", "7": "000007", "0": "000000",
+		"1234567": "", "-59491": "", "-0": "", "5e4": "", "59491.0": "", "1E5": "", "true": "", "[]": "", "[59491]": "", "{}": "", "": "",
+	} {
+		if got := mfa.NumberCode(literal); got != want {
+			t.Errorf("NumberCode(%s) = %q; want %q", literal, got, want)
+		}
 	}
 }
 

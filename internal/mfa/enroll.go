@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/countersign-mfa/countersign/internal/cleantext"
 	"github.com/countersign-mfa/countersign/internal/qr"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -232,7 +233,7 @@ func (s *Service) details(f *Factor) (Details, error) {
 }
 
 func parseTOTPSecret(text string) ([]byte, error) {
-	key, err := totp.ParseSecret(text)
+	key, err := totp.ParseSecret(cleantext.Clean(text))
 	switch {
 	case errors.Is(err, totp.ErrSecretTooShort):
 		return nil, invalid("totp_secret", "too_short", "totp_secret must have at least 80 bits, which are 16 base32 characters")

@@ -114,7 +114,10 @@ func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
 // An InvalidPhoneError is an ErrInvalid for text that is no phone number. Its
 // text does not repeat the number, which may be personal.
-type InvalidPhoneError struct{ Given secret.String }
+type InvalidPhoneError struct {
+	Given     secret.String
+	Extension bool // it has an extension, which no message can reach
+}
 
 func (e *InvalidPhoneError) Error() string { return "phone number is invalid" }
 

@@ -1,11 +1,14 @@
 package mfa
 
 import (
+	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 
 	"github.com/nyaruka/phonenumbers"
 
+	"github.com/countersign-mfa/countersign/internal/cleantext"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -36,16 +39,30 @@ func newPhone(e164 string) Phone { return Phone{secret.NewString(e164)} }
 // people write separators between them.
 const maxPhoneText = 64
 
-// ParsePhone reads a number in international form, with or without its plus
-// sign and with any usual separators. A sandbox also takes numbers that belong to
-// nobody yet, for tests. The error is an *InvalidPhoneError.
+// ParsePhone reads a number in international form, as people paste it and phones
+// share it. These are the same number:
+//
+//	+1 607-351-7112    (+1) 607 351 7112    16073517112
+//	tel:+1-607-351-7112    0016073517112    01116073517112
+//
+// A plus sign may be missing, or be replaced by 00, which most countries dial before
+// a number of another country, or by 011, which North America dials. 011 is read so
+// only before a valid number of at least 10 digits: shorter ones may be national
+// numbers, as 011 is also the area code of Delhi, Johannesburg and Buenos Aires.
+//
+// A sandbox also takes numbers that are not assigned yet, for tests. The error is an
+// *InvalidPhoneError.
 func ParsePhone(text string, production bool) (Phone, error) {
 	bad := &InvalidPhoneError{Given: secret.NewString(text)}
-	s := strings.TrimSpace(text)
-	if s == "" || len(s) > maxPhoneText || s[0] != '+' && (s[0] < '0' || s[0] > '9') || strings.ContainsFunc(s, unicode.IsLetter) {
-		return Phone{}, bad // "(607) …" has no country; 1800FLOWERS may mean another number
+	s, ok := digitsAndSeparators(text)
+	if !ok || len(s) > maxPhoneText {
+		bad.Extension = extension.MatchString(cleantext.Clean(text))
+		return Phone{}, bad
 	}
-	if rest, ok := strings.CutPrefix(s, "00"); ok {
+	dialed := false
+	if rest, ok := strings.CutPrefix(s, "011"); ok && countDigits(rest) >= 10 {
+		s, dialed = rest, true
+	} else if rest, ok := strings.CutPrefix(s, "00"); ok {
 		s = rest
 	}
 	if !strings.HasPrefix(s, "+") {
@@ -55,8 +72,42 @@ func ParsePhone(text string, production bool) (Phone, error) {
 	if err != nil || n.GetExtension() != "" {
 		return Phone{}, bad
 	}
-	if !phonenumbers.IsPossibleNumber(n) || production && !phonenumbers.IsValidNumber(n) {
+	if !phonenumbers.IsPossibleNumber(n) || (production || dialed) && !phonenumbers.IsValidNumber(n) {
 		return Phone{}, bad
 	}
 	return newPhone(phonenumbers.Format(n, phonenumbers.E164)), nil
+}
+
+// extension matches the ways in which people and tel URIs (RFC 3966) write one.
+var extension = regexp.MustCompile(`(?i)[0-9)].*(;ext=|;isub=|ext\.?|x|#)[ .:]*[0-9]+\s*$`)
+
+// digitsAndSeparators returns text cleaned, without "tel:" and without a parenthesis
+// before the plus sign. It reports whether what is left begins like an international
+// number and has neither letters nor parameters: "(607) …" has no country, and
+// 1800FLOWERS may mean another number.
+func digitsAndSeparators(text string) (string, bool) {
+	s := strings.TrimSpace(cleantext.Clean(text))
+	if len(s) >= len("tel:") && strings.EqualFold(s[:len("tel:")], "tel:") {
+		number, err := url.PathUnescape(s[len("tel:"):])
+		if err != nil {
+			return "", false
+		}
+		s = strings.TrimSpace(cleantext.Clean(number))
+	}
+	if rest := strings.TrimLeft(s, "( "); strings.HasPrefix(rest, "+") {
+		s = rest
+	}
+	if s == "" || s[0] != '+' && (s[0] < '0' || s[0] > '9') {
+		return "", false
+	}
+	return s, !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsLetter(r) || r == ';' || r == '#' })
+}
+
+func countDigits(s string) (n int) {
+	for i := range len(s) {
+		if '0' <= s[i] && s[i] <= '9' {
+			n++
+		}
+	}
+	return n
 }

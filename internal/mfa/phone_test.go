@@ -26,6 +26,27 @@ func TestParsePhone(t *testing.T) {
 		{"dots", "+1.607.351.7112", adasPhone, adasPhone},
 		{"spaces around", "  +16073517112\n", adasPhone, adasPhone},
 		{"full-width digits", "+１６０７３５１７１１２", adasPhone, adasPhone},
+		{"full-width plus sign", "＋16073517112", adasPhone, adasPhone},
+		{"Arabic-Indic digits", "+١٦٠٧٣٥١٧١١٢", adasPhone, adasPhone},
+		{"Arabic-Indic digits without a plus sign", "١٦٠٧٣٥١٧١١٢", adasPhone, adasPhone},
+		{"Persian digits, dialed with 00", "۰۰۱۶۰۷۳۵۱۷۱۱۲", adasPhone, adasPhone},
+		{"plus sign in parentheses", "(+1) 607-351-7112", adasPhone, adasPhone},
+		{"all in parentheses", "( +1 607 351 7112 )", adasPhone, adasPhone},
+		{"tel URI", "tel:+1-607-351-7112", adasPhone, adasPhone},
+		{"tel URI in capitals, escaped", " TEL:%2B1%20607%20351%207112", adasPhone, adasPhone},
+		{"tel URI with an extension", "tel:+1-607-351-7112;ext=5", "", ""},
+		{"tel URI of a local number", "tel:351-7112;phone-context=+1607", "", ""},
+		{"tel URI without a number", "tel:", "", ""},
+		{"tel URI, badly escaped", "tel:+1607%zz", "", ""},
+		{"another URI", "sms:+16073517112", "", ""},
+		{"hyphens of all kinds", "+1‐607‑351–7112", adasPhone, adasPhone},
+		{"spaces of all kinds", "+1\u00a0607\u2009351\u202f7112\u3000", adasPhone, adasPhone},
+		{"marks of direction, as contact lists copy them", "\u202a+1 607 351 7112\u202c", adasPhone, adasPhone},
+		{"dialed with 011, to Germany", "011 49 1512 3456789", gracesPhone, gracesPhone},
+		{"dialed with 011, in North America", "01116073517112", adasPhone, adasPhone},
+		{"dialed with 011, belongs to nobody", "01115555550100", "", ""},
+		{"of Delhi, like St Helena dialed with 011", "011 2902 2345", "", ""},
+		{"of Buenos Aires, like Austria dialed with 011", "011 4312 3456", "", ""},
 		{"of Germany", "+49 1512 3456789", gracesPhone, gracesPhone},
 		{"zero kept in Italy", "+39 06 1234567", "+39061234567", "+39061234567"},
 		{"test number", "+15005550006", "+15005550006", "+15005550006"},
@@ -64,14 +85,55 @@ func TestParsePhone(t *testing.T) {
 	}
 }
 
+// invisible are characters that contact lists, chat programs and web pages add.
+const invisible = "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\ufe0f"
+
+// withInvisible returns s with r before, behind and within it.
+func withInvisible(s string, r rune) string {
+	var b strings.Builder
+	for _, c := range s {
+		b.WriteRune(r)
+		b.WriteRune(c)
+	}
+	b.WriteRune(r)
+	return b.String()
+}
+
+func TestInvisibleCharactersInPhoneNumbersDoNotMatter(t *testing.T) {
+	for _, r := range invisible {
+		for _, text := range []string{adasPhone, "16073517112", "0016073517112", "tel:" + adasPhone, "(+1) 607 351 7112"} {
+			if p, err := mfa.ParsePhone(withInvisible(text, r), true); err != nil || p.E164() != adasPhone {
+				t.Errorf("%s with %U = %q, %v", text, r, p.E164(), err)
+			}
+		}
+	}
+}
+
+func TestAnExtensionIsNamed(t *testing.T) {
+	for text, want := range map[string]bool{
+		"tel:+16073517112;ext=5": true, "+16073517112;ext=5": true, "+1 607 351 7112 x5": true, "+1 (607) ext. 5": true, "+16073517112#5": true,
+		"foo": false, "5": false, "x5": false, "+1607": false, "1800FLOWERS": false,
+	} {
+		_, err := mfa.ParsePhone(text, true)
+		if bad, ok := errors.AsType[*mfa.InvalidPhoneError](err); !ok || bad.Extension != want {
+			t.Errorf("%s: %v, extension: %t; want %t", text, err, ok && bad.Extension, want)
+		}
+	}
+}
+
 func FuzzParsePhone(f *testing.F) {
-	for _, text := range []string{"16073517112", "0016073517112", "+49 1512 3456789", "foo", "+1;phone-context=+44", "tel:+1"} {
+	for _, text := range []string{"16073517112", "0016073517112", "+49 1512 3456789", "foo", "+1;phone-context=+44", "tel:+1", "(+1) 6073517112", "tel:+1-607-351-7112", "01116073517112"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		strict, err := mfa.ParsePhone(text, true)
 		if err != nil {
 			return
+		}
+		for _, r := range invisible {
+			if p, err := mfa.ParsePhone(withInvisible(text, r), true); err != nil || p.E164() != strict.E164() {
+				t.Errorf("%q with %U is %q, %v; want %q", text, r, p.E164(), err, strict.E164())
+			}
 		}
 		lax, err := mfa.ParsePhone(text, false)
 		if err != nil || lax.E164() != strict.E164() {
@@ -113,7 +175,9 @@ func TestPhonePrintsMasked(t *testing.T) {
 		}
 	}
 	bad := &mfa.InvalidPhoneError{Given: secret.NewString(adasPhone)}
-	fmt.Fprintf(&printed, "%v %+v %#v %s %q %d %x", bad, bad, bad, bad, bad, bad, bad)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+		fmt.Fprintf(&printed, verb, bad)
+	}
 	digits := strings.TrimPrefix(adasPhone, "+")
 	for _, form := range []string{digits, digits[:6], fmt.Sprintf("%x", digits), fmt.Sprintf("%X", digits), fmt.Sprintf("% x", digits)} {
 		if strings.Contains(printed.String(), form) {

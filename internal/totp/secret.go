@@ -40,9 +40,9 @@ func EncodeSecret(secret []byte) string {
 }
 
 // ParseSecret reads a secret in the forms people have: base32 in either case, in
-// groups parted by hyphens or spaces of any kind, with padding or without. Bits
-// beyond the last whole byte are dropped, as authenticator apps do, so that every
-// secret an app has taken means the same key here.
+// groups separated by hyphens or spaces, with padding or without. Bits beyond the last
+// whole byte are dropped, as authenticator apps do, so that a secret that an app has
+// accepted is the same key here.
 func ParseSecret(s string) ([]byte, error) {
 	s = strings.TrimRightFunc(s, func(r rune) bool { return r == '=' || isSeparator(r) })
 	var (

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/countersign-mfa/countersign/internal/cleantext"
 )
 
 // Link returns the first part of text that a phone may turn into something to tap,
@@ -41,7 +43,7 @@ func read(text string) []rune {
 		}
 		for _, r := range piece {
 			switch {
-			case isInvisible(r):
+			case cleantext.Invisible(r):
 				continue
 			case '！' <= r && r <= '～' && r != '．': // full-width ASCII; its dot can be a full stop
 				r += '!' - '！'
@@ -62,12 +64,6 @@ func written(runes []rune) string {
 		}
 	}
 	return b.String()
-}
-
-// isInvisible reports whether r shows nothing of its own: zero-width characters,
-// those that turn the direction of writing, soft hyphens, variation selectors.
-func isInvisible(r rune) bool {
-	return r >= 0x80 && unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 // schemes are those that need no "//" after their colon.
