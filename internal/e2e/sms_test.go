@@ -265,7 +265,7 @@ func TestAWrongProviderFileIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, file, want string }{
 		{"no provider", "", "there is no provider"},
-		{"an unknown key", "provider: []", "field provider not found"},
+		{"an unknown key", "provider: []", "there is no setting provider"},
 		{"an unknown type", "providers: [{name: a, type: pigeon}]", `there is no type "pigeon"`},
 		{"an unknown setting", "providers: [{name: a, type: webhook, uri: x}]", "there is no setting uri; there are "},
 		{"no name", "providers: [{type: webhook}]", "provider 1: name is missing"},

@@ -1,0 +1,29 @@
+package e2e_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const unit = "../../deploy/systemd/countersign.service"
+
+// TestTheDocumentShowsTheUnit holds docs/operating.md to the file that is installed.
+func TestTheDocumentShowsTheUnit(t *testing.T) {
+	document, file := string(readFile(t, "../../docs/operating.md")), string(readFile(t, unit))
+	if !strings.Contains(document, "```ini\n"+file+"```\n") {
+		t.Errorf("docs/operating.md does not show %s as it is", unit)
+	}
+	if !strings.Contains(file, "\n[Install]\nWantedBy=multi-user.target\n") {
+		t.Errorf("%s does not start the server at boot", unit)
+	}
+}
+
+// TestTheUnitExposesLittle has systemd rate the unit, from 0 for a service that can do
+// nothing to 100 for one that can do everything.
+func TestTheUnitExposesLittle(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), tool(t, "systemd-analyze"), "security", "--offline=true", "--threshold=15", "--no-pager", unit).CombinedOutput()
+	if err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, out)
+	}
+}
