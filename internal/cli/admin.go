@@ -273,8 +273,8 @@ func (migrateCommand) Help() string {
 
 Examples:
 
-  countersign migrate --store postgres://admin@db/countersign
-  countersign migrate --store postgres://admin@coordinator/countersign --distribute`
+  countersign migrate --store 'postgres://admin@db/countersign?sslmode=verify-full'
+  countersign migrate --store 'postgres://admin@coordinator/countersign?sslmode=verify-full' --distribute`
 }
 
 func (c *migrateCommand) Run(ctx context.Context, con console) error {

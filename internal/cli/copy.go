@@ -24,8 +24,8 @@ compared, row by row. The old store then refuses to be served from, so that noth
 
 Examples:
 
-  countersign copy --from sqlite:/var/lib/countersign/countersign.db --to postgres://countersign@db/countersign
-  countersign copy --from postgres://countersign@db/countersign --to sqlite:/var/lib/countersign/back.db`
+  countersign copy --from sqlite:/var/lib/countersign/countersign.db --to 'postgres://countersign@db/countersign?sslmode=verify-full'
+  countersign copy --from 'postgres://countersign@db/countersign?sslmode=verify-full' --to sqlite:/var/lib/countersign/back.db`
 }
 
 func (c *copyCommand) Run(ctx context.Context, con console) error {

@@ -20,8 +20,21 @@ type URL struct {
 	Hosts    []string // with their ports, as written
 	Database string   // percent-encoded, as written
 
+	// AllowPlaintext says that a connection beyond this machine may do without TLS.
+	AllowPlaintext bool
+	// PasswordCommand prints the password of each new connection; "" for none. Its
+	// words are separated by spaces.
+	PasswordCommand string
+
+	before string      // the URL up to its parameters
 	params [][2]string // percent-encoded values, as written
 }
+
+// Parameters of Countersign that the driver does not know.
+const (
+	allowPlaintext  = "allow_plaintext"
+	passwordCommand = "password_command"
+)
 
 const form = "write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, " +
 	"with the special characters of the password percent-encoded: @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25"
@@ -75,7 +88,8 @@ func Parse(text string) (*URL, error) {
 	if strings.Contains(database, "/") {
 		return nil, malformed("the name of the database contains /")
 	}
-	u := &URL{Database: database}
+	before, _, _ := strings.Cut(text, "?")
+	u := &URL{Database: database, before: before}
 	hosts := authority
 	if login, after, ok := strings.Cut(authority, "@"); ok {
 		u.User, _, _ = strings.Cut(login, ":")
@@ -102,6 +116,15 @@ func (u *URL) readQuery(query string) error {
 		u.params = append(u.params, [2]string{name, value})
 	}
 	for _, p := range u.params {
+		switch p[0] {
+		case allowPlaintext:
+			u.AllowPlaintext = p[1] == "yes"
+		case passwordCommand:
+			u.PasswordCommand, _ = url.PathUnescape(p[1]) // Parse has tried it
+			if strings.TrimSpace(u.PasswordCommand) == "" {
+				return malformed(passwordCommand + " is empty")
+			}
+		}
 		if all, ok := choices[p[0]]; ok && !slices.Contains(all, p[1]) {
 			return fmt.Errorf("the PostgreSQL URL has an unknown value of %s; use one of %s", p[0], strings.Join(all, ", "))
 		}
@@ -111,6 +134,7 @@ func (u *URL) readQuery(query string) error {
 
 // choices are the parameters that have few values and no secret.
 var choices = map[string][]string{
+	allowPlaintext:            {"yes", "no"},
 	"sslmode":                 {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
 	"target_session_attrs":    {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"},
 	"default_query_exec_mode": {"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"},
@@ -133,6 +157,21 @@ func (u *URL) String() string {
 		}
 	}
 	return b.String()
+}
+
+// ForDriver returns the URL with its password and without the parameters that the
+// driver does not know.
+func (u *URL) ForDriver() string {
+	var params []string
+	for _, p := range u.params {
+		if p[0] != allowPlaintext && p[0] != passwordCommand {
+			params = append(params, p[0]+"="+p[1])
+		}
+	}
+	if params == nil {
+		return u.before
+	}
+	return u.before + "?" + strings.Join(params, "&")
 }
 
 // Name returns text without its password and other secrets, also if it is malformed.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -62,17 +63,9 @@ func fromCommand(ctx context.Context, argv []string) (*Keyset, error) {
 	if len(argv) == 0 {
 		return nil, errors.New("keyset source exec: wants a command")
 	}
-	ctx, cancel := context.WithTimeout(ctx, execTime)
-	defer cancel()
 	stdout := &clipped{max: maxKeyset}
 	stderr := &clipped{max: execStderr}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.WaitDelay = time.Second // for children of the command that hold its output open
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		err = ctx.Err() // rather than "signal: killed"
-	}
+	err := run(ctx, execTime, argv, nil, stdout, stderr)
 	if err == nil && stdout.over {
 		err = fmt.Errorf("output %w", errTooLarge)
 	}
@@ -84,6 +77,49 @@ func fromCommand(ctx context.Context, argv []string) (*Keyset, error) {
 		return nil, fmt.Errorf("output of keyset command %s: %w", argv[0], err)
 	}
 	return k, nil
+}
+
+const (
+	passwordTime = 10 * time.Second
+	maxPassword  = 64 << 10 // bytes; a token may be long
+)
+
+// PasswordFromCommand runs a command without a shell, its words separated by spaces,
+// and returns its output without the line end. variables of the form NAME=value are
+// added to its environment. It has 10 seconds. Errors show nothing of the arguments
+// and the output.
+func PasswordFromCommand(ctx context.Context, command string, variables ...string) (String, error) {
+	argv := strings.Fields(command)
+	if len(argv) == 0 {
+		return String{}, errors.New("the password command is empty")
+	}
+	stdout := &clipped{max: maxPassword}
+	err := run(ctx, passwordTime, argv, append(os.Environ(), variables...), stdout, io.Discard)
+	if err == nil && stdout.over {
+		err = errors.New("its output is too long for a password")
+	}
+	password := strings.TrimRight(stdout.buf.String(), "\r\n")
+	if err == nil && password == "" {
+		err = errors.New("it printed nothing")
+	}
+	if err != nil {
+		return String{}, fmt.Errorf("password command %s: %w", argv[0], err)
+	}
+	return NewString(password), nil
+}
+
+// run runs a command that has so much time. A nil environment is that of the process.
+func run(ctx context.Context, most time.Duration, argv, environment []string, stdout, stderr io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = environment, stdout, stderr
+	cmd.WaitDelay = time.Second // for children of the command that hold its output open
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return ctx.Err() // rather than "signal: killed"
+	}
+	return err
 }
 
 // said renders what a command wrote to stderr as the end of an error.

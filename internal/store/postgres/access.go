@@ -106,7 +106,7 @@ func (s *Store) WatchKeys(ctx context.Context, changed func()) {
 }
 
 func (s *Store) listen(ctx context.Context, changed func()) error {
-	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	conn, err := dial(ctx, s.pool.Config())
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ const (
 )
 
 var (
+	errPooler   = errors.New("a pooler between gives statements to servers that have not prepared them: add default_query_exec_mode=cache_describe to the URL")
 	errReadOnly = fmt.Errorf("%w: the server takes no writes", mfa.ErrUnavailable)
 )
 
@@ -49,6 +50,8 @@ const (
 	deadlock             = "40P01"
 	lockNotAvailable     = "55P03"
 	queryCanceled        = "57014" // by a statement timeout
+	noSuchStatement      = "26000"
+	statementExists      = "42P05"
 )
 
 func sqlState(err error) string {
@@ -87,6 +90,12 @@ func isDuplicateID(err error) bool {
 func isRefused(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && cmp.Or(e.SeverityUnlocalized, e.Severity) == "ERROR"
+}
+
+// isPooler reports whether a statement that the driver has prepared is not there, or
+// one that it prepares already is: a pooler has changed the server between.
+func isPooler(err error) bool {
+	return sqlState(err) == noSuchStatement || sqlState(err) == statementExists
 }
 
 // A rowError means that a row is not what this program stores. It says nothing of the
@@ -134,6 +143,8 @@ func domainError(err error) error {
 		return err
 	case errors.Is(err, context.Canceled) && !isRefused(err):
 		return err
+	case isPooler(err):
+		return fmt.Errorf("%w; %w", err, errPooler)
 	case isOutage(err), isBusy(err), isConflict(err) && sqlState(err) != uniqueViolation:
 		return fmt.Errorf("%w: %w", mfa.ErrUnavailable, err)
 	}

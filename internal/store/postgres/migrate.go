@@ -36,9 +36,9 @@ func Migrate(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	conn, err := dial(ctx, cfg)
 	if err != nil {
-		return fmt.Errorf("connect to PostgreSQL: %w", err)
+		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	all, err := known()
@@ -46,7 +46,7 @@ func Migrate(ctx context.Context, url string) error {
 		return err
 	}
 	// Whoever waited for the lock must see what those before it did.
-	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, migrateLock, int64(migrateLockKey)); err != nil {
 			return err
 		}
@@ -71,6 +71,10 @@ func Migrate(ctx context.Context, url string) error {
 		}
 		return nil
 	})
+	if isPooler(err) {
+		return domainError(err)
+	}
+	return err
 }
 
 func known() ([]migrate.Migration, error) {

@@ -128,12 +128,18 @@ func (s *Store) connect(ctx context.Context, cfg *pgxpool.Config, writers int) (
 }
 
 func configure(url string) (*pgxpool.Config, error) {
-	if _, err := pgurl.Parse(url); err != nil {
+	u, err := pgurl.Parse(url)
+	if err != nil {
 		return nil, err
 	}
-	cfg, err := pgxpool.ParseConfig(url)
+	cfg, err := parse(u)
 	if err != nil {
-		return nil, refused(err)
+		return nil, err
+	}
+	cfg.BeforeConnect = (&login{url: u}).refresh
+	cfg.ConnConfig.AfterConnect = checkEncoding
+	if cfg.ConnConfig.RuntimeParams["client_encoding"] == "" {
+		cfg.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // whatever the role or the database sets
 	}
 	// A standby can be connected to but not written to. After a failover the
 	// hosts of the URL are tried until one can.
