@@ -70,7 +70,7 @@ func (s *Service) refuseNumber(env Environment, phone Phone) error {
 	if fictional.MatchString(phone.E164()) {
 		return ErrNumberType
 	}
-	if !slices.Contains(s.rulesOf(env).Countries, phonenumbers.GetRegionCodeForNumber(n)) {
+	if rules := s.rulesOf(env); !slices.Contains(rules.Countries, rules.countryOf(phone)) {
 		return ErrCountry
 	}
 	switch phonenumbers.GetNumberType(n) {

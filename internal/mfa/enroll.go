@@ -198,7 +198,7 @@ func (s *Service) fillTOTP(e *Enrollment, env Environment, p EnrollParams) (err 
 }
 
 func (s *Service) fillSMS(e *Enrollment, env Environment, p EnrollParams) (err error) {
-	if e.Phone, err = ParsePhone(p.PhoneNumber, env.Production); err != nil {
+	if e.Phone, err = s.parsePhone(env, p.PhoneNumber); err != nil {
 		return err
 	}
 	return s.seal(&e.Factor, []byte(e.Phone.E164()))

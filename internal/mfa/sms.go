@@ -24,6 +24,10 @@ type SMSRules struct {
 	Texts     map[string]string // by locale, "de" or "pt-BR", with {{code}} in each; "default" for all others
 	Origin    string            // the host that browsers fill the code in for, named in a last line; default none
 	Links     bool              // whether a caller's own text may hold what phones make a link of
+
+	// AllowNumbers has the countries of prefixes, {"+1 942": "CA"}, whose numbers are
+	// newer than the metadata by which numbers are checked. Default none.
+	AllowNumbers map[string]string
 }
 
 // Pumping says when the numbers of one prefix, its first six digits, look as if
@@ -39,7 +43,8 @@ type Pumping struct {
 // smsRules are SMSRules, checked and ready for use.
 type smsRules struct {
 	SMSRules
-	book *wording.Book
+	book   *wording.Book
+	ranges []numberRange // the longest first
 }
 
 func (r SMSRules) compile() (*smsRules, error) {
@@ -103,7 +108,11 @@ func (r SMSRules) compile() (*smsRules, error) {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("texts: %w", err))
 	}
-	return &smsRules{r, book}, errors.Join(errs...)
+	ranges, err := compileRanges(r.AllowNumbers)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	return &smsRules{r, book, ranges}, errors.Join(errs...)
 }
 
 // compileAll returns the rules of all environments by their names, "" for those that
@@ -168,7 +177,7 @@ func (r *smsRules) check(p ChallengeParams) error {
 func (r *smsRules) text(p ChallengeParams, phone Phone, code string) string {
 	template := p.Template
 	if template == "" {
-		template, _ = r.book.Find(p.Locale, countryOf(phone))
+		template, _ = r.book.Find(p.Locale, r.countryOf(phone))
 	}
 	return r.fill(template, code)
 }

@@ -52,7 +52,7 @@ const (
 
 // tallies names the tallies that count a message to phone.
 func (r *smsRules) tallies(env EnvironmentID, phone Phone) []TallyKey {
-	number, country := phone.E164(), countryOf(phone)
+	number, country := phone.E164(), r.countryOf(phone)
 	keys := []TallyKey{{env, number[:min(1+prefixDigits, len(number)-4)]}, {env, country}, {env, tallyAll}}
 	if country != r.Home {
 		keys = append(keys, TallyKey{env, tallyAbroad})

@@ -29,6 +29,8 @@ type smsEnvironment struct {
 	Texts     map[string]string `yaml:"texts"`
 	Origin    string            `yaml:"origin"`
 	Links     bool              `yaml:"links"`
+
+	AllowNumbers map[string]string `yaml:"allow_numbers"`
 }
 
 type smsPumping struct {
@@ -59,7 +61,7 @@ func (e smsEnvironment) rules() mfa.SMSRules {
 	return mfa.SMSRules{
 		Countries: e.Countries, Home: e.Home, Daily: int(e.Daily), Abroad: int(e.Abroad),
 		Pumping: mfa.Pumping{Sends: int(p.Sends), Verified: p.Verified, Window: p.Window, Pause: p.Pause},
-		Texts:   e.Texts, Origin: e.Origin, Links: e.Links,
+		Texts:   e.Texts, Origin: e.Origin, Links: e.Links, AllowNumbers: e.AllowNumbers,
 	}
 }
 
@@ -79,7 +81,7 @@ func (f *smsFile) rules(countries []string) (smsRules, error) {
 	rules := smsRules{all: base.rules(), of: map[string]mfa.SMSRules{}}
 	for name, section := range f.Environments {
 		own := base
-		own.Texts = maps.Clone(base.Texts)
+		own.Texts, own.AllowNumbers = maps.Clone(base.Texts), maps.Clone(base.AllowNumbers)
 		if err := decodeStrictly(&section, &own); err != nil {
 			return rules, fmt.Errorf("environment %q: %w", name, err)
 		}

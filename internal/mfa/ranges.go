@@ -1,0 +1,85 @@
+package mfa
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nyaruka/phonenumbers"
+)
+
+// A numberRange is a range of phone numbers that is newer than the metadata by which
+// numbers are checked.
+type numberRange struct {
+	prefix  string // "+1942"
+	country string // "CA"
+}
+
+var (
+	rangeSeparators = strings.NewReplacer(" ", "", "-", "", ".", "", "(", "", ")", "")
+	rangePrefix     = regexp.MustCompile(`^\+[1-9][0-9]{1,13}$`)
+)
+
+// compileRanges checks the countries of prefixes, {"+1 942": "CA"}. It returns the
+// longest prefix first.
+func compileRanges(countries map[string]string) (all []numberRange, err error) {
+	for _, written := range slices.Sorted(maps.Keys(countries)) {
+		n := numberRange{rangeSeparators.Replace(written), strings.ToUpper(strings.TrimSpace(countries[written]))}
+		if err := CheckCountries([]string{n.country}); err != nil {
+			return nil, fmt.Errorf("allow_numbers: %q: %w", written, err)
+		}
+		code := "+" + strconv.Itoa(phonenumbers.GetCountryCodeForRegion(n.country))
+		switch {
+		case !rangePrefix.MatchString(n.prefix):
+			return nil, fmt.Errorf("allow_numbers: %q is not a prefix, such as \"+1 942\"", written)
+		case !strings.HasPrefix(n.prefix, code):
+			return nil, fmt.Errorf("allow_numbers: %q is not in %s, whose numbers begin with %s", written, n.country, code)
+		case n.prefix == code:
+			return nil, fmt.Errorf("allow_numbers: %q is all of a country; give the digits of the new range", written)
+		case slices.ContainsFunc(all, func(other numberRange) bool { return other.prefix == n.prefix }):
+			return nil, fmt.Errorf("allow_numbers: %q is there twice", written)
+		}
+		all = append(all, n)
+	}
+	slices.SortFunc(all, func(a, b numberRange) int { return len(b.prefix) - len(a.prefix) })
+	return all, nil
+}
+
+// rangeOf returns the range of a number that the metadata do not have.
+func (r *smsRules) rangeOf(phone Phone) (numberRange, bool) {
+	for _, n := range r.ranges {
+		if strings.HasPrefix(phone.E164(), n.prefix) {
+			parsed, err := phonenumbers.Parse(phone.E164(), "")
+			return n, err == nil && !phonenumbers.IsValidNumber(parsed)
+		}
+	}
+	return numberRange{}, false
+}
+
+// countryOf returns the country of a number by ISO 3166-1, "ZZ" if it is unknown.
+func (r *smsRules) countryOf(phone Phone) string {
+	if n, ok := r.rangeOf(phone); ok {
+		return n.country
+	}
+	return countryOf(phone)
+}
+
+// parsePhone is ParsePhone for an environment, whose operator may allow ranges that
+// the metadata do not have.
+func (s *Service) parsePhone(env Environment, text string) (Phone, error) {
+	phone, err := ParsePhone(text, env.Production)
+	if err == nil || !env.Production {
+		return phone, err
+	}
+	possible, wrong := ParsePhone(text, false)
+	if wrong != nil {
+		return phone, err
+	}
+	if _, ok := s.rulesOf(env).rangeOf(possible); !ok {
+		return phone, err
+	}
+	return possible, nil
+}

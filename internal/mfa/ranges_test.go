@@ -1,0 +1,79 @@
+package mfa_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// Numbers of area codes that are not assigned.
+const (
+	unassigned       = "+12222345678"
+	unassignedPrefix = "+1 (222)"
+	otherUnassigned  = "+12212345678"
+)
+
+func TestRangesThatTheOperatorAllows(t *testing.T) {
+	enroll := func(w *world, env mfa.Environment, number string) (mfa.Enrollment, error) {
+		return w.Enroll(t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: number}, nil)
+	}
+	if _, err := enroll(newWorld(t, mfa.Options{}), production, unassigned); !errors.Is(err, mfa.ErrInvalid) {
+		t.Fatalf("Enroll(%s) = %v without allow_numbers; want %v", unassigned, err, mfa.ErrInvalid)
+	}
+	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"CA"}, AllowNumbers: map[string]string{unassignedPrefix: "ca"}}})
+	for _, written := range []string{unassigned, strings.TrimPrefix(unassigned, "+")} {
+		e, err := enroll(w, production, written)
+		if err != nil || e.Phone.E164() != unassigned {
+			t.Fatalf("Enroll(%s) = %v, %v", written, e.Phone, err)
+		}
+		if written == unassigned {
+			if _, err := w.sendIn(production, e.ID); err != nil {
+				t.Errorf("Challenge = %v", err)
+			}
+		}
+	}
+	if w.carrier.sent() != 1 || w.carrier.last().To.E164() != unassigned {
+		t.Errorf("%d messages were sent", w.carrier.sent())
+	}
+	w.wantTallies("a new range", map[string]string{"CA": "1 sent, 0 verified", "all": "1 sent, 0 verified", "abroad": ""})
+	for name, number := range map[string]string{"another range": otherUnassigned, "a digit too many": unassigned + "9", "a digit too few": unassigned[:len(unassigned)-1]} {
+		if _, err := enroll(w, production, number); !errors.Is(err, mfa.ErrInvalid) {
+			t.Errorf("%s: Enroll = %v; want %v", name, err, mfa.ErrInvalid)
+		}
+	}
+
+	// The range is of its country: no message goes there without it.
+	abroad := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}, AllowNumbers: map[string]string{unassignedPrefix: "CA"}}})
+	e, err := enroll(abroad, production, unassigned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := abroad.sendIn(production, e.ID); !errors.Is(err, mfa.ErrCountry) {
+		t.Errorf("Challenge = %v; want %v", err, mfa.ErrCountry)
+	}
+}
+
+func TestRangesAreChecked(t *testing.T) {
+	for _, tc := range []struct {
+		ranges map[string]string
+		want   string
+	}{
+		{map[string]string{"+1 942": "CANADA"}, `"CANADA" is not a country code`},
+		{map[string]string{"+1 942": ""}, `"" is not a country code`},
+		{map[string]string{"942": "CA"}, `"942" is not a prefix`},
+		{map[string]string{"+1 94x": "CA"}, `"+1 94x" is not a prefix`},
+		{map[string]string{"+49 15": "CA"}, `"+49 15" is not in CA, whose numbers begin with +1`},
+		{map[string]string{"+49": "DE"}, `"+49" is all of a country`},
+		{map[string]string{"+1 942": "CA", "+1-942": "CA"}, `is there twice`},
+	} {
+		err := mfa.CheckSMSRules(mfa.SMSRules{AllowNumbers: tc.ranges}, nil)
+		if err == nil || !strings.Contains(err.Error(), "allow_numbers: ") || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%v: %v; want %s", tc.ranges, err, tc.want)
+		}
+	}
+	if err := mfa.CheckSMSRules(mfa.SMSRules{AllowNumbers: map[string]string{"+1 942": "CA", "+1 (942) 3": "CA", "+7 9": "kz"}}, nil); err != nil {
+		t.Error(err)
+	}
+}
