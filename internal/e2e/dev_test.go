@@ -97,6 +97,11 @@ func TestTheLifeOfASMSFactor(t *testing.T) {
 	if none := api.inbox("?to=%2B16073510000"); none == nil || len(none) != 0 {
 		t.Errorf("the messages to nobody are %v; want an empty list", none)
 	}
+	const testNumber = "+15005550006"
+	ask(testNumber)
+	if got := api.inbox("?to=" + url.QueryEscape(testNumber)); len(got) != 1 || got[0].Code != "123456" || got[0].Text != "123456 is for Example" {
+		t.Errorf("the messages to a test number are %+v", got)
+	}
 	if api.verify(challenge, wrong) {
 		t.Error("a wrong code is valid")
 	}

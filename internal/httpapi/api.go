@@ -50,7 +50,8 @@ type Options struct {
 	Logger         *slog.Logger                    // default slog.Default()
 	Now            func() time.Time                // default time.Now
 
-	// Observe is called after every answer and must not wait. The pattern is that
+	// Observe is called after every answer but the simulated failures of test numbers,
+	// and must not wait. The pattern is that
 	// of the route, "" if there is none; a method that is not known is "other". Nil:
 	// nobody is told.
 	Observe func(pattern, method string, status int, took time.Duration)
@@ -262,7 +263,7 @@ func (a *API) serve(pattern string, w http.ResponseWriter, r *http.Request, h ha
 		return
 	}
 	method, took := knownMethod(r.Method), a.opts.Now().Sub(start)
-	if a.opts.Observe != nil {
+	if a.opts.Observe != nil && !rec.simulated {
 		a.opts.Observe(pattern, method, rec.status, took)
 	}
 	if !logged {

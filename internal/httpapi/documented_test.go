@@ -287,6 +287,9 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 	}
 	r := w.post("/auth/factors/enroll", `{"type":"totp"}`, "Idempotency-Key: é")
 	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	live, _ := w.newKey(w.environment("Acme", true))
+	r = w.post("/auth/factors/enroll", `{"type":"sms","phone_number":"+15005550006"}`, "Authorization: Bearer "+live).is(http.StatusUnprocessableEntity)
+	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
 	slices.Sort(seen)
 	if got, want := slices.Compact(seen), document(t).FieldCodes(); !slices.Equal(got, want) {
 		t.Errorf("answered:\n%s\ndocumented:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

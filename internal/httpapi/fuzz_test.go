@@ -160,7 +160,7 @@ func FuzzPath(f *testing.F) {
 func FuzzTarget(f *testing.F) {
 	w := fuzzWorld(f)
 	for _, target := range []string{
-		"/", "/auth/factors/x", "//auth/factors/enroll", "/auth/./factors/enroll", "/auth/factors/../x", "/%2e%2e/", "/healthz?x=%zz", "*", "http://x/healthz", "/user_management/users/u/auth_factors?limit=1&after=x;y",
+		"/", "/auth/factors/x", "//auth/factors/enroll", "/auth/./factors/enroll", "/auth/factors/../x", "/%2e%2e/", "/healthz?x=%zz", "*", "http://x/healthz", "/user_management/users/u/auth_factors?limit=1&after=x;y", "A:0", "http:?", "x:",
 	} {
 		f.Add("GET", target)
 		f.Add("POST", target)

@@ -1,10 +1,13 @@
 package httpapi_test
 
 import (
+	"bytes"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,6 +51,36 @@ func TestEveryAnswerIsObserved(t *testing.T) {
 	}
 	if !slices.Equal(all, want) {
 		t.Errorf("observed\n%v; want\n%v", all, want)
+	}
+}
+
+// A failure that a test number simulates raises no alert: it is neither counted nor
+// logged as an error.
+func TestSimulatedFailureRaisesNoAlert(t *testing.T) {
+	var all []observed
+	var log bytes.Buffer
+	w := newWorld(t, setup{log: &log, api: httpapi.Options{
+		Observe: func(pattern, method string, status int, _ time.Duration) {
+			all = append(all, observed{pattern, method, status, 0})
+		},
+	}})
+	number := func(n string) string { return w.enroll(`{"type":"sms","phone_number":"` + n + `"}`) }
+	lost, real := number("+15005550001"), number("+16073517112")
+	w.carrier.fail(func(int) error { return errors.New("carrier down") })
+	all = nil
+	log.Reset()
+	for range 3 {
+		w.post("/auth/factors/"+lost+"/challenge", `{}`).says(503, `{"message":"The message could not be delivered.","code":"sms_delivery_failed"}`)
+	}
+	if len(all) != 0 || strings.Contains(log.String(), `"level":"ERROR"`) || strings.Contains(log.String(), `"level":"WARN"`) {
+		t.Errorf("observed %v, logged\n%s", all, &log)
+	}
+	if n := strings.Count(log.String(), `"status":503`); n != 3 {
+		t.Errorf("%d answers were logged; want 3:\n%s", n, &log)
+	}
+	w.post("/auth/factors/"+real+"/challenge", `{}`).is(503)
+	if len(all) != 1 || all[0].status != 503 || !strings.Contains(log.String(), `"level":"ERROR"`) {
+		t.Errorf("of a real failure: observed %v, logged\n%s", all, &log)
 	}
 }
 

@@ -176,7 +176,8 @@ func (a *API) fail(w *recorder, r *request, err error) {
 		return
 	}
 	status, p, internal := describe(err)
-	faulty := status >= http.StatusInternalServerError && !errors.Is(err, errCrowded) && !errors.Is(err, errLate)
+	w.simulated = errors.Is(err, mfa.ErrSimulated)
+	faulty := status >= http.StatusInternalServerError && !errors.Is(err, errCrowded) && !errors.Is(err, errLate) && !w.simulated
 	if internal || faulty && r.Context().Err() == nil {
 		a.opts.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("request", r.id), slog.Int("status", status), slog.String("error", err.Error()))

@@ -16,6 +16,8 @@ import (
 type recorder struct {
 	http.ResponseWriter
 	status int // 0 until a header was sent
+
+	simulated bool // the answer is a failure that a test number simulates
 }
 
 func (r *recorder) WriteHeader(status int) {

@@ -201,6 +201,9 @@ func (s *Service) fillSMS(e *Enrollment, env Environment, p EnrollParams) (err e
 	if e.Phone, err = s.parsePhone(env, p.PhoneNumber); err != nil {
 		return err
 	}
+	if env.Production && fictional.MatchString(e.Phone.E164()) {
+		return invalid("phone_number", "fictional", "phone_number is kept for tests and films, and belongs to no phone: a production environment takes real numbers")
+	}
 	return s.seal(&e.Factor, []byte(e.Phone.E164()))
 }
 

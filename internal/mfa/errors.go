@@ -34,6 +34,10 @@ var (
 // the limits has been given back.
 var ErrDelivery = errors.New("message not delivered")
 
+// ErrSimulated means, next to ErrDelivery, that a test number failed as its script
+// says. Nothing is wrong with the server.
+var ErrSimulated = errors.New("simulated by a test number")
+
 // ErrRecipientRefused means that no provider delivers to the phone number: it is not
 // valid, cannot receive messages, opted out or is blocked, and another try would end
 // the same. The challenge is void, or after a resend as it was before; the message

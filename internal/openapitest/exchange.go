@@ -57,7 +57,8 @@ func (d *Document) CheckReply(x Exchange) error {
 	}
 	target, err := url.ParseRequestURI(x.Target)
 	if err != nil {
-		return err
+		// Such as "A:0", a URL of another scheme: it has no path.
+		return checkBare(x, http.StatusNotFound, NoRoute)
 	}
 	if outside(target.Path) && string(x.Body) != NoRoute {
 		return nil
