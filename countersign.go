@@ -54,9 +54,14 @@ type Options struct {
 type Sender interface {
 	// Send hands over text, which holds a one-time code, for the phone number to
 	// in E.164 form. A nil error means accepted, not read. It should take no
-	// longer than 12 s, when ctx ends.
+	// longer than 12 s, when ctx ends. An error that wraps ErrRecipientRefused is
+	// answered 422, which clients do not retry, and every other error 503.
 	Send(ctx context.Context, to, text string) error
 }
+
+// ErrRecipientRefused means that a phone number gets no messages: it is not valid,
+// opted out or is blocked.
+var ErrRecipientRefused = mfa.ErrRecipientRefused
 
 // A Server answers requests to the API. It is safe for concurrent use.
 type Server struct{ inner *server.Server }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -191,6 +192,21 @@ func TestAMessageThatIsNotDeliveredIsNotACode(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestARefusedRecipientIsNotRetried(t *testing.T) {
+	p := newProgram(t, countersign.Options{Sender: refusing{}, SMSCountries: []string{"US"}})
+	enrolled := p.post(http.StatusCreated, "/auth/factors/enroll", `{"type":"sms","phone_number":"+16073517112"}`)
+	if got := p.post(http.StatusUnprocessableEntity, "/auth/factors/"+enrolled.ID+"/challenge", ""); got.Code != "sms_recipient_refused" {
+		t.Errorf("the code is %q; want sms_recipient_refused", got.Code)
+	}
+}
+
+// refusing is a Sender to numbers that opted out.
+type refusing struct{}
+
+func (refusing) Send(context.Context, string, string) error {
+	return fmt.Errorf("opted out: %w", countersign.ErrRecipientRefused)
 }
 
 func TestOptionsAreHeeded(t *testing.T) {

@@ -193,8 +193,8 @@ var provocations = map[string]func(*call) reply{
 // numberRefusal is the error of a provider that refuses the phone number.
 type numberRefusal struct{}
 
-func (numberRefusal) Error() string { return "opted out (21610)" }
-func (numberRefusal) Refused() bool { return true }
+func (numberRefusal) Error() string   { return "opted out (21610)" }
+func (numberRefusal) Is(e error) bool { return e == mfa.ErrRecipientRefused }
 
 // broken is the context of a request in which something breaks.
 type broken struct{ context.Context }

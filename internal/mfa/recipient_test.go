@@ -1,7 +1,6 @@
 package mfa_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -13,7 +12,7 @@ import (
 type numberRefusal struct{ perhapsSent bool }
 
 func (numberRefusal) Error() string   { return "opted out (21610)" }
-func (numberRefusal) Refused() bool   { return true }
+func (numberRefusal) Is(e error) bool { return e == mfa.ErrRecipientRefused }
 func (e numberRefusal) Timeout() bool { return e.perhapsSent }
 
 func TestRecipientThatIsRefused(t *testing.T) {
@@ -76,17 +75,3 @@ func TestResendThatIsRefused(t *testing.T) {
 	}
 	w.mustVerify(c.ID, code, true)
 }
-
-// A time-out alone is no refusal, whatever else its error can tell.
-func TestErrorThatIsNotARefusal(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
-	f := w.phone(sandbox, adasPhone)
-	w.carrier.during = func(context.Context) error { return notRefused{} }
-	if _, err := w.sendIn(sandbox, f); !errors.Is(err, mfa.ErrDelivery) || errors.Is(err, mfa.ErrRecipientRefused) {
-		t.Errorf("Challenge = %v; want %v alone", err, mfa.ErrDelivery)
-	}
-}
-
-type notRefused struct{ timeout }
-
-func (notRefused) Refused() bool { return false }

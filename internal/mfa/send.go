@@ -16,7 +16,8 @@ import (
 
 // A Sender delivers text messages.
 type Sender interface {
-	// Send hands m over. A nil error means accepted, not read.
+	// Send hands m over. A nil error means accepted, not read. An ErrRecipientRefused
+	// means that another try would end the same.
 	Send(ctx context.Context, m Message) (Accepted, error)
 }
 
@@ -173,23 +174,13 @@ func (s *Service) send(ctx context.Context, sh shipment, c Issued) (Accepted, er
 		return accepted, nil
 	}
 	kind := ErrDelivery
-	if isRecipientRefused(err) {
+	if errors.Is(err, ErrRecipientRefused) {
 		kind = ErrRecipientRefused
 	}
 	if isUncertain(err) {
 		kind = fmt.Errorf("%w: %w", kind, errUncertain)
 	}
 	return Accepted{}, fmt.Errorf("%w: %s", kind, redact(err, sh.phone, c.sent))
-}
-
-// isRecipientRefused reports whether a sender's error is about the phone number, so
-// that another try would end the same.
-func isRecipientRefused(err error) bool {
-	refused, ok := errors.AsType[interface {
-		error
-		Refused() bool
-	}](err)
-	return ok && refused.Refused()
 }
 
 // errUncertain means that a message may have been sent, though its sender failed.

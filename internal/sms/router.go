@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // A Route says which providers take the messages to some numbers.
@@ -91,9 +93,13 @@ func (e *DeliveryError) Error() string {
 // Timeout reports whether the message may have been sent all the same.
 func (e *DeliveryError) Timeout() bool { return e.any(Uncertain) }
 
-// Refused reports whether the number is the reason, in the way that package mfa asks
-// a Sender's error: a provider refused it, or each provider of the route is well and
-// does not serve it. Another try would end the same.
+// Is reports that e is an mfa.ErrRecipientRefused, if it is Refused.
+func (e *DeliveryError) Is(target error) bool {
+	return target == mfa.ErrRecipientRefused && e.Refused()
+}
+
+// Refused reports whether the number is the reason: a provider refused it, or each
+// provider of the route is well and does not serve it. Another try would end the same.
 func (e *DeliveryError) Refused() bool {
 	served := func(t Try) bool { return !t.Healthy }
 	return e.any(Refused) || e.all && len(e.Tries) > 0 && !slices.ContainsFunc(e.Tries, served)

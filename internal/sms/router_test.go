@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/sms"
 )
@@ -199,6 +200,9 @@ func TestRouterSend(t *testing.T) {
 			failed, ok := errors.AsType[*sms.DeliveryError](err)
 			if !ok {
 				t.Fatalf("Send = %v; want a *DeliveryError", err)
+			}
+			if errors.Is(err, mfa.ErrRecipientRefused) != tc.refusing {
+				t.Errorf("the error is an ErrRecipientRefused: %v; want %v", !tc.refusing, tc.refusing)
 			}
 			if failed.Reason != tc.reason || failed.Timeout() != tc.timeout || failed.Refused() != tc.refusing {
 				t.Errorf("error = %q, Timeout %v, Refused %v; want %q, %v, %v", failed.Reason, failed.Timeout(), failed.Refused(), tc.reason, tc.timeout, tc.refusing)
