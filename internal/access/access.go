@@ -77,10 +77,18 @@ func NewService(store Store, now func() time.Time) *Service {
 
 var nameForm = regexp.MustCompile(`^[\pL\pN][\pL\pN ._-]{0,63}$`)
 
+// CheckName returns ErrInvalidName for a name that no environment can have.
+func CheckName(name string) error {
+	if !nameForm.MatchString(name) {
+		return ErrInvalidName
+	}
+	return nil
+}
+
 // CreateEnvironment makes a new environment. Errors: ErrInvalidName, ErrExists.
 func (s *Service) CreateEnvironment(ctx context.Context, name string, production bool) (mfa.Environment, error) {
-	if !nameForm.MatchString(name) {
-		return mfa.Environment{}, ErrInvalidName
+	if err := CheckName(name); err != nil {
+		return mfa.Environment{}, err
 	}
 	e, err := s.store.InsertEnvironment(ctx, mfa.Environment{Name: name, Production: production}, s.instant())
 	if err != nil {

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
-	"github.com/countersign-mfa/countersign/internal/atomicfile"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
@@ -37,6 +35,9 @@ Example:
 }
 
 func (c *createEnvironment) Run(ctx context.Context, con console) error {
+	if err := access.CheckName(c.Name); err != nil {
+		return err // before a store is made
+	}
 	return c.open(ctx, func(store server.Store) error {
 		development, err := server.IsDevelopment(ctx, store)
 		if err != nil {
@@ -101,7 +102,14 @@ Example:
 }
 
 func (c *createKey) Run(ctx context.Context, con console) error {
-	return c.open(ctx, func(store server.Store) error {
+	if err := access.CheckName(c.Env); err != nil {
+		return err // before a store is made
+	}
+	open := c.open
+	if soundsReal(c.Env) {
+		open = c.existing // a new store has no such environment
+	}
+	return open(ctx, func(store server.Store) error {
 		keys := access.NewService(store, nil)
 		env, err := keys.Environment(ctx, c.Env)
 		if errors.Is(err, access.ErrNotFound) && soundsReal(c.Env) {
@@ -351,24 +359,31 @@ func (c *promoteKeyset) Run(con console) error {
 	return c.rewrite(con, "promoted; next: give the file to every node, send SIGHUP, wait a day, then 'keyset retire'", (*secret.Keyset).Promote)
 }
 
-type retireKeyset struct{ keysetFile }
+type retireKeyset struct {
+	keysetFile
+	Store     string `placeholder:"STORE" help:"The store that the keyset seals. Its rows are read: while one of them needs an old key, nothing is changed."`
+	Unchecked bool   `help:"Retire without reading a store. What is still sealed under the old keys is then lost."`
+}
 
-func (c *retireKeyset) Run(con console) error {
-	keys, err := secret.ReadKeysetFile(c.File)
-	if err != nil {
-		return err
-	}
-	if _, err := keys.Retire(); err != nil {
-		return err // before a copy of the file is left behind
-	}
-	old, err := os.ReadFile(c.File)
-	if err != nil {
-		return err
-	}
-	backup := c.File + ".before-" + time.Now().UTC().Format("20060102-150405")
-	if err := atomicfile.Create(backup, old, 0o600); err != nil {
-		return err
-	}
-	con.notef("the keyset as it was is in %s; delete it when the servers run without the old keys\n", backup)
-	return c.rewrite(con, "retired; next: give the file to every node and send SIGHUP", (*secret.Keyset).Retire)
+func (retireKeyset) Help() string {
+	return `The check reads the whole store. It may run beside a running server.
+
+Example:
+
+  countersign keyset retire /var/lib/countersign/countersign.db.keyset --store sqlite:/var/lib/countersign/countersign.db`
+}
+
+func (c *retireKeyset) Run(ctx context.Context, con console) error {
+	return c.rewrite(con, "retired; next: give the file to every node and send SIGHUP", func(keys *secret.Keyset) (*secret.Keyset, error) {
+		retired, err := keys.Retire()
+		if err != nil || c.Unchecked {
+			return retired, err
+		}
+		if c.Store == "" {
+			return nil, errors.New("give --store, so that its rows can be checked for the old keys, or --unchecked")
+		}
+		return retired, storeFlag{Store: c.Store}.existing(ctx, func(store server.Store) error {
+			return server.OldKeysUnused(ctx, store, keys, time.Now())
+		})
+	})
 }

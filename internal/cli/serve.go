@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
@@ -44,6 +45,11 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 	log, err := newLogger(con.err, cfg.LogFormat, cfg.LogLevel)
 	if err != nil {
 		return err
+	}
+	if dir := filepath.Dir(cfg.CPUProfile); cfg.CPUProfile != "" {
+		if _, err := os.Stat(dir); err != nil {
+			return fmt.Errorf("--cpu-profile: %w", err) // before a store is made
+		}
 	}
 	keepWithoutReader()
 	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version()})

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -54,6 +55,25 @@ func (k *Keyset) Retire() (*Keyset, error) {
 		return nil, ErrNoOldKey
 	}
 	return k.edit(dropOld)
+}
+
+// OfOldKey reports whether value was made under a key that Retire drops: a sealed
+// value or a MAC begins with the id of its key.
+func (k *Keyset) OfOldKey(value []byte) bool {
+	return ofOldKey(k.keys().seal, value) || ofOldKey(k.keys().mac, value)
+}
+
+func ofOldKey(h *keyset.Handle, value []byte) bool {
+	for i := range position(h) {
+		e, err := h.Entry(i)
+		if err != nil {
+			continue // Tink makes no such handle
+		}
+		if k, ok := e.Key().(interface{ OutputPrefix() []byte }); ok && bytes.HasPrefix(value, k.OutputPrefix()) {
+			return true
+		}
+	}
+	return false
 }
 
 // Rotate is Add and Promote in one, for an installation of a single node: other

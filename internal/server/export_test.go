@@ -19,6 +19,9 @@ func (s *Server) CheckClock(ctx context.Context) { s.clock.check(ctx) }
 // Sweep removes expired rows now.
 func (s *Server) Sweep(ctx context.Context) error { return s.mfa.Load().Sweep(ctx) }
 
+// Reseal seals all rows under the newest key now.
+func (s *Server) Reseal(ctx context.Context) error { return s.mfa.Load().Reseal(ctx) }
+
 // CountEvents returns how many events are stored.
 func (s *Server) CountEvents(t testing.TB) int {
 	t.Helper()

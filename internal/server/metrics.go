@@ -19,15 +19,14 @@ type queuer interface {
 	Waiting() int
 }
 
-func newMetrics(version string, store Store) *metrics.Metrics {
-	m := metrics.New(version)
+// watchStore shows the state of a store, and every type of event.
+func watchStore(m *metrics.Metrics, store Store) {
 	if q, ok := store.(queuer); ok {
 		m.Queue(q.Waiting)
 	}
 	for _, typ := range mfa.EventTypes {
 		m.Events(string(typ))
 	}
-	return m
 }
 
 // observeTries logs every try, and measures it if m is not nil.

@@ -79,6 +79,26 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 			return nil, err
 		}
 	}
+	// All that the configuration names is read before the store is opened: a wrong path
+	// leaves no new store and no new keyset behind.
+	keys, err := loadKeyset(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.MetricsAddr != "" {
+		s.metrics = metrics.New(parts.Version)
+	}
+	if err := s.openDelivery(parts); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && s.store != nil {
+			err = errors.Join(err, s.store.Close())
+		}
+		if err != nil && s.delivery != nil {
+			err = errors.Join(err, s.delivery.Close())
+		}
+	}()
 	files := openFiles()
 	if s.cfg.MaxConnections = connectionsWithin(files, cfg.MaxConnections); s.cfg.MaxConnections < cfg.MaxConnections {
 		s.log.Warn("fewer connections are kept than max_connections: too few files may be open; see ulimit -n",
@@ -90,24 +110,18 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 			return nil, err
 		}
 	}
-	if s.store, err = OpenStore(ctx, cfg.Store, s.log); err != nil {
+	store, err := OpenStore(ctx, cfg.Store, s.log)
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.store.Close())
-			if s.delivery != nil {
-				err = errors.Join(err, s.delivery.Close())
-			}
-		}
-	}()
+	s.store = store
 	if err := transfer.Servable(ctx, s.store); err != nil {
 		return nil, err
 	}
 	if s.clock, err = newClock(ctx, s.store, parts.Now, cfg.MaxClockSkew, s.log); err != nil {
 		return nil, err
 	}
-	keys, err := openKeyset(ctx, cfg, s.store, s.log)
+	keys, err = openKeyset(ctx, cfg, keys, s.store, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +147,15 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	return s, nil
 }
 
+// openDelivery opens the providers of text messages that the configuration names.
+func (s *Server) openDelivery(parts Parts) (err error) {
+	if s.cfg.SMS == "" || parts.Sender != nil {
+		return nil
+	}
+	s.delivery, err = openSMS(s.cfg.SMS, s.cfg.SMSCountries, s.receive, s.log, s.metrics)
+	return err
+}
+
 func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) error {
 	opts := httpapi.Options{
 		RateLimit:      s.cfg.RateLimit,
@@ -142,8 +165,8 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		Ready:          s.ready,
 		Logger:         s.log,
 	}
-	if s.cfg.MetricsAddr != "" {
-		s.metrics = newMetrics(parts.Version, s.store)
+	if s.metrics != nil {
+		watchStore(s.metrics, s.store)
 		if s.clock.store != nil {
 			s.metrics.Clock(s.clock.seconds)
 		}
@@ -160,11 +183,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		}
 	}
 	sender, rules := sandbox, smsRules{all: mfa.SMSRules{Countries: s.cfg.SMSCountries}}
-	var err error
-	if s.cfg.SMS != "" && parts.Sender == nil {
-		if s.delivery, err = openSMS(s.cfg.SMS, s.cfg.SMSCountries, s.receive, s.log, s.metrics); err != nil {
-			return err
-		}
+	if s.delivery != nil {
 		rules = s.delivery.rules
 		if err := s.doubt(ctx, rules); err != nil {
 			return err
@@ -261,7 +280,11 @@ func (s *Server) Reload(ctx context.Context) error {
 	if strings.HasPrefix(s.cfg.Keyset, "env:") {
 		return errors.New("the environment of a running process does not change; restart it instead")
 	}
-	keys, err := openKeyset(ctx, s.cfg, s.store, s.log)
+	keys, err := loadKeyset(ctx, s.cfg)
+	if err != nil {
+		return err
+	}
+	keys, err = openKeyset(ctx, s.cfg, keys, s.store, s.log)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
@@ -27,6 +28,9 @@ type Store interface {
 	io.Closer
 }
 
+var errUnknownStore = errors.New("the store is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db, " +
+	"or a postgres:// URL")
+
 // OpenStore opens the store of that name and brings its schema up to date.
 func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error) {
 	if path, ok := config.SQLitePath(name); ok {
@@ -38,8 +42,7 @@ func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error
 		}
 		return postgres.Open(ctx, name, postgres.Options{Logger: log})
 	}
-	return nil, errors.New("the store is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db, " +
-		"or a postgres:// URL")
+	return nil, errUnknownStore
 }
 
 // Distribute brings the schema of a PostgreSQL store up to date and spreads its
@@ -94,6 +97,9 @@ func KeysetSource(cfg config.Config) (string, error) {
 		return cfg.Keyset, nil
 	}
 	path, ok := config.SQLitePath(cfg.Store)
+	if !ok && !config.IsPostgres(cfg.Store) {
+		return "", errUnknownStore
+	}
 	if !ok {
 		return "", errors.New("a PostgreSQL store needs --keyset, the same on every node: file:PATH, env:NAME or exec:COMMAND; 'countersign keyset create FILE' makes one")
 	}
@@ -107,31 +113,45 @@ const (
 	keysetProof = "countersign"
 )
 
-// openKeyset loads the keyset of the store. A new store gets a new keyset if
-// none was named.
-func openKeyset(ctx context.Context, cfg config.Config, store Store, log *slog.Logger) (*secret.Keyset, error) {
+// openKeyset tries the keyset that loadKeyset returned on the store. A new store gets
+// a new keyset if none was named.
+func openKeyset(ctx context.Context, cfg config.Config, keys *secret.Keyset, store Store, log *slog.Logger) (*secret.Keyset, error) {
 	proof, err := store.Meta(ctx, metaKeyset)
 	if err != nil {
 		return nil, err
 	}
+	if keys == nil {
+		source, err := KeysetSource(cfg)
+		if err != nil {
+			return nil, err
+		}
+		path := strings.TrimPrefix(source, "file:")
+		if proof != nil {
+			return nil, fmt.Errorf("the store is sealed, but its keyset is gone: %s: %w; restore the file from its backup", path, fs.ErrNotExist)
+		}
+		if keys, err = secret.CreateKeysetFile(path); err != nil {
+			return nil, fmt.Errorf("load keyset: %w", err)
+		}
+		log.Warn("made a keyset; back it up apart from the store, which cannot be read without it", "file", path)
+	}
+	return keys, proveKeyset(ctx, store, keys, proof)
+}
+
+// loadKeyset loads the keyset of a configuration. It returns nil if none was named and
+// the default file is not there.
+func loadKeyset(ctx context.Context, cfg config.Config) (*secret.Keyset, error) {
 	source, err := KeysetSource(cfg)
 	if err != nil {
 		return nil, err
 	}
 	keys, err := secret.LoadKeyset(ctx, source)
 	if errors.Is(err, fs.ErrNotExist) && cfg.Keyset == "" {
-		if proof != nil {
-			return nil, fmt.Errorf("the store is sealed, but its keyset is gone: %w; restore the file from its backup", err)
-		}
-		path := source[len("file:"):]
-		if keys, err = secret.CreateKeysetFile(path); err == nil {
-			log.Warn("made a keyset; back it up apart from the store, which cannot be read without it", "file", path)
-		}
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", err)
 	}
-	return keys, proveKeyset(ctx, store, keys, proof)
+	return keys, nil
 }
 
 // proveKeyset returns an error unless keys opens the proof of the store. A new
