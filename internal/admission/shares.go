@@ -2,7 +2,7 @@ package admission
 
 import "sync"
 
-// Shares bounds how many requests are in progress at once, so that no key can keep
+// Shares bounds how many requests are in progress at once. No key can keep
 // the others out. Up to limit requests, every key may have as many as it likes. The
 // eighth beyond that is for keys with few: a key may have at most 8 times as many
 // requests as there are places free. So one key, or any number of keys that take all

@@ -56,7 +56,7 @@ func isClean(s string) bool {
 	return true
 }
 
-// Invisible reports whether r shows nothing of its own: zero-width characters, marks
+// Invisible reports whether r is a character without a glyph: zero-width characters, marks
 // of the direction of writing, soft hyphens, variation selectors, byte order marks.
 func Invisible(r rune) bool {
 	return r >= utf8.RuneSelf && !unicode.Is(unicode.Prepended_Concatenation_Mark, r) &&

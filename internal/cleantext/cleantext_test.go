@@ -59,7 +59,7 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// Unicode is asked for its own lists, so that a new version of it is covered.
+// The lists are those of package unicode, so a newer Unicode version is covered.
 func TestCleanLeavesNoSpaceDigitOrInvisible(t *testing.T) {
 	for r := range rune(unicode.MaxRune + 1) {
 		if !utf8.ValidRune(r) {

@@ -73,6 +73,9 @@ func (a *API) doChallenge(w http.ResponseWriter, r *request, factor string, req 
 
 // findChallenge serves GET /auth/challenges/{id}.
 func (a *API) findChallenge(w http.ResponseWriter, r *request) error {
+	if err := takesNothing(r); err != nil {
+		return err
+	}
 	id, err := mfa.ParseChallengeID(r.PathValue("id"))
 	if err != nil {
 		return err
@@ -86,7 +89,7 @@ func (a *API) findChallenge(w http.ResponseWriter, r *request) error {
 
 // resend serves POST /auth/challenges/{id}/resend.
 func (a *API) resend(w http.ResponseWriter, r *request) error {
-	if err := decode(r.body, &nothing{}); err != nil {
+	if err := takesNothing(r); err != nil {
 		return err
 	}
 	id, err := mfa.ParseChallengeID(r.PathValue("id"))

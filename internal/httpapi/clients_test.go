@@ -250,6 +250,6 @@ func TestWhatIsNoJSONObjectIs400(t *testing.T) {
 
 var notObjects = []string{
 	`{`, `}`, `[`, `]`, `"`, `{"type"}`, `{"type":}`, `{"type":"totp",}`, `{'type':'totp'}`, `{type:"totp"}`, `[1]`, `[{}]`, `[[]]`,
-	`"totp"`, `1`, `true`, `nul`, `{} {}`, `{}x`, "\x00", "\xff\xfe{\x00}\x00", "\xef\xbb\xbf{}", "type=totp&totp_user=ada", `<xml/>`,
+	`"totp"`, `1`, `true`, `nul`, `{} {}`, `{}x`, "\x00", "\xff\xfe{\x00}\x00", "\xef\xbb\xbf\xef\xbb\xbf{}", "type=totp&totp_user=ada", `<xml/>`,
 	strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 10_000), `{"type":"` + "\x01" + `"}`, `{"a":01}`, `{"a":NaN}`,
 }

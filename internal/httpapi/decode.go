@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -20,7 +23,8 @@ func decode(body []byte, v fields) error {
 	if !utf8.Valid(body) {
 		return &bodyError{errors.New("not valid UTF-8")} // it would be repaired, and two names become one
 	}
-	body = bytes.TrimSpace(body)
+	// Some programs write a byte order mark, which RFC 8259 (section 8.1) lets a parser ignore.
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	if len(body) == 0 || string(body) == "null" || isEmptyArray(body) || decodePlain(body, v) {
 		return nil
 	}
@@ -101,10 +105,55 @@ func (s *plainScanner) text() ([]byte, bool) {
 	return nil, false
 }
 
-// nothing is a body that may say nothing.
-type nothing struct{}
+// noKeys is a body of a request that has no parameters. WorkOS's own routes ignore keys
+// that they do not know, since client libraries send some. Routes that only Countersign
+// has name them, because such a key is a mistake.
+type noKeys struct{ first string }
 
-func (*nothing) set(string, string) bool { return false }
+func (k *noKeys) set(name, _ string) bool {
+	k.first = name
+	return true
+}
+
+// UnmarshalJSON reads the first key.
+func (k *noKeys) UnmarshalJSON(b []byte) error {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(b, &keys); err != nil {
+		return err
+	}
+	if len(keys) > 0 {
+		k.first = slices.Min(slices.Collect(maps.Keys(keys)))
+	}
+	return nil
+}
+
+// takesNothing refuses a request that has a key in its body or a parameter in its
+// query, and names it.
+func takesNothing(r *request) error {
+	var body noKeys
+	if err := decode(r.body, &body); err != nil {
+		return err
+	}
+	if body.first != "" {
+		return unknownName("body", "unknown_key", body.first, "the body of this request has no keys")
+	}
+	query, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	if len(query) > 0 {
+		return unknownName("query", "unknown_parameter", slices.Min(slices.Collect(maps.Keys(query))), "the query of this request has no parameters")
+	}
+	return nil
+}
+
+func unknownName(field, code, name, message string) error {
+	const most = 64 // bytes of a name that are repeated
+	if len(name) > most {
+		name = strings.ToValidUTF8(name[:most], "") + "…"
+	}
+	return &mfa.InvalidError{Fields: []mfa.FieldError{{Field: field, Code: code, Message: fmt.Sprintf("%q is not known: %s", name, message)}}}
+}
 
 func isEmptyArray(body []byte) bool {
 	return body[0] == '[' && body[len(body)-1] == ']' && len(bytes.TrimSpace(body[1:len(body)-1])) == 0

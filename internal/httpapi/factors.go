@@ -125,11 +125,9 @@ func (a *API) deleteFactor(w http.ResponseWriter, r *request) error {
 
 // factorsOfUser serves GET /user_management/users/{user}/auth_factors.
 func (a *API) factorsOfUser(w http.ResponseWriter, r *request) error {
-	// Not URL.Query, which passes over what it cannot read: a cursor that is lost
-	// would give the first page again.
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	query, err := parseQuery(r)
 	if err != nil {
-		return &mfa.InvalidError{Fields: []mfa.FieldError{{Field: "query", Code: "unreadable", Message: "the query is not well formed"}}}
+		return err
 	}
 	params, err := listParams(query)
 	if err != nil {
@@ -141,6 +139,16 @@ func (a *API) factorsOfUser(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return reply(w, http.StatusOK, appendPage, &page)
+}
+
+// parseQuery reads the query of a request. URL.Query would skip what it cannot read,
+// and a cursor that is lost would give the first page again.
+func parseQuery(r *request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &mfa.InvalidError{Fields: []mfa.FieldError{{Field: "query", Code: "unreadable", Message: "the query is not well formed"}}}
+	}
+	return query, nil
 }
 
 func listParams(q url.Values) (p mfa.ListParams, err error) {

@@ -86,7 +86,7 @@ func TestForgedReceiptsHoldNothingUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: 8, Callbacks: sms.NewCallbacks(
+	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: 8, RateLimit: 1 << 20, Callbacks: sms.NewCallbacks(
 		[]sms.Named{{Name: "aws", Provider: aws}},
 		func(context.Context, string, sms.Receipt) error { return nil }, slog.New(slog.DiscardHandler))}})
 	factor := w.generic()

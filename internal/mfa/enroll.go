@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -20,8 +21,8 @@ import (
 type EnrollParams struct {
 	Type        FactorType
 	User        string        // the caller's own id of the owner; "" for none
-	Issuer      string        // totp: default Options.Issuer
-	Account     string        // totp: default the user, or "user"
+	Issuer      string        // totp: default Options.Issuer, or the environment's name
+	Account     string        // totp: default the user with hyphens for colons, or "user"
 	Secret      secret.String // totp: an existing secret in base32; default a new one
 	PhoneNumber string        // sms: in international form
 	Challenge   bool          // create the first challenge as well
@@ -67,6 +68,7 @@ func (p EnrollParams) namesNobody() bool {
 
 // Enroll creates a factor. The error is an ErrInvalid that names what is wrong.
 func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, once *Once[Enrollment]) (Enrollment, error) {
+	p.Issuer, p.Account = trimSpaces(p.Issuer), trimSpaces(p.Account)
 	if once != nil && once.Derived && p.namesNobody() {
 		once = nil
 	}
@@ -178,7 +180,10 @@ func (s *Service) enrollBucket(env EnvironmentID, user string, once *Once[Enroll
 }
 
 func (s *Service) fillTOTP(e *Enrollment, env Environment, p EnrollParams) (err error) {
-	e.Issuer, e.Account = firstNonEmpty(p.Issuer, s.opts.Issuer, env.Name), firstNonEmpty(p.Account, p.User, "user")
+	e.Issuer = firstNonEmpty(p.Issuer, s.opts.Issuer, env.Name)
+	// A user id is not made for apps, which split a label at its colons.
+	user := trimSpaces(strings.ReplaceAll(p.User, ":", "-"))
+	e.Account = firstNonEmpty(p.Account, user, "user")
 	var key []byte
 	if given := p.Secret.Reveal(); given != "" {
 		key, err = parseTOTPSecret(given)
@@ -273,8 +278,15 @@ func (p EnrollParams) check() error {
 	}
 	text("user_id", p.User, maxUser)
 	if p.Type == TOTP {
-		text("totp_issuer", p.Issuer, maxIssuer)
-		text("totp_user", p.Account, maxAccount)
+		for _, f := range []struct {
+			name, value string
+			most        int
+		}{{"totp_issuer", p.Issuer, maxIssuer}, {"totp_user", p.Account, maxAccount}} {
+			text(f.name, f.value, f.most)
+			if strings.Contains(f.value, ":") {
+				add(f.name, "has_colon", f.name+" must not contain a colon: authenticator apps split the issuer from the account there")
+			}
+		}
 	}
 	if e.Fields != nil {
 		return &e
@@ -291,6 +303,11 @@ func isPlainText(s string) bool {
 		}
 	}
 	return true
+}
+
+// trimSpaces removes the spaces around s, but no control characters, which are errors.
+func trimSpaces(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool { return unicode.Is(unicode.Zs, r) })
 }
 
 func firstNonEmpty(values ...string) string {

@@ -2,7 +2,9 @@ package mfa_test
 
 import (
 	"errors"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,14 +63,30 @@ func TestNamesInTheApp(t *testing.T) {
 	}{
 		{"given", "Service", mfa.EnrollParams{Issuer: "Foo", Account: "ada", User: "user_1"}, "Foo", "ada"},
 		{"account from the user", "Service", mfa.EnrollParams{Issuer: "Foo", User: "user_1"}, "Foo", "user_1"},
+		{"spaces around", "", mfa.EnrollParams{Issuer: " Foo Corp\u00a0", Account: "\u3000ada ", User: "user_1"}, "Foo Corp", "ada"},
+		{"only spaces", "Service", mfa.EnrollParams{Issuer: "  ", Account: " ", User: "user_1"}, "Service", "user_1"},
+		{"account from a user with colons", "Service", mfa.EnrollParams{User: "https://id.example.com/7"}, "Service", "https-//id.example.com/7"},
+		{"escaped colon", "", mfa.EnrollParams{Issuer: "Foo%3ACorp", Account: "a%3Ab"}, "Foo%3ACorp", "a%3Ab"},
 		{"issuer of the service", "Service", mfa.EnrollParams{}, "Service", "user"},
 		{"issuer of the environment", "", mfa.EnrollParams{}, "Acme Test", "user"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, mfa.Options{Issuer: tc.ofService})
 			tc.p.Type = mfa.TOTP
-			if e := w.enroll(tc.p); e.Issuer != tc.issuer || e.Account != tc.account {
+			e := w.enroll(tc.p)
+			if e.Issuer != tc.issuer || e.Account != tc.account {
 				t.Errorf("issuer and account are %q and %q; want %q and %q", e.Issuer, e.Account, tc.issuer, tc.account)
+			}
+			// An app splits the decoded label at its colon.
+			uri, err := url.Parse(e.URI.Reveal())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if label := strings.Split(strings.TrimPrefix(uri.Path, "/"), ":"); !slices.Equal(label, []string{tc.issuer, tc.account}) {
+				t.Errorf("an app reads the label as %q", label)
+			}
+			if got := uri.Query().Get("issuer"); got != tc.issuer {
+				t.Errorf("an app reads the issuer as %q", got)
 			}
 		})
 	}
@@ -149,6 +167,7 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 		{"a challenge of another type", mfa.EnrollParams{Type: mfa.GenericOTP, Challenge: true}, []string{"type unsupported"}},
 		{"long user", mfa.EnrollParams{Type: mfa.GenericOTP, User: strings.Repeat("u", 257)}, []string{"user_id too_long"}},
 		{"control characters", mfa.EnrollParams{Type: mfa.TOTP, Issuer: "a\nb", Account: "\x00"}, []string{"totp_issuer invalid_characters", "totp_user invalid_characters"}},
+		{"colons", mfa.EnrollParams{Type: mfa.TOTP, Issuer: "Foo: Corp", Account: "ada:1"}, []string{"totp_issuer has_colon", "totp_user has_colon"}},
 		{"text that is not UTF-8", mfa.EnrollParams{Type: mfa.GenericOTP, User: "\xff"}, []string{"user_id invalid_characters"}},
 		{"everything at once", mfa.EnrollParams{Type: mfa.TOTP, User: "\x7f", Issuer: strings.Repeat("i", 129), Account: strings.Repeat("a", 257)}, []string{"user_id invalid_characters", "totp_issuer too_long", "totp_user too_long"}},
 		{"75 bits", mfa.EnrollParams{Type: mfa.TOTP, Secret: short}, []string{"totp_secret too_short"}},

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -89,6 +90,8 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 		return nil, fmt.Errorf("challenge TTL is %v; it must be from 1 ms to %v", opts.ChallengeTTL, maxChallengeTTL)
 	case opts.ChallengeRetention < opts.ChallengeTTL:
 		return nil, fmt.Errorf("challenge retention is %v, less than their TTL of %v", opts.ChallengeRetention, opts.ChallengeTTL)
+	case len(opts.Issuer) > maxIssuer || strings.Contains(opts.Issuer, ":") || !isPlainText(opts.Issuer):
+		return nil, fmt.Errorf("TOTP issuer is %q; it must have at most %d bytes, no colon and no control characters", opts.Issuer, maxIssuer)
 	case opts.EventRetention < 0 || opts.SendTimeout < 0:
 		return nil, errors.New("event retention and send timeout must be positive")
 	case *opts.TOTPWindow < 0 || *opts.TOTPWindow > 2:

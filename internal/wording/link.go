@@ -13,9 +13,9 @@ import (
 // Link returns the first part of text that a phone may turn into something to tap,
 // or "" if there is none: an address with a scheme or www., a domain, an e-mail
 // address, an IPv4 address, an IPv6 address in brackets, or a phone number of 7
-// digits or more. It takes more for a link than any phone does: a domain is
-// whatever has a dot and two letters after it, so that "code.Do" without a space
-// is one (.do is the Dominican Republic). Place is none, but can be part of one.
+// digits or more. A domain ends in a top-level domain of the public suffix list, as
+// phones link no other: "St.Gallen" is not one, but "code.Do" without a space is, since
+// .do is the Dominican Republic. Place is none, but can be part of one.
 //
 // The part is as a phone reads it: without invisible characters, and with
 // full-width letters, digits and slashes in their usual form. The time is linear in len(text).
@@ -116,21 +116,11 @@ func findWWW(runes []rune) (start, end int) {
 	return 0, 0
 }
 
-// findDomain finds names with a dot and at least two letters after it, and the
-// e-mail addresses that end in one.
+// findDomain finds names that end in a top-level domain, and the e-mail addresses
+// that have such a name.
 func findDomain(runes []rune) (start, end int) {
 	for i := range runes {
-		if !isDot(runes, i) || i == 0 || !isLabelRune(runes[i-1]) {
-			continue
-		}
-		letters, next := 0, i+1
-		for next < len(runes) && (unicode.IsLetter(runes[next]) || unicode.IsMark(runes[next])) {
-			if unicode.IsLetter(runes[next]) {
-				letters++
-			}
-			next++
-		}
-		if letters < 2 || next < len(runes) && isWordRune(runes[next]) {
+		if !isDot(runes, i) || i == 0 || !isLabelRune(runes[i-1]) || !startsWithTLD(runes[i+1:]) {
 			continue
 		}
 		start := i
@@ -143,6 +133,28 @@ func findDomain(runes []rune) (start, end int) {
 		return start, endOfName(runes, i)
 	}
 	return 0, 0
+}
+
+// startsWithTLD reports whether the label that runes begin with is a top-level domain.
+// Letters of a script without spaces between words may follow it.
+func startsWithTLD(runes []rune) bool {
+	const longest = 63
+	n, ascii := 0, 0
+	for n < len(runes) && n <= longest && (isWordRune(runes[n]) || runes[n] == '-') {
+		if runes[n] == place {
+			return false
+		}
+		if n++; ascii == n-1 && (isASCIILetter(runes[n-1]) || isASCIIDigit(runes[n-1]) || runes[n-1] == '-') {
+			ascii = n
+		}
+	}
+	if ascii < n && !unicode.In(runes[ascii], unicode.Latin, unicode.M) && isTLD(runes[:ascii]) {
+		return true
+	}
+	for n > 0 && runes[n-1] == '-' {
+		n--
+	}
+	return isTLD(runes[:n])
 }
 
 // endOfName returns where the name ends that goes on with a dot at i.

@@ -31,11 +31,11 @@ func TestLink(t *testing.T) {
 		{"www, a whole domain", "on www.example.co.uk.", "www.example.co.uk"},
 
 		{"domain", "Your code for example.com is {{code}}", "example.com"},
-		{"domain with a path", "acme.test/login", "acme.test"},
+		{"domain with a path", "bit.ly/x", "bit.ly"},
 		{"subdomains", "a.b-c.example.com,", "a.b-c.example.com"},
 		{"sentence without a space", "Your code.Do not share it", "code.Do"},
 		{"the code and a sentence without a space", "{{code}}.Do not share it", "{{code}}.Do"},
-		{"the code in a domain", "x{{code}}.example", "x{{code}}.example"},
+		{"the code in a domain", "x{{code}}.com", "x{{code}}.com"},
 		{"domain with a digit before", "1.fm", "1.fm"},
 		{"IDN", "auf bücher.de!", "bücher.de"},
 		{"IDN, its letters in two code points", "bu\u0308cher.de", "bu\u0308cher.de"},
@@ -44,6 +44,12 @@ func TestLink(t *testing.T) {
 		{"Chinese", "例子.中国", "例子.中国"},
 		{"IDN in ASCII", "xn--bcher-kva.de", "xn--bcher-kva.de"},
 		{"IDN in ASCII at the top", "example.xn--p1ai", "example.xn--p1ai"},
+		{"IDN at the top, Bengali", "উদাহরণ.বাংলা", "উদাহরণ.বাংলা"},
+		{"IDN at the top, of Latin letters", "a.vermögensberatung", "a.vermögensberatung"},
+		{"new domain at the top", "acme.app/login", "acme.app"},
+		{"in capitals", "ACME.CO.UK", "ACME.CO.UK"},
+		{"after a label that is no domain at the top", "acme.punkt.com", "acme.punkt.com"},
+		{"before letters without a space", "example.com查看", "example.com查看"},
 		{"look-alike letters", "\u0430pple.com", "\u0430pple.com"},
 		{"emoji", "😀.ws", "😀.ws"},
 		{"domain before one letter", "example.com.a", "example.com.a"},
@@ -84,7 +90,7 @@ func TestLink(t *testing.T) {
 		{"phone number, plus within brackets", "(+)5550123", "+)5550123"},
 
 		{"the first of several", "5550123, https://a.example, b.example", "5550123"},
-		{"the first of several, otherwise", "b.example https://a.example 5550123", "b.example"},
+		{"the first of several, otherwise", "b.com https://a.example 5550123", "b.com"},
 		{"the longest from one place", "192.0.2.1-555", "192.0.2.1-555"},
 
 		{"zero-width space within", "exam\u200bple.c\u200bom", "example.com"},
@@ -95,7 +101,7 @@ func TestLink(t *testing.T) {
 		{"variation selector", "example\ufe0f.com", "example.com"},
 		{"tags", "example.\U000e0061com", "example.com"},
 		{"filler", "example.\u3164com", "example.com"},
-		{"what only looks like the code", "{{co\u200bde}} a.example", "a.example"},
+		{"what only looks like the code", "{{co\u200bde}} a.com", "a.com"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := wording.Link(tc.text); got != tc.want {
@@ -115,6 +121,16 @@ func TestLinkFindsNone(t *testing.T) {
 		"Your code is: {{code}}. Do not share it.",
 		"Your code is:{{code}}",
 		"Acme: {{code}} is your code. It works for 10 minutes, until 12.30pm.",
+		"Ihr Code:{{code}}.Bitte nicht weitergeben",
+		"{{code}}.Danke",
+		"St.Gallen {{code}}",
+		"kein.punkt {{code}}",
+		"Votre code:{{code}}.Merci.Acme",
+		"Su código es {{code}}.Gracias. No lo comparta",
+		"Ваш код {{code}}.Спасибо",
+		"acme.localhost acme.internal acme.test acme.invalid acme.lan {{code}}",
+		"{{code}}.danköy x.xn--zzzzzz",
+		"a." + strings.Repeat("com", 30) + " a." + strings.Repeat("ж", 64),
 		"Code {{code}} / 24/7 support",
 		"{{code}} 123456", // digits that meet the code are six still
 		"123456{{code}}",
