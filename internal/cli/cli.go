@@ -33,6 +33,8 @@ type commands struct {
 	SMS         smsCommand         `cmd:"" help:"Check a file of providers, and see and release what is sent."`
 	Keyset      keysetCommand      `cmd:"" help:"Make and rotate the keys that seal what is stored."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the schema of a store up to date."`
+	Backup      backupCommand      `cmd:"" help:"Back up an SQLite store, while it is in use or not."`
+	Restore     restoreCommand     `cmd:"" help:"Put a backup in the place of an SQLite store."`
 	Copy        copyCommand        `cmd:"" help:"Copy a store into another, of the same kind or another."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 

@@ -60,6 +60,9 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 		return fmt.Errorf("--addr %s can be reached from other machines, and the inbox of dev needs no key; "+
 			"give --allow-remote if they may read it, or --addr 127.0.0.1:4100", d.Addr)
 	}
+	if err := config.CheckStore(d.Store); err != nil {
+		return err
+	}
 	path, ok := config.SQLitePath(d.Store)
 	if !ok {
 		path = devFiles

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/countersign-mfa/countersign/internal/pgurl"
 )
@@ -48,6 +49,8 @@ type Config struct {
 	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC,..." help:"Countries whose numbers get messages, as US,CA,DE. Without it production environments send none."`
 
 	MaxClockSkew time.Duration `name:"max-clock-skew" default:"2s" group:"Storage" placeholder:"DURATION" help:"How far the clock of a node may be from that of the PostgreSQL database before the node refuses requests, or behind the newest row of a SQLite store (at least a minute) at the start. Default ${default}."`
+
+	StoreMustExist bool `name:"store-must-exist" group:"Storage" help:"Refuse to start on a store that does not exist, instead of making one: a volume that is not mounted looks like a new store."`
 
 	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: spread the tables over its machines by bucket, if they are not yet."`
 
@@ -197,6 +200,37 @@ func (c Config) SMSWindows() (counts []int, spans []time.Duration, err error) {
 func SQLitePath(store string) (path string, ok bool) {
 	path, ok = strings.CutPrefix(store, "sqlite:")
 	return path, ok && path != ""
+}
+
+// CheckStore returns an error if a store is not named in one of the ways that are
+// known, or in a way that would mean something else than it seems to.
+func CheckStore(store string) error {
+	path, ok := SQLitePath(store)
+	if !ok {
+		if IsPostgres(store) {
+			return nil
+		}
+		return errors.New("the store is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db, " +
+			"or a postgres:// URL") // without its name, which may hold a password in any place
+	}
+	wrong := func(why string) error { return fmt.Errorf("the store %q is not possible: %s", StoreName(store), why) }
+	switch {
+	case path == ":memory:" || strings.HasPrefix(path, "file::memory:"):
+		return wrong("a store in memory would lose everything when the process ends; name a file, such as sqlite:countersign.db")
+	case strings.HasPrefix(path, "file:"):
+		return wrong("sqlite: takes a path, not a URI; leave out 'file:'")
+	case strings.HasPrefix(path, "//"):
+		return wrong("sqlite: takes a path, not a URL; write sqlite:countersign.db or sqlite:/var/lib/countersign/countersign.db")
+	case strings.Contains(path, "?"):
+		return wrong("it takes a path without options; leave out the question mark and the text after it")
+	case strings.HasPrefix(path, "~"):
+		return wrong("~ is not replaced by a home directory here; write the whole path, or ./~ for a file of that name")
+	case strings.HasSuffix(path, "/"):
+		return wrong("it names a directory; add the name of a file, such as countersign.db")
+	case strings.ContainsFunc(path, unicode.IsControl) || strings.TrimSpace(path) != path:
+		return wrong("the path has a space at an end, or a control character; remove it")
+	}
+	return nil
 }
 
 // IsPostgres reports whether a store is named by the URL of a PostgreSQL database.

@@ -202,3 +202,33 @@ func TestAStoreIsShownWithoutItsPassword(t *testing.T) {
 		}
 	}
 }
+
+func TestStoreNames(t *testing.T) {
+	for _, tc := range []struct{ store, says string }{
+		{"sqlite:countersign.db", ""},
+		{"sqlite:/var/lib/countersign/countersign.db", ""},
+		{"sqlite:./~x.db", ""},
+		{"sqlite:a b%20@c.db", ""},
+		{"postgres://countersign@db/countersign", ""},
+		{"sqlite::memory:", "in memory"},
+		{"sqlite:file::memory:", "in memory"},
+		{"sqlite:file:x.db", "not a URI"},
+		{"sqlite:x.db?cache=shared", "without options"},
+		{"sqlite://x.db", "not a URL"},
+		{"sqlite:///var/x.db", "not a URL"},
+		{"sqlite:~/x.db", "home directory"},
+		{"sqlite:data/", "a directory"},
+		{"sqlite: x.db", "space"},
+		{"sqlite:x.db\n", "control character"},
+		{"sqlite:", "sqlite:PATH"},
+		{"unix:", "sqlite:PATH"},
+		{"unix:/run/x.sock", "sqlite:PATH"},
+		{"x.db", "sqlite:PATH"},
+		{"", "sqlite:PATH"},
+	} {
+		err := config.CheckStore(tc.store)
+		if tc.says == "" && err != nil || tc.says != "" && (err == nil || !strings.Contains(err.Error(), tc.says)) {
+			t.Errorf("CheckStore(%q) = %v; want %q", tc.store, err, tc.says)
+		}
+	}
+}

@@ -110,7 +110,11 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 			return nil, err
 		}
 	}
-	store, err := OpenStore(ctx, cfg.Store, s.log)
+	open := OpenStore
+	if cfg.StoreMustExist {
+		open = OpenExisting
+	}
+	store, err := open(ctx, cfg.Store, s.log)
 	if err != nil {
 		return nil, err
 	}

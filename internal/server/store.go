@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
@@ -28,21 +30,107 @@ type Store interface {
 	io.Closer
 }
 
-var errUnknownStore = errors.New("the store is not known; give sqlite:PATH, such as sqlite:/var/lib/countersign/countersign.db, " +
-	"or a postgres:// URL")
-
-// OpenStore opens the store of that name and brings its schema up to date.
+// OpenStore opens the store of that name, or makes it, and brings its schema up to
+// date. It does not make an SQLite store next to a keyset: the store that the keyset
+// belongs to is missing.
 func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error) {
+	if path, ok := config.SQLitePath(name); ok {
+		if _, err := os.Stat(keysetFile(path)); err == nil && isMissing(path) {
+			return nil, fmt.Errorf("there is no store at %s, or it is empty, but its keyset %s exists; restore the store from a backup with "+
+				"'countersign restore', or move the keyset away to begin a new store", path, keysetFile(path))
+		}
+	}
+	return openNew(ctx, name, log)
+}
+
+// openNew is OpenStore, whatever is next to a store that does not exist.
+func openNew(ctx context.Context, name string, log *slog.Logger) (Store, error) {
+	if err := config.CheckStore(name); err != nil {
+		return nil, err
+	}
 	if path, ok := config.SQLitePath(name); ok {
 		return sqlite.Open(path, log)
 	}
-	if config.IsPostgres(name) {
-		if err := postgres.Migrate(ctx, name); err != nil {
-			return nil, err
-		}
-		return postgres.Open(ctx, name, postgres.Options{Logger: log})
+	if err := postgres.Migrate(ctx, name); err != nil {
+		return nil, err
 	}
-	return nil, errUnknownStore
+	return postgres.Open(ctx, name, postgres.Options{Logger: log})
+}
+
+// OpenExisting is OpenStore, but returns an error if the store does not exist.
+func OpenExisting(ctx context.Context, name string, log *slog.Logger) (Store, error) {
+	if err := config.CheckStore(name); err != nil {
+		return nil, err
+	}
+	if path, ok := config.SQLitePath(name); ok {
+		return sqlite.OpenExisting(path, log)
+	}
+	exists, err := postgres.Exists(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		return nil, fmt.Errorf("there is no store in the database %s: it has no table schema_versions", config.StoreName(name))
+	}
+	return openNew(ctx, name, log)
+}
+
+// keysetFile is where the keyset of an SQLite store is unless one is named.
+func keysetFile(path string) string { return path + ".keyset" }
+
+// isMissing reports whether there is no file at path, or an empty one.
+func isMissing(path string) bool {
+	info, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
+}
+
+// Backup writes an SQLite store into a file; see sqlite.Backup.
+func Backup(ctx context.Context, name, file string, overwrite bool) (size int64, err error) {
+	path, err := onlySQLite(name, "back it up with pg_dump, or with base backups and an archived write-ahead log (docs/scaling.md)")
+	if err != nil {
+		return 0, err
+	}
+	return sqlite.Backup(ctx, path, file, overwrite)
+}
+
+// Restore puts a backup in the place of the SQLite store that cfg names, if the keyset
+// that cfg names opens it; see sqlite.Restore.
+func Restore(ctx context.Context, file string, cfg config.Config, at time.Time) (kept string, err error) {
+	path, err := onlySQLite(cfg.Store, "restore it with pg_restore, or from its base backups (docs/scaling.md)")
+	if err != nil {
+		return "", err
+	}
+	return sqlite.Restore(ctx, file, path, at, func(meta sqlite.Meta) error {
+		proof, err := meta(metaKeyset)
+		if err != nil || proof == nil {
+			return err // no server has used it
+		}
+		source, err := KeysetSource(cfg)
+		if err != nil {
+			return err
+		}
+		keys, err := secret.LoadKeyset(ctx, source)
+		if err != nil {
+			return fmt.Errorf("load the keyset that opens it: %w; put the keyset back, or name it with --keyset", err)
+		}
+		if _, err := keys.Open(proof, []byte(metaKeyset)); err != nil {
+			return fmt.Errorf("the keyset %s does not open it; name the right one with --keyset", source)
+		}
+		return nil
+	})
+}
+
+// onlySQLite returns the path of an SQLite store, or an error that says what to do with
+// another one.
+func onlySQLite(name, instead string) (string, error) {
+	if err := config.CheckStore(name); err != nil {
+		return "", err
+	}
+	path, ok := config.SQLitePath(name)
+	if !ok {
+		return "", fmt.Errorf("%s is a PostgreSQL store; %s", config.StoreName(name), instead)
+	}
+	return path, nil
 }
 
 // Distribute brings the schema of a PostgreSQL store up to date and spreads its
@@ -70,7 +158,7 @@ func Copy(ctx context.Context, from, to string, log *slog.Logger, report func(ki
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	target, err := OpenStore(ctx, to, log)
+	target, err := openNew(ctx, to, log) // its keyset may have been brought first
 	if err != nil {
 		return err
 	}
@@ -96,14 +184,14 @@ func KeysetSource(cfg config.Config) (string, error) {
 	if cfg.Keyset != "" {
 		return cfg.Keyset, nil
 	}
-	path, ok := config.SQLitePath(cfg.Store)
-	if !ok && !config.IsPostgres(cfg.Store) {
-		return "", errUnknownStore
+	if err := config.CheckStore(cfg.Store); err != nil {
+		return "", err
 	}
+	path, ok := config.SQLitePath(cfg.Store)
 	if !ok {
 		return "", errors.New("a PostgreSQL store needs --keyset, the same on every node: file:PATH, env:NAME or exec:COMMAND; 'countersign keyset create FILE' makes one")
 	}
-	return "file:" + path + ".keyset", nil
+	return "file:" + keysetFile(path), nil
 }
 
 // A keyset is tried against a value that was sealed when the store was new, so

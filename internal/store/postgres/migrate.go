@@ -28,6 +28,21 @@ const (
 	migrateLockKey = 0x636f756e746d6731 // "countmg1"
 )
 
+// Exists reports whether the database at url has a schema of Countersign.
+func Exists(ctx context.Context, url string) (exists bool, err error) {
+	cfg, err := configure(url)
+	if err != nil {
+		return false, err
+	}
+	conn, err := dial(ctx, cfg)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	err = conn.QueryRow(ctx, hasVersions).Scan(&exists)
+	return exists, err
+}
+
 // Migrate brings the schema of the database at url up to date. Any number of
 // nodes may do so at once. It returns migrate.ErrNewer for a schema that this
 // program does not know.

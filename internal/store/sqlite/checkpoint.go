@@ -16,6 +16,10 @@ const (
 	// tail is the part of the log that may be left to the writer, as a divisor. It
 	// grows with the log, so that the log cannot grow for ever.
 	tail = 8
+	// failurePause is how long no copy is begun after one has failed. On a full disk the
+	// attempt to make the database larger takes for a moment what space is left, and the
+	// writer's own writes fail.
+	failurePause = time.Second
 )
 
 // A checkpointer copies the write-ahead log into the database on a connection
@@ -30,6 +34,8 @@ type checkpointer struct {
 
 	turn   atomic.Int32
 	logged atomic.Int64 // pages in the log after the last commit
+	pause  atomic.Int64 // until when no copy is begun, in nanoseconds since 1970
+	state  *logState
 }
 
 // Whose turn it is to copy; two at once would only be refused.
@@ -39,20 +45,22 @@ const (
 	ofWriter
 )
 
-func startCheckpointer(c *conn, log *slog.Logger) *checkpointer {
-	k := &checkpointer{c: c, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func startCheckpointer(c *conn, state *logState, log *slog.Logger) *checkpointer {
+	k := &checkpointer{c: c, state: state, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	k.state.due.Store(true)
 	go k.run()
 	return k
 }
 
 // hook is called on the writer's goroutine after each commit, with the length of
 // the log.
-func (k *checkpointer) hook(_ *sqlite3.Conn, _ string, pages int) error {
-	k.logged.Store(int64(pages))
-	if pages >= checkpointPages && k.turn.CompareAndSwap(ofNobody, ofBackground) {
+func (k *checkpointer) hook(pages int) {
+	if int64(pages) <= k.logged.Swap(int64(pages)) {
+		k.state.begun = true
+	}
+	if pages >= checkpointPages && time.Now().UnixNano() >= k.pause.Load() && k.turn.CompareAndSwap(ofNobody, ofBackground) {
 		k.wake <- struct{}{}
 	}
-	return nil
 }
 
 func (k *checkpointer) run() {
@@ -78,11 +86,13 @@ func (k *checkpointer) after(c *conn) {
 // copy copies what it can and returns how many pages of the log are copied now.
 func (k *checkpointer) copy(c *conn) (copied int, ok bool) {
 	start := time.Now()
+	defer k.state.due.Store(true)
 	_, copied, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
 	switch {
 	case errors.Is(err, sqlite3.BUSY):
 		return 0, false // another process is copying
 	case err != nil:
+		k.pause.Store(time.Now().Add(failurePause).UnixNano())
 		k.log.Warn("checkpoint", "error", err)
 		return 0, false
 	}

@@ -15,21 +15,25 @@ import (
 type conn struct {
 	db         *sqlite3.Conn
 	statements map[string]*statement
-	wrote      bool    // since the transaction began
-	recent     *memory // of the writer alone
+	wrote      bool // since the transaction began
+	files      *files
+	recent     *memory // only of the writer
+	log        *logState
 }
 
 // busyTimeout is how long to wait for another process, which holds the write
 // lock for the time of a commit.
 const busyTimeout = 10 * time.Second
 
-// dial opens path. Commits are durable when they return: WAL with synchronous=FULL.
-func dial(path string, cachePages int) (*conn, error) {
+// dial connects to a database. Commits are durable when they return: WAL with
+// synchronous=FULL.
+func dial(files *files, cachePages int) (*conn, error) {
+	path := files.path
 	db, err := sqlite3.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	c := &conn{db: db, statements: make(map[string]*statement)}
+	c := &conn{db: db, statements: make(map[string]*statement), files: files, log: new(logState)}
 	pragmas := []string{
 		"journal_mode = WAL",
 		"synchronous = FULL",
@@ -65,6 +69,12 @@ func (c *conn) close() error {
 	var errs []error
 	for _, s := range c.statements {
 		errs = append(errs, s.Close())
+	}
+	if c.files.lost.Load() != nil {
+		// Their names may be those of other files by now, which SQLite would remove.
+		_, err := c.db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true)
+		_, also := c.db.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, true)
+		errs = append(errs, err, also)
 	}
 	return errors.Join(append(errs, c.db.Close())...)
 }

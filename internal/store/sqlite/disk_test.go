@@ -105,7 +105,7 @@ func stored(ctx context.Context, s *sqlite.Store, factors []*mfa.Factor) error {
 // TestFullDisk fills a disk, once before the log is first copied into the
 // database and once after.
 func TestFullDisk(t *testing.T) {
-	for _, size := range []int{12 << 20, 48 << 20} {
+	for _, size := range []int{12 << 20, 64 << 20} {
 		t.Run(fmt.Sprint(size>>20, " MiB"), func(t *testing.T) {
 			dir := t.TempDir()
 			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprint("size=", size)); err != nil {
@@ -117,7 +117,7 @@ func TestFullDisk(t *testing.T) {
 				}
 			}()
 			ballast := filepath.Join(dir, "ballast")
-			if err := os.WriteFile(ballast, make([]byte, size/4), 0o600); err != nil {
+			if err := os.WriteFile(ballast, make([]byte, size*3/8), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			makeRoom := func() error { return os.Remove(ballast) }

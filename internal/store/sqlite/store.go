@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 
@@ -24,6 +22,8 @@ import (
 // A Store is a database file. It is safe for concurrent use; other processes may
 // use the same file at the same time.
 type Store struct {
+	files      *files
+	health     health
 	writes     *queue.Queue[func(*conn) error]
 	reads      *queue.Queue[func(*conn) error]
 	serving    sync.WaitGroup // who answers both
@@ -46,14 +46,21 @@ const (
 
 // Open opens the database file at path, makes it if it is not there, and brings
 // its schema up to date. A nil log means slog.Default().
-func Open(path string, log *slog.Logger) (_ *Store, err error) {
+func Open(path string, log *slog.Logger) (*Store, error) { return open(path, log, true) }
+
+// OpenExisting is Open, but refuses a file that does not exist or is empty.
+func OpenExisting(path string, log *slog.Logger) (*Store, error) { return open(path, log, false) }
+
+func open(path string, log *slog.Logger, create bool) (_ *Store, err error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	if err := create(path); err != nil {
+	files, err := claim(path, create)
+	if err != nil {
 		return nil, err
 	}
 	s := &Store{
+		files:    files,
 		writes:   queue.New[func(*conn) error](maxWaiting),
 		reads:    queue.New[func(*conn) error](maxWaiting),
 		scanners: make(chan *conn, scanners),
@@ -64,67 +71,45 @@ func Open(path string, log *slog.Logger) (_ *Store, err error) {
 			err = errors.Join(err, s.closeConns())
 		}
 	}()
-	if s.writer, err = dial(path, writerCache); err != nil {
+	if s.writer, err = dial(files, writerCache); err != nil {
 		return nil, err
 	}
 	if err = upgrade(s.writer); err != nil {
-		return nil, fmt.Errorf("migrate %s: %w", path, err)
-	}
-	if err = hide(path); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("migrate %s: %w", files.path, err)
 	}
 	for range runtime.GOMAXPROCS(0) {
-		c, err := dial(path, readerCache)
+		c, err := dial(files, readerCache)
 		if err != nil {
 			return nil, err
 		}
 		s.readers = append(s.readers, c)
 	}
 	for range scanners {
-		c, err := dial(path, scanCache)
+		c, err := dial(files, scanCache)
 		if err != nil {
 			return nil, err
 		}
 		s.scanners <- c
 		s.scanning++
 	}
-	background, err := dial(path, scanCache)
+	background, err := dial(files, scanCache)
 	if err != nil {
 		return nil, err
 	}
-	s.checkpoint = startCheckpointer(background, log)
+	s.checkpoint = startCheckpointer(background, s.writer.log, log)
 	s.writer.recent = new(memory)
-	s.writer.db.WALHook(s.checkpoint.hook)
-	s.serving.Go(func() { s.serve(s.writer) })
+	s.writer.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
+		s.committed()
+		s.checkpoint.hook(pages)
+		return nil
+	})
+	s.serving.Go(s.serve)
 	for _, c := range s.readers {
 		s.serving.Go(func() {
 			s.reads.Serve(maxShared, nil, func(group []*job) { readGroup(c, group) }, func() {})
 		})
 	}
 	return s, nil
-}
-
-// create makes the file so that only its owner can read it.
-func create(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("make the directory of the store: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("create the store: %w", err)
-	}
-	return f.Close()
-}
-
-// hide does the same for the files that SQLite keeps beside it, which the driver
-// lets everybody read. They hold no rows yet: the first are written after this.
-func hide(path string) error {
-	for _, file := range []string{path + "-wal", path + "-shm"} {
-		if err := os.Chmod(file, 0o600); err != nil {
-			return fmt.Errorf("hide the log of the store: %w", err)
-		}
-	}
-	return nil
 }
 
 // Close waits for the writes and reads that were accepted, and closes the file.
@@ -156,34 +141,18 @@ func (s *Store) closeConns() error {
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
 	}
+	errs = append(errs, s.files.release())
 	return errors.Join(errs...)
-}
-
-// Ping reports whether the store can be read.
-func (s *Store) Ping(ctx context.Context) error {
-	return s.read(ctx, func(c *conn) error {
-		return c.prepare("SELECT 1 FROM meta LIMIT 1").each(func(*columns) error { return nil })
-	})
 }
 
 // Check reads the whole database and reports what is damaged.
 func (s *Store) Check(ctx context.Context) error {
-	return s.scan(ctx, func(c *conn) error {
-		var errs []error
-		err := c.prepare("PRAGMA integrity_check").each(func(row *columns) error {
-			if text := row.text(); text != "ok" {
-				errs = append(errs, errors.New(text))
-			}
-			return nil
-		})
-		return errors.Join(append(errs, err)...)
-	})
+	return s.scan(ctx, (*conn).integrity)
 }
 
 // domainError gives what the domain knows its own name and keeps the rest.
 func domainError(err error) error {
-	switch {
-	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.FULL), errors.Is(err, sqlite3.IOERR):
+	if isOutage(err) && !errors.Is(err, mfa.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", mfa.ErrUnavailable, err)
 	}
 	return err

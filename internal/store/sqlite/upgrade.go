@@ -16,21 +16,13 @@ var migrations embed.FS
 
 // upgrade brings the schema up to date.
 func upgrade(c *conn) error {
-	dir, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	all, err := migrate.Load(dir)
+	all, err := loadMigrations()
 	if err != nil {
 		return err
 	}
 	// Two processes may start at once: the version is read under the write lock.
 	return c.transaction("BEGIN IMMEDIATE", func() error {
-		var version int
-		err := c.prepare("PRAGMA user_version").each(func(row *columns) error {
-			version = int(row.int())
-			return nil
-		})
+		version, err := c.schema()
 		if err != nil {
 			return err
 		}
@@ -38,7 +30,7 @@ func upgrade(c *conn) error {
 		if err != nil || len(missing) == 0 {
 			return err
 		}
-		if err := addFunctions(c.db); err != nil {
+		if err := errors.Join(addFunctions(c.db), c.countLog()); err != nil {
 			return err
 		}
 		for _, m := range missing {
@@ -51,6 +43,23 @@ func upgrade(c *conn) error {
 		}
 		return nil
 	})
+}
+
+func loadMigrations() ([]migrate.Migration, error) {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return migrate.Load(dir)
+}
+
+// schema returns the version of the schema, 0 for none.
+func (c *conn) schema() (version int, err error) {
+	err = c.prepare("PRAGMA user_version").each(func(row *columns) error {
+		version = int(row.int())
+		return nil
+	})
+	return version, err
 }
 
 // addFunctions gives SQL what migrations turn old values into new ones with. Of NULL

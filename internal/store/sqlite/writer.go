@@ -33,9 +33,38 @@ func (s *Store) write(ctx context.Context, run func(c *conn) error) error {
 // Waiting returns how many writes wait for the writer.
 func (s *Store) Waiting() int { return s.writes.Waiting() }
 
-// serve runs jobs on c until the store is closed and none is left.
-func (s *Store) serve(c *conn) {
-	s.writes.Serve(maxGroup, nil, func(group []*job) { commitGroup(c, group) }, func() { s.checkpoint.after(c) })
+// serve runs jobs on the writer until the store is closed and none is left.
+func (s *Store) serve() {
+	s.writes.Serve(maxGroup, nil, s.commit, func() { s.checkpoint.after(s.writer) })
+}
+
+// commit runs the jobs of a group and sets the error of each. None is reported as
+// stored in files that are no longer those of the store.
+func (s *Store) commit(group []*job) {
+	if err := s.files.known(); err != nil {
+		refuse(group, err)
+		return
+	}
+	commitGroup(s.writer, group)
+	if s.checkpoint.state.begun && !s.checkpoint.state.counted {
+		// The background has copied the log at the moment when the transaction began.
+		commitGroup(s.writer, []*job{{Work: (*conn).countLog}})
+	}
+	for _, j := range group {
+		if isOutage(j.Err) {
+			s.failed(j.Err)
+		}
+	}
+	if err := s.files.check(); err != nil {
+		s.failed(err)
+		refuse(group, err)
+	}
+}
+
+func refuse(group []*job, err error) {
+	for _, j := range group {
+		j.Err = err
+	}
 }
 
 // errSpoilt undoes the transaction of a group because one of its jobs failed
@@ -50,6 +79,7 @@ func commitGroup(c *conn, group []*job) {
 	if len(group) == 0 {
 		return
 	}
+	c.log.begun, c.log.counted = false, false
 	err := c.transaction("BEGIN IMMEDIATE", func() error {
 		if err := c.recent.current(c); err != nil {
 			return err
@@ -64,6 +94,9 @@ func commitGroup(c *conn, group []*job) {
 			}
 			c.wrote = c.wrote || before
 		}
+		if c.wrote && c.log.due.Load() {
+			return c.countLog()
+		}
 		return nil
 	})
 	if err != nil {
@@ -71,6 +104,9 @@ func commitGroup(c *conn, group []*job) {
 	}
 	switch {
 	case err == nil:
+		if c.log.counted {
+			c.log.due.Store(false)
+		}
 	case errors.Is(err, errSpoilt) && len(group) > 1:
 		for _, j := range group {
 			commitGroup(c, []*job{j})

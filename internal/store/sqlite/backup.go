@@ -1,0 +1,163 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/countersign-mfa/countersign/internal/store/migrate"
+)
+
+// Backup writes the store at path, which other processes may use at the same time,
+// into a file as of one moment, and returns how many bytes it has. The file appears
+// when it is complete, durable and checked. One that exists is replaced only if
+// overwrite is set.
+func Backup(ctx context.Context, path, to string, overwrite bool) (size int64, err error) {
+	files, err := claim(path, false)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, files.release()) }()
+	if err := files.refuseTarget(to, overwrite); err != nil {
+		return 0, err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+"-partial-*")
+	if err != nil {
+		return 0, fmt.Errorf("create the backup: %w", err)
+	}
+	defer os.Remove(temp.Name())
+	if err := temp.Close(); err != nil {
+		return 0, err
+	}
+	if err := files.copyInto(ctx, temp.Name()); err != nil {
+		return 0, fmt.Errorf("write the backup: %w", err)
+	}
+	if err := stamp(temp.Name()); err != nil {
+		return 0, fmt.Errorf("write the backup: %w", err)
+	}
+	if err := verify(ctx, temp.Name(), nil); err != nil {
+		return 0, fmt.Errorf("check the backup: %w", err)
+	}
+	if err := syncFile(temp.Name()); err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(temp.Name())
+	if err != nil {
+		return 0, err
+	}
+	if err := files.refuseTarget(to, overwrite); err != nil {
+		return 0, err
+	}
+	if err := os.Rename(temp.Name(), to); err != nil {
+		return 0, err
+	}
+	return info.Size(), syncFile(filepath.Dir(to))
+}
+
+// refuseTarget returns an error if a backup must not be written to a file of that name.
+func (f *files) refuseTarget(to string, overwrite bool) error {
+	info, err := os.Stat(to)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, suffix := range suffixes {
+		if own, err := os.Stat(f.path + suffix); err == nil && os.SameFile(info, own) {
+			return fmt.Errorf("%s is a file of the store itself; name another file for the backup", to)
+		}
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file; name another file for the backup", to)
+	}
+	if !overwrite {
+		return fmt.Errorf("%s: %w; name another file, or give --overwrite", to, fs.ErrExist)
+	}
+	return nil
+}
+
+// copyInto copies the database into an empty file, as of one moment.
+func (f *files) copyInto(ctx context.Context, to string) (err error) {
+	c, err := dial(f, scanCache)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	c.db.SetInterrupt(ctx)
+	err = c.db.Exec("VACUUM INTO " + sqlite3.Quote(to))
+	c.db.SetInterrupt(context.Background())
+	if err != nil {
+		return err
+	}
+	return f.check()
+}
+
+// A Meta reads a named value, nil if it does not exist.
+type Meta func(name string) ([]byte, error)
+
+// verify returns an error unless the file at path, which no process has open, is a
+// complete and undamaged database of a version that this program knows. It changes
+// the file to one without a log. Unless check is nil, it has the last word.
+func verify(ctx context.Context, path string, check func(Meta) error) (err error) {
+	if _, err := readHeader(path); err != nil {
+		return err
+	}
+	if err := setFormat(path, formatPlain); err != nil {
+		return err
+	}
+	db, err := sqlite3.Open(path)
+	if err != nil {
+		return err
+	}
+	c := &conn{db: db, statements: make(map[string]*statement), files: new(files), log: new(logState)}
+	defer func() { err = errors.Join(err, c.close()) }()
+	db.SetInterrupt(ctx)
+	defer db.SetInterrupt(context.Background())
+	if err := c.integrity(); err != nil {
+		return err
+	}
+	all, err := loadMigrations()
+	if err != nil {
+		return err
+	}
+	version, err := c.schema()
+	if err != nil {
+		return err
+	}
+	if version == 0 {
+		return errors.New("it is a database of another program: it has no schema of Countersign")
+	}
+	if _, err := migrate.After(all, version); err != nil {
+		return err
+	}
+	meta := func(name string) (value []byte, err error) {
+		err = c.prepare(selectMeta).text(name).each(func(row *columns) error {
+			value = row.blob()
+			return nil
+		})
+		return value, err
+	}
+	if check == nil {
+		_, err = meta("")
+		return err
+	}
+	return check(meta)
+}
+
+// integrity reads the whole database and reports what is damaged.
+func (c *conn) integrity() error {
+	var errs []error
+	err := c.prepare("PRAGMA integrity_check").each(func(row *columns) error {
+		if text := row.text(); text != "ok" {
+			errs = append(errs, errors.New(text))
+		}
+		return nil
+	})
+	return errors.Join(append(errs, err)...)
+}
