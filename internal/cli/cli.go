@@ -1,5 +1,5 @@
 // Package cli is the command line: it reads flags, environment variables and the
-// configuration file, and runs what they ask for.
+// configuration file, and runs the commands.
 package cli
 
 import (
@@ -170,7 +170,7 @@ func version() string {
 	return countersign.Version + "+" + commit
 }
 
-// recorded returns the commit of a build, "" if it has none.
+// recorded returns the commit of a build, or "" if it is unknown.
 func recorded(info *debug.BuildInfo) string {
 	commit, changed := "", ""
 	for _, s := range info.Settings {
@@ -187,8 +187,8 @@ func recorded(info *debug.BuildInfo) string {
 	return commit + changed
 }
 
-// isTerminal reports whether w is one, so that a secret written there is seen by
-// whoever sits before it and not by a log.
+// isTerminal reports whether w is a terminal, where a secret reaches a person and not a
+// log.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -105,8 +105,8 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	return errors.Join(err, srv.Serve(ctx, ln), srv.Close())
 }
 
-// configure returns the settings, with those that differ from serve: the log is for
-// people, there is an inbox, and plain HTTP is allowed.
+// configure returns the settings. Unlike serve, dev logs text, has an inbox and allows
+// plain HTTP.
 func (d *devCommand) configure(path string) (config.Config, error) {
 	cfg := d.Settings
 	cfg.Addr, cfg.Store, cfg.Keyset, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, d.Keyset, true, true

@@ -62,8 +62,8 @@ func (f file) read(r io.Reader) error {
 	return nil
 }
 
-// scalar returns a single value as it would stand on the command line, and a list with
-// commas between its values.
+// scalar returns a single value in the form of the command line, and a list with commas
+// between its values.
 func scalar(node *yaml.Node) (string, error) {
 	switch node.Kind {
 	case yaml.AliasNode:

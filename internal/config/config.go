@@ -20,7 +20,7 @@ type Config struct {
 	Addr   string `kong:"-"` // host:port to listen on, where port 0 picks a free one, or unix:PATH
 	Store  string `kong:"-"` // sqlite:PATH or a postgres:// URL
 	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file beside the SQLite store, made when it is not there
-	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox, to anybody
+	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox without a key
 
 	TLSCert   string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS. Read again when it changes."`
 	TLSKey    string `name:"tls-key" type:"path" group:"Transport" placeholder:"FILE" help:"Private key of the certificate in PEM."`
@@ -137,7 +137,7 @@ func atMost(bounded bool, most any) string {
 	return fmt.Sprintf(" and at most %v", most)
 }
 
-// checkAddr reports what is wrong with an address to listen on.
+// checkAddr returns an error if a server cannot listen on addr.
 func checkAddr(addr string) error {
 	if path, ok := UnixSocket(addr); ok {
 		if path == "" || len(path) > maxSocketPath {
