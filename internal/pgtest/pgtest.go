@@ -327,6 +327,19 @@ func (c *Cluster) Kill() {
 	c.signal(syscall.SIGKILL)
 }
 
+// Freeze stops all processes of the server, so that it answers nothing. Thaw lets them
+// go on.
+func (c *Cluster) Freeze() { c.all(syscall.SIGSTOP) }
+
+// Thaw ends a Freeze.
+func (c *Cluster) Thaw() { c.all(syscall.SIGCONT) }
+
+func (c *Cluster) all(s syscall.Signal) {
+	for _, pid := range append(children(c.process.Pid), c.process.Pid) {
+		syscall.Kill(pid, s)
+	}
+}
+
 // children returns the child processes of a process on systems with /proc. On
 // other systems, the processes of a server notice by themselves that it was killed.
 func children(parent int) (pids []int) {

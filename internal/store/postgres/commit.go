@@ -24,36 +24,64 @@ const (
 
 // commit sets the error of each job of a group. It runs them in one transaction,
 // and if that fails for a reason that one of them may have brought, each in its
-// own. It calls decided when nothing is left of the first but to commit it.
-func (s *Store) commit(group []*job, decided func()) {
+// own. It calls decided when nothing is left of the first but to commit it. A
+// transaction waits for a lock no longer than patience; jobs that wait longer are
+// passed to locked.
+func (s *Store) commit(group []*job, decided func(), patience time.Duration, locked func([]*job, error)) {
 	if len(group) == 0 {
 		return
 	}
+	if s.stalled.Load() {
+		refuse(group, errStalled)
+		return
+	}
 	start := time.Now()
-	err := s.transact(group, decided)
+	err := s.transact(group, decided, patience)
 	switch {
 	case err == nil:
-	case len(group) > 1 && (isRefused(err) && !isOutage(err) || isRowError(err)):
-		for i, j := range group {
-			start = time.Now()
-			if err = s.transactAlone(j); s.lost(err, start) {
-				for _, j := range group[i+1:] {
-					j.err = errNotReached
-				}
-				break
-			}
-		}
-	case isConflict(err):
-		err = s.transactAlone(group[0])
-	default:
-		for _, j := range group {
-			j.err = domainError(err)
-		}
+		return
+	case isLocked(err):
+		locked(group, err)
+		return
+	case len(group) > 1 && (isRefused(err) && !isOutage(err) || isRowError(err)), isConflict(err):
+		s.commitEach(group, patience, locked)
+		return
 	}
+	refuse(group, domainError(err))
 	if s.lost(err, start) {
 		s.queue.Refuse(errNotReached)
 	}
 }
+
+// commitEach is commit with a transaction for each job. They take no longer together
+// than one may, and a little more.
+func (s *Store) commitEach(group []*job, patience time.Duration, locked func([]*job, error)) {
+	start := time.Now()
+	for i, j := range group {
+		if time.Since(start) > s.wait.roundTrip {
+			refuse(group[i:], errBehind)
+			return
+		}
+		begun := time.Now()
+		switch err := s.transactAlone(j, patience); {
+		case isLocked(err):
+			locked(group[i:i+1], err)
+		case s.lost(err, begun):
+			refuse(group[i+1:], errNotReached)
+			s.queue.Refuse(errNotReached)
+			return
+		}
+	}
+}
+
+// refuse sets the error of all jobs.
+func refuse(group []*job, err error) {
+	for _, j := range group {
+		j.err = err
+	}
+}
+
+var errBehind = fmt.Errorf("%w: the requests before it took too long", mfa.ErrUnavailable)
 
 var errNotReached = fmt.Errorf("%w: the database could not be reached for those before", mfa.ErrUnavailable)
 
@@ -67,9 +95,9 @@ func (s *Store) lost(err error, start time.Time) bool {
 
 // transactAlone runs a job by itself, again while others get in its way, and sets its
 // error. It returns what kept it from being decided or stored.
-func (s *Store) transactAlone(j *job) error {
+func (s *Store) transactAlone(j *job, patience time.Duration) error {
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, maxPause) {
-		err := s.transact([]*job{j}, func() {})
+		err := s.transact([]*job{j}, func() {}, patience)
 		if err == nil {
 			return nil // it has what it was decided to be
 		}
@@ -89,12 +117,15 @@ func jitter(most time.Duration) time.Duration {
 
 // transact runs the jobs in order in one transaction and sets the error of each.
 // If it returns an error itself, nothing was stored; after an unknownError it may
-// have been.
-func (s *Store) transact(group []*job, decided func()) error {
-	err := s.transactOnce(group, decided)
-	if isStale(err) {
+// have been. It takes no longer than a round trip may and what it takes to find out
+// about a COMMIT without an answer.
+func (s *Store) transact(group []*job, decided func(), patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip)
+	defer cancel()
+	err := s.transactOnce(ctx, group, decided, patience)
+	if isStale(err) && ctx.Err() == nil {
 		s.pool.Reset()
-		err = s.transactOnce(group, decided)
+		err = s.transactOnce(ctx, group, decided, patience)
 	}
 	if unknown, ok := errors.AsType[*unknownError](err); ok {
 		s.pool.Reset()
@@ -113,15 +144,20 @@ func isStale(err error) bool {
 	return !isRefused(err) && !isRowError(err) || sqlState(err) == readOnly
 }
 
-func (s *Store) transactOnce(group []*job, decided func()) error {
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout+2*s.wait.roundTrip)
+// transactOnce takes at most half of the time of ctx until it has read.
+func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), patience time.Duration) error {
+	reading, cancel := context.WithTimeout(ctx, s.wait.roundTrip/2)
 	defer cancel()
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := s.pool.Acquire(reading)
 	if err != nil {
 		return fmt.Errorf("acquire a connection: %w", err)
 	}
 	defer conn.Release()
-	if err = s.transactOn(ctx, conn.Conn(), group, decided); err != nil {
+	held, err := s.begin(reading, conn.Conn(), group, patience)
+	if err == nil {
+		err = s.decideAll(ctx, conn.Conn(), held, group, decided)
+	}
+	if err != nil {
 		if isOutage(err) {
 			conn.Conn().Close(ctx) // this server is good for nothing more
 		} else {
@@ -133,11 +169,8 @@ func (s *Store) transactOnce(group []*job, decided func()) error {
 	return nil
 }
 
-func (s *Store) transactOn(ctx context.Context, conn *pgx.Conn, group []*job, decided func()) error {
-	held, err := s.begin(ctx, conn, group)
-	if err != nil {
-		return err
-	}
+// decideAll lets each job decide on the rows that were read, and commits what they write.
+func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *held, group []*job, decided func()) error {
 	out := &writes{shared: len(group) > 1}
 	for _, j := range group {
 		tx := &mfa.Tx{Rows: held.rows(j.read)}
@@ -176,9 +209,7 @@ func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Millise
 
 // begin starts a transaction and reads all that the group decides on, locked, in
 // one round trip.
-func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
-	defer cancel()
+func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patience time.Duration) (*held, error) {
 	h := newHeld()
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
@@ -186,7 +217,7 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held,
 	if len(group) > 1 {
 		bound += ", " + searchOnly
 	}
-	batch.Queue(bound, milliseconds(s.wait.roundTrip*2/5), milliseconds(s.wait.roundTrip)).Query(each(func(rows pgx.Rows) error {
+	batch.Queue(bound, milliseconds(patience), milliseconds(s.wait.roundTrip)).Query(each(func(rows pgx.Rows) error {
 		v := rows.RawValues()[0]
 		h.synchronous = string(v) == "\x01" || string(v) == "t" // in binary or as text
 		return nil
@@ -205,8 +236,9 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job) (*held,
 // is stored, whatever becomes of the connection. Without an answer to it or to
 // what stands before it, it may have been carried out.
 func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
-	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
-	defer cancel()
+	start := time.Now()
+	stalled := time.AfterFunc(s.wait.stall, func() { s.stall(start) })
+	defer stalled.Stop()
 	var answer string
 	takeWarning(conn)
 	batch.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
@@ -218,6 +250,7 @@ func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error
 	case answer == "COMMIT" && takeWarning(conn):
 		return &unknownError{conn.PgConn().PID(), errUnreplicated}
 	case answer == "COMMIT":
+		s.committed.Store(time.Now().UnixNano())
 		return nil
 	case answer != "":
 		return fmt.Errorf("commit: the server answered %s", answer)
@@ -262,12 +295,14 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 		var running, found bool
 		err := s.pool.QueryRow(ctx, isRunning, unknown.backend).Scan(&running)
 		if err == nil {
-			found, err = collectOne(ctx, s, scanOne[bool], confirmEvent, int16(event.Bucket()), event)
+			var events []bool
+			events, err = collectOn(ctx, s.onAny, scanOne[bool], confirmEvent, int16(event.Bucket()), event)
+			found = len(events) > 0
 		}
 		switch {
 		case err == nil && found:
 			return nil
-		case errors.Is(err, pgx.ErrNoRows) && !running:
+		case err == nil && !running:
 			return unknown // there is nothing to wait for
 		}
 		select {

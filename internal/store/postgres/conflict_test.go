@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -287,6 +288,7 @@ func TestNodesCross(t *testing.T) {
 func TestGroupsLockInOneOrder(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{Writers: 1})
+	s.Patience(4 * time.Second)
 	const b = 7
 	var tallies []*mfa.Tally
 	var phones []*mfa.PhoneLimit
@@ -376,7 +378,8 @@ func TestRefused(t *testing.T) {
 		{"several of them", "40001", 4, true, 5, false},
 		{"too many of them", "40001", 1000, false, 11, true},
 		{"a deadlock", "40P01", 2, true, 3, false},
-		{"a lock not to be had", "55P03", 1, false, 1, true},
+		{"a lock not to be had at once", "55P03", 1, true, 2, false},
+		{"a lock never to be had", "55P03", 1000, false, 3, true},
 		{"a statement that takes too long", "57014", 1, false, 1, true},
 		{"a full disk", "53100", 1, false, 1, true},
 		{"a failed check", "23514", 1, false, 1, false},
@@ -531,33 +534,100 @@ func TestUserComesWithTheLockOfItsFactor(t *testing.T) {
 	}
 }
 
-// TestOthersGoOnBesideLockedRow keeps a lock while two Updates wait for it, one after
-// the other. Those of other factors do not wait with them.
+// TestOthersGoOnBesideLockedRow keeps a tally locked while 150 Updates of its
+// environment wait for it. Those of others go on, over the same connections, and no more
+// than one connection waits for the row.
 func TestOthersGoOnBesideLockedRow(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{})
-	s.Hurry(5*time.Second, time.Second)
-	locked, free := storeFactor(t, s), storeFactor(t, s)
+	s.Hurry(20*time.Second, time.Second)
+	free := storeFactor(t, s)
+	tally := storetest.NewTally(7)
+	if err := s.Update(t.Context(), mfa.Read{Bucket: 7}, storetest.Writing(mfa.PutTally{Tally: tally})); err != nil {
+		t.Fatal(err)
+	}
 	other := connect(t, url)
 	exec(t, other, `BEGIN`)
-	exec(t, other, `UPDATE factors SET failures = 6 WHERE id = $1`, locked.ID)
+	exec(t, other, `UPDATE tallies SET counts = counts`)
+	const callers = 150
 	var work sync.WaitGroup
-	for n := range 2 {
+	var counted, refused atomic.Int64
+	for range callers {
 		work.Go(func() {
-			if err := s.Update(t.Context(), readFactor(locked.ID), func(*mfa.Tx) error { return nil }); err != nil {
+			err := s.Update(t.Context(), mfa.Read{Bucket: 7, Tallies: []mfa.TallyKey{tally.TallyKey}}, func(tx *mfa.Tx) error {
+				tx.Tallies[0].Counts[0].Sent++
+				tx.Writes = []mfa.Write{mfa.PutTally{Tally: tx.Tallies[0]}}
+				return nil
+			})
+			switch {
+			case err == nil:
+				counted.Add(1)
+			case errors.Is(err, mfa.ErrUnavailable):
+				refused.Add(1)
+			default:
 				t.Errorf("Update = %v", err)
 			}
 		})
-		awaitBlocked(t, url, n+1)
 	}
-	for range 10 {
+	awaitBlocked(t, url, 1)
+	for range 20 {
 		if _, err := insertChallenge(t.Context(), s, free); err != nil {
 			t.Errorf("Update = %v", err)
 		}
 	}
-	awaitBlocked(t, url, 2) // they still wait
+	if n := counted.Load(); n != 0 {
+		t.Errorf("%d were counted in the locked row", n)
+	}
 	exec(t, other, `ROLLBACK`)
 	work.Wait()
+	if counted.Load()+refused.Load() != callers || counted.Load() < 64 {
+		t.Errorf("%d were counted and %d refused; want %d together, and at least 64 counted", counted.Load(), refused.Load(), callers)
+	}
+	got := view(t, s, mfa.Read{Bucket: 7, Tallies: []mfa.TallyKey{tally.TallyKey}}).Tallies[0].Counts[0].Sent
+	if want := tally.Counts[0].Sent + int(counted.Load()); got != want {
+		t.Errorf("the tally counts %d; want %d", got, want)
+	}
+}
+
+// TestOthersGoOnBesideRowToBeInserted has another transaction insert a row and not end.
+// Updates that insert the same row wait, and others go on.
+func TestOthersGoOnBesideRowToBeInserted(t *testing.T) {
+	url := migrated(t)
+	s := openAt(t, url, postgres.Options{})
+	s.Hurry(20*time.Second, time.Second)
+	free := storeFactor(t, s)
+	user := storetest.NewUser()
+	other := connect(t, url)
+	exec(t, other, `BEGIN`)
+	exec(t, other, `INSERT INTO users (bucket, environment, id, failures) VALUES ($1, $2, $3, 1)`, int16(user.Bucket()), user.Environment, user.ID)
+	var work sync.WaitGroup
+	const callers = 8
+	for range callers {
+		work.Go(func() {
+			err := s.Update(t.Context(), mfa.Read{Bucket: user.Bucket(), User: user}, func(tx *mfa.Tx) error {
+				if tx.User == nil {
+					tx.User = &mfa.User{UserKey: user}
+				}
+				tx.User.Failures++
+				tx.Writes = []mfa.Write{mfa.PutUser{User: tx.User}}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("Update = %v", err)
+			}
+		})
+	}
+	awaitBlocked(t, url, 1)
+	for range 20 {
+		if _, err := insertChallenge(t.Context(), s, free); err != nil {
+			t.Errorf("Update = %v", err)
+		}
+	}
+	exec(t, other, `COMMIT`)
+	work.Wait()
+	if got := view(t, s, mfa.Read{Bucket: user.Bucket(), User: user}).User.Failures; got != 1+callers {
+		t.Errorf("counted %d; want %d", got, 1+callers)
+	}
 }
 
 // TestLockedRow keeps a lock for good: the Update that needs it fails in time, and

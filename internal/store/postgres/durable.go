@@ -44,9 +44,21 @@ func takeWarning(conn *pgx.Conn) bool {
 	return warned
 }
 
-// on runs fn on a connection of the pool. It returns errUnreplicated if fn succeeds
-// and a commit in it did not wait for its standby.
+// on is onAny for all but Updates and Views, which have connections of their own. It
+// uses only the others.
 func (s *Store) on(ctx context.Context, fn func(*pgx.Conn) error) error {
+	select {
+	case s.others <- struct{}{}:
+		defer func() { <-s.others }()
+	case <-ctx.Done():
+		return fmt.Errorf("wait for a connection: %w", ctx.Err())
+	}
+	return s.onAny(ctx, fn)
+}
+
+// onAny runs fn on a connection of the pool. It returns errUnreplicated if fn succeeds
+// and a commit in it did not wait for its standby.
+func (s *Store) onAny(ctx context.Context, fn func(*pgx.Conn) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("acquire a connection: %w", err)
@@ -62,6 +74,11 @@ func (s *Store) on(ctx context.Context, fn func(*pgx.Conn) error) error {
 
 // exec runs one statement and waits until its commit is durable.
 func (s *Store) exec(ctx context.Context, sql string, args ...any) (tag pgconn.CommandTag, err error) {
+	if s.stalled.Load() {
+		return tag, errStalled
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
+	defer cancel()
 	err = s.on(ctx, func(conn *pgx.Conn) error {
 		tag, err = conn.Exec(ctx, sql, args...)
 		return err
@@ -76,6 +93,16 @@ func (s *Store) begun(ctx context.Context, fn func(pgx.Tx) error) error {
 
 // collect returns the rows of a SELECT once they are durable.
 func collect[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) ([]T, error) {
+	if s.stalled.Load() {
+		return nil, errStalled
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
+	defer cancel()
+	return collectOn(ctx, s.on, scan, sql, args...)
+}
+
+// collectOn is collect on a connection of on, while commits are stalled too.
+func collectOn[T any](ctx context.Context, on func(context.Context, func(*pgx.Conn) error) error, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) ([]T, error) {
 	found, batch := []T{}, &pgx.Batch{}
 	batch.Queue(sql, args...).Query(each(func(rows pgx.Rows) error {
 		row, err := scan(rows)
@@ -83,7 +110,7 @@ func collect[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow)
 		return err
 	}))
 	batch.Queue(barrier)
-	err := s.on(ctx, func(conn *pgx.Conn) error { return conn.SendBatch(ctx, batch).Close() })
+	err := on(ctx, func(conn *pgx.Conn) error { return conn.SendBatch(ctx, batch).Close() })
 	if err != nil {
 		return nil, domainError(err)
 	}

@@ -3,7 +3,9 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,4 +249,128 @@ func awaitVisible(t *testing.T, conn *pgx.Conn, f *mfa.Factor) {
 		}
 		return failures > 0
 	})
+}
+
+// TestStalledStandby has 1,000 requests come while the standby does not answer. All are
+// refused within 15 seconds, and the store is not ready until the standby is back.
+func TestStalledStandby(t *testing.T) {
+	t.Parallel()
+	direct, standby := replicated(t)
+	s := openAt(t, direct, postgres.Options{Logger: slog.New(slog.DiscardHandler)})
+	f := storeFactor(t, s)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("Ping = %v", err)
+	}
+	standby.Partition(t)
+	const bound = 15 * time.Second
+	var work sync.WaitGroup
+	var slowest atomic.Int64
+	answered := func(name string, do func() error) {
+		start := time.Now()
+		if err := do(); !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("%s = %v; want %v", name, err, mfa.ErrUnavailable)
+		}
+		for took := int64(time.Since(start)); ; {
+			if old := slowest.Load(); took <= old || slowest.CompareAndSwap(old, took) {
+				return
+			}
+		}
+	}
+	for i := range 1000 {
+		work.Go(func() {
+			switch i % 3 {
+			case 0:
+				answered("a key", func() error {
+					_, err := s.KeyByHash(t.Context(), access.Hash{})
+					return err
+				})
+			case 1:
+				answered("a View", func() error {
+					_, err := s.View(t.Context(), readFactor(f.ID))
+					return err
+				})
+			default:
+				answered("an Update", func() error {
+					_, err := insertChallenge(t.Context(), s, f)
+					return err
+				})
+			}
+		})
+	}
+	work.Wait()
+	if took := time.Duration(slowest.Load()); took > bound {
+		t.Errorf("the last answer took %v; want at most %v", took, bound)
+	}
+	answered("Ping", func() error { return s.Ping(t.Context()) })
+	start := time.Now()
+	answered("an Update later", func() error {
+		_, err := insertChallenge(t.Context(), s, f)
+		return err
+	})
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("a later Update took %v; want a refusal at once", took)
+	}
+	standby.Heal(t)
+	await(func() bool { return s.Ping(t.Context()) == nil })
+	holds(t, s, storeFactor(t, s))
+}
+
+// TestIdleNodeIsNotReadyWithoutStandby asks a store that has nothing to commit.
+func TestIdleNodeIsNotReadyWithoutStandby(t *testing.T) {
+	t.Parallel()
+	direct, standby := replicated(t)
+	s := openAt(t, direct, postgres.Options{})
+	s.Hurry(time.Second, time.Second)
+	standby.Partition(t)
+	if err := s.Ping(t.Context()); !errors.Is(err, mfa.ErrUnavailable) {
+		t.Errorf("Ping = %v; want %v", err, mfa.ErrUnavailable)
+	}
+	standby.Heal(t)
+	await(func() bool { return s.Ping(t.Context()) == nil })
+}
+
+// TestCloseBesideHangingServer stops all processes of a server under a store at work.
+func TestCloseBesideHangingServer(t *testing.T) {
+	t.Parallel()
+	own := pgtest.Start(t)
+	direct := own.Database(t)
+	if err := postgres.Migrate(t.Context(), direct); err != nil {
+		t.Fatal(err)
+	}
+	s, err := postgres.Open(t.Context(), direct, postgres.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Hurry(2*time.Second, time.Second)
+	f := storeFactor(t, s)
+	changes := watch(t, s)
+	awaitChange(t, s, changes)
+	own.Freeze()
+	defer own.Thaw()
+	var work sync.WaitGroup
+	for range 8 {
+		work.Go(func() {
+			if _, err := insertChallenge(t.Context(), s, f); !errors.Is(err, mfa.ErrUnavailable) {
+				t.Errorf("Update = %v; want %v", err, mfa.ErrUnavailable)
+			}
+		})
+		work.Go(func() {
+			if _, err := s.View(t.Context(), readFactor(f.ID)); !errors.Is(err, mfa.ErrUnavailable) {
+				t.Errorf("View = %v; want %v", err, mfa.ErrUnavailable)
+			}
+		})
+		work.Go(func() { // as a request without a deadline does
+			if err := s.Ping(context.Background()); err == nil {
+				t.Error("Ping = nil while the server hangs")
+			}
+		})
+	}
+	start := time.Now()
+	if err := s.Close(); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	if took := time.Since(start); took > 6*time.Second {
+		t.Errorf("Close took %v; want about 4s at most", took)
+	}
+	work.Wait()
 }

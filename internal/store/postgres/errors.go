@@ -17,10 +17,17 @@ import (
 
 const (
 	connectTimeout = 5 * time.Second
-	// roundTrip bounds one round trip of a transaction, waits for locks included.
+	// roundTrip bounds a transaction until its COMMIT is answered, waits for locks and
+	// a second try on another connection included.
 	roundTrip = 10 * time.Second
+	// patience is how long a group waits for a lock before the jobs that need it are
+	// separated from it. Transactions of other nodes rarely take as long.
+	patience = 200 * time.Millisecond
+	// stallAfter is how long a COMMIT may take, without any other being answered,
+	// before requests are refused at once.
+	stallAfter = 5 * time.Second
 	// resolveFor bounds the search for what became of a commit.
-	resolveFor   = 5 * time.Second
+	resolveFor   = 4 * time.Second
 	resolvePause = 100 * time.Millisecond
 )
 
@@ -110,6 +117,9 @@ func isRowError(err error) bool {
 	_, ok := errors.AsType[*rowError](err)
 	return ok
 }
+
+// isLocked reports whether a transaction was given up because a lock was not to be had.
+func isLocked(err error) bool { return isRefused(err) && sqlState(err) == lockNotAvailable }
 
 // isBusy reports whether a statement was given up because it took too long, as it
 // does when another transaction keeps a lock.

@@ -4,7 +4,14 @@ import "time"
 
 // Hurry makes a store that was not used yet wait less long for its server: for a
 // round trip, and to find out what became of a commit.
-func (s *Store) Hurry(roundTrip, resolve time.Duration) { s.wait = waits{roundTrip, resolve} }
+func (s *Store) Hurry(roundTrip, resolve time.Duration) {
+	s.wait = waits{roundTrip, resolve, patience, 2 * roundTrip}
+}
+
+// Patience changes how long groups of a store that was not used yet wait for a lock,
+// and StallAfter how long commits may take before requests are refused.
+func (s *Store) Patience(d time.Duration)   { s.wait.patience = d }
+func (s *Store) StallAfter(d time.Duration) { s.wait.stall = d }
 
 // Known returns how many migrations this program knows.
 func Known() int {

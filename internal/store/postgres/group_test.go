@@ -37,6 +37,7 @@ func TestGroupsLockRowsInOneOrder(t *testing.T) {
 	t.Parallel()
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{Writers: 1})
+	s.Patience(4 * time.Second)
 	type row struct {
 		factor    *mfa.Factor
 		challenge *mfa.Challenge

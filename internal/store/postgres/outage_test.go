@@ -26,21 +26,22 @@ func lockTable(t *testing.T, url string) (unlock func()) {
 	return func() { exec(t, conn, `ROLLBACK`) }
 }
 
-// TestPoolExhausted has readers take all connections and wait.
+// TestPoolExhausted has lists take all connections that they may have, and wait.
 func TestPoolExhausted(t *testing.T) {
 	direct := migrated(t)
 	s := openAt(t, with(direct, "pool_max_conns=4"), postgres.Options{Writers: 1})
 	f := storeFactor(t, s)
 	unlock := lockTable(t, direct)
+	const all = 4 // that lists may have
 	var work sync.WaitGroup
-	for range 4 {
+	for range all {
 		work.Go(func() {
 			if _, err := s.FactorsAfter(t.Context(), mfa.FactorID{}, 1); err != nil {
 				t.Errorf("FactorsAfter = %v", err)
 			}
 		})
 	}
-	awaitBlocked(t, direct, 4)
+	awaitBlocked(t, direct, all)
 
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -26,10 +26,16 @@ type job struct {
 	err   error
 	event mfa.EventID // one that it stores, to tell whether it was committed
 	tries int
+
+	waiting *queue.Job[*job] // its place in the queue
+	moved   bool             // to a lane, which answers it
 }
 
 // Update runs fn on one of the writers; see mfa.Store.
 func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
+	if s.stalled.Load() {
+		return errStalled
+	}
 	return s.queue.Do(ctx, &job{read: r, fn: fn})
 }
 
@@ -46,6 +52,7 @@ func (s *Store) serve() {
 		group := make([]*job, len(waiting))
 		for i, w := range waiting {
 			group[i] = w.Work
+			group[i].waiting = w
 		}
 		// The next group is gathered while this one waits for its commit. Sooner, both
 		// would be half as large.
@@ -55,11 +62,15 @@ func (s *Store) serve() {
 			}
 		})
 		impatient := time.AfterFunc(longestTurn, decided)
-		s.commit(group, decided)
+		s.commit(s.keepFromLanes(group), decided, s.wait.patience, func(locked []*job, _ error) { s.part(locked) })
 		impatient.Stop()
 		decided()
-		for _, w := range waiting {
-			w.Err = w.Work.err
+		for i, j := range group {
+			if j.moved {
+				waiting[i] = nil
+				continue
+			}
+			waiting[i].Err = j.err
 		}
 	}, func() {})
 }

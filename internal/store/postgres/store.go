@@ -42,12 +42,20 @@ type Store struct {
 	answered atomic.Int64   // when the database did last, in Unix nanoseconds
 	owners   owners
 
+	lanes     lanes
+	committed atomic.Int64  // when a COMMIT was answered last, in Unix nanoseconds
+	stalled   atomic.Bool   // whether commits are not answered
+	closing   chan struct{} // closed by stop
+	stop      func()
+	sockets   sockets
+	others    chan struct{} // holds an element for each connection that on uses
+
 	sweeping int // the bucket to sweep next; guarded by sweepMu
 	sweepMu  sync.Mutex
 }
 
 // waits are the longest times that a transaction waits for the server.
-type waits struct{ roundTrip, resolve time.Duration }
+type waits struct{ roundTrip, resolve, patience, stall time.Duration }
 
 // Options change how a Store works; zero fields take their defaults.
 type Options struct {
@@ -68,7 +76,10 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	}
 	cfg.AfterConnect = registerArrays
 	cfg.ConnConfig.OnNotice = noteWarning
-	s := &Store{log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor}}
+	s := &Store{log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor, patience, stallAfter}}
+	s.closing = make(chan struct{})
+	s.stop = sync.OnceFunc(func() { close(s.closing) })
+	cfg.ConnConfig.DialFunc = s.sockets.dial(cfg.ConnConfig.DialFunc)
 	if err := s.connect(ctx, cfg, cmp.Or(max(opts.Writers, 0), sharingWriters)); err != nil {
 		return nil, err
 	}
@@ -117,10 +128,16 @@ const (
 	lonelyWriters  = 16
 )
 
-// connect makes a pool for so many writers, as many readers, and two that do neither.
+// fewestOthers is the least number of connections for all but Updates and Views.
+const fewestOthers = 4
+
+// connect makes a pool with connections for the writers, as many readers, lanes, and
+// lists, keys and background work.
 func (s *Store) connect(ctx context.Context, cfg *pgxpool.Config, writers int) (err error) {
 	cfg = cfg.Copy()
-	cfg.MaxConns = max(cfg.MaxConns, int32(2*writers)+2)
+	reserved := int32(2*writers) + maxLanes
+	cfg.MaxConns = max(cfg.MaxConns, reserved+fewestOthers)
+	s.others = make(chan struct{}, cfg.MaxConns-reserved)
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
@@ -154,6 +171,9 @@ func configure(url string) (*pgxpool.Config, error) {
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
+	if cfg.PingTimeout == 0 {
+		cfg.PingTimeout = connectTimeout
+	}
 	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = "countersign"
 	}
@@ -169,21 +189,57 @@ func refused(err error) error {
 	return pgurl.ErrRefused
 }
 
-// Close waits for the writes that were accepted and closes all connections.
+// Close waits for the writes that were accepted and closes all connections. If the
+// server does not answer, it takes no longer than a transaction may.
 func (s *Store) Close() error {
 	s.queue.Close()
 	s.views.Close()
-	s.serving.Wait()
-	s.pool.Close()
+	s.stop()
+	if !within(s.wait.roundTrip+s.wait.resolve, s.serving.Wait) {
+		s.log.Warn("the database does not answer; connections are cut while requests wait for it")
+		s.sockets.cut()
+		s.serving.Wait()
+	}
+	if !within(politeClose, s.pool.Close) {
+		s.sockets.cut()
+		s.pool.Close()
+	}
 	return nil
 }
 
+// politeClose is how long to wait for the end of connections before they are cut.
+const politeClose = time.Second
+
+// within runs wait and reports whether it returned in time.
+func within(most time.Duration, wait func()) bool {
+	done := make(chan struct{})
+	go func() {
+		wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(most):
+		return false
+	}
+}
+
+// pingTimeout bounds a Ping.
+const pingTimeout = 3 * time.Second
+
 // Ping reports whether the store can be written to: a standby cannot, nor can a
-// database whose transactions are read-only by default.
+// database whose transactions are read-only by default, nor one that does not finish
+// commits because a synchronous standby is missing.
 func (s *Store) Ping(ctx context.Context) error {
-	var readOnly string
-	if err := s.pool.QueryRow(ctx, "SHOW transaction_read_only").Scan(&readOnly); err != nil {
-		return domainError(err)
+	if s.stalled.Load() {
+		return errStalled
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(pingTimeout, s.wait.roundTrip))
+	defer cancel()
+	readOnly, err := collectOne(ctx, s, scanOne[string], "SHOW transaction_read_only")
+	if err != nil {
+		return err
 	}
 	if readOnly != "off" {
 		s.pool.Reset() // a new connection may be to another server

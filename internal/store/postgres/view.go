@@ -35,6 +35,9 @@ const (
 
 // View reads as of one moment, in one round trip; see mfa.Store.
 func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
+	if s.stalled.Load() {
+		return mfa.Rows{}, errStalled
+	}
 	v := &view{read: r}
 	if err := s.views.Do(ctx, v); err != nil {
 		return mfa.Rows{}, err
@@ -97,7 +100,7 @@ func (s *Store) seeOnce(waiting []*queue.Job[*view]) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	err := s.on(ctx, func(conn *pgx.Conn) error {
+	err := s.onAny(ctx, func(conn *pgx.Conn) error {
 		ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip)
 		defer cancel()
 		return conn.SendBatch(ctx, batch).Close()

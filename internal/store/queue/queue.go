@@ -101,10 +101,17 @@ func (q *Queue[W]) Close() {
 	}
 }
 
+// Answer answers the caller of a job that was removed from its group; see Serve.
+func (j *Job[W]) Answer(err error) {
+	j.Err = err
+	j.done <- struct{}{}
+}
+
 // Serve hands groups of up to most jobs to do, answers their callers and then
 // calls after, until the queue is closed and empty. A group is what is waiting;
 // nothing is waited for to fill it. Of several servers only the one that holds turn
-// gathers a group; do gives it back, early or late. A nil turn is not taken.
+// gathers a group; do gives it back, early or late. A nil turn is not taken. A job that
+// do replaces by nil in its group is not answered: Answer is then called for it later.
 func (q *Queue[W]) Serve(most int, turn sync.Locker, do func(group []*Job[W]), after func()) {
 	group := make([]*Job[W], 0, most)
 	for first := range q.jobs {
@@ -120,7 +127,9 @@ func (q *Queue[W]) Serve(most int, turn sync.Locker, do func(group []*Job[W]), a
 		}
 		do(group)
 		for _, j := range group {
-			j.done <- struct{}{}
+			if j != nil {
+				j.done <- struct{}{}
+			}
 		}
 		after()
 	}

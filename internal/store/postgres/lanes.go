@@ -1,0 +1,216 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+const (
+	// maxLanes is how many rows may be waited for at the same time, each on a
+	// connection of its own.
+	maxLanes = 4
+	// laneLength is how many Updates may wait for one row.
+	laneLength = 128
+	// probeWait is how long a probe waits for a lock.
+	probeWait = 5 * time.Millisecond
+)
+
+var errLocked = fmt.Errorf("%w: another transaction keeps a row locked, and enough requests wait for it", mfa.ErrUnavailable)
+
+// lanes hold the Updates that wait for rows that other transactions keep locked, apart
+// from the groups of all others. The zero value is ready to use.
+type lanes struct {
+	n    atomic.Int32 // len(rows), which is read without mu
+	mu   sync.Mutex
+	rows map[string][]*job // those that wait for each row; a goroutine serves each row
+}
+
+// join adds a job to the lane of a row, if there is one. It reports whether the job is
+// taken care of: if the lane is full, it is refused.
+func (l *lanes) join(row string, j *job) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waiting, ok := l.rows[row]
+	switch {
+	case !ok:
+	case len(waiting) == laneLength:
+		j.err = errLocked
+	default:
+		l.rows[row] = append(waiting, j)
+		j.moved = true
+	}
+	return ok
+}
+
+// open makes a lane for a row. It reports false if there are too many lanes.
+func (l *lanes) open(row string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.rows[row]; !ok && len(l.rows) == maxLanes {
+		return false
+	}
+	if l.rows == nil {
+		l.rows = make(map[string][]*job)
+	}
+	l.rows[row] = nil
+	l.n.Store(int32(len(l.rows)))
+	return true
+}
+
+// take removes up to most jobs from a lane. It ends an empty lane and returns nil.
+func (l *lanes) take(row string, most int) []*job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waiting := l.rows[row]
+	if len(waiting) == 0 {
+		delete(l.rows, row)
+		l.n.Store(int32(len(l.rows)))
+		return nil
+	}
+	n := min(most, len(waiting))
+	l.rows[row] = waiting[n:]
+	return waiting[:n]
+}
+
+// rowName names the row of a read of one row.
+func rowName(r mfa.Read) string {
+	return fmt.Sprint(r.Bucket, r.Challenge, r.Factor, r.User, r.Phone, r.Tallies, r.Message, r.Replay)
+}
+
+// keepFromLanes moves the jobs of a group that name a row with a lane to that lane, and
+// returns the others.
+func (s *Store) keepFromLanes(group []*job) []*job {
+	if s.lanes.n.Load() == 0 {
+		return group
+	}
+	free := make([]*job, 0, len(group))
+	for _, j := range group {
+		if !s.joinLane(j) {
+			free = append(free, j)
+		}
+	}
+	return free
+}
+
+func (s *Store) joinLane(j *job) bool {
+	for _, r := range rowsOf([]*job{j}) {
+		if s.lanes.join(rowName(r), j) {
+			return true
+		}
+	}
+	return false
+}
+
+// part finds out which jobs of a group wait for locked rows, and moves them to lanes.
+// The others are committed together.
+func (s *Store) part(group []*job) {
+	var free []*job
+	for _, j := range group {
+		if s.joinLane(j) {
+			continue
+		}
+		row, locked := s.probe(j)
+		if !locked {
+			free = append(free, j)
+			continue
+		}
+		s.openLane(row, j)
+	}
+	if len(free) == 0 {
+		return
+	}
+	// A probe does not find a row that another transaction has inserted and not
+	// committed. A job that inserts the same row waits, and is found when it is tried
+	// by itself.
+	s.commit(free, func() {}, s.wait.patience, func(group []*job, err error) {
+		if len(group) > 1 {
+			s.commitEach(group, s.wait.patience, s.openOwnLane)
+			return
+		}
+		s.openOwnLane(group, err)
+	})
+}
+
+// openOwnLane moves a job to the lane of its first row.
+func (s *Store) openOwnLane(group []*job, err error) {
+	for _, j := range group {
+		rows := rowsOf([]*job{j})
+		if len(rows) == 0 {
+			j.err = domainError(err)
+			continue
+		}
+		s.openLane(rowName(rows[0]), j)
+	}
+}
+
+func (s *Store) openLane(row string, j *job) {
+	if s.lanes.join(row, j) {
+		return
+	}
+	if !s.lanes.open(row) {
+		j.err = errLocked
+		return
+	}
+	s.lanes.join(row, j)
+	s.serving.Go(func() { s.serveLane(row) })
+}
+
+// serveLane commits the jobs that wait for a row until none is left. All that wait are
+// given up if the row is not to be had.
+func (s *Store) serveLane(row string) {
+	for {
+		group := s.lanes.take(row, s.group)
+		if len(group) == 0 {
+			return
+		}
+		s.commit(group, func() {}, s.wait.roundTrip*2/5, func(group []*job, err error) {
+			for _, j := range group {
+				j.err = domainError(err)
+			}
+		})
+		for _, j := range group {
+			j.waiting.Answer(j.err)
+		}
+	}
+}
+
+// probe reports which row of a job is locked, if one is. It takes the locks of all and
+// gives them back.
+func (s *Store) probe(j *job) (row string, locked bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip/2)
+	defer cancel()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return "", false // the same happens to the job
+	}
+	defer conn.Release()
+	batch, h := &pgx.Batch{}, newHeld()
+	batch.Queue("BEGIN")
+	batch.Queue(boundLocks, milliseconds(probeWait), milliseconds(s.wait.roundTrip))
+	for _, r := range rowsOf([]*job{j}) {
+		first := batch.Len()
+		h.read(batch, r, forUpdate)
+		for _, q := range batch.QueuedQueries[first:] {
+			scan := q.Fn
+			q.Fn = func(results pgx.BatchResults) error {
+				err := scan(results)
+				if sqlState(err) == lockNotAvailable {
+					row = rowName(r)
+				}
+				return err
+			}
+		}
+	}
+	batch.Queue("ROLLBACK")
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		s.rollback(ctx, conn.Conn())
+	}
+	return row, row != ""
+}

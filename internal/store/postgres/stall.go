@@ -1,0 +1,57 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+var errStalled = fmt.Errorf("%w: the database does not finish commits; is a synchronous standby missing?", mfa.ErrUnavailable)
+
+// forceCommit makes a transaction whose commit is written to the log.
+const forceCommit = `SELECT pg_logical_emit_message(true, 'countersign', '')`
+
+// stallPause is how long to wait between two tries to commit while none succeeds.
+const stallPause = 250 * time.Millisecond
+
+// stall is called when a COMMIT that was sent at start has had no answer for long. If
+// no other COMMIT was answered since, all requests are refused until one is: each
+// would wait for as long and hold a connection.
+func (s *Store) stall(start time.Time) {
+	if s.committed.Load() >= start.UnixNano() || !s.stalled.CompareAndSwap(false, true) {
+		return
+	}
+	s.log.Error("the database does not finish commits; requests are refused until it does")
+	s.queue.Refuse(errStalled)
+	s.views.Refuse(errStalled)
+	for s.tryCommit() != nil {
+		select {
+		case <-s.closing:
+			return
+		case <-time.After(stallPause):
+		}
+	}
+	s.stalled.Store(false)
+	s.log.Info("the database finishes commits again")
+}
+
+// tryCommit returns nil when a commit was finished.
+func (s *Store) tryCommit() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip)
+	defer cancel()
+	err := s.onAny(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, forceCommit)
+		return err
+	})
+	switch {
+	case err == nil:
+		s.committed.Store(time.Now().UnixNano())
+	case isStale(err):
+		s.pool.Reset()
+	}
+	return err
+}
