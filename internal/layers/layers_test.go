@@ -74,7 +74,7 @@ var places = map[string]place{
 
 	"internal/inbox":          {layer: adapter},
 	"internal/metrics":        {layer: adapter},
-	"internal/sms":            {layer: adapter},
+	"internal/delivery/sms":   {layer: adapter},
 	"internal/webhook":        {layer: adapter},
 	"internal/store/migrate":  {layer: adapter},
 	"internal/store/queue":    {layer: adapter},
@@ -161,7 +161,7 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"a face imports no adapter", "internal/httpapi", ours + "internal/inbox", false},
 		{"a face does not read config", "internal/httpapi", ours + "internal/config", false},
 		{"an adapter imports no face", "internal/inbox", ours + "internal/httpapi", false},
-		{"an adapter imports no adapter", "internal/sms", ours + "internal/webhook", false},
+		{"an adapter imports no adapter", "internal/delivery/sms", ours + "internal/webhook", false},
 		{"one store imports no other", "internal/store/postgres", ours + "internal/store/sqlite", false},
 		{"a store imports the migrator", "internal/store/sqlite", ours + "internal/store/migrate", true},
 		{"only tests import the suite of the stores", "internal/store/sqlite", ours + "internal/store/storetest", false},

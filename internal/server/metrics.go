@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
-	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
 // A queuer makes writes wait for one another.

@@ -24,8 +24,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/server"
-	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
 // TestTheFilesOfTheDocumentationAreTaken opens each file of providers that the

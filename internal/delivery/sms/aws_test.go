@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
 const awsText = "Ihr Code für Förde lautet 482913"

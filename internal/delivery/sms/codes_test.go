@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 )
 
 // TestCodesOfAHealthyService lists the codes that are about a country or a sender in

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
 const twilioCallback = "https://mfa.example.com/sms/twilio"

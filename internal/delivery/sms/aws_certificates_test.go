@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 )
 
 // A hangingSNS does not answer. It counts the calls that wait for an answer.

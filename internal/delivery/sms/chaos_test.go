@@ -19,8 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
 const (

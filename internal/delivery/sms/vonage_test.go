@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"github.com/countersign-mfa/countersign/internal/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 )
 
 // smppDeliver is the body of a deliver_sm from a phone's number, with optional

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"pgregory.net/rapid"
 )
 

@@ -20,8 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/sms"
 )
 
 var gatewayNow = time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)

@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 )
 
 const (
