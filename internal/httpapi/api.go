@@ -219,6 +219,7 @@ func (a *API) open(pattern string, h handler) {
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	withTLS(r)
 	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 		// A request that has a Content-Length too may be an attempt to smuggle another one
 		// past a proxy, and its connection must be closed (RFC 9112, section 6.1). net/http

@@ -97,7 +97,10 @@ func newWorld(t testing.TB, s setup) *world {
 		t.Fatal(err)
 	}
 	w.api = api
-	server := httptest.NewServer(held(t, api))
+	server := httptest.NewUnstartedServer(held(t, api))
+	server.Listener = api.Listener(server.Listener)
+	server.Config.DisableGeneralOptionsHandler = true
+	server.Start()
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	w.client = &http.Client{

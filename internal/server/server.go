@@ -351,11 +351,18 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState:         s.connections.Track,
+		ConnContext:       httpapi.ConnContext,
 
 		DisableGeneralOptionsHandler: true, // it would keep connections that are to end
 	}
+	if s.certs != nil {
+		// To net/http the connections of Listener are not TLS, see there.
+		h.Protocols = new(http.Protocols)
+		h.Protocols.SetHTTP1(true)
+		h.Protocols.SetUnencryptedHTTP2(true)
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- h.Serve(s.connections.Listener(ln)) }()
+	go func() { failed <- h.Serve(s.api.Listener(s.connections.Listener(ln))) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
