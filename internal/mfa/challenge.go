@@ -1,6 +1,11 @@
 package mfa
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math/bits"
+	"time"
+)
 
 // A Challenge asks the holder of a factor to prove possession of it, once.
 type Challenge struct {
@@ -14,6 +19,8 @@ type Challenge struct {
 	UpdatedAt  time.Time
 	ExpiresAt  time.Time
 	VerifiedAt time.Time // zero until a right code arrives
+
+	RefusalEvents int // how many events its refused codes have left; see leavesEvent
 }
 
 // OfTOTP reports whether the challenge asks for a totp code, which nobody sent.
@@ -53,6 +60,26 @@ func (c *Challenge) refuse(limit int, now time.Time) error {
 	}
 	return nil
 }
+
+// leavesEvent counts one refused code, and reports whether it leaves an event. The
+// first one does, and later ones by chance, each time half as likely: n events stand
+// for about 2^(n-1) refused codes. So endless refusals neither fill the store nor
+// cost a write each. The id that the event would have decides, since its digits
+// cannot be foreseen.
+func (c *Challenge) leavesEvent(id EventID) bool {
+	sum := sha256.Sum256(id[:])
+	if c.RefusalEvents > bits.LeadingZeros64(binary.BigEndian.Uint64(sum[:]))+1 {
+		return false
+	}
+	c.RefusalEvents++
+	return true
+}
+
+// Counts returns Attempts and RefusalEvents in the one integer that stores keep.
+func (c *Challenge) Counts() int { return c.RefusalEvents<<8 | c.Attempts }
+
+// SetCounts sets what Counts returned.
+func (c *Challenge) SetCounts(n int) { c.RefusalEvents, c.Attempts = n>>8, n&0xff }
 
 func (c *Challenge) associated() []byte { return associate("challenges.code", c.ID) }
 

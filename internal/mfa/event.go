@@ -36,7 +36,7 @@ const (
 	ChallengeCreated   EventType = "challenge.created"
 	ChallengeSucceeded EventType = "challenge.succeeded" // a right code
 	ChallengeFailed    EventType = "challenge.failed"    // a wrong code
-	ChallengeRefused   EventType = "challenge.refused"   // a code that was not looked at
+	ChallengeRefused   EventType = "challenge.refused"   // codes that were not looked at; see leavesEvent
 	ChallengeVoided    EventType = "challenge.voided"    // its message could not be sent
 	PrefixPaused       EventType = "sms.prefix_paused"   // the reason is the prefix
 	PrefixReleased     EventType = "sms.prefix_released"

@@ -61,6 +61,7 @@ type ruledChallenge struct {
 	attempts int
 	resends  int
 	verified bool
+	refused  bool
 	gone     bool
 }
 
@@ -197,7 +198,12 @@ func (r *rules) waitToSend(number string, of *ruledFactor) time.Duration {
 
 func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) string {
 	f := c.ruledFactor
-	refuse := func(reason string) { r.happened(f, c.id, mfa.ChallengeRefused, reason) }
+	refuse := func(reason string) {
+		if !c.refused { // further ones leave events by chance
+			r.happened(f, c.id, mfa.ChallengeRefused, reason)
+		}
+		c.refused = true
+	}
 	switch {
 	case c.gone || f.deleted || f.Environment != env:
 		return "not found"

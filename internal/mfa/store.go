@@ -89,7 +89,7 @@ type (
 	// InsertChallenge stores a new challenge.
 	InsertChallenge struct{ *Challenge }
 	// UpdateChallenge stores what may change of a challenge: SealedCode,
-	// Messages, Attempts, UpdatedAt and VerifiedAt.
+	// Messages, Attempts, RefusalEvents, UpdatedAt and VerifiedAt.
 	UpdateChallenge struct{ *Challenge }
 	// DeleteChallenge removes a challenge, if it is there.
 	DeleteChallenge struct{ ID ChallengeID }

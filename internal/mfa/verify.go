@@ -19,7 +19,8 @@ type Verification struct {
 // error. Errors: ErrNotFound, also for a challenge whose factor was deleted;
 // ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts while the challenge, its
 // factor or its user may not be tried. Every code that is looked at is counted
-// before it is answered, and every one that is not leaves an event.
+// before it is answered. Of those that are not, the first leaves an event, and further
+// ones by chance.
 func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, code string, once *Once[Verification]) (Verification, error) {
 	// Under a derived key an answer would be given to everybody who types the same
 	// code, and let a spent one pass. The challenge itself knows better.
@@ -43,7 +44,10 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 			return Verification{}, &NotFoundError{EntityChallenge, id.String()}
 		}
 		if err := s.refuse(c, f, tx.User, now); err != nil {
-			events.append(tx, Event{Type: ChallengeRefused, Factor: f.ID, Challenge: id, Reason: refusalReason(err)})
+			if c.leavesEvent(events.first) {
+				tx.put(UpdateChallenge{c})
+				events.append(tx, Event{Type: ChallengeRefused, Factor: f.ID, Challenge: id, Reason: refusalReason(err)})
+			}
 			return Verification{}, err
 		}
 		if env.Production && f.Type == SMS {

@@ -176,7 +176,7 @@ func (w *writes) insertChallenge(c *mfa.Challenge) {
 // updateChallenge changes a challenge, in place of what was to be changed of it before.
 func (w *writes) updateChallenge(c *mfa.Challenge) {
 	if !w.shared {
-		w.others.Queue(updateChallenge, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Attempts, c.UpdatedAt, instant(c.VerifiedAt), bucket(c.ID), c.ID)
+		w.others.Queue(updateChallenge, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Counts(), c.UpdatedAt, instant(c.VerifiedAt), bucket(c.ID), c.ID)
 		return
 	}
 	if i := slices.IndexFunc(w.challenges, func(old *mfa.Challenge) bool { return old.ID == c.ID }); i >= 0 {
@@ -204,7 +204,7 @@ func (w *writes) batch() *pgx.Batch {
 	})
 	queueAll(b, insertChallenges, w.newChallenges, func(c *columns, ch *mfa.Challenge) {
 		c.smallint(bucket(ch.ID)).uuid(ch.ID).uuid(ch.Factor).bytea(ch.CodeMAC).bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).
-			integer(ch.Attempts).instant(ch.CreatedAt).instant(ch.UpdatedAt).instant(ch.ExpiresAt).time(ch.VerifiedAt)
+			integer(ch.Counts()).instant(ch.CreatedAt).instant(ch.UpdatedAt).instant(ch.ExpiresAt).time(ch.VerifiedAt)
 	})
 	queueAll(b, insertEvents, w.events, func(c *columns, e mfa.Event) {
 		c.smallint(bucket(e.ID)).uuid(e.ID).bigint(int64(e.Environment)).text(string(e.Type)).uuidOrNull(e.Factor).uuidOrNull(e.Challenge).text(e.Reason)
@@ -213,7 +213,7 @@ func (w *writes) batch() *pgx.Batch {
 		c.bytea(f.Sealed).bigint(f.LastStep).integer(f.Failures).time(f.LockedUntil).instant(f.UpdatedAt).smallint(bucket(f.ID)).uuid(f.ID)
 	})
 	queueAll(b, updateChallenges, w.challenges, func(c *columns, ch *mfa.Challenge) {
-		c.bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).integer(ch.Attempts).instant(ch.UpdatedAt).time(ch.VerifiedAt).
+		c.bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).integer(ch.Counts()).instant(ch.UpdatedAt).time(ch.VerifiedAt).
 			smallint(bucket(ch.ID)).uuid(ch.ID)
 	})
 	b.QueuedQueries = append(b.QueuedQueries, w.others.QueuedQueries...)

@@ -204,7 +204,7 @@ func factorValues(f *mfa.Factor) []any {
 
 func challengeValues(c *mfa.Challenge) []any {
 	return []any{
-		bucket(c.ID), c.ID, c.Factor, c.CodeMAC, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Attempts,
+		bucket(c.ID), c.ID, c.Factor, c.CodeMAC, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Counts(),
 		c.CreatedAt, c.UpdatedAt, c.ExpiresAt, instant(c.VerifiedAt),
 	}
 }

@@ -192,7 +192,7 @@ func (c *cells) factor() *mfa.Factor {
 func (c *cells) challenge() (_ *mfa.Challenge, err error) {
 	ch := &mfa.Challenge{ID: c.uuid(), Factor: c.uuid(), CodeMAC: c.bytea(), SealedCode: c.bytea()}
 	ch.Messages, err = mfa.DecodeDeliveries(c.next())
-	ch.Attempts = c.integer()
+	ch.SetCounts(c.integer())
 	ch.CreatedAt, ch.UpdatedAt, ch.ExpiresAt, ch.VerifiedAt = c.time(), c.time(), c.time(), c.time()
 	return ch, err
 }

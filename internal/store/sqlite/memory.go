@@ -53,7 +53,8 @@ func (m *memory) wrote(w mfa.Write) {
 		if !w.VerifiedAt.IsZero() {
 			m.challenges.Remove(w.ID) // it is seldom asked for again
 		} else if c, ok := m.challenges.Get(w.ID); ok {
-			c.SealedCode, c.Messages, c.Attempts, c.UpdatedAt = w.SealedCode, slices.Clone(w.Messages), w.Attempts, w.UpdatedAt
+			c.SealedCode, c.Messages, c.UpdatedAt = w.SealedCode, slices.Clone(w.Messages), w.UpdatedAt
+			c.Attempts, c.RefusalEvents = w.Attempts, w.RefusalEvents
 		}
 	case mfa.DeleteChallenge:
 		m.challenges.Remove(w.ID)

@@ -185,7 +185,7 @@ func scanChallenge(row *columns) (*mfa.Challenge, error) {
 	c := &mfa.Challenge{ID: row.id(), Factor: row.id(), CodeMAC: row.blob(), SealedCode: row.blob()}
 	messages, err := mfa.DecodeDeliveries(row.blob())
 	c.Messages = messages
-	c.Attempts = int(row.int())
+	c.SetCounts(int(row.int()))
 	c.CreatedAt, c.UpdatedAt, c.ExpiresAt, c.VerifiedAt = row.since(c.ID), row.since(c.ID), row.since(c.ID), row.since(c.ID)
 	return c, err
 }
@@ -228,7 +228,7 @@ func apply(c *conn, w mfa.Write) (err error) {
 	case mfa.InsertChallenge:
 		return bindChallenge(c.prepare(insertChallenge), w.Challenge).one()
 	case mfa.UpdateChallenge:
-		return c.prepare(updateChallenge).blob(w.SealedCode).blob(mfa.EncodeDeliveries(w.Messages)).int(int64(w.Attempts)).
+		return c.prepare(updateChallenge).blob(w.SealedCode).blob(mfa.EncodeDeliveries(w.Messages)).int(int64(w.Counts())).
 			since(w.ID, w.UpdatedAt).since(w.ID, w.VerifiedAt).id(w.ID).one()
 	case mfa.DeleteChallenge:
 		_, err = c.prepare(deleteChallenge).id(w.ID).exec()
@@ -277,7 +277,7 @@ func userHash(environment int64, user string) int64 {
 }
 
 func bindChallenge(s *statement, c *mfa.Challenge) *statement {
-	return s.id(c.ID).id(c.Factor).blob(c.CodeMAC).blob(c.SealedCode).blob(mfa.EncodeDeliveries(c.Messages)).int(int64(c.Attempts)).
+	return s.id(c.ID).id(c.Factor).blob(c.CodeMAC).blob(c.SealedCode).blob(mfa.EncodeDeliveries(c.Messages)).int(int64(c.Counts())).
 		since(c.ID, c.CreatedAt).since(c.ID, c.UpdatedAt).since(c.ID, c.ExpiresAt).since(c.ID, c.VerifiedAt)
 }
 

@@ -77,7 +77,7 @@ func challengeComesBack(t *testing.T, s mfa.Store) {
 	b := f.ID.Bucket()
 	for name, c := range map[string]*mfa.Challenge{
 		"full": {
-			ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{0, 1, 0xff}, SealedCode: []byte{0}, Attempts: math.MaxInt32,
+			ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{0, 1, 0xff}, SealedCode: []byte{0}, Attempts: 255, RefusalEvents: math.MaxInt32 >> 8,
 			Messages: []mfa.Delivery{
 				{Provider: awkward, ID: awkward, State: mfa.Undelivered, Reason: awkward, Segments: 3, At: longAgo, UpdatedAt: atLast},
 				{State: mfa.Queued, At: morning, UpdatedAt: morning},

@@ -126,16 +126,17 @@ func challengeUpdateIsPartial(t *testing.T, s mfa.Store) {
 	later := morning.Add(time.Hour)
 	messages := []mfa.Delivery{{Provider: "one", ID: "new", State: mfa.Sent, At: morning, UpdatedAt: later}}
 	store(t, s, f.ID.Bucket(), mfa.InsertChallenge{Challenge: bystander}, mfa.UpdateChallenge{Challenge: &mfa.Challenge{
-		ID: before.ID, Factor: newID(morning, f.ID.Bucket()), CodeMAC: []byte("new"), SealedCode: nil, Messages: messages, Attempts: 3,
+		ID: before.ID, Factor: newID(morning, f.ID.Bucket()), CodeMAC: []byte("new"), SealedCode: nil, Messages: messages, Attempts: 3, RefusalEvents: 7,
 		CreatedAt: later, UpdatedAt: later, ExpiresAt: later, VerifiedAt: later,
 	}})
 	want := *before
 	want.SealedCode, want.Messages, want.Attempts, want.UpdatedAt, want.VerifiedAt = nil, messages, 3, later, later
+	want.RefusalEvents = 7
 	same(t, view(t, s, readChallenge(before.ID)).Challenge, &want)
 	same(t, view(t, s, readChallenge(bystander.ID)).Challenge, bystander)
 
 	store(t, s, f.ID.Bucket(), mfa.UpdateChallenge{Challenge: &mfa.Challenge{ID: before.ID, SealedCode: []byte("again"), UpdatedAt: later}})
-	want.SealedCode, want.Messages, want.Attempts, want.VerifiedAt = []byte("again"), nil, 0, time.Time{}
+	want.SealedCode, want.Messages, want.Attempts, want.RefusalEvents, want.VerifiedAt = []byte("again"), nil, 0, 0, time.Time{}
 	same(t, view(t, s, readChallenge(before.ID)).Challenge, &want)
 }
 
