@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/bits"
 	"sync"
 	"time"
 )
@@ -163,20 +164,30 @@ func putMillis(id *[16]byte, ms int64) {
 	binary.BigEndian.PutUint64(id[:8], uint64(ms)<<16|uint64(binary.BigEndian.Uint16(id[6:8])))
 }
 
-// idSource makes ids. Within a millisecond each is greater than the one before,
-// so that what one process makes sorts in the order in which it was made, unless
-// its clock is set back.
+// idSource makes ids. Within a millisecond each is greater than the one before by a
+// fresh random number of more than 50 bits, so that what one process makes sorts in
+// the order in which it was made, unless its clock is set back, and no id tells what
+// the next one is.
 type idSource struct {
 	rand io.Reader
 
 	mu     sync.Mutex
 	ms     int64
 	hi, lo uint64 // the 70 random bits of the last id: 6 and 64 of them
+	drawn  [16 * drawSize]byte
+	left   int // bytes of drawn that were not used yet, at its end
 }
 
-// idSpan is how many ids one draw is good for: the one returned and those that
-// follow it.
-const idSpan = 8
+const (
+	// idSpan is how many ids one draw is good for: the one returned and those that
+	// follow it.
+	idSpan = 8
+	// drawSize is how many random bytes an id takes.
+	drawSize = 9
+	// stepBits bounds the step between two ids of a millisecond. The first of 70 bits is
+	// at most half of what there is, so that 8,192 steps and more fit.
+	stepBits = 56
+)
 
 // following returns the n-th id after id, n < idSpan, of the same draw.
 func following(id [16]byte, n int) [16]byte {
@@ -189,22 +200,45 @@ func following(id [16]byte, n int) [16]byte {
 func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ms := now.UnixMilli(); ms == s.ms {
-		if s.lo += idSpan; s.lo < idSpan {
-			s.hi++
-		}
+	r, err := s.draw()
+	if err != nil {
+		return [16]byte{}, fmt.Errorf("draw an id: %w", err)
+	}
+	if ms := now.UnixMilli(); ms != s.ms {
+		s.begin(ms, r)
 	} else {
-		var r [9]byte
-		if _, err := io.ReadFull(s.rand, r[:]); err != nil {
-			return [16]byte{}, fmt.Errorf("draw an id: %w", err)
+		// The low bits stay clear, so that the ids that follow do not carry. A step is
+		// never zero.
+		step := binary.BigEndian.Uint64(r)&(1<<stepBits-1)&^(idSpan-1) + idSpan
+		var carry uint64
+		s.lo, carry = bits.Add64(s.lo, step, 0)
+		if s.hi += carry; s.hi >= 1<<6 {
+			s.begin(ms, r) // more ids than have room in order: 8 million a second
 		}
-		// The top bit stays clear, so that counting up cannot overflow.
-		// The low bits stay clear, so that a span does not carry either.
-		s.ms, s.hi, s.lo = ms, uint64(r[8]&0x1f), binary.BigEndian.Uint64(r[:8])&^(idSpan-1)
 	}
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[8:], s.lo<<10|uint64(b))
 	binary.BigEndian.PutUint16(id[6:8], uint16(s.hi<<10|s.lo>>54))
 	putMillis(&id, s.ms)
 	return id, nil
+}
+
+// begin takes the first id of a millisecond from a draw.
+func (s *idSource) begin(ms int64, r []byte) {
+	// The top bit stays clear, so that there is room for steps.
+	s.ms, s.hi, s.lo = ms, uint64(r[8]&0x1f), binary.BigEndian.Uint64(r)&^(idSpan-1)
+}
+
+// draw returns random bytes for one id. It reads those of several at once, since
+// each read is a system call.
+func (s *idSource) draw() ([]byte, error) {
+	if s.left == 0 {
+		if _, err := io.ReadFull(s.rand, s.drawn[:]); err != nil {
+			return nil, err
+		}
+		s.left = len(s.drawn)
+	}
+	at := len(s.drawn) - s.left
+	s.left -= drawSize
+	return s.drawn[at : at+drawSize], nil
 }
