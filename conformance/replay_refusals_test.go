@@ -39,7 +39,7 @@ var (
 	tooManyMessages = want{429, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later.", nil}
 	unauthorized    = want{401, "", "Unauthorized", nil}
 	keyReused       = want{422, "idempotency_error",
-		"This Idempotency-Key was used before, with a different request or for a factor that was deleted.", nil}
+		"This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown.", nil}
 )
 
 // refused checks that a call was refused, on the wire and as the library shows it.

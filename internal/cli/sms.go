@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -46,6 +47,7 @@ func (c *checkSMS) Run(con console) error {
 
 type sentSMS struct {
 	storeFlag
+	keysetFlag
 	Env string `required:"" placeholder:"NAME" help:"The environment."`
 	SMS string `name:"sms" type:"path" placeholder:"FILE" help:"The file of providers, as for serve --sms, which says over what time prefixes are judged. Default one hour."`
 }
@@ -53,7 +55,8 @@ type sentSMS struct {
 func (sentSMS) Help() string {
 	return `Shows the messages of the last 24 hours, of all and by country, and the challenges by prefix,
 which is the first six digits of a number, over the time in which prefixes are judged
-(pumping.window). Verified are challenges. Sandboxes count nothing.
+(pumping.window). Verified are challenges. Sandboxes count nothing. Prefixes
+are sealed in the store, so this takes the keyset.
 
 Example:
 
@@ -65,7 +68,7 @@ func (c *sentSMS) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	return c.withService(ctx, mfa.Options{SMS: all, SMSOf: of}, func(s *mfa.Service, store server.Store) error {
+	return c.withKeys(ctx, c.Keyset, mfa.Options{SMS: all, SMSOf: of}, func(s *mfa.Service, store server.Store) error {
 		env, err := c.environment(ctx, store, c.Env)
 		if err != nil {
 			return err
@@ -76,14 +79,14 @@ func (c *sentSMS) Run(ctx context.Context, con console) error {
 		}
 		slices.SortFunc(tallies, func(a, b mfa.Tally) int { return strings.Compare(a.Of, b.Of) })
 		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "TO\tLAST\tSENT\tVERIFIED\tPAUSED UNTIL")
+		fmt.Fprintln(w, "TO\tLAST\tSENT\tVERIFIED\tPAUSED UNTIL\tIN EVENTS")
 		for _, t := range tallies {
 			sent, verified := t.Sum()
-			span := 24 * time.Hour
+			span, reference := 24*time.Hour, t.Of
 			if strings.HasPrefix(t.Of, "+") {
-				span = s.PumpingWindow(env)
+				span, reference = s.PumpingWindow(env), t.Reference()
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", t.Of, formatSpan(span), sent, verified, formatUntil(t.PausedUntil))
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", t.Of, formatSpan(span), sent, verified, formatUntil(t.PausedUntil), reference)
 		}
 		return w.Flush()
 	})
@@ -109,6 +112,7 @@ func formatUntil(t time.Time) string {
 
 type releasePrefix struct {
 	storeFlag
+	keysetFlag
 	Env    string `required:"" placeholder:"NAME" help:"The environment."`
 	Prefix string `arg:"" help:"The prefix, as 'countersign sms sent' shows it: +491512."`
 }
@@ -123,7 +127,7 @@ Example:
 }
 
 func (c *releasePrefix) Run(ctx context.Context, con console) error {
-	return c.withService(ctx, mfa.Options{}, func(s *mfa.Service, store server.Store) error {
+	return c.withKeys(ctx, c.Keyset, mfa.Options{}, func(s *mfa.Service, store server.Store) error {
 		env, err := c.environment(ctx, store, c.Env)
 		if err != nil {
 			return err
@@ -138,6 +142,27 @@ func (c *releasePrefix) Run(ctx context.Context, con console) error {
 			con.printf("%s is not paused\n", c.Prefix)
 		}
 		return nil
+	})
+}
+
+// A keysetFlag names the keyset of a command that opens sealed values.
+type keysetFlag struct {
+	Keyset string `placeholder:"SOURCE" help:"The keys of the store, as for serve: file:PATH, env:NAME or exec:COMMAND. Default the file next to the SQLite store."`
+}
+
+// withKeys hands fn a Service that can open sealed values.
+func (f storeFlag) withKeys(ctx context.Context, keyset string, opts mfa.Options, fn func(*mfa.Service, server.Store) error) error {
+	return f.existing(ctx, func(store server.Store) error {
+		keys, err := server.OpenKeyset(ctx, store, f.Store, keyset)
+		if err != nil {
+			return err
+		}
+		opts.Logger = slog.New(slog.DiscardHandler)
+		s, err := mfa.NewService(store, keys, nil, opts)
+		if err != nil {
+			return err
+		}
+		return fn(s, store)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,8 @@ func FuzzTarget(f *testing.F) {
 	})
 }
 
+var derived = regexp.MustCompile(`^retry-[0-9a-f]{64}$`)
+
 func FuzzIdempotencyKey(f *testing.F) {
 	w := fuzzWorld(f)
 	for _, key := range []string{"", "x", onceKey[17:], deterministic[17:], strings.Repeat("k", 255), strings.Repeat("k", 256), "é", "a\tb", "\x00", "\xff"} {
@@ -197,6 +200,10 @@ func FuzzIdempotencyKey(f *testing.F) {
 			}
 		case len(key) > 255 || !printable:
 			first.refuses("Idempotency-Key idempotency_key_invalid")
+		case derived.MatchString(key):
+			if first.is(201).body == second.is(201).body {
+				t.Error("a key made of the request was honored")
+			}
 		default:
 			if first.is(201).body != second.is(201).body {
 				t.Error("it was done twice")

@@ -13,9 +13,9 @@ import (
 
 const (
 	keepAnswer = 24 * time.Hour
-	// keepDerived is for keys that a client library makes of the request
-	// itself: they repeat in a later request that means something new, so that
-	// only retries may find the answer.
+	// keepDerived is for keys that a client library makes from the request itself. They
+	// repeat in a later request that means something new, so that only retries may find
+	// the answer.
 	keepDerived = 30 * time.Second
 
 	maxIdempotencyKey = 255

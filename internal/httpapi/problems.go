@@ -84,7 +84,7 @@ var problems = []struct {
 	{mfa.ErrNotSent, http.StatusUnprocessableEntity, "authentication_challenge_not_sent", "Only the code of an sms factor's challenge can be sent again."},
 	{mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later."},
 	{mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"},
-	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before, with a different request or for a factor that was deleted."},
+	{mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown."},
 	{mfa.ErrRecipientRefused, http.StatusUnprocessableEntity, "sms_recipient_refused", "No provider delivers messages to this phone number."},
 	{mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."},
 	// The caller seems to be gone, but may have closed only its own direction.

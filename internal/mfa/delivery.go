@@ -2,8 +2,8 @@ package mfa
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -12,7 +12,7 @@ import (
 // A Delivery is one message of a challenge and how far it has come.
 type Delivery struct {
 	Provider  string        // who took it; "" until somebody has
-	ID        string        // that the provider gave it
+	ID        string        // a short keyed hash of the id that the provider gave it; "" if it gave none
 	State     DeliveryState // Queued from the start
 	Reason    string        // the provider's own code for a failure, or ""
 	Segments  int           // messages that carriers make of it, and charge
@@ -125,12 +125,22 @@ func DecodeDeliveries(b []byte) (all []Delivery, err error) {
 
 var errDeliveries = errors.New("deliveries: cut short")
 
-// A MessageKey is the hash of a provider's name and the id that it gave a message;
-// zero is none.
+// A MessageKey is the keyed hash of a provider's name and the id that it gave a
+// message; zero is none.
 type MessageKey [32]byte
 
-func messageKey(provider, id string) MessageKey {
-	return sha256.Sum256(fmt.Appendf(nil, "%d/%s/%s", len(provider), provider, id))
+func (s *Service) messageKey(provider, id string) MessageKey {
+	return s.keys.Load().Index(fmt.Appendf(nil, "message/%d/%s/%s", len(provider), provider, id))
+}
+
+// messageName returns what a challenge keeps of a message's id. With the id itself, a
+// reader of the database could ask the provider for the phone number.
+func (s *Service) messageName(a Accepted) string {
+	if a.ID == "" {
+		return ""
+	}
+	key := s.messageKey(a.Provider, a.ID)
+	return hex.EncodeToString(key[:8])
 }
 
 // Bucket returns the partition in which the reference lives.

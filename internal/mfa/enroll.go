@@ -2,6 +2,7 @@ package mfa
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,9 @@ type EnrollParams struct {
 // again.
 type Details struct {
 	Factor
-	Phone Phone // sms
+	Issuer  string // totp: who the code is for, as the app shows it
+	Account string // totp: whose account, as the app shows it
+	Phone   Phone  // sms
 }
 
 // An Enrollment is a new factor, with what is shown only once.
@@ -54,52 +57,24 @@ const (
 	maxAccount = 256
 )
 
-// namesNobody reports whether the same may be asked for two people, who then have
-// the same derived key. They must not be given one factor.
-func (p EnrollParams) namesNobody() bool {
-	switch p.Type {
-	case TOTP:
-		return p.User == "" && p.Account == ""
-	case GenericOTP:
-		return p.User == ""
-	}
-	return false // a phone number names its owner
-}
+// showSecret is how long a repeated request is shown the secret that the first one was
+// given. Clients retry within two minutes; after that, a secret that can be read again
+// only helps someone who finds the idempotency key.
+const showSecret = 10 * time.Minute
 
 // Enroll creates a factor. The error is an ErrInvalid that names what is wrong.
 func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, once *Once[Enrollment]) (Enrollment, error) {
 	p.Issuer, p.Account = trimSpaces(p.Issuer), trimSpaces(p.Account)
-	if once != nil && once.Derived && p.namesNobody() {
+	// The requests of two people can be equal, and a derived key with them. Neither may
+	// be given the factor or the secret of the other, so each request makes a factor.
+	if once != nil && once.Derived {
 		once = nil
 	}
-	e, err := s.enroll(ctx, env, p, once)
-	replayed, ok := errors.AsType[*Replayed](err)
-	if !ok || !once.Derived {
-		return e, err
+	once = keyed(s, once)
+	if once != nil && p.Type == TOTP {
+		once.show = showSecret
 	}
-	used, err := s.used(ctx, replayed.about)
-	switch {
-	case err != nil:
-		return Enrollment{}, err
-	case !used:
-		return Enrollment{}, replayed
-	}
-	anew := *once
-	anew.past = replayed.about
-	return s.enroll(ctx, env, p, &anew)
-}
-
-// used reports whether a code of a factor was tried since it was enrolled, or the
-// factor is gone. Under a derived key only an unused one is given again, with
-// its secret: a code that was tried shows that the answer arrived.
-func (s *Service) used(ctx context.Context, about [16]byte) (bool, error) {
-	id := FactorID(about)
-	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Factor: id})
-	if err != nil {
-		return false, err
-	}
-	f := rows.Factor
-	return f == nil || f.LastStep != 0 || f.Failures != 0, nil
+	return s.enroll(ctx, env, p, once)
 }
 
 func (s *Service) enroll(ctx context.Context, env Environment, p EnrollParams, once *Once[Enrollment]) (Enrollment, error) {
@@ -116,8 +91,12 @@ func (s *Service) enroll(ctx context.Context, env Environment, p EnrollParams, o
 	if err != nil {
 		return Enrollment{}, err
 	}
+	former := s.former(e.UserKey())
 	return decide(ctx, s, Read{Bucket: bucket}, once, now, func(tx *Tx) (Enrollment, error) {
 		tx.put(InsertFactor{&e.Factor})
+		if key := e.UserKey(); key != (UserKey{}) {
+			tx.put(RestoreUser{key, former})
+		}
 		events.append(tx, Event{Type: FactorEnrolled, Factor: e.ID, Reason: string(e.Type)})
 		if c := e.Challenge; c != nil {
 			tx.put(InsertChallenge{&c.Challenge})
@@ -143,7 +122,7 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *Once[Enro
 	}
 	e.ID = id
 	if once != nil {
-		e.Replay = once.Key
+		e.Replay = once.key
 	}
 	switch p.Type {
 	case TOTP:
@@ -170,7 +149,7 @@ func (s *Service) enrollBucket(env EnvironmentID, user string, once *Once[Enroll
 	case user != "":
 		return UserBucket(env, user), nil
 	case once != nil:
-		return once.Key.bucket(), nil
+		return once.key.bucket(), nil
 	}
 	var b [2]byte
 	if _, err := io.ReadFull(s.opts.Rand, b[:]); err != nil {
@@ -199,7 +178,36 @@ func (s *Service) fillTOTP(e *Enrollment, env Environment, p EnrollParams) (err 
 		return fmt.Errorf("draw a QR code: %w", err)
 	}
 	e.Secret, e.URI, e.QRCode = secret.NewString(totp.EncodeSecret(key)), secret.NewString(uri), secret.NewString(image)
+	if err := s.sealLabel(&e.Factor, e.Issuer, e.Account); err != nil {
+		return err
+	}
 	return s.seal(&e.Factor, key)
+}
+
+// sealLabel keeps issuer and account, which often name a person, as one sealed value:
+// the length of the issuer, and both.
+func (s *Service) sealLabel(f *Factor, issuer, account string) (err error) {
+	plain := append(binary.AppendUvarint(nil, uint64(len(issuer))), issuer+account...)
+	if f.Label, err = s.keys.Load().Seal(plain, f.associatedLabel()); err != nil {
+		return fmt.Errorf("seal the label of a factor: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) openLabel(f *Factor) (issuer, account string, err error) {
+	if f.Label == nil {
+		return f.Old.Issuer, f.Old.Account, nil
+	}
+	plain, err := s.keys.Load().Open(f.Label, f.associatedLabel())
+	if err != nil {
+		return "", "", fmt.Errorf("open the label of %s: %w", f.ID, err)
+	}
+	size, n := binary.Uvarint(plain)
+	if n <= 0 || size > uint64(len(plain)-n) {
+		return "", "", fmt.Errorf("open the label of %s: it is cut short", f.ID)
+	}
+	text := string(plain[n:])
+	return text[:size], text[size:], nil
 }
 
 func (s *Service) fillSMS(e *Enrollment, env Environment, p EnrollParams) (err error) {
@@ -230,7 +238,12 @@ func (s *Service) open(f *Factor) ([]byte, error) {
 // details opens what the owner of a factor may see again.
 func (s *Service) details(f *Factor) (Details, error) {
 	d := Details{Factor: *f}
-	if f.Type == SMS {
+	switch f.Type {
+	case TOTP:
+		var err error
+		d.Issuer, d.Account, err = s.openLabel(f)
+		return d, err
+	case SMS:
 		number, err := s.open(f)
 		if err != nil {
 			return d, err

@@ -34,9 +34,9 @@ func TestEnrollTOTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := mfa.Details{Factor: mfa.Factor{
-		ID: e.ID, Environment: sandbox.ID, Type: mfa.TOTP, User: "user_1", Issuer: "Foo Corp", Account: "ada@foo-corp.com",
-		Sealed: d.Sealed, CreatedAt: w.clock.Now(), UpdatedAt: w.clock.Now(),
-	}}
+		ID: e.ID, Environment: sandbox.ID, Type: mfa.TOTP, User: "user_1",
+		Sealed: d.Sealed, Label: d.Label, CreatedAt: w.clock.Now(), UpdatedAt: w.clock.Now(),
+	}, Issuer: "Foo Corp", Account: "ada@foo-corp.com"}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("Factor = %+v; want %+v", d, want)
 	}

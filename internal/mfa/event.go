@@ -38,7 +38,7 @@ const (
 	ChallengeFailed    EventType = "challenge.failed"    // a wrong code
 	ChallengeRefused   EventType = "challenge.refused"   // codes that were not looked at; see leavesEvent
 	ChallengeVoided    EventType = "challenge.voided"    // its message could not be sent
-	PrefixPaused       EventType = "sms.prefix_paused"   // the reason is the prefix
+	PrefixPaused       EventType = "sms.prefix_paused"   // the reason is a keyed hash of the prefix
 	PrefixReleased     EventType = "sms.prefix_released"
 	DailyLimitReached  EventType = "sms.daily_limit_reached" // the reason is "all" or "abroad"
 )

@@ -9,3 +9,11 @@ import (
 func NewIDs(rand io.Reader) func(now time.Time, b Bucket) ([16]byte, error) {
 	return (&idSource{rand: rand}).next
 }
+
+// ReplayKey returns the key under which the record of an idempotency key is stored.
+func (s *Service) ReplayKey(key [32]byte) ReplayKey { return keyed(s, &Once[int]{Key: key}).key }
+
+// PrefixReference returns how events name a prefix.
+func (s *Service) PrefixReference(env EnvironmentID, prefix string) string {
+	return s.tallyKey(env, prefix).Reference()
+}

@@ -2,6 +2,8 @@ package mfa
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -30,27 +32,39 @@ type Factor struct {
 	Environment EnvironmentID
 	Type        FactorType
 	User        string    // the caller's own id of its owner; "" if it has none
-	Issuer      string    // totp: who the code is for, as the app shows it
-	Account     string    // totp: whose account, as the app shows it
 	Sealed      []byte    // totp: the secret; sms: the phone number
+	Label       []byte    // totp: issuer and account, sealed
 	LastStep    int64     // totp: the last time step whose code was accepted; sms: the one of the last right code
 	Failures    int       // consecutive wrong codes over all its challenges
 	Replay      ReplayKey // of the recorded answer that shows the secret; zero if there is none
 	LockedUntil time.Time // no code is looked at before; zero if not locked
 	CreatedAt   time.Time // UTC, whole milliseconds, as all times here
 	UpdatedAt   time.Time
+	Old         Unsealed // of a row that an older release stored
 }
+
+// Unsealed is what an older release stored of a factor without sealing it. Reseal
+// seals it and empties this.
+type Unsealed struct {
+	Issuer  string // who the code is for, as the app shows it
+	Account string // whose account, as the app shows it
+	Replay  []byte // a hash without a key
+}
+
+func (u *Unsealed) isEmpty() bool { return u.Issuer == "" && u.Account == "" && u.Replay == nil }
 
 // associated binds a sealed value to its row and field, so that it does not open
 // when it is moved to another.
 func (f *Factor) associated() []byte { return associate("factors.sealed."+string(f.Type), f.ID) }
 
+func (f *Factor) associatedLabel() []byte { return associate("factors.label", f.ID) }
+
 func associate(field string, id [16]byte) []byte {
 	return append(append(make([]byte, 0, len(field)+1+len(id)), field...), id[:]...)
 }
 
-// userKey returns the key of the factor's user, zero if it has none.
-func (f *Factor) userKey() UserKey {
+// UserKey returns the key of the factor's user, or zero.
+func (f *Factor) UserKey() UserKey {
 	if f.User == "" {
 		return UserKey{}
 	}
@@ -113,11 +127,24 @@ type UserKey struct {
 // Bucket returns the partition in which the user's rows live.
 func (k UserKey) Bucket() Bucket { return UserBucket(k.Environment, k.ID) }
 
-// A User is what is remembered of the owner of factors: only failures, and only
-// while there are any.
+// A User counts the failures of the owner of factors. There is no row without failures.
 type User struct {
 	UserKey
-	Failures int // consecutive wrong codes over all factors
+	Failures  int       // consecutive wrong codes over all factors
+	ExpiresAt time.Time // of a user without factors, whose ID is a Former name; otherwise zero, which is never
+	At        Bucket    // of such a user; others are in their Bucket
+}
+
+// keepFailures is how long the failures of a user who has no factors left are kept.
+// Without them, guessing could begin again after every factor was deleted and another
+// one enrolled.
+const keepFailures = 400 * 24 * time.Hour
+
+// former returns the name under which the failures of a user without factors are kept:
+// a keyed hash, since nothing may tell then who the user was.
+func (s *Service) former(k UserKey) string {
+	name := s.keys.Load().Index(fmt.Appendf(nil, "user/%d/%s", k.Environment, k.ID))
+	return "former_" + hex.EncodeToString(name[:16])
 }
 
 func (u *User) refuse(l Limits) error {

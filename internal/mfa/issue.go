@@ -48,6 +48,7 @@ func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p
 	if err := s.rulesOf(env).check(p); err != nil {
 		return Issued{}, err
 	}
+	once = keyed(s, once)
 	return s.awaited(ctx, func() (Issued, error) {
 		for {
 			c, err := s.challenge(ctx, env, id, p, once)

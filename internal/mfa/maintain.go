@@ -15,9 +15,8 @@ const (
 	batch       = 500 // rows of each kind in one transaction
 )
 
-// Maintain removes what has outlived its retention and seals anew what is sealed
-// under an old key, until ctx ends. It works in small transactions, between which
-// others have their turn.
+// Maintain removes expired rows, and seals values that are sealed under an old key or
+// not sealed, until ctx ends. It works in small transactions, and others run in between.
 func (s *Service) Maintain(ctx context.Context) {
 	sweep, reseal := time.NewTicker(sweepEvery), time.NewTicker(resealEvery)
 	defer sweep.Stop()
@@ -55,14 +54,22 @@ func (s *Service) Sweep(ctx context.Context) error {
 	}
 }
 
-// Reseal seals every factor under the newest key of the keyset. It has nothing to
-// do, and reads nothing, while there is only one.
+// Reseal seals every factor under the newest key of the keyset, and what an older
+// release stored without sealing it. It has nothing to do, and reads nothing, while
+// there is only one key and no such row.
 func (s *Service) Reseal(ctx context.Context) error {
-	keys := s.keys.Load()
-	if !keys.Rotating() {
+	keys, old := s.keys.Load(), s.unsealed.Load()
+	if !keys.Rotating() && !old {
 		return nil
 	}
 	var errs []error
+	found := false
+	if old {
+		var err error
+		if found, err = s.SealAllTallies(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	var after FactorID
 	for {
 		factors, err := s.store.FactorsAfter(ctx, after, batch)
@@ -74,7 +81,8 @@ func (s *Service) Reseal(ctx context.Context) error {
 		}
 		for i := range factors {
 			after = factors[i].ID
-			if factors[i].Sealed == nil || !keys.Stale(factors[i].Sealed) {
+			found = found || !factors[i].Old.isEmpty()
+			if !factors[i].stale(keys) {
 				continue
 			}
 			// One that does not open must not hold up the others.
@@ -83,26 +91,54 @@ func (s *Service) Reseal(ctx context.Context) error {
 			}
 		}
 	}
-	if s.opts.Resealed == nil || errs != nil {
-		return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if old && !found {
+		if s.opts.AllSealed != nil {
+			if err := s.opts.AllSealed(ctx); err != nil {
+				return err
+			}
+		}
+		s.unsealed.Store(false)
+	}
+	if s.opts.Resealed == nil {
+		return nil
 	}
 	return s.opts.Resealed(ctx, keys)
+}
+
+// stale reports whether some value of the factor is not sealed under the newest key.
+func (f *Factor) stale(keys *secret.Keyset) bool {
+	return f.Sealed != nil && keys.Stale(f.Sealed) || f.Label != nil && keys.Stale(f.Label) || !f.Old.isEmpty()
 }
 
 func (s *Service) resealFactor(ctx context.Context, keys *secret.Keyset, id FactorID) error {
 	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
 		f := tx.Factor
-		if f == nil || !keys.Stale(f.Sealed) {
+		if f == nil || !f.stale(keys) {
 			return nil
 		}
-		plain, err := keys.Open(f.Sealed, f.associated())
-		if err != nil {
-			return fmt.Errorf("open %s: %w", id, err)
+		if f.Sealed != nil {
+			plain, err := keys.Open(f.Sealed, f.associated())
+			if err != nil {
+				return fmt.Errorf("open %s: %w", id, err)
+			}
+			if f.Sealed, err = keys.Seal(plain, f.associated()); err != nil {
+				return fmt.Errorf("seal %s: %w", id, err)
+			}
 		}
-		if f.Sealed, err = keys.Seal(plain, f.associated()); err != nil {
-			return fmt.Errorf("seal %s: %w", id, err)
+		if f.Type == TOTP {
+			issuer, account, err := s.openLabel(f)
+			if err != nil {
+				return err
+			}
+			if err := s.sealLabel(f, issuer, account); err != nil {
+				return err
+			}
 		}
-		tx.put(UpdateFactor{f})
+		f.Old = Unsealed{}
+		tx.put(SealFactor{f})
 		return nil
 	})
 }

@@ -38,7 +38,7 @@ func TestSweepRemovesWhatHasOutlivedItsRetention(t *testing.T) {
 
 	stored := func() string {
 		challenge := w.rows(mfa.Read{Bucket: f.Bucket(), Challenge: c.ID}).Challenge != nil
-		replay := w.rows(mfa.Read{Bucket: f.Bucket(), Replay: once.Key}).Replay != nil
+		replay := w.rows(mfa.Read{Bucket: f.Bucket(), Replay: w.ReplayKey(once.Key)}).Replay != nil
 		events := len(w.events(f.Bucket())) + len(w.events(phone.Bucket()))
 		return fmt.Sprintf("challenge %v, replay %v, phone %v, %d events", challenge, replay, w.rows(phoneRow).Phone != nil, events)
 	}

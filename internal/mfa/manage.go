@@ -22,7 +22,8 @@ func (s *Service) Factor(ctx context.Context, env Environment, id FactorID) (Det
 // challenges can be verified any more. It returns ErrNotFound for one that is not
 // there, also for one that was deleted before.
 func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID) error {
-	events, err := s.journal(env.ID, s.now(), id.Bucket())
+	now := s.now()
+	events, err := s.journal(env.ID, now, id.Bucket())
 	if err != nil {
 		return err
 	}
@@ -33,6 +34,9 @@ func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID
 		tx.put(DeleteFactor{id})
 		if tx.Factor.Replay != (ReplayKey{}) {
 			tx.put(ForgetReplay{id.Bucket(), tx.Factor.Replay, id})
+		}
+		if key := tx.Factor.UserKey(); key != (UserKey{}) {
+			tx.put(RetireUser{key, s.former(key), now.Add(keepFailures)})
 		}
 		events.append(tx, Event{Type: FactorDeleted, Factor: id})
 		return nil
@@ -71,6 +75,17 @@ func (s *Service) UnlockUser(ctx context.Context, env EnvironmentID, user string
 	key := UserKey{env, user}
 	events, err := s.journal(env, s.now(), key.Bucket())
 	if err != nil {
+		return err
+	}
+	// A user without factors is found under another name.
+	former := s.former(key)
+	r := Read{Bucket: key.Bucket(), User: UserKey{env, former}}
+	if err := s.store.Update(ctx, r, func(tx *Tx) error {
+		if tx.User != nil {
+			tx.put(RestoreUser{key, former})
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
 	err = s.store.Update(ctx, Read{Bucket: key.Bucket(), User: key}, func(tx *Tx) error {

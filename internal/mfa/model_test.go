@@ -71,6 +71,7 @@ type request struct {
 	until  time.Time
 	made   *ruledFactor // by an enrollment that succeeded
 	about  *ruledFactor // what is challenged or verified
+	hidden time.Time    // when the secret that the answer shows is not shown again; zero: never
 	swept  time.Time    // when the challenge to verify may be swept; zero for others
 }
 
@@ -183,7 +184,12 @@ func (m *model) enroll(t *rapid.T) {
 	if e.Challenge != nil {
 		m.challenges = append(m.challenges, &ruledChallenge{ruledFactor: f, id: e.Challenge.ID, made: m.clock.Now()})
 	}
-	recorded(m, o, e, err, func(r *request) { r.made = f }, func(o *mfa.Once[mfa.Enrollment]) error {
+	recorded(m, o, e, err, func(r *request) {
+		r.made = f
+		if p.Type == mfa.TOTP {
+			r.hidden = m.clock.Now().Add(10 * time.Minute)
+		}
+	}, func(o *mfa.Once[mfa.Enrollment]) error {
 		_, err := m.Enroll(m.t.Context(), env, p, o)
 		return err
 	})
@@ -380,6 +386,10 @@ func (m *model) again(t *rapid.T) {
 	}
 	if r.made != nil && r.made.deleted {
 		equal(t, "the enrollment of a deleted factor again", outcome(err), "key reused")
+		return
+	}
+	if !r.hidden.IsZero() && !m.clock.Now().Before(r.hidden) {
+		equal(t, "an enrollment again after its secret is hidden", outcome(err), "key reused")
 		return
 	}
 	if r.about != nil && r.about.deleted {

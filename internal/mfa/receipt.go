@@ -64,11 +64,11 @@ func (s *Service) Receive(ctx context.Context, r Receipt) error {
 // messageKeys returns the keys under which the message of a receipt may be: one if it
 // is known, else one for each reading of its id.
 func (s *Service) messageKeys(ctx context.Context, r Receipt) ([]MessageKey, error) {
-	first := messageKey(r.Provider, r.ID)
+	first := s.messageKey(r.Provider, r.ID)
 	if r.Also == "" {
 		return []MessageKey{first}, nil
 	}
-	keys := []MessageKey{first, messageKey(r.Provider, r.Also)}
+	keys := []MessageKey{first, s.messageKey(r.Provider, r.Also)}
 	for _, key := range keys {
 		rows, err := s.store.View(ctx, Read{Bucket: key.Bucket(), Message: key})
 		if err != nil {
@@ -105,7 +105,7 @@ func (s *Service) refer(ctx context.Context, sh shipment, c Issued, accepted Acc
 	if accepted.ID == "" {
 		return early, nil
 	}
-	key := messageKey(accepted.Provider, accepted.ID)
+	key := s.messageKey(accepted.Provider, accepted.ID)
 	err = s.store.Update(ctx, Read{Bucket: key.Bucket(), Message: key}, func(tx *Tx) error {
 		if ref := tx.Message; ref != nil {
 			early = receipt{state: ref.State, reason: ref.Reason}

@@ -6,12 +6,23 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// A ReplayKey is the hash of an idempotency key and of all that scopes it; zero
-// is none.
-type ReplayKey [32]byte
+// A ReplayKey is the keyed hash of an idempotency key and of all that scopes it; zero
+// means no key. With a plain hash, a reader of the database could find by trial the code
+// or phone number of a request from which a client has made its idempotency key.
+type ReplayKey [16]byte
+
+// ReadReplayKey reads what a store keeps of a factor's replay key. A hash without a key,
+// which an older release stored, is returned as old.
+func ReadReplayKey(b []byte) (k ReplayKey, old []byte) {
+	if len(b) == len(k) {
+		return ReplayKey(b), nil
+	}
+	return k, b
+}
 
 // bucket returns the partition for what only its key can place.
 func (k ReplayKey) bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
@@ -20,7 +31,7 @@ func (k ReplayKey) bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])
 type Replay struct {
 	Bucket      Bucket
 	Key         ReplayKey
-	Fingerprint [32]byte // of the request; another request under this key is refused
+	Fingerprint [32]byte // keyed hash of the request; another request under this key is refused
 	About       [16]byte // the id of the factor or challenge that the answer shows as new; zero if none
 	Sealed      []byte   // the answer; nil while the key is only claimed, empty if it was forgotten
 	ExpiresAt   time.Time
@@ -38,8 +49,8 @@ func (r *Replay) associated() []byte { return append([]byte("replays.answer"), r
 // answer is recorded in the transaction of its effect, and given again for the
 // same key. A nil *Once records nothing.
 type Once[T any] struct {
-	Key         ReplayKey
-	Fingerprint [32]byte
+	Key         [32]byte      // hash of the idempotency key and all that scopes it
+	Fingerprint [32]byte      // hash of the request
 	Keep        time.Duration // how long the answer is given again
 	// Claim says that the request alone does not tell in which bucket its effect
 	// will be, so that the key must be claimed in a bucket of its own.
@@ -47,6 +58,12 @@ type Once[T any] struct {
 	// Derived says that the key was made of the request, so that another request
 	// for the same thing has the same key though it means something new.
 	Derived bool
+	// key and fingerprint are the keyed hashes of Key and Fingerprint that are stored.
+	key         ReplayKey
+	fingerprint [32]byte
+	// show is how long an answer may be given again that shows a secret; zero: as long
+	// as it is kept.
+	show time.Duration
 	// pendingUntil is when the answer counts as certain though its message is not
 	// known to be sent; zero for an answer that waits for no message.
 	pendingUntil time.Time
@@ -57,9 +74,21 @@ type Once[T any] struct {
 	Answer func(result T, err error) []byte
 }
 
+// keyed returns a copy of once that knows under which names it is stored; nil for nil.
+func keyed[T any](s *Service, once *Once[T]) *Once[T] {
+	if once == nil {
+		return nil
+	}
+	named := *once
+	key := s.keys.Load().Index(append([]byte("replay/"), once.Key[:]...))
+	named.key = ReplayKey(key[:])
+	named.fingerprint = s.keys.Load().Index(slices.Concat([]byte("request/"), once.Key[:], once.Fingerprint[:]))
+	return &named
+}
+
 // ref names a request to challenge a factor when its message is counted.
 func (o *Once[T]) ref(id FactorID) SendRef {
-	return newSendRef(id[:], o.Key[:], o.past[:])
+	return newSendRef(id[:], o.key[:], o.past[:])
 }
 
 // errPending means that the same request is being carried out: its answer is not
@@ -81,7 +110,7 @@ func decide[T any](ctx context.Context, s *Service, r Read, once *Once[T], now t
 	fn func(*Tx) (T, error),
 ) (T, error) {
 	if once != nil {
-		r.Replay = once.Key
+		r.Replay = once.key
 	}
 	var result T
 	var outcome error
@@ -121,16 +150,16 @@ func recorded[T any](s *Service, r *Replay, once *Once[T], now time.Time) error 
 	switch {
 	case r == nil || !now.Before(r.ExpiresAt) || once.past != [16]byte{} && r.About == once.past:
 		return nil
-	case r.Fingerprint != once.Fingerprint:
+	case r.Fingerprint != once.fingerprint:
 		return ErrKeyReused
 	case r.Sealed == nil:
 		return nil
 	case now.Before(r.PendingUntil):
 		return errPending
-	case len(r.Sealed) == 0 && once.Derived:
-		return nil // who asks for it again, after it was deleted, means another
 	case len(r.Sealed) == 0:
-		return ErrKeyReused // what it made was deleted since, and is not made again
+		return ErrKeyReused // its factor was deleted, and is not made again
+	case once.show > 0 && !now.Before(r.ExpiresAt.Add(once.show-once.Keep)):
+		return ErrKeyReused // its secret is not shown any more, and no other is made
 	}
 	answer, err := s.keys.Load().Open(r.Sealed, r.associated())
 	if err != nil {
@@ -164,7 +193,7 @@ func record[T any](s *Service, tx *Tx, b Bucket, once *Once[T], now time.Time, r
 	if answer == nil {
 		return nil
 	}
-	r := &Replay{Bucket: b, Key: once.Key, Fingerprint: once.Fingerprint, ExpiresAt: now.Add(once.Keep)}
+	r := &Replay{Bucket: b, Key: once.key, Fingerprint: once.fingerprint, ExpiresAt: now.Add(once.Keep)}
 	if outcome == nil {
 		r.PendingUntil = once.pendingUntil
 	}
@@ -188,7 +217,7 @@ func claim[T any](ctx context.Context, s *Service, once *Once[T], now time.Time)
 	if once == nil || !once.Claim || once.Derived {
 		return nil
 	}
-	r := Read{Bucket: once.Key.bucket(), Replay: once.Key}
+	r := Read{Bucket: once.key.bucket(), Replay: once.key}
 	var outcome error
 	err := s.store.Update(ctx, r, func(tx *Tx) error {
 		if outcome = recorded(s, tx.Replay, once, now); outcome != nil {
@@ -198,7 +227,7 @@ func claim[T any](ctx context.Context, s *Service, once *Once[T], now time.Time)
 			return nil
 		}
 		tx.put(PutReplay{&Replay{
-			Bucket: r.Bucket, Key: once.Key, Fingerprint: once.Fingerprint, ExpiresAt: now.Add(once.Keep),
+			Bucket: r.Bucket, Key: once.key, Fingerprint: once.fingerprint, ExpiresAt: now.Add(once.Keep),
 		}})
 		return nil
 	})

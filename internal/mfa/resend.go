@@ -20,6 +20,7 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, o
 	if once != nil && once.Derived {
 		once = nil
 	}
+	once = keyed(s, once)
 	return s.awaited(ctx, func() (Issued, error) {
 		now := s.now()
 		c, err := s.repeat(ctx, env, id, once, now, false)

@@ -214,12 +214,12 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 	}
 	r := Read{Bucket: bucket, Challenge: c.ID}
 	if sh.once != nil {
-		r.Replay = sh.once.Key
+		r.Replay = sh.once.key
 	}
 	return errors.Join(err, s.store.Update(ctx, r, func(tx *Tx) error {
 		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
 			d := &tx.Challenge.Messages[number]
-			d.Provider, d.ID = accepted.Provider, accepted.ID
+			d.Provider, d.ID = accepted.Provider, s.messageName(accepted)
 			events.append(tx, Event{Type: messageEvent(Queued), Factor: c.Factor, Challenge: c.ID, Reason: d.Provider})
 			for _, known := range []receipt{{state: accepted.State}, early, sh.to.script.receipt()} {
 				if d.advance(known.state, known.reason, now.Add(known.after)) && known.after == 0 {
@@ -248,12 +248,12 @@ func (s *Service) takeBack(ctx context.Context, sh shipment, c Issued, why error
 	}
 	r := Read{Bucket: bucket, Challenge: c.ID}
 	if sh.once != nil {
-		r.Replay = sh.once.Key
+		r.Replay = sh.once.key
 	}
 	return s.store.Update(ctx, r, func(tx *Tx) error {
 		pending := sh.once != nil && sh.once.pends(tx.Replay, c.ID)
 		if pending {
-			tx.put(DeleteReplay{bucket, sh.once.Key})
+			tx.put(DeleteReplay{bucket, sh.once.key})
 		}
 		if sh.first && (pending || sh.once == nil) {
 			tx.put(DeleteChallenge{c.ID})
@@ -304,7 +304,7 @@ func (s *Service) reserve(ctx context.Context, sh *shipment) error {
 		}
 		sh.countedAt = at
 		if counted && sh.env.Production {
-			if refused = s.rulesOf(sh.env).count(tx, r.Tallies, *sh, events); refused != nil {
+			if refused = s.count(tx, r.Tallies, *sh, events); refused != nil {
 				return nil // what was found out about a prefix is kept
 			}
 		}
@@ -389,7 +389,7 @@ func (s *Service) readLimits(sh shipment) Read {
 	binary.BigEndian.PutUint16(key[:], uint16(bucket))
 	r := Read{Bucket: bucket, Phone: key}
 	if sh.env.Production {
-		r.Tallies = s.rulesOf(sh.env).tallies(sh.env.ID, sh.phone)
+		r.Tallies = s.tallies(sh.env, sh.phone)
 	}
 	return r
 }

@@ -26,23 +26,28 @@ type Service struct {
 	opts   Options
 	sms    map[string]*smsRules // by the name of an environment; "" for all others
 	ids    idSource
+
+	unsealed atomic.Bool // whether the store may hold what an older release did not seal
 }
 
 // Options change how a Service behaves; zero fields take their defaults.
 type Options struct {
 	Limits             Limits
-	ChallengeTTL       time.Duration                               // how long a challenge may be verified; default and most 10 min
-	TOTPWindow         *int                                        // time steps accepted on either side of now; 0 to 2; default 1
-	Issuer             string                                      // of totp factors enrolled without one; default the environment's name
-	ChallengeRetention time.Duration                               // how long a challenge is kept; default 24 h
-	EventRetention     time.Duration                               // how long an event is kept; default 400 days
-	Resealed           func(context.Context, *secret.Keyset) error // called when all factors are sealed under the newest key
-	SMS                SMSRules                                    // of all environments but those of SMSOf
-	SMSOf              map[string]SMSRules                         // by the name of an environment, in place of SMS
-	Sandbox            Sender                                      // takes the messages of sandboxes, and is no provider; nil: they send to test numbers alone
-	SendTimeout        time.Duration                               // for handing over one message; default 12 s
-	Observe            func(EventType)                             // called for each event of the Service once it is stored; must not wait
-	Logger             *slog.Logger                                // default slog.Default()
+	ChallengeTTL       time.Duration                                  // how long a challenge may be verified; default and most 10 min
+	TOTPWindow         *int                                           // time steps accepted on either side of now; 0 to 2; default 1
+	Issuer             string                                         // of totp factors enrolled without one; default the environment's name
+	ChallengeRetention time.Duration                                  // how long a challenge is kept; default 24 h
+	EventRetention     time.Duration                                  // how long an event is kept; default 400 days
+	Resealed           func(context.Context, *secret.Keyset) error    // called when all factors are sealed under the newest key
+	Unsealed           bool                                           // the store may hold what an older release did not seal: Reseal looks for it
+	Environments       func(context.Context) ([]EnvironmentID, error) // lists all environments; needed with Unsealed
+	AllSealed          func(context.Context) error                    // called when nothing of that kind is left
+	SMS                SMSRules                                       // of all environments but those of SMSOf
+	SMSOf              map[string]SMSRules                            // by the name of an environment, in place of SMS
+	Sandbox            Sender                                         // takes the messages of sandboxes, and is no provider; nil: they send to test numbers alone
+	SendTimeout        time.Duration                                  // for handing over one message; default 12 s
+	Observe            func(EventType)                                // called for each event of the Service once it is stored; must not wait
+	Logger             *slog.Logger                                   // default slog.Default()
 	Now                func() time.Time
 	Rand               io.Reader // safe for concurrent use; default crypto/rand.Reader
 }
@@ -92,6 +97,8 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 		return nil, fmt.Errorf("challenge retention is %v, less than their TTL of %v", opts.ChallengeRetention, opts.ChallengeTTL)
 	case len(opts.Issuer) > maxIssuer || strings.Contains(opts.Issuer, ":") || !isPlainText(opts.Issuer):
 		return nil, fmt.Errorf("TOTP issuer is %q; it must have at most %d bytes, no colon and no control characters", opts.Issuer, maxIssuer)
+	case opts.Unsealed && opts.Environments == nil:
+		return nil, errors.New("to seal what an older release stored takes the list of environments")
 	case opts.EventRetention < 0 || opts.SendTimeout < 0:
 		return nil, errors.New("event retention and send timeout must be positive")
 	case *opts.TOTPWindow < 0 || *opts.TOTPWindow > 2:
@@ -102,6 +109,7 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 	}
 	s := &Service{store: store, sender: sender, opts: opts, sms: sms, ids: idSource{rand: opts.Rand}}
 	s.keys.Store(keys)
+	s.unsealed.Store(opts.Unsealed)
 	return s, nil
 }
 

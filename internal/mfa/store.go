@@ -30,7 +30,7 @@ type Store interface {
 	// oldest to newest.
 	Events(ctx context.Context, after EventID, limit int) ([]Event, error)
 
-	// Tallies lists all tallies of an environment.
+	// Tallies lists all tallies of an environment, without Of.
 	Tallies(ctx context.Context, env EnvironmentID) ([]Tally, error)
 
 	// Sweep takes one step of removing what has outlived h: a transaction of at
@@ -84,6 +84,9 @@ type (
 	// UpdateFactor stores what may change of a factor: Sealed, LastStep,
 	// Failures, LockedUntil and UpdatedAt.
 	UpdateFactor struct{ *Factor }
+	// SealFactor stores Sealed, Label and Replay of a factor, in place of what an older
+	// release stored unsealed.
+	SealFactor struct{ *Factor }
 	// DeleteFactor removes a factor; its challenges can be read no more.
 	DeleteFactor struct{ ID FactorID }
 	// InsertChallenge stores a new challenge.
@@ -97,10 +100,25 @@ type (
 	PutUser struct{ *User }
 	// DeleteUser removes a user's row, if it is there.
 	DeleteUser struct{ Key UserKey }
+	// RetireUser moves the row of a user who has no factors left, if there is one, to
+	// the name Former, and lets it expire.
+	RetireUser struct {
+		Key       UserKey
+		Former    string // a keyed hash
+		ExpiresAt time.Time
+	}
+	// RestoreUser moves the row back, if there is one, and adds to the failures that
+	// were counted since.
+	RestoreUser struct {
+		Key    UserKey
+		Former string
+	}
 	// PutPhone stores a phone number's limit, new or changed.
 	PutPhone struct{ *PhoneLimit }
 	// PutTally stores a tally, new or changed.
 	PutTally struct{ *Tally }
+	// DeleteTally removes a tally, if it is there.
+	DeleteTally struct{ Key TallyKey }
 	// PutMessage stores what leads to a challenge, new or changed.
 	PutMessage struct{ *MessageRef }
 	// PutReplay stores a replay record, new or in place of an older one.
@@ -123,14 +141,18 @@ type (
 
 func (InsertFactor) write()    {}
 func (UpdateFactor) write()    {}
+func (SealFactor) write()      {}
 func (DeleteFactor) write()    {}
 func (InsertChallenge) write() {}
 func (UpdateChallenge) write() {}
 func (DeleteChallenge) write() {}
 func (PutUser) write()         {}
 func (DeleteUser) write()      {}
+func (RetireUser) write()      {}
+func (RestoreUser) write()     {}
 func (PutPhone) write()        {}
 func (PutTally) write()        {}
+func (DeleteTally) write()     {}
 func (PutMessage) write()      {}
 func (PutReplay) write()       {}
 func (DeleteReplay) write()    {}
@@ -160,7 +182,7 @@ type Horizon struct {
 	Now        time.Time // when the Horizon was computed
 	Challenges time.Time // by creation
 	Events     time.Time // by creation
-	Expired    time.Time // replays, phone limits, tallies and message references by their ExpiresAt
+	Expired    time.Time // replays, phone limits, tallies, message references and former users by their ExpiresAt
 }
 
 // Earlier returns h moved back by d.

@@ -3,6 +3,7 @@ package mfa
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,10 +11,22 @@ import (
 )
 
 // A TallyKey names what a Tally counts. All of an environment live in one bucket, so
-// that one transaction sees them.
+// that one transaction sees them. A store finds a tally by Environment and Name, and
+// does not keep Of: six digits of a phone number are personal.
 type TallyKey struct {
 	Environment EnvironmentID
+	Name        string // a keyed hash of Of, in hexadecimal; Of itself in a row of an older release
 	Of          string // a prefix, "+491512"; a country, "DE"; "all" or "abroad"
+}
+
+// tallyKey returns the key of the tally of an environment that counts messages to of.
+func (s *Service) tallyKey(env EnvironmentID, of string) TallyKey {
+	name := s.keys.Load().Index(fmt.Appendf(nil, "tally/%d/%s", env, of))
+	return TallyKey{env, hex.EncodeToString(name[:16]), of}
+}
+
+func (k TallyKey) associated() []byte {
+	return fmt.Appendf(nil, "tallies.name/%d/%s", k.Environment, k.Name)
 }
 
 // Bucket returns the partition in which the tally lives.
@@ -23,6 +36,7 @@ func (k TallyKey) Bucket() Bucket { return k.Environment.sendBucket() }
 // many of their challenges were verified.
 type Tally struct {
 	TallyKey
+	Sealed      []byte    // Of, sealed; nil in a row of an older release
 	Counts      []Count   // oldest first
 	PausedUntil time.Time // no messages go there until then; zero: they do
 	ExpiresAt   time.Time
@@ -50,15 +64,31 @@ const (
 	prefixDigits = 6
 )
 
-// tallies names the tallies that count a message to phone.
-func (r *smsRules) tallies(env EnvironmentID, phone Phone) []TallyKey {
-	number, country := phone.E164(), r.countryOf(phone)
-	keys := []TallyKey{{env, number[:min(1+prefixDigits, len(number)-4)]}, {env, country}, {env, tallyAll}}
-	if country != r.Home {
-		keys = append(keys, TallyKey{env, tallyAbroad})
+// tallies names the tallies that count a message of a production environment to phone.
+func (s *Service) tallies(env Environment, phone Phone) []TallyKey {
+	number, country := phone.E164(), s.rulesOf(env).countryOf(phone)
+	of := []string{number[:min(1+prefixDigits, len(number)-4)], country, tallyAll}
+	if country != s.rulesOf(env).Home {
+		of = append(of, tallyAbroad)
+	}
+	keys := make([]TallyKey, len(of))
+	for i := range of {
+		keys[i] = s.tallyKey(env.ID, of[i])
 	}
 	return keys
 }
+
+// sealName seals what a tally counts, for operators to see.
+func (s *Service) sealName(t *Tally) (err error) {
+	if t.Sealed, err = s.keys.Load().Seal([]byte(t.Of), t.associated()); err != nil {
+		return fmt.Errorf("seal the name of a count: %w", err)
+	}
+	return nil
+}
+
+// Reference is how events name a prefix, which are kept for longer than it is counted:
+// by the beginning of its keyed hash.
+func (k TallyKey) Reference() string { return "prefix_" + k.Name[:min(12, len(k.Name))] }
 
 // isPrefix reports whether the tally is of a prefix, which can be paused.
 func (k TallyKey) isPrefix() bool { return strings.HasPrefix(k.Of, "+") }
@@ -72,10 +102,14 @@ func (k TallyKey) slot() time.Duration {
 
 // count counts a message in the tallies that are named by keys and were read into
 // tx, or returns a *LimitError. What it finds out about a prefix is written also then.
-func (r *smsRules) count(tx *Tx, keys []TallyKey, sh shipment, events journal) error {
+func (s *Service) count(tx *Tx, keys []TallyKey, sh shipment, events journal) error {
+	r := s.rulesOf(sh.env)
 	for i, key := range keys {
 		if tx.Tallies[i] == nil {
 			tx.Tallies[i] = &Tally{TallyKey: key}
+			if err := s.sealName(tx.Tallies[i]); err != nil {
+				return err
+			}
 		}
 		tx.Tallies[i].forget(r.span(key), sh.now)
 	}
@@ -138,7 +172,7 @@ func (r *smsRules) judge(tx *Tx, t *Tally, now time.Time, events journal) error 
 	if !t.PausedUntil.IsZero() {
 		t.PausedUntil, t.Counts = time.Time{}, nil
 		tx.put(PutTally{t})
-		events.append(tx, Event{Type: PrefixReleased, Reason: t.Of})
+		events.append(tx, Event{Type: PrefixReleased, Reason: t.Reference()})
 	}
 	sent, verified := t.settled(now)
 	if sent < r.Pumping.Sends || float64(verified)/float64(sent) >= r.Pumping.Verified {
@@ -147,7 +181,7 @@ func (r *smsRules) judge(tx *Tx, t *Tally, now time.Time, events journal) error 
 	t.PausedUntil = now.Add(r.Pumping.Pause)
 	t.ExpiresAt = later(t.ExpiresAt, t.PausedUntil.Add(day)) // the first message after it tells that it is over
 	tx.put(PutTally{t})
-	events.append(tx, Event{Type: PrefixPaused, Reason: t.Of})
+	events.append(tx, Event{Type: PrefixPaused, Reason: t.Reference()})
 	return &LimitError{Kind: ErrPrefixPaused, After: r.Pumping.Pause}
 }
 
@@ -216,7 +250,7 @@ func later(a, b time.Time) time.Time {
 // where its first message was counted: with its prefix only if the factor was not
 // proven before.
 func (s *Service) countVerified(ctx context.Context, env Environment, phone Phone, c *Challenge, proven bool) {
-	r := Read{Bucket: env.ID.sendBucket(), Tallies: s.rulesOf(env).tallies(env.ID, phone)}
+	r := Read{Bucket: env.ID.sendBucket(), Tallies: s.tallies(env, phone)}
 	err := s.store.Update(context.WithoutCancel(ctx), r, func(tx *Tx) error {
 		for _, t := range tx.Tallies {
 			if t == nil || t.isPrefix() && proven {
@@ -239,14 +273,98 @@ func (s *Service) countVerified(ctx context.Context, env Environment, phone Phon
 // late, and how much of it was verified.
 func (s *Service) Tallies(ctx context.Context, env Environment) ([]Tally, error) {
 	all, err := s.store.Tallies(ctx, env.ID)
+	if err != nil {
+		return nil, err
+	}
 	rules, now := s.rulesOf(env), s.now()
 	for i := range all {
+		if err := s.openName(&all[i]); err != nil {
+			return nil, err
+		}
 		all[i].forget(rules.span(all[i].TallyKey), now)
 		if !now.Before(all[i].PausedUntil) {
 			all[i].PausedUntil = time.Time{}
 		}
 	}
-	return slices.DeleteFunc(all, func(t Tally) bool { return len(t.Counts) == 0 && t.PausedUntil.IsZero() }), err
+	return slices.DeleteFunc(all, func(t Tally) bool { return len(t.Counts) == 0 && t.PausedUntil.IsZero() }), nil
+}
+
+func (s *Service) openName(t *Tally) error {
+	if t.Sealed == nil {
+		t.Of = t.Name // in a row of an older release
+		return nil
+	}
+	of, err := s.keys.Load().Open(t.Sealed, t.associated())
+	if err != nil {
+		return fmt.Errorf("open the name of a count: %w", err)
+	}
+	t.Of = string(of)
+	return nil
+}
+
+// SealAllTallies replaces what an older release has counted under plain names, and
+// reports whether there was any. Call it before messages are sent: the limits count
+// only what has been replaced. A node of that release may still be counting.
+func (s *Service) SealAllTallies(ctx context.Context) (found bool, err error) {
+	if !s.unsealed.Load() {
+		return false, nil
+	}
+	environments, err := s.opts.Environments(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, env := range environments {
+		some, err := s.sealTallies(ctx, env)
+		if err != nil {
+			return found, err
+		}
+		found = found || some
+	}
+	return found, nil
+}
+
+func (s *Service) sealTallies(ctx context.Context, env EnvironmentID) (found bool, err error) {
+	all, err := s.store.Tallies(ctx, env)
+	if err != nil {
+		return false, err
+	}
+	for _, t := range all {
+		if t.Sealed != nil {
+			continue
+		}
+		found = true
+		old, key := t.TallyKey, s.tallyKey(env, t.Name)
+		err := s.store.Update(ctx, Read{Bucket: key.Bucket(), Tallies: []TallyKey{old, key}}, func(tx *Tx) error {
+			if tx.Tallies[0] == nil {
+				return nil // another node was faster
+			}
+			sum := tx.Tallies[1]
+			if sum == nil {
+				sum = &Tally{TallyKey: key}
+				if err := s.sealName(sum); err != nil {
+					return err
+				}
+			}
+			sum.merge(tx.Tallies[0])
+			tx.put(PutTally{sum})
+			tx.put(DeleteTally{old})
+			return nil
+		})
+		if err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// merge adds what another tally has counted of the same.
+func (t *Tally) merge(other *Tally) {
+	for _, c := range other.Counts {
+		t.add(c.At, c.Sent)
+		i, _ := t.find(c.At.Truncate(t.slot()))
+		t.Counts[i].Verified += c.Verified
+	}
+	t.PausedUntil, t.ExpiresAt = later(t.PausedUntil, other.PausedUntil), later(t.ExpiresAt, other.ExpiresAt)
 }
 
 // PumpingWindow returns the span of time over which the prefixes of an environment are
@@ -257,7 +375,7 @@ func (s *Service) PumpingWindow(env Environment) time.Duration { return s.rulesO
 // sent there before is forgotten. It reports whether the prefix was paused.
 func (s *Service) ReleasePrefix(ctx context.Context, env Environment, prefix string) (bool, error) {
 	now := s.now()
-	key := TallyKey{env.ID, prefix}
+	key := s.tallyKey(env.ID, prefix)
 	events, err := s.journal(env.ID, now, key.Bucket())
 	if err != nil {
 		return false, err
@@ -270,7 +388,7 @@ func (s *Service) ReleasePrefix(ctx context.Context, env Environment, prefix str
 		}
 		t.PausedUntil, t.Counts = time.Time{}, nil
 		tx.put(PutTally{t})
-		events.append(tx, Event{Type: PrefixReleased, Reason: prefix})
+		events.append(tx, Event{Type: PrefixReleased, Reason: key.Reference()})
 		return nil
 	})
 	return released, err

@@ -27,6 +27,7 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 	if once != nil && once.Derived {
 		once = nil
 	}
+	once = keyed(s, once)
 	now := s.now()
 	if err := claim(ctx, s, once, now); err != nil {
 		return Verification{}, err
@@ -146,7 +147,7 @@ func (s *Service) compare(c *Challenge, f *Factor, code string, now time.Time) (
 
 // recordUser counts a code over all factors of their user.
 func (s *Service) recordUser(tx *Tx, events journal, right bool) {
-	key, u := tx.Factor.userKey(), tx.User
+	key, u := tx.Factor.UserKey(), tx.User
 	switch {
 	case key == UserKey{}:
 	case right && u != nil:

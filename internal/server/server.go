@@ -207,6 +207,10 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	if s.metrics != nil {
 		observe = func(typ mfa.EventType) { s.metrics.Event(string(typ)) }
 	}
+	mayHoldUnsealed, err := hasUnsealed(ctx, s.store)
+	if err != nil {
+		return err
+	}
 	service, err := mfa.NewService(timedStore{s.store, s.clock}, keys, sender, mfa.Options{
 		Now:                parts.Now,
 		Observe:            observe,
@@ -220,9 +224,15 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		SMSOf:              rules.of,
 		Sandbox:            sandbox,
 		Resealed:           s.resealed,
+		Unsealed:           mayHoldUnsealed,
+		Environments:       s.environments,
+		AllSealed:          s.allSealed,
 		Logger:             s.log,
 	})
 	if err != nil {
+		return err
+	}
+	if _, err := service.SealAllTallies(ctx); err != nil {
 		return err
 	}
 	s.mfa.Store(service)
@@ -304,6 +314,29 @@ func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
 	}
 	s.log.Info("all rows are sealed under the newest key; once recorded answers have expired, in a day, the old ones can be retired")
 	return swapProof(ctx, s.store, keys, proof)
+}
+
+// environments lists all environments by their ids.
+func (s *Server) environments(ctx context.Context) ([]mfa.EnvironmentID, error) {
+	all, err := s.store.Environments(ctx)
+	ids := make([]mfa.EnvironmentID, len(all))
+	for i := range all {
+		ids[i] = all[i].ID
+	}
+	return ids, err
+}
+
+// metaSealed is set once a search has found no row that an older release left unsealed.
+const metaSealed = "all_sealed"
+
+func hasUnsealed(ctx context.Context, store Store) (bool, error) {
+	done, err := store.Meta(ctx, metaSealed)
+	return done == nil, err
+}
+
+func (s *Server) allSealed(ctx context.Context) error {
+	s.log.Info("nothing is left of what an older release stored without sealing it")
+	return s.store.PutMeta(ctx, metaSealed, []byte{1})
 }
 
 // Listen takes the address of the configuration. The URL is where to reach it, or

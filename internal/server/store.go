@@ -194,6 +194,24 @@ func KeysetSource(cfg config.Config) (string, error) {
 	return "file:" + keysetFile(path), nil
 }
 
+// OpenKeyset loads the keyset of a store that is in use. The keyset is named as for
+// a configuration; "" means the file beside a SQLite store.
+func OpenKeyset(ctx context.Context, store Store, name, keyset string) (*secret.Keyset, error) {
+	source, err := KeysetSource(config.Config{Store: name, Keyset: keyset})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := secret.LoadKeyset(ctx, source)
+	if err != nil {
+		return nil, fmt.Errorf("load keyset: %w", err)
+	}
+	proof, err := store.Meta(ctx, metaKeyset)
+	if err != nil || proof == nil {
+		return keys, err
+	}
+	return keys, proveKeyset(ctx, store, keys, proof)
+}
+
 // A keyset is tried against a value that was sealed when the store was new, so
 // that a server never starts with a keyset that opens nothing.
 const (

@@ -132,7 +132,7 @@ own_key() {
   same "the factors of the user" "$(the '.data | map(.id)')" "$(object "$first" '[.id]')"
   call POST /auth/factors/enroll '{"type":"generic_otp","user_id":"'"$user"'"}' --header "$own"
   is 422 '{code: "idempotency_error",
-    message: "This Idempotency-Key was used before, with a different request or for a factor that was deleted."}'
+    message: "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown."}'
   echo "twice the same answer; another body: 422 idempotency_error"
 }
 step "own idempotency key" own_key

@@ -121,7 +121,7 @@ func retries(w *world) {
 var keyUsedBefore = refusal{
 	status:  422,
 	code:    "idempotency_error",
-	message: "This Idempotency-Key was used before, with a different request or for a factor that was deleted.",
+	message: "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown.",
 }
 
 // lost makes a call whose first reply or request is lost, and returns its result. The

@@ -130,7 +130,7 @@ export async function retries(world) {
       class: "UnprocessableEntityException",
       status: 422,
       code: "idempotency_error",
-      message: "This Idempotency-Key was used before, with a different request or for a factor that was deleted.",
+      message: "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown.",
     });
     return "twice the same answer; another body: UnprocessableEntityException idempotency_error";
   });

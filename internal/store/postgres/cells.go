@@ -68,11 +68,6 @@ func (c *cells) text() string { return string(c.next()) }
 // bytea returns a copy, nil for NULL alone.
 func (c *cells) bytea() []byte { return bytes.Clone(c.next()) }
 
-func (c *cells) hash() (h [32]byte) {
-	copy(h[:], c.next())
-	return h
-}
-
 func (c *cells) time() time.Time {
 	v := c.fixed(8)
 	if v == nil {

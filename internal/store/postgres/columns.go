@@ -98,9 +98,6 @@ func (c *columns) bytea(v []byte) *columns {
 	return c
 }
 
-// hash takes the zero hash for NULL.
-func (c *columns) hash(v [32]byte) *columns { return c.bytea(hashOrNull(v)) }
-
 // time takes the zero time for NULL.
 func (c *columns) time(v time.Time) *columns {
 	if v.IsZero() {

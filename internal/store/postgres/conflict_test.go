@@ -70,7 +70,7 @@ func TestNodesRace(t *testing.T) {
 			for i := range reads {
 				u := storetest.NewUser()
 				r := storetest.NewReplay(u.Bucket())
-				reads[i] = mfa.Read{Bucket: u.Bucket(), User: u, Phone: mfa.PhoneKey(r.Key), Message: mfa.MessageKey(r.Key), Replay: r.Key}
+				reads[i] = mfa.Read{Bucket: u.Bucket(), User: u, Phone: r.Fingerprint, Message: r.Fingerprint, Replay: r.Key}
 				for range 3 {
 					reads[i].Tallies = append(reads[i].Tallies, storetest.NewTally(u.Bucket()).TallyKey)
 				}

@@ -18,7 +18,7 @@ import (
 
 const (
 	insertFactors = insertIntoFactors + ` SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],` +
-		` $8::bytea[], $9::bytea[], $10::bigint[], $11::integer[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[])`
+		` $8::bytea[], $9::bytea[], $10::bigint[], $11::integer[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::bytea[])`
 	updateFactors = `UPDATE factors f SET sealed = v.sealed, last_step = v.last_step, failures = v.failures, locked_until = v.locked_until, updated_at = v.updated_at` +
 		` FROM unnest($1::bytea[], $2::bigint[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::smallint[], $7::uuid[])` +
 		` AS v (sealed, last_step, failures, locked_until, updated_at, bucket, id) WHERE f.bucket = v.bucket AND f.id = v.id`
@@ -27,6 +27,11 @@ const (
 	updateChallenges = `UPDATE challenges c SET sealed_code = v.sealed_code, messages = v.messages, attempts = v.attempts, updated_at = v.updated_at, verified_at = v.verified_at` +
 		` FROM unnest($1::bytea[], $2::bytea[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::smallint[], $7::uuid[])` +
 		` AS v (sealed_code, messages, attempts, updated_at, verified_at, bucket, id) WHERE c.bucket = v.bucket AND c.id = v.id`
+	restoreUsers = `WITH k AS (SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::text[], $4::text[]) AS k (bucket, environment, id, former)),` +
+		` back AS (DELETE FROM users u USING k WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.former` +
+		` RETURNING k.bucket, k.environment, k.id, u.failures)` +
+		` INSERT INTO users (bucket, environment, id, failures) SELECT DISTINCT bucket, environment, id, failures FROM back` +
+		` ON CONFLICT (bucket, environment, id) DO UPDATE SET failures = users.failures + excluded.failures`
 	insertEvents = insertIntoEvents + ` SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::text[], $5::uuid[], $6::uuid[], $7::text[])`
 
 	// These lock rows one by one in the order of their keys, which is that of the arrays:
@@ -107,7 +112,7 @@ func (h *held) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.Ch
 			factors = append(factors, rowKey{r.Bucket, r.Factor})
 		}
 		if r.User != none.User {
-			users.row().smallint(int16(r.User.Bucket())).bigint(int64(r.User.Environment)).text(r.User.ID)
+			users.row().smallint(int16(r.Bucket)).bigint(int64(r.User.Environment)).text(r.User.ID)
 			named = true
 		}
 		r.Challenge, r.Factor, r.User = none.Challenge, none.Factor, none.User
@@ -141,6 +146,7 @@ type writes struct {
 	newFactors, factors       []*mfa.Factor
 	newChallenges, challenges []*mfa.Challenge
 	events                    []mfa.Event
+	restored                  []mfa.RestoreUser
 	others                    pgx.Batch
 }
 
@@ -186,6 +192,14 @@ func (w *writes) updateChallenge(c *mfa.Challenge) {
 	w.challenges = append(w.challenges, c)
 }
 
+func (w *writes) restoreUser(r mfa.RestoreUser) {
+	if !w.shared {
+		w.others.Queue(restoreUser, int16(r.Key.Bucket()), r.Key.Environment, r.Key.ID, r.Former)
+		return
+	}
+	w.restored = append(w.restored, r)
+}
+
 func (w *writes) insertEvent(e mfa.Event) {
 	if !w.shared {
 		w.others.Queue(insertEvent, eventValues(e)...)
@@ -199,8 +213,8 @@ func (w *writes) insertEvent(e mfa.Event) {
 func (w *writes) batch() *pgx.Batch {
 	b := &pgx.Batch{}
 	queueAll(b, insertFactors, w.newFactors, func(c *columns, f *mfa.Factor) {
-		c.smallint(bucket(f.ID)).uuid(f.ID).bigint(int64(f.Environment)).text(string(f.Type)).text(f.User).text(f.Issuer).text(f.Account).
-			bytea(f.Sealed).hash(f.Replay).bigint(f.LastStep).integer(f.Failures).time(f.LockedUntil).instant(f.CreatedAt).instant(f.UpdatedAt)
+		c.smallint(bucket(f.ID)).uuid(f.ID).bigint(int64(f.Environment)).text(string(f.Type)).text(f.User).text(f.Old.Issuer).text(f.Old.Account).
+			bytea(f.Sealed).bytea(replayOf(f)).bigint(f.LastStep).integer(f.Failures).time(f.LockedUntil).instant(f.CreatedAt).instant(f.UpdatedAt).bytea(f.Label)
 	})
 	queueAll(b, insertChallenges, w.newChallenges, func(c *columns, ch *mfa.Challenge) {
 		c.smallint(bucket(ch.ID)).uuid(ch.ID).uuid(ch.Factor).bytea(ch.CodeMAC).bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).
@@ -215,6 +229,9 @@ func (w *writes) batch() *pgx.Batch {
 	queueAll(b, updateChallenges, w.challenges, func(c *columns, ch *mfa.Challenge) {
 		c.bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).integer(ch.Counts()).instant(ch.UpdatedAt).time(ch.VerifiedAt).
 			smallint(bucket(ch.ID)).uuid(ch.ID)
+	})
+	queueAll(b, restoreUsers, w.restored, func(c *columns, r mfa.RestoreUser) {
+		c.smallint(int16(r.Key.Bucket())).bigint(int64(r.Key.Environment)).text(r.Key.ID).text(r.Former)
 	})
 	b.QueuedQueries = append(b.QueuedQueries, w.others.QueuedQueries...)
 	return b

@@ -131,7 +131,7 @@ func TestGroupsStoreWhatSingleUpdatesWould(t *testing.T) {
 			challenges[i].Messages = []mfa.Delivery{{Provider: "p", ID: "1", State: mfa.Sent, Sealed: []byte("text"), At: factors[i].CreatedAt, UpdatedAt: factors[i].CreatedAt}}
 		case 1: // nothing that may be missing
 			f, c := factors[i], challenges[i]
-			f.User, f.Issuer, f.Account, f.Sealed, f.Replay, f.LockedUntil = "", "", "", nil, mfa.ReplayKey{}, time.Time{}
+			f.User, f.Sealed, f.Label, f.Replay, f.LockedUntil = "", nil, nil, mfa.ReplayKey{}, time.Time{}
 			c.CodeMAC, c.SealedCode, c.Messages, c.VerifiedAt = nil, nil, nil, time.Time{}
 		}
 	}

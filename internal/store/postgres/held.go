@@ -91,6 +91,8 @@ func (h *held) check(writes []mfa.Write) error {
 		switch w := w.(type) {
 		case mfa.UpdateFactor:
 			ok = h.factors[w.ID] != nil || inserts(writes[:i], w.ID)
+		case mfa.SealFactor:
+			ok = h.factors[w.ID] != nil || inserts(writes[:i], w.ID)
 		case mfa.DeleteFactor:
 			ok = h.factors[w.ID] != nil || inserts(writes[:i], w.ID)
 		case mfa.UpdateChallenge:
@@ -129,6 +131,9 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 		case mfa.UpdateFactor:
 			out.updateFactor(w.Factor)
 			h.factors[w.ID] = clone(w.Factor)
+		case mfa.SealFactor:
+			out.others.Queue(sealFactor, w.Sealed, w.Label, replayOf(w.Factor), bucket(w.ID), w.ID)
+			h.factors[w.ID] = clone(w.Factor)
 		case mfa.DeleteFactor:
 			out.others.Queue(deleteFactor, bucket(w.ID), w.ID)
 			delete(h.factors, w.ID)
@@ -142,15 +147,20 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 			out.others.Queue(deleteChallenge, bucket(w.ID), w.ID)
 			delete(h.challenges, w.ID)
 		case mfa.PutUser:
-			sql := insertUser
 			if h.users[w.UserKey] != nil {
-				sql = updateUser
+				out.others.Queue(updateUser, int16(w.Bucket()), w.Environment, w.ID, w.Failures)
+			} else {
+				out.others.Queue(insertUser, int16(w.Bucket()), w.Environment, w.ID, w.Failures, nil)
 			}
-			out.others.Queue(sql, int16(w.Bucket()), w.Environment, w.ID, w.Failures)
 			h.users[w.UserKey] = clone(w.User)
 		case mfa.DeleteUser:
 			out.others.Queue(deleteUser, int16(w.Key.Bucket()), w.Key.Environment, w.Key.ID)
 			delete(h.users, w.Key)
+		case mfa.RetireUser:
+			// The row stays in h.users: it is not known whether it goes.
+			out.others.Queue(retireUser, int16(w.Key.Bucket()), w.Key.Environment, w.Key.ID, w.Former, w.ExpiresAt)
+		case mfa.RestoreUser:
+			out.restoreUser(w)
 		case mfa.PutPhone:
 			sql := insertPhone
 			if h.phones[w.Key] != nil {
@@ -165,6 +175,9 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 			}
 			out.others.Queue(sql, tallyValues(w.Tally)...)
 			h.tallies[w.TallyKey] = clone(w.Tally)
+		case mfa.DeleteTally:
+			out.others.Queue(deleteTally, int16(w.Key.Bucket()), w.Key.Environment, w.Key.Name)
+			delete(h.tallies, w.Key)
 		case mfa.PutMessage:
 			sql := insertMessage
 			if h.messages[w.Key] != nil {
@@ -197,8 +210,8 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 
 func factorValues(f *mfa.Factor) []any {
 	return []any{
-		bucket(f.ID), f.ID, f.Environment, f.Type, text(f.User), text(f.Issuer), text(f.Account), f.Sealed,
-		hashOrNull(f.Replay), f.LastStep, f.Failures, instant(f.LockedUntil), f.CreatedAt, f.UpdatedAt,
+		bucket(f.ID), f.ID, f.Environment, f.Type, text(f.User), text(f.Old.Issuer), text(f.Old.Account), f.Sealed,
+		replayOf(f), f.LastStep, f.Failures, instant(f.LockedUntil), f.CreatedAt, f.UpdatedAt, f.Label,
 	}
 }
 
@@ -211,7 +224,7 @@ func challengeValues(c *mfa.Challenge) []any {
 
 func tallyValues(t *mfa.Tally) []any {
 	return []any{
-		int16(t.Bucket()), t.Environment, t.Of, mfa.EncodeCounts(t.Counts), instant(t.PausedUntil), t.ExpiresAt,
+		int16(t.Bucket()), t.Environment, t.Name, t.Sealed, mfa.EncodeCounts(t.Counts), instant(t.PausedUntil), t.ExpiresAt,
 	}
 }
 

@@ -14,7 +14,7 @@ const (
 		` AND f.id > $4 AND f.id < $5 ORDER BY f.id LIMIT $6`
 	selectFactorsDown = `SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = $1 AND f.environment = $2 AND f.user_id = $3` +
 		` AND f.id > $4 AND f.id < $5 ORDER BY f.id DESC LIMIT $6`
-	selectTallies = `SELECT name, counts, paused_until, expires_at FROM tallies WHERE bucket = $1 AND environment = $2`
+	selectTallies = `SELECT name, sealed, counts, paused_until, expires_at FROM tallies WHERE bucket = $1 AND environment = $2`
 	// These two go through all buckets, and are no part of any request.
 	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE (f.bucket, f.id) > ($1, $2) ORDER BY f.bucket, f.id LIMIT $3`
 	selectEventsAfter  = `SELECT id, environment, type, factor, challenge, coalesce(reason, '') FROM events` +

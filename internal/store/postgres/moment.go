@@ -30,6 +30,15 @@ func (h *hash) ScanBytes(b []byte) error {
 	return nil
 }
 
+// A replayKey scans the key of a replay record.
+type replayKey mfa.ReplayKey
+
+// ScanBytes makes a replayKey a pgtype.BytesScanner.
+func (k *replayKey) ScanBytes(b []byte) error {
+	copy(k[:], b)
+	return nil
+}
+
 // A reference scans a uuid; NULL is the zero id.
 type reference [16]byte
 

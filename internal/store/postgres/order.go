@@ -56,5 +56,5 @@ func lockOrder(a, b mfa.Read) int {
 }
 
 func compareTallies(a, b mfa.TallyKey) int {
-	return cmp.Or(cmp.Compare(a.Environment, b.Environment), strings.Compare(a.Of, b.Of))
+	return cmp.Or(cmp.Compare(a.Environment, b.Environment), strings.Compare(a.Name, b.Name))
 }

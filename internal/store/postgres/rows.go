@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	factorColumns    = `f.id, f.environment, f.type, coalesce(f.user_id, ''), coalesce(f.issuer, ''), coalesce(f.account, ''), f.sealed, coalesce(f.replay, ''), f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at`
+	factorColumns    = `f.id, f.environment, f.type, coalesce(f.user_id, ''), coalesce(f.issuer, ''), coalesce(f.account, ''), f.sealed, f.replay, f.last_step, f.failures, f.locked_until, f.created_at, f.updated_at, f.label`
 	challengeColumns = `c.id, c.factor, c.code_mac, c.sealed_code, c.messages, c.attempts, c.created_at, c.updated_at, c.expires_at, c.verified_at`
 
 	selectChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + ` FROM challenges c` +
@@ -27,7 +27,7 @@ const (
 
 	selectUser    = `SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = $1 AND u.environment = $2 AND u.id = $3`
 	selectPhone   = `SELECT p.sends, p.expires_at FROM phones p WHERE p.bucket = $1 AND p.key = $2`
-	selectTally   = `SELECT y.name, y.counts, y.paused_until, y.expires_at FROM tallies y WHERE y.bucket = $1 AND y.environment = $2 AND y.name = $3`
+	selectTally   = `SELECT y.name, y.sealed, y.counts, y.paused_until, y.expires_at FROM tallies y WHERE y.bucket = $1 AND y.environment = $2 AND y.name = $3`
 	selectMessage = `SELECT m.challenge, m.number, coalesce(m.state, ''), coalesce(m.reason, ''), m.expires_at FROM messages m WHERE m.bucket = $1 AND m.key = $2`
 	selectReplay  = `SELECT r.fingerprint, r.factor, r.sealed, r.expires_at, r.pending FROM replays r WHERE r.bucket = $1 AND r.key = $2`
 
@@ -39,30 +39,39 @@ const (
 	// does not prove it.
 	confirmEvent = `SELECT true FROM events WHERE bucket = $1 AND id = $2 FOR UPDATE`
 
-	insertIntoFactors    = `INSERT INTO factors (bucket, id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)`
+	insertIntoFactors    = `INSERT INTO factors (bucket, id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at, label)`
 	insertIntoChallenges = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, messages, attempts, created_at, updated_at, expires_at, verified_at)`
 	insertIntoEvents     = `INSERT INTO events (bucket, id, environment, type, factor, challenge, reason)`
 
-	insertFactor    = insertIntoFactors + ` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
+	insertFactor    = insertIntoFactors + ` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`
 	updateFactor    = `UPDATE factors SET sealed = $1, last_step = $2, failures = $3, locked_until = $4, updated_at = $5 WHERE bucket = $6 AND id = $7`
+	sealFactor      = `UPDATE factors SET sealed = $1, label = $2, issuer = NULL, account = NULL, replay = $3 WHERE bucket = $4 AND id = $5`
 	deleteFactor    = `DELETE FROM factors WHERE bucket = $1 AND id = $2`
 	insertChallenge = insertIntoChallenges + ` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 	updateChallenge = `UPDATE challenges SET sealed_code = $1, messages = $2, attempts = $3, updated_at = $4, verified_at = $5 WHERE bucket = $6 AND id = $7`
 	deleteChallenge = `DELETE FROM challenges WHERE bucket = $1 AND id = $2`
-	insertUser      = `INSERT INTO users (bucket, environment, id, failures) VALUES ($1, $2, $3, $4)`
+	insertUser      = `INSERT INTO users (bucket, environment, id, failures, expires_at) VALUES ($1, $2, $3, $4, $5)`
 	updateUser      = `UPDATE users SET failures = $4 WHERE bucket = $1 AND environment = $2 AND id = $3`
 	deleteUser      = `DELETE FROM users WHERE bucket = $1 AND environment = $2 AND id = $3`
-	insertPhone     = `INSERT INTO phones (bucket, key, sends, expires_at) VALUES ($1, $2, $3, $4)`
-	updatePhone     = `UPDATE phones SET sends = $3, expires_at = $4 WHERE bucket = $1 AND key = $2`
-	insertTally     = `INSERT INTO tallies (bucket, environment, name, counts, paused_until, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`
-	updateTally     = `UPDATE tallies SET counts = $4, paused_until = $5, expires_at = $6 WHERE bucket = $1 AND environment = $2 AND name = $3`
-	insertMessage   = `INSERT INTO messages (bucket, key, challenge, number, state, reason, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`
-	updateMessage   = `UPDATE messages SET challenge = $3, number = $4, state = $5, reason = $6, expires_at = $7 WHERE bucket = $1 AND key = $2`
-	insertReplay    = `INSERT INTO replays (bucket, key, fingerprint, factor, sealed, expires_at, pending) VALUES ($1, $2, $3, $4, $5, $6, $7)`
-	updateReplay    = `UPDATE replays SET fingerprint = $3, factor = $4, sealed = $5, expires_at = $6, pending = $7 WHERE bucket = $1 AND key = $2`
-	forgetReplay    = `UPDATE replays SET sealed = '' WHERE bucket = $1 AND key = $2 AND factor = $3`
-	deleteReplay    = `DELETE FROM replays WHERE bucket = $1 AND key = $2`
-	insertEvent     = insertIntoEvents + ` VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	retireUser      = `WITH gone AS (DELETE FROM users u WHERE u.bucket = $1 AND u.environment = $2 AND u.id = $3` +
+		` AND NOT EXISTS (SELECT FROM factors f WHERE f.bucket = $1 AND f.environment = $2 AND f.user_id = $3) RETURNING u.failures)` +
+		` INSERT INTO users (bucket, environment, id, failures, expires_at) SELECT $1, $2, $4, failures, $5 FROM gone` +
+		` ON CONFLICT (bucket, environment, id) DO UPDATE SET failures = users.failures + excluded.failures, expires_at = excluded.expires_at`
+	restoreUser = `WITH back AS (DELETE FROM users u WHERE u.bucket = $1 AND u.environment = $2 AND u.id = $4 RETURNING u.failures)` +
+		` INSERT INTO users (bucket, environment, id, failures) SELECT $1, $2, $3, failures FROM back` +
+		` ON CONFLICT (bucket, environment, id) DO UPDATE SET failures = users.failures + excluded.failures`
+	insertPhone   = `INSERT INTO phones (bucket, key, sends, expires_at) VALUES ($1, $2, $3, $4)`
+	updatePhone   = `UPDATE phones SET sends = $3, expires_at = $4 WHERE bucket = $1 AND key = $2`
+	insertTally   = `INSERT INTO tallies (bucket, environment, name, sealed, counts, paused_until, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	updateTally   = `UPDATE tallies SET sealed = $4, counts = $5, paused_until = $6, expires_at = $7 WHERE bucket = $1 AND environment = $2 AND name = $3`
+	deleteTally   = `DELETE FROM tallies WHERE bucket = $1 AND environment = $2 AND name = $3`
+	insertMessage = `INSERT INTO messages (bucket, key, challenge, number, state, reason, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	updateMessage = `UPDATE messages SET challenge = $3, number = $4, state = $5, reason = $6, expires_at = $7 WHERE bucket = $1 AND key = $2`
+	insertReplay  = `INSERT INTO replays (bucket, key, fingerprint, factor, sealed, expires_at, pending) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	updateReplay  = `UPDATE replays SET fingerprint = $3, factor = $4, sealed = $5, expires_at = $6, pending = $7 WHERE bucket = $1 AND key = $2`
+	forgetReplay  = `UPDATE replays SET sealed = '' WHERE bucket = $1 AND key = $2 AND factor = $3`
+	deleteReplay  = `DELETE FROM replays WHERE bucket = $1 AND key = $2`
+	insertEvent   = insertIntoEvents + ` VALUES ($1, $2, $3, $4, $5, $6, $7)`
 )
 
 // A lock ends the SELECTs of a read.
@@ -107,9 +116,10 @@ func (h *held) read(batch *pgx.Batch, r mfa.Read, l lock) {
 		}))
 	}
 	for _, key := range r.Tallies {
-		batch.Queue(selectTally+l.on("y"), b, key.Environment, key.Of).Query(each(func(rows pgx.Rows) error {
-			t := &mfa.Tally{TallyKey: key}
+		batch.Queue(selectTally+l.on("y"), b, key.Environment, key.Name).Query(each(func(rows pgx.Rows) error {
+			t := new(mfa.Tally)
 			err := rows.Scan(tallyFields(t)...)
+			t.TallyKey = key
 			h.tallies[key] = t
 			return err
 		}))
@@ -181,11 +191,14 @@ func (h *held) scanUser(rows pgx.Rows) error {
 
 // factor reads factorColumns.
 func (c *cells) factor() *mfa.Factor {
-	return &mfa.Factor{
-		ID: c.uuid(), Environment: mfa.EnvironmentID(c.bigint()), Type: mfa.FactorType(c.text()), User: c.text(), Issuer: c.text(), Account: c.text(),
-		Sealed: c.bytea(), Replay: c.hash(), LastStep: c.bigint(), Failures: c.integer(),
-		LockedUntil: c.time(), CreatedAt: c.time(), UpdatedAt: c.time(),
+	f := &mfa.Factor{
+		ID: c.uuid(), Environment: mfa.EnvironmentID(c.bigint()), Type: mfa.FactorType(c.text()), User: c.text(),
+		Old: mfa.Unsealed{Issuer: c.text(), Account: c.text()}, Sealed: c.bytea(),
 	}
+	f.Replay, f.Old.Replay = mfa.ReadReplayKey(c.bytea())
+	f.LastStep, f.Failures = c.bigint(), c.integer()
+	f.LockedUntil, f.CreatedAt, f.UpdatedAt, f.Label = c.time(), c.time(), c.time(), c.bytea()
+	return f
 }
 
 // challenge reads challengeColumns.
@@ -198,7 +211,7 @@ func (c *cells) challenge() (_ *mfa.Challenge, err error) {
 }
 
 func tallyFields(t *mfa.Tally) []any {
-	return []any{&t.Of, (*counts)(&t.Counts), (*moment)(&t.PausedUntil), (*moment)(&t.ExpiresAt)}
+	return []any{&t.Name, &t.Sealed, (*counts)(&t.Counts), (*moment)(&t.PausedUntil), (*moment)(&t.ExpiresAt)}
 }
 
 func messageFields(m *mfa.MessageRef) []any {
@@ -233,10 +246,13 @@ func optional[ID ~[16]byte](id ID) *[16]byte {
 	return &raw
 }
 
-// hashOrNull stores the zero hash as NULL.
-func hashOrNull(h [32]byte) []byte {
-	if h == ([32]byte{}) {
+// replayOf returns what is stored of a factor's replay key, nil for NULL.
+func replayOf(f *mfa.Factor) []byte {
+	switch {
+	case f.Old.Replay != nil:
+		return f.Old.Replay
+	case f.Replay == mfa.ReplayKey{}:
 		return nil
 	}
-	return h[:]
+	return f.Replay[:]
 }

@@ -18,6 +18,7 @@ const (
 	sweepReplays  = `DELETE FROM replays WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM replays WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepPhones   = `DELETE FROM phones WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM phones WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepTallies  = `DELETE FROM tallies WHERE bucket = $1 AND expires_at <= $2 AND (environment, name) IN (SELECT environment, name FROM tallies WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
+	sweepUsers    = `DELETE FROM users WHERE bucket = $1 AND expires_at <= $2 AND (environment, id) IN (SELECT environment, id FROM users WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepMessages = `DELETE FROM messages WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM messages WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 
 	// sweepLock keeps other nodes from sweeping at the same time. It ends with its
@@ -70,6 +71,7 @@ func sweepBuckets(ctx context.Context, tx pgx.Tx, first, n int, h mfa.Horizon, l
 		batch.Queue(sweepReplays, int16(b), h.Expired, limit).Exec(count)
 		batch.Queue(sweepPhones, int16(b), h.Expired, limit).Exec(count)
 		batch.Queue(sweepTallies, int16(b), h.Expired, limit).Exec(count)
+		batch.Queue(sweepUsers, int16(b), h.Expired, limit).Exec(count)
 		batch.Queue(sweepMessages, int16(b), h.Expired, limit).Exec(count)
 	}
 	return full, tx.SendBatch(ctx, batch).Close()

@@ -18,11 +18,11 @@ const (
 		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > $1 ORDER BY k.hash LIMIT $2`
 	exportMeta       = `SELECT name, value FROM meta WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2`
 	exportChallenges = `SELECT ` + challengeColumns + ` FROM challenges c WHERE (c.bucket, c.id) > ($1, $2) ORDER BY c.bucket, c.id LIMIT $3`
-	exportUsers      = `SELECT bucket, environment, id, failures FROM users WHERE (bucket, environment, id) > ($1, $2, $3) ORDER BY bucket, environment, id LIMIT $4`
+	exportUsers      = `SELECT bucket, environment, id, failures, expires_at FROM users WHERE (bucket, environment, id) > ($1, $2, $3) ORDER BY bucket, environment, id LIMIT $4`
 	exportPhones     = `SELECT bucket, key, sends, expires_at FROM phones WHERE (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
-	exportReplays    = `SELECT bucket, key, fingerprint, factor, sealed, expires_at, pending FROM replays WHERE (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
+	exportReplays    = `SELECT bucket, key, fingerprint, factor, sealed, expires_at, pending FROM replays WHERE length(key) = 16 AND (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
 	exportMessages   = `SELECT m.bucket, m.key, m.challenge, m.number, coalesce(m.state, ''), coalesce(m.reason, ''), m.expires_at FROM messages m WHERE (m.bucket, m.key) > ($1, $2) ORDER BY m.bucket, m.key LIMIT $3`
-	exportTallies    = `SELECT bucket, environment, name, counts, paused_until, expires_at FROM tallies WHERE (bucket, environment, name) > ($1, $2, $3) ORDER BY bucket, environment, name LIMIT $4`
+	exportTallies    = `SELECT bucket, environment, name, sealed, counts, paused_until, expires_at FROM tallies WHERE (bucket, environment, name) > ($1, $2, $3) ORDER BY bucket, environment, name LIMIT $4`
 
 	importEnvironment = `INSERT INTO environments (id, name, production, created_at) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
 	// The next environment is numbered behind those that were brought along.
@@ -84,8 +84,11 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		sql, args, err = exportUsers, func() []any { return []any{number, env, name} }, transfer.ReadPlace(place, &number, &env, &name)
 		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
 			u := new(mfa.User)
-			var b int64
-			err := row.Scan(&b, &u.Environment, &u.ID, &u.Failures)
+			var b mfa.Bucket
+			err := row.Scan(&b, &u.Environment, &u.ID, &u.Failures, (*moment)(&u.ExpiresAt))
+			if !u.ExpiresAt.IsZero() {
+				u.At = b
+			}
 			return transfer.Row{User: u}, transfer.Place(b, u.Environment, u.ID), err
 		}
 	case "phones":
@@ -104,7 +107,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
 			r := new(mfa.Replay)
 			var about *[16]byte
-			err := row.Scan(&r.Bucket, (*hash)(&r.Key), (*hash)(&r.Fingerprint), &about, &r.Sealed, (*moment)(&r.ExpiresAt), (*moment)(&r.PendingUntil))
+			err := row.Scan(&r.Bucket, (*replayKey)(&r.Key), (*hash)(&r.Fingerprint), &about, &r.Sealed, (*moment)(&r.ExpiresAt), (*moment)(&r.PendingUntil))
 			if about != nil {
 				r.About = *about
 			}
@@ -129,7 +132,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			t := new(mfa.Tally)
 			var b int64
 			err := row.Scan(append([]any{&b, &t.Environment}, tallyFields(t)...)...)
-			return transfer.Row{Tally: t}, transfer.Place(b, t.Environment, t.Of), err
+			return transfer.Row{Tally: t}, transfer.Place(b, t.Environment, t.Name), err
 		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
@@ -177,7 +180,11 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 	case r.Challenge != nil:
 		batch.Queue(insertChallenge+keep, challengeValues(r.Challenge)...)
 	case r.User != nil:
-		batch.Queue(insertUser+keep, int16(r.User.Bucket()), r.User.Environment, r.User.ID, r.User.Failures)
+		b := r.User.Bucket()
+		if !r.User.ExpiresAt.IsZero() {
+			b = r.User.At
+		}
+		batch.Queue(insertUser+keep, int16(b), r.User.Environment, r.User.ID, r.User.Failures, instant(r.User.ExpiresAt))
 	case r.Phone != nil:
 		batch.Queue(insertPhone+keep, int16(r.Phone.Bucket), r.Phone.Key[:], mfa.EncodeSends(r.Phone.Sends), r.Phone.ExpiresAt)
 	case r.Replay != nil:

@@ -171,7 +171,7 @@ func (h *held) seen(row *cells) error {
 	f := row.factor()
 	h.factors[f.ID] = f
 	if n := row.integer(); n > 0 {
-		u := &mfa.User{UserKey: mfa.UserKey{Environment: f.Environment, ID: f.User}, Failures: n}
+		u := &mfa.User{UserKey: f.UserKey(), Failures: n}
 		h.users[u.UserKey] = u
 	}
 	return row.err

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // A conn is one connection with the statements prepared on it. One goroutine
@@ -182,9 +184,9 @@ func (s *statement) idOrNull(v [16]byte) *statement {
 	return s.id(v)
 }
 
-// hash binds a hash, NULL if it is none.
-func (s *statement) hash(v [32]byte) *statement {
-	if v == ([32]byte{}) {
+// replay binds the key of a replay record, NULL if it is none.
+func (s *statement) replay(v mfa.ReplayKey) *statement {
+	if v == (mfa.ReplayKey{}) {
 		return s.null()
 	}
 	return s.blob(v[:])
@@ -287,6 +289,8 @@ func (c *columns) id() [16]byte {
 	}
 	return idOf(c.ColumnInt64(hi), c.ColumnInt64(lo))
 }
+
+func (c *columns) replay() (k mfa.ReplayKey) { copy(k[:], c.ColumnRawBlob(c.next())); return k }
 
 func (c *columns) hash() (h [32]byte) { copy(h[:], c.ColumnRawBlob(c.next())); return h }
 

@@ -16,7 +16,7 @@ const (
 		` AND (f.hi, f.lo) > (?, ?) AND (f.hi, f.lo) < (?, ?) ORDER BY f.hi DESC, f.lo DESC LIMIT ?`
 	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE (f.hi, f.lo) > (?, ?) ORDER BY f.hi, f.lo LIMIT ?`
 	selectEvents       = `SELECT ` + eventColumns + ` FROM events WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
-	selectTallies      = `SELECT name, counts, paused_until, expires_at FROM tallies WHERE environment = ?`
+	selectTallies      = `SELECT name, sealed, counts, paused_until, expires_at FROM tallies WHERE environment = ?`
 )
 
 // highest is above every id there will be before the year 10889, as the zero id is below.
@@ -80,7 +80,7 @@ func scanEvent(row *columns) mfa.Event {
 func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa.Tally, err error) {
 	err = s.scan(ctx, func(c *conn) error {
 		return c.prepare(selectTallies).int(int64(env)).each(func(row *columns) error {
-			t := mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Of: row.text()}}
+			t := mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Name: row.text()}}
 			err := scanTally(row, &t)
 			found = append(found, t)
 			return err
@@ -97,6 +97,7 @@ const (
 	sweepReplays    = `DELETE FROM replays WHERE (bucket, key) IN (SELECT bucket, key FROM replays WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepPhones     = `DELETE FROM phones WHERE key IN (SELECT key FROM phones WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepTallies    = `DELETE FROM tallies WHERE (environment, name) IN (SELECT environment, name FROM tallies WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepUsers      = `DELETE FROM users WHERE (environment, id) IN (SELECT environment, id FROM users WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepMessages   = `DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 )
 
@@ -111,6 +112,7 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 			c.prepare(sweepPhones).time(h.Expired),
 			c.prepare(sweepTallies).time(h.Expired),
 			c.prepare(sweepMessages).time(h.Expired),
+			c.prepare(sweepUsers).time(h.Expired),
 		} {
 			n, err := sweep.int(int64(limit)).exec()
 			if err != nil {

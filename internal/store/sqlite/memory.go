@@ -45,6 +45,10 @@ func (m *memory) wrote(w mfa.Write) {
 			f.Sealed, f.LastStep, f.Failures = w.Sealed, w.LastStep, w.Failures
 			f.LockedUntil, f.UpdatedAt = w.LockedUntil, w.UpdatedAt
 		}
+	case mfa.SealFactor:
+		if f, ok := m.factors.Get(w.ID); ok {
+			f.Sealed, f.Label, f.Replay, f.Old = w.Sealed, w.Label, w.Replay, mfa.Unsealed{}
+		}
 	case mfa.DeleteFactor:
 		m.factors.Remove(w.ID)
 	case mfa.InsertChallenge:

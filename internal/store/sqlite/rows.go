@@ -40,7 +40,7 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (rows mfa.Rows, err error)
 }
 
 const (
-	factorColumns    = `f.hi, f.lo, f.environment, f.type, f.user_id, f.issuer, f.account, f.sealed, f.replay, f.last_step, f.failures, f.locked_until, f.created, f.updated`
+	factorColumns    = `f.hi, f.lo, f.environment, f.type, f.user_id, f.issuer, f.account, f.sealed, f.replay, f.last_step, f.failures, f.locked_until, f.created, f.updated, f.label`
 	challengeColumns = `c.hi, c.lo, c.factor_hi, c.factor_lo, c.code_mac, c.sealed_code, c.messages, c.attempts, c.created, c.updated, c.expires, c.verified`
 	messageColumns   = `challenge_hi, challenge_lo, number, state, reason, expires_at`
 	replayColumns    = `fingerprint, about_hi, about_lo, sealed, expires_at, pending`
@@ -49,7 +49,7 @@ const (
 	selectFactor    = `SELECT ` + factorColumns + ` FROM factors f WHERE f.hi = ? AND f.lo = ?`
 	selectUser      = `SELECT failures FROM users WHERE environment = ? AND id = ?`
 	selectPhone     = `SELECT sends, expires_at FROM phones WHERE key = ?`
-	selectTally     = `SELECT counts, paused_until, expires_at FROM tallies WHERE environment = ? AND name = ?`
+	selectTally     = `SELECT sealed, counts, paused_until, expires_at FROM tallies WHERE environment = ? AND name = ?`
 	selectMessage   = `SELECT ` + messageColumns + ` FROM messages WHERE key = ?`
 	selectReplay    = `SELECT ` + replayColumns + ` FROM replays WHERE bucket = ? AND key = ?`
 )
@@ -140,7 +140,7 @@ func loadFactor(c *conn, id mfa.FactorID) (found *mfa.Factor, err error) {
 func loadTallies(c *conn, keys []mfa.TallyKey) ([]*mfa.Tally, error) {
 	tallies := make([]*mfa.Tally, len(keys))
 	for i, key := range keys {
-		err := c.prepare(selectTally).int(int64(key.Environment)).string(key.Of).each(func(row *columns) error {
+		err := c.prepare(selectTally).int(int64(key.Environment)).string(key.Name).each(func(row *columns) error {
 			tallies[i] = &mfa.Tally{TallyKey: key}
 			return scanTally(row, tallies[i])
 		})
@@ -153,6 +153,7 @@ func loadTallies(c *conn, keys []mfa.TallyKey) ([]*mfa.Tally, error) {
 
 // scanTally reads what is behind the key of a tally.
 func scanTally(row *columns, t *mfa.Tally) (err error) {
+	t.Sealed = row.blob()
 	t.Counts, err = mfa.DecodeCounts(row.blob())
 	t.PausedUntil, t.ExpiresAt = row.time(), row.time()
 	return err
@@ -170,14 +171,13 @@ func scanFactor(row *columns) *mfa.Factor {
 		Environment: mfa.EnvironmentID(row.int()),
 		Type:        mfa.FactorType(row.word()),
 		User:        row.text(),
-		Issuer:      row.text(),
-		Account:     row.text(),
+		Old:         mfa.Unsealed{Issuer: row.text(), Account: row.text()},
 		Sealed:      row.blob(),
-		Replay:      row.hash(),
-		LastStep:    row.int(),
-		Failures:    int(row.int()),
 	}
+	f.Replay, f.Old.Replay = mfa.ReadReplayKey(row.blob())
+	f.LastStep, f.Failures = row.int(), int(row.int())
 	f.LockedUntil, f.CreatedAt, f.UpdatedAt = row.since(f.ID), row.since(f.ID), row.since(f.ID)
+	f.Label = row.blob()
 	return f
 }
 
@@ -191,9 +191,10 @@ func scanChallenge(row *columns) (*mfa.Challenge, error) {
 }
 
 const (
-	insertFactor = `INSERT INTO factors (hi, lo, environment, type, user_hash, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created, updated)` +
-		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertFactor = `INSERT INTO factors (hi, lo, environment, type, user_hash, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created, updated, label)` +
+		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	updateFactor    = `UPDATE factors SET sealed = ?, last_step = ?, failures = ?, locked_until = ?, updated = ? WHERE hi = ? AND lo = ?`
+	sealFactor      = `UPDATE factors SET sealed = ?, label = ?, issuer = NULL, account = NULL, replay = ? WHERE hi = ? AND lo = ?`
 	deleteFactor    = `DELETE FROM factors WHERE hi = ? AND lo = ?`
 	insertChallenge = `INSERT INTO challenges (hi, lo, factor_hi, factor_lo, code_mac, sealed_code, messages, attempts, created, updated, expires, verified)` +
 		` VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
@@ -202,11 +203,17 @@ const (
 	putUser         = `INSERT INTO users (environment, id, failures) VALUES (?, ?, ?)` +
 		` ON CONFLICT DO UPDATE SET failures = excluded.failures`
 	deleteUser = `DELETE FROM users WHERE environment = ? AND id = ?`
-	putPhone   = `INSERT INTO phones (key, sends, expires_at) VALUES (?, ?, ?)` +
+	retireUser = `INSERT INTO users (environment, id, failures, bucket, expires_at) SELECT environment, ?, failures, ?, ? FROM users WHERE environment = ? AND id = ?` +
+		` AND NOT EXISTS (SELECT 1 FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ?)` +
+		` ON CONFLICT DO UPDATE SET failures = failures + excluded.failures, expires_at = excluded.expires_at`
+	restoreUser = `INSERT INTO users (environment, id, failures) SELECT environment, ?, failures FROM users WHERE environment = ? AND id = ?` +
+		` ON CONFLICT DO UPDATE SET failures = failures + excluded.failures`
+	putPhone = `INSERT INTO phones (key, sends, expires_at) VALUES (?, ?, ?)` +
 		` ON CONFLICT DO UPDATE SET sends = excluded.sends, expires_at = excluded.expires_at`
-	putTally = `INSERT INTO tallies (environment, name, counts, paused_until, expires_at) VALUES (?, ?, ?, ?, ?)` +
-		` ON CONFLICT DO UPDATE SET counts = excluded.counts, paused_until = excluded.paused_until, expires_at = excluded.expires_at`
-	putMessage = `INSERT INTO messages (key, ` + messageColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?)` +
+	putTally = `INSERT INTO tallies (environment, name, sealed, counts, paused_until, expires_at) VALUES (?, ?, ?, ?, ?, ?)` +
+		` ON CONFLICT DO UPDATE SET sealed = excluded.sealed, counts = excluded.counts, paused_until = excluded.paused_until, expires_at = excluded.expires_at`
+	deleteTally = `DELETE FROM tallies WHERE environment = ? AND name = ?`
+	putMessage  = `INSERT INTO messages (key, ` + messageColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?)` +
 		` ON CONFLICT DO UPDATE SET challenge_hi = excluded.challenge_hi, challenge_lo = excluded.challenge_lo, number = excluded.number, state = excluded.state, reason = excluded.reason, expires_at = excluded.expires_at`
 	putReplay = `INSERT INTO replays (bucket, key, ` + replayColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?)` +
 		` ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, about_hi = excluded.about_hi, about_lo = excluded.about_lo, sealed = excluded.sealed, expires_at = excluded.expires_at, pending = excluded.pending`
@@ -223,6 +230,8 @@ func apply(c *conn, w mfa.Write) (err error) {
 	case mfa.UpdateFactor:
 		return c.prepare(updateFactor).blob(w.Sealed).int(w.LastStep).int(int64(w.Failures)).
 			since(w.ID, w.LockedUntil).since(w.ID, w.UpdatedAt).id(w.ID).one()
+	case mfa.SealFactor:
+		return c.prepare(sealFactor).blob(w.Sealed).blob(w.Label).replay(w.Replay).id(w.ID).one()
 	case mfa.DeleteFactor:
 		return c.prepare(deleteFactor).id(w.ID).one()
 	case mfa.InsertChallenge:
@@ -236,11 +245,26 @@ func apply(c *conn, w mfa.Write) (err error) {
 		return c.prepare(putUser).int(int64(w.Environment)).text(w.ID).int(int64(w.Failures)).one()
 	case mfa.DeleteUser:
 		_, err = c.prepare(deleteUser).int(int64(w.Key.Environment)).text(w.Key.ID).exec()
+	case mfa.RetireUser:
+		env := int64(w.Key.Environment)
+		var n int
+		if n, err = c.prepare(retireUser).string(w.Former).int(int64(w.Key.Bucket())).time(w.ExpiresAt).int(env).text(w.Key.ID).
+			int(userHash(env, w.Key.ID)).int(env).text(w.Key.ID).exec(); n > 0 {
+			_, err = c.prepare(deleteUser).int(env).text(w.Key.ID).exec()
+		}
+	case mfa.RestoreUser:
+		env := int64(w.Key.Environment)
+		var n int
+		if n, err = c.prepare(restoreUser).text(w.Key.ID).int(env).string(w.Former).exec(); n > 0 {
+			_, err = c.prepare(deleteUser).int(env).string(w.Former).exec()
+		}
 	case mfa.PutPhone:
 		return c.prepare(putPhone).blob(w.Key[:]).blob(mfa.EncodeSends(w.Sends)).time(w.ExpiresAt).one()
 	case mfa.PutTally:
-		return c.prepare(putTally).int(int64(w.Environment)).string(w.Of).blob(mfa.EncodeCounts(w.Counts)).
+		return c.prepare(putTally).int(int64(w.Environment)).string(w.Name).blob(w.Sealed).blob(mfa.EncodeCounts(w.Counts)).
 			time(w.PausedUntil).time(w.ExpiresAt).one()
+	case mfa.DeleteTally:
+		_, err = c.prepare(deleteTally).int(int64(w.Key.Environment)).string(w.Key.Name).exec()
 	case mfa.PutMessage:
 		return c.prepare(putMessage).blob(w.Key[:]).idOrNull(w.Challenge).int(int64(w.Number)).text(string(w.State)).text(w.Reason).
 			time(w.ExpiresAt).one()
@@ -265,8 +289,14 @@ func bindFactor(s *statement, f *mfa.Factor) *statement {
 	} else {
 		s.int(userHash(int64(f.Environment), f.User)).string(f.User)
 	}
-	return s.text(f.Issuer).text(f.Account).blob(f.Sealed).hash(f.Replay).int(f.LastStep).int(int64(f.Failures)).
-		since(f.ID, f.LockedUntil).since(f.ID, f.CreatedAt).since(f.ID, f.UpdatedAt)
+	s.text(f.Old.Issuer).text(f.Old.Account).blob(f.Sealed)
+	if f.Old.Replay != nil {
+		s.blob(f.Old.Replay)
+	} else {
+		s.replay(f.Replay)
+	}
+	return s.int(f.LastStep).int(int64(f.Failures)).
+		since(f.ID, f.LockedUntil).since(f.ID, f.CreatedAt).since(f.ID, f.UpdatedAt).blob(f.Label)
 }
 
 // userHash is what the factors of a user are found by: 32 bits, which few users

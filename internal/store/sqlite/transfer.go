@@ -15,14 +15,15 @@ const (
 		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > ? ORDER BY k.hash LIMIT ?`
 	exportMeta       = `SELECT name, value FROM meta WHERE name > ? ORDER BY name LIMIT ?`
 	exportChallenges = `SELECT ` + challengeColumns + ` FROM challenges c WHERE (c.hi, c.lo) > (?, ?) ORDER BY c.hi, c.lo LIMIT ?`
-	exportUsers      = `SELECT environment, id, failures FROM users WHERE (environment, id) > (?, ?) ORDER BY environment, id LIMIT ?`
+	exportUsers      = `SELECT environment, id, failures, bucket, expires_at FROM users WHERE (environment, id) > (?, ?) ORDER BY environment, id LIMIT ?`
 	exportPhones     = `SELECT key, sends, expires_at FROM phones WHERE key > ? ORDER BY key LIMIT ?`
-	exportReplays    = `SELECT bucket, key, ` + replayColumns + ` FROM replays WHERE (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
+	exportReplays    = `SELECT bucket, key, ` + replayColumns + ` FROM replays WHERE length(key) = 16 AND (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
 	exportMessages   = `SELECT key, ` + messageColumns + ` FROM messages WHERE key > ? ORDER BY key LIMIT ?`
-	exportTallies    = `SELECT environment, name, counts, paused_until, expires_at FROM tallies WHERE (environment, name) > (?, ?) ORDER BY environment, name LIMIT ?`
+	exportTallies    = `SELECT environment, name, sealed, counts, paused_until, expires_at FROM tallies WHERE (environment, name) > (?, ?) ORDER BY environment, name LIMIT ?`
 
 	importEnvironment = `INSERT INTO environments (id, name, production, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 	importKey         = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING`
+	importFormer      = `INSERT INTO users (environment, id, failures, bucket, expires_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	deleteMeta        = `DELETE FROM meta WHERE name = ?`
 )
 
@@ -77,6 +78,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		query = func(c *conn) *statement { return c.prepare(exportUsers).int(number).string(name) }
 		add = func(row *columns) (transfer.Row, string, error) {
 			u := &mfa.User{UserKey: mfa.UserKey{Environment: mfa.EnvironmentID(row.int()), ID: row.text()}, Failures: int(row.int())}
+			u.At, u.ExpiresAt = mfa.Bucket(row.int()), row.time()
 			return transfer.Row{User: u}, transfer.Place(u.Environment, u.ID), nil
 		}
 	case "phones":
@@ -94,7 +96,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		query = func(c *conn) *statement { return c.prepare(exportReplays).int(number).blob(key) }
 		add = func(row *columns) (transfer.Row, string, error) {
 			r := &mfa.Replay{
-				Bucket: mfa.Bucket(row.int()), Key: row.hash(), Fingerprint: row.hash(), About: row.id(), Sealed: row.blob(), ExpiresAt: row.time(), PendingUntil: row.time(),
+				Bucket: mfa.Bucket(row.int()), Key: row.replay(), Fingerprint: row.hash(), About: row.id(), Sealed: row.blob(), ExpiresAt: row.time(), PendingUntil: row.time(),
 			}
 			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:]), nil
 		}
@@ -118,9 +120,9 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		err = transfer.ReadPlace(place, &number, &name)
 		query = func(c *conn) *statement { return c.prepare(exportTallies).int(number).string(name) }
 		add = func(row *columns) (transfer.Row, string, error) {
-			t := &mfa.Tally{TallyKey: mfa.TallyKey{Environment: mfa.EnvironmentID(row.int()), Of: row.text()}}
+			t := &mfa.Tally{TallyKey: mfa.TallyKey{Environment: mfa.EnvironmentID(row.int()), Name: row.text()}}
 			err := scanTally(row, t)
-			return transfer.Row{Tally: t}, transfer.Place(t.Environment, t.Of), err
+			return transfer.Row{Tally: t}, transfer.Place(t.Environment, t.Name), err
 		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
@@ -171,7 +173,7 @@ func importRow(c *conn, r transfer.Row) (err error) {
 	case r.Challenge != nil:
 		_, err = bindChallenge(c.prepare(insertChallenge+keep), r.Challenge).exec()
 	case r.User != nil:
-		err = apply(c, mfa.PutUser{User: r.User})
+		err = importUser(c, r.User)
 	case r.Phone != nil:
 		err = apply(c, mfa.PutPhone{PhoneLimit: r.Phone})
 	case r.Replay != nil:
@@ -183,6 +185,14 @@ func importRow(c *conn, r transfer.Row) (err error) {
 	case r.Tally != nil:
 		err = apply(c, mfa.PutTally{Tally: r.Tally})
 	}
+	return err
+}
+
+func importUser(c *conn, u *mfa.User) error {
+	if u.ExpiresAt.IsZero() {
+		return apply(c, mfa.PutUser{User: u})
+	}
+	_, err := c.prepare(importFormer).int(int64(u.Environment)).text(u.ID).int(int64(u.Failures)).int(int64(u.At)).time(u.ExpiresAt).exec()
 	return err
 }
 

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -101,13 +102,14 @@ func TestUpgradeOfTheFirstSchemaKeepsEverything(t *testing.T) {
 	}
 }
 
-// TestUpgradeOfTheSecondSchemaKeepsEverything has rows of every kind that the third
-// changes, with and without what may be missing.
-func TestUpgradeOfTheSecondSchemaKeepsEverything(t *testing.T) {
+// TestUpgradeOfTheSecondSchemaKeepsRows has rows of every kind that later schemas
+// change, with and without optional values.
+func TestUpgradeOfTheSecondSchemaKeepsRows(t *testing.T) {
 	full, bare := storetest.NewFactor(storetest.NewUser()), storetest.NewFactor(mfa.UserKey{Environment: 2})
 	later := full.CreatedAt.Add(90 * time.Minute)
-	full.Type, full.Issuer, full.Account, full.Sealed = mfa.TOTP, "Zoë's", "zoe", []byte{0, 1}
-	full.Replay, full.LastStep, full.Failures, full.LockedUntil, full.UpdatedAt = mfa.ReplayKey{1, 2}, 1<<40, 6, later, later.Add(-time.Second)
+	full.Type, full.Sealed = mfa.TOTP, []byte{0, 1}
+	full.Old = mfa.Unsealed{Issuer: "Zoë's", Account: "zoe", Replay: bytes.Repeat([]byte{1, 2}, 16)}
+	full.LastStep, full.Failures, full.LockedUntil, full.UpdatedAt = 1<<40, 6, later, later.Add(-time.Second)
 	bare.Type = "carrier_pigeon"
 	verified, unused := storetest.NewChallenge(full), storetest.NewChallenge(bare)
 	verified.SealedCode, verified.Attempts, verified.UpdatedAt, verified.VerifiedAt = nil, 3, later, later
@@ -130,7 +132,7 @@ func TestUpgradeOfTheSecondSchemaKeepsEverything(t *testing.T) {
 		messages   = "messages (key, challenge, number, state, reason, expires_at)"
 	)
 	path := old(t, 2,
-		insert(factors, full.ID[:], 1, "totp", full.User, full.Issuer, full.Account, full.Sealed, full.Replay[:], full.LastStep, 6, full.LockedUntil, full.CreatedAt, full.UpdatedAt),
+		insert(factors, full.ID[:], 1, "totp", full.User, full.Old.Issuer, full.Old.Account, full.Sealed, full.Old.Replay, full.LastStep, 6, full.LockedUntil, full.CreatedAt, full.UpdatedAt),
 		insert(factors, bare.ID[:], 2, "carrier_pigeon", nil, nil, nil, nil, nil, 0, 0, 0, bare.CreatedAt, bare.UpdatedAt),
 		insert(challenges, verified.ID[:], full.ID[:], verified.CodeMAC, nil, 3, verified.CreatedAt, verified.UpdatedAt, verified.ExpiresAt, verified.VerifiedAt, nil),
 		insert(challenges, unused.ID[:], bare.ID[:], nil, unused.SealedCode, 0, unused.CreatedAt, unused.UpdatedAt, unused.ExpiresAt, 0, mfa.EncodeDeliveries(unused.Messages)),
@@ -146,8 +148,8 @@ func TestUpgradeOfTheSecondSchemaKeepsEverything(t *testing.T) {
 		"factors":    {{Factor: full}, {Factor: bare}},
 		"challenges": {{Challenge: verified}, {Challenge: unused}},
 		"events":     {{Event: &failed}, {Event: &odd}},
-		"replays":    {{Replay: replay}, {Replay: claim}},
-		"messages":   {{Message: message}, {Message: early}},
+		"replays":    nil, // their keys were hashes without a key
+		"messages":   nil,
 	} {
 		rows, _, err := s.Export(t.Context(), kind, "", 10)
 		if err != nil {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"math"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func unknownIsNil(t *testing.T, s mfa.Store) {
 		"phone":     {Bucket: b, Phone: newKey()},
 		"tallies":   {Bucket: b, Tallies: []mfa.TallyKey{NewTally(b).TallyKey, NewTally(b).TallyKey}},
 		"message":   {Bucket: b, Message: newKey()},
-		"replay":    {Bucket: b, Replay: newKey()},
+		"replay":    {Bucket: b, Replay: newReplayKey()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, rows := range readBoth(t, s, r) {
@@ -54,9 +55,13 @@ func factorComesBack(t *testing.T, s mfa.Store) {
 	b := user.Bucket()
 	for name, f := range map[string]*mfa.Factor{
 		"full": {
-			ID: newID(morning, b), Environment: bigEnvironment, Type: mfa.TOTP, User: awkward, Issuer: awkward, Account: awkward,
-			Sealed: []byte{0, 1, 0xff, 0}, LastStep: math.MaxInt64, Failures: math.MaxInt32,
+			ID: newID(morning, b), Environment: bigEnvironment, Type: mfa.TOTP, User: awkward,
+			Sealed: []byte{0, 1, 0xff, 0}, Label: []byte{0xff, 0}, Replay: newReplayKey(), LastStep: math.MaxInt64, Failures: math.MaxInt32,
 			LockedUntil: atLast, CreatedAt: longAgo, UpdatedAt: morning,
+		},
+		"of an older release": {
+			ID: newID(morning, 1), Environment: 1, Type: mfa.TOTP, Sealed: []byte{1}, CreatedAt: morning, UpdatedAt: morning,
+			Old: mfa.Unsealed{Issuer: awkward, Account: awkward, Replay: bytes.Repeat([]byte{7}, 32)},
 		},
 		"bare":         {ID: newID(morning, 0), Environment: 1, Type: mfa.SMS, CreatedAt: morning, UpdatedAt: morning},
 		"empty sealed": {ID: newID(morning, mfa.Buckets-1), Environment: 1, Type: mfa.GenericOTP, Sealed: []byte{}, CreatedAt: morning},
@@ -115,8 +120,8 @@ func phoneComesBack(t *testing.T, s mfa.Store) {
 func tallyComesBack(t *testing.T, s mfa.Store) {
 	counts := []mfa.Count{{At: longAgo, Sent: math.MaxInt32, Verified: math.MaxInt32}, {At: morning}, {At: atLast, Sent: 2, Verified: 1}}
 	for name, y := range map[string]*mfa.Tally{
-		"full":     {TallyKey: mfa.TallyKey{Environment: bigEnvironment, Of: awkward}, Counts: counts, PausedUntil: atLast, ExpiresAt: atLast},
-		"bare":     {TallyKey: mfa.TallyKey{Environment: 1, Of: "+49"}, Counts: []mfa.Count{}, ExpiresAt: morning},
+		"full":     {TallyKey: mfa.TallyKey{Environment: bigEnvironment, Name: awkward}, Sealed: []byte{0, 1}, Counts: counts, PausedUntil: atLast, ExpiresAt: atLast},
+		"bare":     {TallyKey: mfa.TallyKey{Environment: 1, Name: "+49"}, Counts: []mfa.Count{}, ExpiresAt: morning},
 		"nameless": {TallyKey: mfa.TallyKey{Environment: 1}, Counts: counts[:1], ExpiresAt: morning},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,8 +153,8 @@ func messageComesBack(t *testing.T, s mfa.Store) {
 
 func replayComesBack(t *testing.T, s mfa.Store) {
 	for name, r := range map[string]*mfa.Replay{
-		"answered": {Bucket: 7, Key: newKey(), Fingerprint: newKey(), About: newID(morning, 7), Sealed: []byte{0, 0xff}, ExpiresAt: atLast},
-		"claimed":  {Bucket: 7, Key: newKey(), ExpiresAt: morning},
+		"answered": {Bucket: 7, Key: newReplayKey(), Fingerprint: newKey(), About: newID(morning, 7), Sealed: []byte{0, 0xff}, ExpiresAt: atLast},
+		"claimed":  {Bucket: 7, Key: newReplayKey(), ExpiresAt: morning},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store(t, s, 7, mfa.PutReplay{Replay: r})

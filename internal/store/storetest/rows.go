@@ -34,6 +34,12 @@ func newKey() (k [32]byte) {
 	return k
 }
 
+// newReplayKey returns a key that no replay record has.
+func newReplayKey() (k mfa.ReplayKey) {
+	binary.BigEndian.PutUint64(k[8:], serial.Add(1))
+	return k
+}
+
 // NewUser returns a user that has no rows yet, of environment 1.
 func NewUser() mfa.UserKey {
 	id := newID(morning, 0)
@@ -64,17 +70,17 @@ func NewEvent(f *mfa.Factor) mfa.Event {
 
 // NewReplay returns a replay record in bucket b that is not stored yet.
 func NewReplay(b mfa.Bucket) *mfa.Replay {
-	return &mfa.Replay{Bucket: b, Key: newKey(), Fingerprint: newKey(), Sealed: []byte("sealed"), ExpiresAt: morning}
+	return &mfa.Replay{Bucket: b, Key: newReplayKey(), Fingerprint: newKey(), Sealed: []byte("sealed"), ExpiresAt: morning}
 }
 
 // NewTally returns a tally in bucket b that is not stored yet. All of one bucket are
 // of one environment.
 func NewTally(b mfa.Bucket) *mfa.Tally {
-	key := mfa.TallyKey{Environment: 1, Of: fmt.Sprintf("+%d", serial.Add(1))}
+	key := mfa.TallyKey{Environment: 1, Name: fmt.Sprintf("%032x", serial.Add(1))}
 	for key.Bucket() != b {
 		key.Environment++
 	}
-	return &mfa.Tally{TallyKey: key, Counts: []mfa.Count{{At: morning, Sent: 1}}, ExpiresAt: morning}
+	return &mfa.Tally{TallyKey: key, Sealed: []byte("sealed"), Counts: []mfa.Count{{At: morning, Sent: 1}}, ExpiresAt: morning}
 }
 
 // NewMessage returns a message reference in bucket b that is not stored yet.
@@ -106,6 +112,8 @@ func reading(b mfa.Bucket, w mfa.Write) mfa.Read {
 	r := mfa.Read{Bucket: b}
 	switch w := w.(type) {
 	case mfa.UpdateFactor:
+		r.Factor = w.ID
+	case mfa.SealFactor:
 		r.Factor = w.ID
 	case mfa.DeleteFactor:
 		r.Factor = w.ID

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func factorUpdateIsPartial(t *testing.T, s mfa.Store) {
 	before, bystander := storeFactor(t, s, NewUser()), storeFactor(t, s, NewUser())
 	later := morning.Add(time.Hour)
 	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{Factor: &mfa.Factor{
-		ID: before.ID, Environment: 2, Type: mfa.TOTP, User: "another", Issuer: "another", Account: "another",
+		ID: before.ID, Environment: 2, Type: mfa.TOTP, User: "another", Label: []byte("another"), Old: mfa.Unsealed{Issuer: "another"},
 		Sealed: []byte("new"), LastStep: 4, Failures: 5, LockedUntil: later, CreatedAt: later, UpdatedAt: later,
 	}})
 	want := *before
@@ -118,6 +119,95 @@ func factorUpdateIsPartial(t *testing.T, s mfa.Store) {
 	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{Factor: &mfa.Factor{ID: before.ID, UpdatedAt: later}})
 	want.Sealed, want.LastStep, want.Failures, want.LockedUntil = nil, 0, 0, time.Time{}
 	same(t, view(t, s, readFactor(before.ID)).Factor, &want)
+}
+
+func factorIsSealed(t *testing.T, s mfa.Store) {
+	f := NewFactor(NewUser())
+	f.Old = mfa.Unsealed{Issuer: "Acme", Account: "ada@example.com", Replay: bytes.Repeat([]byte{7}, 32)}
+	f.Failures = 3
+	store(t, s, f.ID.Bucket(), mfa.InsertFactor{Factor: f})
+	want := *f
+	want.Sealed, want.Label, want.Old = []byte("new"), []byte("label"), mfa.Unsealed{}
+	changed := want
+	changed.Failures, changed.LastStep = 99, 99
+	store(t, s, f.ID.Bucket(), mfa.SealFactor{Factor: &changed})
+	for _, rows := range readBoth(t, s, readFactor(f.ID)) {
+		same(t, rows.Factor, &want)
+	}
+}
+
+func failuresOutliveFactors(t *testing.T, s mfa.Store) {
+	u := NewUser()
+	first, second := storeFactor(t, s, u), storeFactor(t, s, u)
+	b, former := u.Bucket(), "former_"+u.ID
+	retire := mfa.RetireUser{Key: u, Former: former, ExpiresAt: morning.Add(time.Hour)}
+	failures := func(want int) {
+		t.Helper()
+		got := 0
+		if u := view(t, s, readUser(u)).User; u != nil {
+			got = u.Failures
+		}
+		if got != want {
+			t.Errorf("%d failures are counted; want %d", got, want)
+		}
+	}
+	update := func(r mfa.Read, writes ...mfa.Write) {
+		t.Helper()
+		if err := s.Update(t.Context(), r, Writing(writes...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store(t, s, b, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 7}})
+	update(readFactor(first.ID), mfa.DeleteFactor{ID: first.ID}, retire)
+	failures(7) // there is another factor
+	update(readFactor(second.ID), mfa.DeleteFactor{ID: second.ID}, retire)
+	failures(0)
+	third := NewFactor(u)
+	update(mfa.Read{Bucket: b}, mfa.InsertFactor{Factor: third}, mfa.RestoreUser{Key: u, Former: former})
+	failures(7)
+	update(mfa.Read{Bucket: b}, mfa.RestoreUser{Key: u, Former: former})
+	failures(7)
+
+	// What is counted at the same time on both sides is added up.
+	update(readFactor(third.ID), mfa.DeleteFactor{ID: third.ID}, retire)
+	store(t, s, b, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 2}})
+	update(mfa.Read{Bucket: b}, mfa.RestoreUser{Key: u, Former: former})
+	failures(9)
+	update(mfa.Read{Bucket: b}, retire)
+	store(t, s, b, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 1}})
+	update(mfa.Read{Bucket: b}, retire)
+	update(mfa.Read{Bucket: b}, mfa.RestoreUser{Key: u, Former: former})
+	failures(10)
+	if _, err := s.Sweep(t.Context(), mfa.Horizon{Expired: morning.Add(2 * time.Hour)}, 1000); err != nil {
+		t.Fatal(err)
+	}
+	failures(10) // it has a factor again, and does not expire
+}
+
+func formerUsersExpire(t *testing.T, s mfa.Store) {
+	u := NewUser()
+	b, former := u.Bucket(), "former_"+u.ID
+	for _, tc := range []struct {
+		horizon time.Time
+		want    bool
+	}{
+		{morning.Add(-time.Millisecond), true},
+		{morning, false},
+	} {
+		store(t, s, b, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 7}})
+		store(t, s, b, mfa.RetireUser{Key: u, Former: former, ExpiresAt: morning})
+		for more := true; more; {
+			var err error
+			if more, err = s.Sweep(t.Context(), mfa.Horizon{Expired: tc.horizon}, 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		store(t, s, b, mfa.RestoreUser{Key: u, Former: former})
+		if got := view(t, s, readUser(u)).User != nil; got != tc.want {
+			t.Errorf("swept to %v: there is %v; want %v", tc.horizon, got, tc.want)
+		}
+		store(t, s, b, mfa.DeleteUser{Key: u})
+	}
 }
 
 func challengeUpdateIsPartial(t *testing.T, s mfa.Store) {
@@ -201,7 +291,7 @@ func replayIsForgotten(t *testing.T, s mfa.Store) {
 	store(t, s, 7, mfa.PutReplay{Replay: r}, mfa.PutReplay{Replay: kept})
 	store(t, s, 7, mfa.ForgetReplay{Bucket: 7, Key: r.Key, Factor: r.About},
 		mfa.ForgetReplay{Bucket: 7, Key: kept.Key, Factor: newID(morning, 7)},
-		mfa.ForgetReplay{Bucket: 7, Key: newKey(), Factor: r.About})
+		mfa.ForgetReplay{Bucket: 7, Key: newReplayKey(), Factor: r.About})
 	want := *r
 	want.Sealed = []byte{}
 	same(t, view(t, s, mfa.Read{Bucket: 7, Replay: r.Key}).Replay, &want)
@@ -211,14 +301,14 @@ func replayIsForgotten(t *testing.T, s mfa.Store) {
 func deleteRepeats(t *testing.T, s mfa.Store) {
 	u := NewUser()
 	b := u.Bucket()
-	store(t, s, b, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: newKey()}, mfa.DeleteChallenge{ID: newID(morning, b)})
+	store(t, s, b, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: newReplayKey()}, mfa.DeleteChallenge{ID: newID(morning, b)})
 }
 
 func writesKeepOrder(t *testing.T, s mfa.Store) {
 	f := NewFactor(NewUser())
 	u := mfa.UserKey{Environment: f.Environment, ID: f.User}
 	again := *f
-	again.Account = "the second"
+	again.Label = []byte("the second")
 	err := s.Update(t.Context(), mfa.Read{Bucket: f.ID.Bucket(), User: u}, Writing(
 		mfa.InsertFactor{Factor: f}, mfa.DeleteFactor{ID: f.ID}, mfa.InsertFactor{Factor: &again},
 		mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 1}}, mfa.DeleteUser{Key: u},

@@ -116,7 +116,7 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	g, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
 	must(err)
 	l.once = &mfa.Once[mfa.Issued]{
-		Key: mfa.ReplayKey{1}, Fingerprint: [32]byte{2}, Keep: 24 * time.Hour,
+		Key: [32]byte{1}, Fingerprint: [32]byte{2}, Keep: 24 * time.Hour,
 		Answer: func(c mfa.Issued, err error) []byte { return []byte(c.ID.String()) },
 	}
 	l.challenge, err = m.Challenge(t.Context(), l.env, g.ID, mfa.ChallengeParams{}, l.once)
@@ -144,7 +144,7 @@ func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n
 		}
 		m.Bucket = m.Key.Bucket()
 		update(mfa.Read{Bucket: m.Bucket, Message: m.Key}, storetest.Writing(mfa.PutMessage{MessageRef: m}))
-		y := &mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Of: fmt.Sprintf("+%d", i)}, ExpiresAt: at}
+		y := &mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Name: fmt.Sprintf("+%d", i)}, Sealed: []byte("sealed"), ExpiresAt: at}
 		if i%2 == 1 {
 			y.Environment++
 			y.Counts, y.PausedUntil = []mfa.Count{{At: at, Sent: i, Verified: 1}}, at
