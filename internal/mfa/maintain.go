@@ -54,8 +54,8 @@ func (s *Service) Sweep(ctx context.Context) error {
 	}
 }
 
-// Reseal seals every factor under the newest key of the keyset, and what an older
-// release stored without sealing it. It has nothing to do, and reads nothing, while
+// Reseal seals every factor and every name of a tally under the newest key of the
+// keyset, and what an older release stored without sealing it. It has nothing to do, and reads nothing, while
 // there is only one key and no such row.
 func (s *Service) Reseal(ctx context.Context) error {
 	keys, old := s.keys.Load(), s.unsealed.Load()
@@ -63,12 +63,9 @@ func (s *Service) Reseal(ctx context.Context) error {
 		return nil
 	}
 	var errs []error
-	found := false
-	if old {
-		var err error
-		if found, err = s.SealAllTallies(ctx); err != nil {
-			errs = append(errs, err)
-		}
+	found, err := s.SealTallies(ctx)
+	if err != nil {
+		errs = append(errs, err)
 	}
 	var after FactorID
 	for {

@@ -40,7 +40,7 @@ type Options struct {
 	EventRetention     time.Duration                                  // how long an event is kept; default 400 days
 	Resealed           func(context.Context, *secret.Keyset) error    // called when all factors are sealed under the newest key
 	Unsealed           bool                                           // the store may hold what an older release did not seal: Reseal looks for it
-	Environments       func(context.Context) ([]EnvironmentID, error) // lists all environments; needed with Unsealed
+	Environments       func(context.Context) ([]EnvironmentID, error) // lists all environments, whose tallies Reseal seals; needed with Unsealed
 	AllSealed          func(context.Context) error                    // called when nothing of that kind is left
 	SMS                SMSRules                                       // of all environments but those of SMSOf
 	SMSOf              map[string]SMSRules                            // by the name of an environment, in place of SMS

@@ -232,8 +232,13 @@ func TestAReleaseThatSealedLessIsSealed(t *testing.T) {
 	}
 }
 
-func TestRotationSealsLabelsAgain(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+func TestRotationSealsLabelsAndTalliesAgain(t *testing.T) {
+	w := newWorld(t, mfa.Options{
+		Environments: func(context.Context) ([]mfa.EnvironmentID, error) { return []mfa.EnvironmentID{production.ID}, nil },
+	})
+	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
+		t.Fatal(err)
+	}
 	e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, Issuer: "Acme", Account: "ada"})
 	rotated, err := w.keys.Rotate()
 	if err != nil {
@@ -252,6 +257,7 @@ func TestRotationSealsLabelsAgain(t *testing.T) {
 	if err != nil || f.Issuer != "Acme" || f.Account != "ada" {
 		t.Errorf("Factor = %q of %q, %v", f.Account, f.Issuer, err)
 	}
+	w.wantTallies("rotated", map[string]string{"+491512": "1 sent, 0 verified"})
 }
 
 // TestALabelOpensInItsRowOnly moves a label to another factor.

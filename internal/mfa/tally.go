@@ -302,11 +302,11 @@ func (s *Service) openName(t *Tally) error {
 	return nil
 }
 
-// SealAllTallies replaces what an older release has counted under plain names, and
-// reports whether there was any. Call it before messages are sent: the limits count
-// only what has been replaced. A node of that release may still be counting.
-func (s *Service) SealAllTallies(ctx context.Context) (found bool, err error) {
-	if !s.unsealed.Load() {
+// SealTallies seals the names of all tallies under the newest key, and reports whether an
+// older release has left some in plain. Call it before messages are sent: the limits do
+// not see those. A node of that release may still be counting.
+func (s *Service) SealTallies(ctx context.Context) (plain bool, err error) {
+	if s.opts.Environments == nil {
 		return false, nil
 	}
 	environments, err := s.opts.Environments(ctx)
@@ -314,47 +314,54 @@ func (s *Service) SealAllTallies(ctx context.Context) (found bool, err error) {
 		return false, err
 	}
 	for _, env := range environments {
-		some, err := s.sealTallies(ctx, env)
+		all, err := s.store.Tallies(ctx, env)
 		if err != nil {
-			return found, err
+			return plain, err
 		}
-		found = found || some
+		for i := range all {
+			t := &all[i]
+			if t.Sealed != nil && !s.keys.Load().Stale(t.Sealed) {
+				continue
+			}
+			plain = plain || t.Sealed == nil
+			if err := s.openName(t); err != nil {
+				return plain, err
+			}
+			if err := s.sealTally(ctx, t.TallyKey); err != nil {
+				return plain, err
+			}
+		}
 	}
-	return found, nil
+	return plain, nil
 }
 
-func (s *Service) sealTallies(ctx context.Context, env EnvironmentID) (found bool, err error) {
-	all, err := s.store.Tallies(ctx, env)
-	if err != nil {
-		return false, err
+// sealTally seals the name of a tally again, or moves one with a plain name to its keyed
+// hash.
+func (s *Service) sealTally(ctx context.Context, stored TallyKey) error {
+	key := s.tallyKey(stored.Environment, stored.Of)
+	old := TallyKey{Environment: stored.Environment, Name: stored.Name}
+	r := Read{Bucket: key.Bucket(), Tallies: []TallyKey{key}}
+	if old.Name != key.Name {
+		r.Tallies = append(r.Tallies, old)
 	}
-	for _, t := range all {
-		if t.Sealed != nil {
-			continue
-		}
-		found = true
-		old, key := t.TallyKey, s.tallyKey(env, t.Name)
-		err := s.store.Update(ctx, Read{Bucket: key.Bucket(), Tallies: []TallyKey{old, key}}, func(tx *Tx) error {
-			if tx.Tallies[0] == nil {
-				return nil // another node was faster
+	return s.store.Update(ctx, r, func(tx *Tx) error {
+		t := tx.Tallies[0]
+		if len(tx.Tallies) == 2 && tx.Tallies[1] != nil {
+			if t == nil {
+				t = &Tally{TallyKey: key}
 			}
-			sum := tx.Tallies[1]
-			if sum == nil {
-				sum = &Tally{TallyKey: key}
-				if err := s.sealName(sum); err != nil {
-					return err
-				}
-			}
-			sum.merge(tx.Tallies[0])
-			tx.put(PutTally{sum})
+			t.merge(tx.Tallies[1])
 			tx.put(DeleteTally{old})
-			return nil
-		})
-		if err != nil {
-			return found, err
 		}
-	}
-	return found, nil
+		if t == nil {
+			return nil // it has expired, or another node was faster
+		}
+		if err := s.sealName(t); err != nil {
+			return err
+		}
+		tx.put(PutTally{t})
+		return nil
+	})
 }
 
 // merge adds what another tally has counted of the same.

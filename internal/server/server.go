@@ -232,7 +232,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	if err != nil {
 		return err
 	}
-	if _, err := service.SealAllTallies(ctx); err != nil {
+	if _, err := service.SealTallies(ctx); err != nil {
 		return err
 	}
 	s.mfa.Store(service)
