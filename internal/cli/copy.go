@@ -12,15 +12,16 @@ import (
 )
 
 type copyCommand struct {
-	From   string `placeholder:"STORE" help:"The store to copy: sqlite:PATH or a postgres:// URL. No server may be running on it."`
+	From   string `placeholder:"STORE" help:"The store to copy: sqlite:PATH or a postgres:// URL. Stop its servers first: one that runs on it answers 503 from here on."`
 	To     string `placeholder:"STORE" help:"The store to copy into, which must be new."`
 	Unmark string `placeholder:"STORE" help:"Instead: let this store be served from again, though it was copied away."`
 }
 
 func (copyCommand) Help() string {
 	return `Ids, keys and secrets stay what they are, so that clients notice nothing: give the servers of the new store the
-same keyset. If it is interrupted, run it again and it goes on where it was. At the end both stores are read and
-compared, row by row. The old store then refuses to be served from, so that nothing is written there by mistake.
+same keyset. From the start of the copy on, the old store takes no writes: a server that runs on it answers 503 and is not
+ready. If the copy is interrupted, run it again and it continues, or give --unmark to use the old store again. At the end
+both stores are read and compared, row by row.
 
 Examples:
 

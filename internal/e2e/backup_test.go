@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
 // enrollMany enrolls n generic_otp factors from several callers and returns their ids.
@@ -252,4 +253,42 @@ func TestReplacedStoreIsNoticed(t *testing.T) {
 			p.await(p.log, `the store cannot be written to`)
 		})
 	}
+}
+
+// TestCopyStopsARunningServer copies a store while a server runs on it, as an operator
+// does who forgets to stop it.
+func TestCopyStopsARunningServer(t *testing.T) {
+	t.Parallel()
+	onlySQLite(t)
+	dir := t.TempDir()
+	p := serve(t, append([]string{"--store", storeIn(t, dir)}, unlocking...)...)
+	p.key = createKey(t, dir, "staging")
+	api := p.api()
+	before := enrollMany(t, api, 100)
+	target := pgtest.Shared(t).Database(t)
+	succeed(t, "copy", "--from", storeIn(t, dir), "--to", target)
+
+	got, err := api.send(t.Context(), "POST", "/auth/factors/enroll", `{"type":"generic_otp"}`, "")
+	if err != nil || got.status != http.StatusServiceUnavailable {
+		t.Errorf("enroll on the old store: status %d, %v; want 503", got.status, err)
+	}
+	p.apiAs("").want(http.StatusServiceUnavailable, "GET", "/readyz", "")
+	p.await(p.log, `this store was copied to`)
+	if _, says, code := command(t, "key", "create", "--env", "staging", "--store", storeIn(t, dir)); code != 1 || !strings.Contains(says, "was copied to") {
+		t.Errorf("key create on the old store: exit code %d\n%s", code, says)
+	}
+
+	p2 := serve(t, "--store", target, "--keyset", "file:"+filepath.Join(dir, "countersign.db.keyset"))
+	p2.key = p.key
+	for _, id := range before {
+		p2.api().want(http.StatusOK, "GET", "/auth/factors/"+id, "")
+	}
+	// The target is not empty any more: this copy fails, and leaves its source as it was.
+	third := t.TempDir()
+	p3 := serve(t, "--store", storeIn(t, third))
+	p3.key = createKey(t, third, "staging")
+	if _, says, code := command(t, "copy", "--from", storeIn(t, third), "--to", target); code != 1 || !strings.Contains(says, "not empty") {
+		t.Errorf("copy into a store that is not empty: exit code %d\n%s", code, says)
+	}
+	enrollMany(t, p3.api(), 1)
 }

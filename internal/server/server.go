@@ -286,7 +286,10 @@ func (s *Server) ready(ctx context.Context) error {
 	if err := s.clock.err(); err != nil {
 		return err
 	}
-	return s.store.Ping(ctx)
+	if err := s.store.Ping(ctx); err != nil {
+		return err
+	}
+	return transfer.Servable(ctx, s.store) // it may be copied away at any time
 }
 
 // Reload takes the keyset from its source again.

@@ -150,8 +150,8 @@ type keyWatcher interface {
 	WatchKeys(ctx context.Context, changed func())
 }
 
-// Copy copies everything from one store to another; see transfer.Copy. Afterwards
-// the source cannot be served from.
+// Copy copies everything from one store to another; see transfer.Copy. From its start
+// on the source takes no writes.
 func Copy(ctx context.Context, from, to string, log *slog.Logger, report func(kind string, rows int)) (err error) {
 	source, err := OpenStore(ctx, from, log)
 	if err != nil {
@@ -163,11 +163,7 @@ func Copy(ctx context.Context, from, to string, log *slog.Logger, report func(ki
 		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	err = transfer.Copy(ctx, source, target, func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
-	if err != nil {
-		return err
-	}
-	return transfer.Mark(ctx, source, config.StoreName(to))
+	return transfer.Copy(ctx, source, target, config.StoreName(to), func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
 }
 
 // Unmark makes a store that was copied away servable again.

@@ -32,8 +32,8 @@ const (
 
 // InsertEnvironment stores an environment; see access.Store.
 func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error) {
-	err := s.on(ctx, func(conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, insertEnvironment, e.Name, e.Production, at).Scan(&e.ID)
+	err := s.change(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, insertEnvironment, e.Name, e.Production, at).Scan(&e.ID)
 	})
 	if sqlState(err) == uniqueViolation {
 		return e, access.ErrExists
@@ -51,8 +51,10 @@ func (s *Store) Environments(ctx context.Context) ([]mfa.Environment, error) {
 
 // InsertKey stores a key; see access.Store.
 func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash) error {
-	_, err := s.exec(ctx, insertKey, h[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt)
-	return domainError(err)
+	return domainError(s.change(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertKey, h[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt)
+		return err
+	}))
 }
 
 // KeyByHash finds a key; see access.Store.
@@ -77,7 +79,7 @@ func scanKey(row pgx.CollectableRow) (k access.Key, err error) {
 
 // RevokeKey marks a key as revoked and tells all nodes; see access.Store.
 func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) error {
-	return domainError(s.begun(ctx, func(tx pgx.Tx) error {
+	return domainError(s.change(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, revokeKey, at, id)
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 const (
@@ -173,6 +174,9 @@ func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), 
 func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *held, group []*job, decided func()) error {
 	out := &writes{shared: len(group) > 1}
 	for _, j := range group {
+		if j.err = held.moved; j.err != nil {
+			continue
+		}
 		tx := &mfa.Tx{Rows: held.rows(j.read)}
 		if j.err = j.decide(tx); j.err == nil {
 			j.err = held.check(tx.Writes)
@@ -221,6 +225,12 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patienc
 		v := rows.RawValues()[0]
 		h.synchronous = string(v) == "\x01" || string(v) == "t" // in binary or as text
 		return nil
+	}))
+	batch.Queue(selectMeta, transfer.MetaMoved).Query(each(func(rows pgx.Rows) error {
+		var target []byte
+		err := rows.Scan(&target)
+		h.moved = transfer.Moved(target)
+		return err
 	}))
 	if len(group) > 1 {
 		h.readGroup(batch, rows, s.owners.factorOf)

@@ -19,7 +19,8 @@ type held struct {
 	messages   map[mfa.MessageKey]*mfa.MessageRef
 	replays    map[replayRow]*mfa.Replay
 
-	synchronous bool // whether the commit will wait for a standby
+	synchronous bool  // whether the commit will wait for a standby
+	moved       error // that of a store that was copied away, or nil
 }
 
 type replayRow struct {

@@ -37,7 +37,7 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 	defer s.sweepMu.Unlock()
 	buckets := min(bucketsAStep, limit, mfa.Buckets-s.sweeping)
 	var full bool
-	err = s.begun(ctx, func(tx pgx.Tx) error {
+	err = s.change(ctx, func(tx pgx.Tx) error {
 		var now time.Time
 		if err := tx.QueryRow(ctx, sweepLock, int64(sweepLockKey)).Scan(&more, &now); err != nil || !more {
 			return err

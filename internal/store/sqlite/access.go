@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 
 // InsertEnvironment stores an environment; see access.Store.
 func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error) {
-	err := s.write(ctx, func(c *conn) error {
+	err := s.change(ctx, func(c *conn) error {
 		err := c.prepare(insertEnvironment).text(e.Name).int(boolean(e.Production)).time(at).one()
 		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			return access.ErrExists
@@ -52,7 +53,7 @@ func (s *Store) Environments(ctx context.Context) (found []mfa.Environment, err 
 
 // InsertKey stores a key; see access.Store.
 func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash) error {
-	return s.write(ctx, func(c *conn) error {
+	return s.change(ctx, func(c *conn) error {
 		return domainError(c.prepare(insertKey).blob(h[:]).text(string(k.ID)).int(int64(k.Environment.ID)).
 			text(k.Hint).time(k.CreatedAt).one())
 	})
@@ -88,7 +89,7 @@ func listKeys(query *statement, found *[]access.Key) error {
 
 // RevokeKey marks a key as revoked; see access.Store.
 func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) error {
-	return s.write(ctx, func(c *conn) error {
+	return s.change(ctx, func(c *conn) error {
 		n, err := c.prepare(revokeKey).time(at).text(string(id)).exec()
 		if err == nil && n == 0 {
 			return access.ErrNotFound
@@ -99,13 +100,25 @@ func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) er
 
 // Meta returns what is stored under name, nil if nothing is.
 func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		return c.prepare(selectMeta).text(name).each(func(row *columns) error {
-			value = row.blob()
-			return nil
-		})
+	err = s.read(ctx, func(c *conn) (err error) {
+		value, err = readMeta(c, name)
+		return err
 	})
 	return value, err
+}
+
+func readMeta(c *conn, name string) (value []byte, err error) {
+	err = c.prepare(selectMeta).text(name).each(func(row *columns) error {
+		value = row.blob()
+		return nil
+	})
+	return value, err
+}
+
+// MarkMoved stores where the store was copied to; see transfer.Store. Transactions
+// follow one another, and the next one sees it.
+func (s *Store) MarkMoved(ctx context.Context, target string) error {
+	return s.PutMeta(ctx, transfer.MetaMoved, []byte(target))
 }
 
 // PutMeta stores value under name in place of what was there.

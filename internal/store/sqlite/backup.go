@@ -136,13 +136,7 @@ func verify(ctx context.Context, path string, check func(Meta) error) (err error
 	if _, err := migrate.After(all, version); err != nil {
 		return err
 	}
-	meta := func(name string) (value []byte, err error) {
-		err = c.prepare(selectMeta).text(name).each(func(row *columns) error {
-			value = row.blob()
-			return nil
-		})
-		return value, err
-	}
+	meta := func(name string) ([]byte, error) { return readMeta(c, name) }
 	if check == nil {
 		_, err = meta("")
 		return err

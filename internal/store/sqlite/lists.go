@@ -103,7 +103,7 @@ const (
 
 // Sweep removes rows that have outlived h; see mfa.Store.
 func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool, err error) {
-	err = s.write(ctx, func(c *conn) error {
+	err = s.change(ctx, func(c *conn) error {
 		more = false
 		for _, sweep := range []*statement{
 			c.prepare(sweepChallenges).id(h.ChallengesBefore()),

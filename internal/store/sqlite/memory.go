@@ -5,6 +5,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/recent"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 // A memory holds the challenges and factors that the writer has lately read or
@@ -13,7 +14,9 @@ import (
 // only the writer changes the file; should another process have done so, current
 // finds out.
 type memory struct {
-	version    int64 // of the file, as SQLite counts what other connections commit
+	version    int64  // of the file, as SQLite counts what other connections commit
+	looked     bool   // moved is what the file holds
+	moved      []byte // where the store was copied to, nil if it was not
 	challenges recent.Map[mfa.ChallengeID, *mfa.Challenge]
 	factors    recent.Map[mfa.FactorID, *mfa.Factor]
 }
@@ -30,7 +33,24 @@ func (m *memory) current(c *conn) error {
 	})
 }
 
+// mayWrite returns transfer.Moved if the store was copied away. It is called within the
+// transaction that is to write. Another process that sets the mark changes the version.
+func (m *memory) mayWrite(c *conn) error {
+	if !m.looked {
+		moved, err := readMeta(c, transfer.MetaMoved)
+		if err != nil {
+			return domainError(err)
+		}
+		m.moved, m.looked = moved, true
+	}
+	if m.moved != nil {
+		return transfer.Moved(m.moved)
+	}
+	return nil
+}
+
 func (m *memory) clear() {
+	m.looked = false
 	m.challenges.Clear()
 	m.factors.Clear()
 }

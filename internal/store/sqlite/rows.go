@@ -12,6 +12,9 @@ import (
 // Update runs fn on the writer; see mfa.Store.
 func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
 	return s.writes.Do(ctx, func(c *conn) error {
+		if err := c.recent.mayWrite(c); err != nil {
+			return err
+		}
 		rows, err := load(c, r)
 		if err != nil {
 			return domainError(err)

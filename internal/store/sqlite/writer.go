@@ -30,6 +30,16 @@ func (s *Store) write(ctx context.Context, run func(c *conn) error) error {
 	})
 }
 
+// change is write, but is refused if the store was copied away.
+func (s *Store) change(ctx context.Context, run func(c *conn) error) error {
+	return s.write(ctx, func(c *conn) error {
+		if err := c.recent.mayWrite(c); err != nil {
+			return err
+		}
+		return run(c)
+	})
+}
+
 // Waiting returns how many writes wait for the writer.
 func (s *Store) Waiting() int { return s.writes.Waiting() }
 

@@ -77,6 +77,9 @@ type Store interface {
 	// SwapMeta stores value under name if old is stored there, or if nothing is and
 	// old is nil. It reports whether it did: of many at once only one does.
 	SwapMeta(ctx context.Context, name string, old, value []byte) (bool, error)
+	// MarkMoved stores the name of target under MetaMoved, and returns when no
+	// transaction that has not seen it can be committed any more.
+	MarkMoved(ctx context.Context, target string) error
 	// DeleteMeta removes what is stored under name.
 	DeleteMeta(ctx context.Context, name string) error
 }
@@ -84,19 +87,28 @@ type Store interface {
 // Names of values that say where a copy stands. They are not copied themselves.
 const (
 	metaProgress = "copy_progress" // in the target, until all is proven
-	metaMoved    = "moved_to"      // in a source that was copied away, with the name of the target
 )
+
+// MetaMoved is the name of the mark in a store that was copied away, or is being
+// copied: it holds the name of the target. A store refuses every Update, every change
+// of environments and keys, and every Sweep while it has the mark.
+const MetaMoved = "moved_to"
+
+// Moved is the error of a store with the mark.
+func Moved(target []byte) error {
+	return fmt.Errorf("%w: this store was copied to %s, or a copy was begun, and what is written here would be missing there; "+
+		"use that store, finish the copy, or remove the mark with 'countersign copy --unmark'", mfa.ErrUnavailable, target)
+}
 
 // Servable returns an error if a store must not be served from, because it was
 // copied away, or because a copy into it is not finished.
 func Servable(ctx context.Context, s Store) error {
-	moved, err := s.Meta(ctx, metaMoved)
+	moved, err := s.Meta(ctx, MetaMoved)
 	if err != nil {
 		return err
 	}
 	if moved != nil {
-		return fmt.Errorf("this store was copied to %s, and what is written here would be missing there; "+
-			"serve from that one, or take the mark away with 'countersign copy --unmark'", moved)
+		return Moved(moved)
 	}
 	progress, err := s.Meta(ctx, metaProgress)
 	if err == nil && progress != nil {
@@ -105,13 +117,8 @@ func Servable(ctx context.Context, s Store) error {
 	return err
 }
 
-// Mark makes a store that was copied to the one named unservable.
-func Mark(ctx context.Context, s Store, target string) error {
-	return s.PutMeta(ctx, metaMoved, []byte(target))
-}
-
-// Unmark takes back Mark.
-func Unmark(ctx context.Context, s Store) error { return s.DeleteMeta(ctx, metaMoved) }
+// Unmark removes the mark of a store that was copied away.
+func Unmark(ctx context.Context, s Store) error { return s.DeleteMeta(ctx, MetaMoved) }
 
 var (
 	// ErrNotEmpty means that the target holds rows that no copy of this source put
@@ -133,14 +140,31 @@ type progress struct {
 const batch = 500
 
 // Copy copies everything from one store to another that is empty, or into which a
-// copy from the same source was begun before. Nothing may write to either
-// meanwhile. report is called for each kind that is done. At the end both stores
-// are read again and compared.
-func Copy(ctx context.Context, from, to Store, report func(Kind, Sum)) error {
+// copy from the same source was begun before. First it marks the source with the name
+// of the target, so that a server that runs on it stores nothing more. report is
+// called for each kind that is done. At the end both stores are read again and
+// compared. If Copy fails, it removes the mark, unless the source had it before.
+func Copy(ctx context.Context, from, to Store, target string, report func(Kind, Sum)) (err error) {
 	at, err := begin(ctx, from, to)
 	if err != nil {
 		return err
 	}
+	before, err := from.Meta(ctx, MetaMoved)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil && before == nil {
+			err = errors.Join(err, Unmark(context.WithoutCancel(ctx), from))
+		}
+	}()
+	if err := from.MarkMoved(ctx, target); err != nil {
+		return fmt.Errorf("stop the servers of the source: %w", err)
+	}
+	return copyAll(ctx, from, to, at, report)
+}
+
+func copyAll(ctx context.Context, from, to Store, at progress, report func(Kind, Sum)) error {
 	for ; at.Kind < len(Kinds); at.Kind, at.Place = at.Kind+1, "" {
 		if err := copyKind(ctx, from, to, &at); err != nil {
 			return fmt.Errorf("copy %s: %w", Kinds[at.Kind], err)
@@ -250,7 +274,7 @@ func identity(ctx context.Context, s Store) (string, error) {
 func withoutOwn(rows []Row) []Row {
 	kept := rows[:0:0]
 	for _, r := range rows {
-		if r.Meta == nil || r.Meta.Name != metaProgress && r.Meta.Name != metaMoved {
+		if r.Meta == nil || r.Meta.Name != metaProgress && r.Meta.Name != MetaMoved {
 			kept = append(kept, r)
 		}
 	}
