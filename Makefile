@@ -95,4 +95,4 @@ docs: ## Make the table and the programs of docs/clients.md anew
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf bin .cache conformance/*/node_modules conformance/*/libraries internal/delivery/sms/smpptest/node_modules
+	rm -rf bin .cache conformance/*/node_modules conformance/*/libraries internal/delivery/sms/smpp/smpptest/node_modules

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/aws"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
@@ -79,7 +80,7 @@ func TestForgedReceiptsHoldNothingUp(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	const topic = "arn:aws:sns:eu-central-1:123456789012:sms-events"
 	hanging := &hangingSNS{}
-	aws, err := sms.NewAWS(sms.AWSOptions{
+	provider, err := aws.New(aws.Options{
 		Region: "eu-central-1", AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: secret.NewString("not a key"),
 		TopicARN: topic, TopicClient: &http.Client{Transport: hanging},
 	})
@@ -87,7 +88,7 @@ func TestForgedReceiptsHoldNothingUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: 8, RateLimit: 1 << 20, Callbacks: sms.NewCallbacks(
-		[]sms.Named{{Name: "aws", Provider: aws}},
+		[]sms.Named{{Name: "aws", Provider: provider}},
 		func(context.Context, string, sms.Receipt) error { return nil }, slog.New(slog.DiscardHandler))}})
 	factor := w.generic()
 	before := runtime.NumGoroutine()

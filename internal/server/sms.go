@@ -16,6 +16,14 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/aws"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/messagebird"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/plivo"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/smpp"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/telnyx"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/twilio"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/vonage"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/webhook"
 	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -184,24 +192,24 @@ func take(settings map[string]yaml.Node, key string, into *string) error {
 func openProvider(kind string, settings map[string]yaml.Node, dir string, log *slog.Logger, record func(context.Context, sms.Receipt) error) (sms.Provider, error) {
 	switch kind {
 	case "aws":
-		return open(settings, dir, sms.NewAWS)
+		return open(settings, dir, aws.New)
 	case "messagebird":
-		return open(settings, dir, sms.NewMessageBird)
+		return open(settings, dir, messagebird.New)
 	case "plivo":
-		return open(settings, dir, sms.NewPlivo)
+		return open(settings, dir, plivo.New)
 	case "smpp":
-		return open(settings, dir, func(o sms.SMPPOptions) (*sms.SMPP, error) {
+		return open(settings, dir, func(o smpp.Options) (*smpp.Provider, error) {
 			o.OnReceipt, o.Logger = record, log
-			return sms.NewSMPP(o)
+			return smpp.New(o)
 		})
 	case "telnyx":
-		return open(settings, dir, sms.NewTelnyx)
+		return open(settings, dir, telnyx.New)
 	case "twilio":
-		return open(settings, dir, sms.NewTwilio)
+		return open(settings, dir, twilio.New)
 	case "vonage":
-		return open(settings, dir, sms.NewVonage)
+		return open(settings, dir, vonage.New)
 	case "webhook":
-		return open(settings, dir, sms.NewWebhook)
+		return open(settings, dir, webhook.New)
 	}
 	return nil, fmt.Errorf("there is no type %q; there are aws, messagebird, plivo, smpp, telnyx, twilio, vonage and webhook", kind)
 }

@@ -82,7 +82,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, ErrSignature):
 		c.log.Info("callback refused: its signature is wrong", "provider", provider)
 		w.WriteHeader(http.StatusForbidden)
-	case errors.Is(err, errReceipt):
+	case errors.Is(err, ErrMalformed):
 		c.log.Warn("callback refused", "provider", provider, "error", err)
 		w.WriteHeader(http.StatusBadRequest)
 	default:

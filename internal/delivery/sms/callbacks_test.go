@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -20,94 +19,41 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/messagebird"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/smstest"
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// A registry keeps receipts, as "provider id state reason".
-type registry struct {
-	kept []string
-	err  error // of every receipt
-}
-
-func (g *registry) record(_ context.Context, provider string, r sms.Receipt) error {
-	g.kept = append(g.kept, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", provider, r.ID, r.State, r.Reason)))
-	return g.err
-}
-
-// callBack hands a callback to a provider to Callbacks, as a server does.
-func callBack(c *sms.Callbacks, provider string, r *http.Request) *httptest.ResponseRecorder {
-	r.SetPathValue("provider", provider)
-	w := httptest.NewRecorder()
-	c.ServeHTTP(w, r)
-	return w
-}
-
-// gatewayPost is what a gateway posts, signed.
-func gatewayPost(body string) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, "/sms/receipts/gateway", strings.NewReader(body))
-	r.Header.Set("Countersign-Signature", gatewaySign(wireSecret, gatewayNow, []byte(body)))
-	return r
-}
-
 func TestCallbacks(t *testing.T) {
-	awsAlone(t)
-	unreachable := newSNSDouble(t)
-	unreachable.broken = errors.New("no route to host")
+	bird, err := messagebird.New(messagebird.Options{
+		AccessKey: secret.NewString(smstest.Secret), Originator: "Example",
+		SigningKey: secret.NewString(smstest.Secret), CallbackURL: "https://mfa.example.com/sms/receipts/bird",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	providers := []sms.Named{
-		{Name: "gateway", Provider: openGateway(t, "https://gateway.example.com/", nil)},
-		{Name: "bird", Provider: openBird(t, "", nil)},
-		{Name: "aws", Provider: awsReceiver(t, newSNSDouble(t), func() time.Time { return awsNow })},
-		{Name: "aws-alone", Provider: awsReceiver(t, unreachable, func() time.Time { return awsNow })},
+		{Name: "gateway", Provider: smstest.NewGateway(t)},
+		{Name: "bird", Provider: bird},
 		{Name: "mute", Provider: &fakeService{}},
 	}
 	const delivered = `{"id":"gw:1","state":"delivered"}`
 	unsigned := func() *http.Request {
 		return httptest.NewRequest(http.MethodPost, "/", strings.NewReader(delivered))
 	}
-	report := birdReport(birdID, "delivered")
-	event := string(snsNotification(awsEvent("TEXT_BLOCKED")).sign(t, awsKeys()[0]).body(t))
-	sns := func() *http.Request { return httptest.NewRequest(http.MethodPost, "/", strings.NewReader(event)) }
-	for _, tc := range []struct {
-		name, provider string
-		request        *http.Request
-		record         error
-		status         int
-		kept, logged   string // logged "" is nothing
-	}{
-		{"posted", "gateway", gatewayPost(delivered), nil, 200, "gateway gw:1 delivered", ""},
-		{"got, with a query of any form", "bird", birdRequest("z=%7e&;x&" + report), nil, 400, "", "bird"},
-		{"got", "bird", birdRequest(report), nil, 200, "bird " + birdID + " delivered", ""},
-		{"of SNS", "aws", sns(), nil, 200, "aws 862a8790-60c0-4430-9b2b-000000000001 undelivered BLOCKED", ""},
-		{"about nothing known", "gateway", gatewayPost(`{"id":"gw:1","state":"teleported"}`), nil, 400, "", `level=WARN msg="callback refused" provider=gateway error="the callback is malformed"`},
-		{"of the largest size", "gateway", gatewayPost(delivered + strings.Repeat(" ", 64<<10-len(delivered))), nil, 200, "gateway gw:1 delivered", ""},
-		{"too large", "gateway", gatewayPost(delivered + strings.Repeat(" ", 64<<10+1-len(delivered))), nil, 413, "", ""},
-		{"cut short", "gateway", httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(errors.New("reset"))), nil, 400, "", ""},
-		{"unsigned", "gateway", unsigned(), nil, 403, "", `level=INFO msg="callback refused: its signature is wrong" provider=gateway`},
-		{"malformed", "gateway", gatewayPost(`{"id":"` + wireNumber), nil, 400, "", `provider=gateway error="the callback is malformed"`},
-		{"not to be checked now", "aws-alone", sns(), nil, 503, "", "provider=aws-alone"},
-		{"not to be kept now", "gateway", gatewayPost(delivered), errors.New("store is full"), 503, "gateway gw:1 delivered", `provider=gateway error="store is full"`},
-		{"to a provider that reports nothing", "mute", gatewayPost(delivered), nil, 404, "", ""},
-		{"to an unknown provider", "nobody", gatewayPost(delivered), nil, 404, "", ""},
-		{"to another provider", "bird", gatewayPost(delivered), nil, 403, "", "provider=bird"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			var log bytes.Buffer
-			g := &registry{err: tc.record}
-			c := sms.NewCallbacks(providers, g.record, slog.New(slog.NewTextHandler(&log, nil)))
-			w := callBack(c, tc.provider, tc.request)
-			if w.Code != tc.status || w.Body.Len() != 0 || strings.Join(g.kept, ";") != tc.kept {
-				t.Errorf("%d %q, kept %q; want %d without a body, %q", w.Code, w.Body, g.kept, tc.status, tc.kept)
-			}
-			lines := strings.Count(log.String(), "\n")
-			if !strings.Contains(log.String(), tc.logged) || (lines > 0) != (tc.logged != "") || lines > 1 {
-				t.Errorf("logged %q; want one line at most, with %q", &log, tc.logged)
-			}
-			for _, personal := range []string{wireNumber[1:], "491701234567", "gw:1", birdID} {
-				if strings.Contains(log.String(), personal) {
-					t.Errorf("logged %q: %s", personal, &log)
-				}
-			}
-		})
-	}
+	smstest.RunCallbacks(t, providers, []string{smstest.Number[1:], "gw:1"}, []smstest.Callback{
+		{Name: "posted", Provider: "gateway", Request: smstest.GatewayPost(delivered), Status: 200, Kept: "gateway gw:1 delivered"},
+		{Name: "about nothing known", Provider: "gateway", Request: smstest.GatewayPost(`{"id":"gw:1","state":"teleported"}`), Status: 400, Logged: `level=WARN msg="callback refused" provider=gateway error="the callback is malformed"`},
+		{Name: "of the largest size", Provider: "gateway", Request: smstest.GatewayPost(delivered + strings.Repeat(" ", 64<<10-len(delivered))), Status: 200, Kept: "gateway gw:1 delivered"},
+		{Name: "too large", Provider: "gateway", Request: smstest.GatewayPost(delivered + strings.Repeat(" ", 64<<10+1-len(delivered))), Status: 413},
+		{Name: "cut short", Provider: "gateway", Request: httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(errors.New("reset"))), Status: 400},
+		{Name: "unsigned", Provider: "gateway", Request: unsigned(), Status: 403, Logged: `level=INFO msg="callback refused: its signature is wrong" provider=gateway`},
+		{Name: "malformed", Provider: "gateway", Request: smstest.GatewayPost(`{"id":"` + smstest.Number), Status: 400, Logged: `provider=gateway error="the callback is malformed"`},
+		{Name: "not to be kept now", Provider: "gateway", Request: smstest.GatewayPost(delivered), Record: errors.New("store is full"), Status: 503, Kept: "gateway gw:1 delivered", Logged: `provider=gateway error="store is full"`},
+		{Name: "to a provider that reports nothing", Provider: "mute", Request: smstest.GatewayPost(delivered), Status: 404},
+		{Name: "to an unknown provider", Provider: "nobody", Request: smstest.GatewayPost(delivered), Status: 404},
+		{Name: "to another provider", Provider: "bird", Request: smstest.GatewayPost(delivered), Status: 403, Logged: "provider=bird"},
+	}...)
 }
 
 // A fakeReceiver reports what it is told to.
@@ -128,10 +74,10 @@ func TestCallbacksStopAtWhatIsNotRecorded(t *testing.T) {
 		{nil, 200, []string{"p 1 sent", "p 2 sent"}},
 		{errors.New("busy"), 503, []string{"p 1 sent"}},
 	} {
-		g := &registry{err: tc.err}
-		c := sms.NewCallbacks([]sms.Named{{Name: "p", Provider: p}}, g.record, slog.New(slog.DiscardHandler))
-		if w := callBack(c, "p", httptest.NewRequest(http.MethodPost, "/", nil)); w.Code != tc.status || !reflect.DeepEqual(g.kept, tc.kept) {
-			t.Errorf("after %v: %d, kept %q; want %d, %q", tc.err, w.Code, g.kept, tc.status, tc.kept)
+		g := &smstest.Recorder{Err: tc.err}
+		c := sms.NewCallbacks([]sms.Named{{Name: "p", Provider: p}}, g.Record, slog.New(slog.DiscardHandler))
+		if w := smstest.Call(c, "p", httptest.NewRequest(http.MethodPost, "/", nil)); w.Code != tc.status || !reflect.DeepEqual(g.Kept, tc.kept) {
+			t.Errorf("after %v: %d, kept %q; want %d, %q", tc.err, w.Code, g.Kept, tc.status, tc.kept)
 		}
 	}
 }
@@ -152,7 +98,7 @@ func TestCallbacksAreBounded(t *testing.T) {
 			return r, func(context.Context) error { return nil }
 		}},
 		{"by receipts that are not recorded yet", 64, func(release chan struct{}) (*http.Request, func(context.Context) error) {
-			return gatewayPost(delivered), func(ctx context.Context) error {
+			return smstest.GatewayPost(delivered), func(ctx context.Context) error {
 				select {
 				case <-release:
 					return nil
@@ -167,16 +113,16 @@ func TestCallbacksAreBounded(t *testing.T) {
 				var log bytes.Buffer
 				release := make(chan struct{})
 				_, record := tc.stuck(release)
-				c := sms.NewCallbacks([]sms.Named{{Name: "gateway", Provider: openGateway(t, "https://gateway.example.com/", nil)}},
+				c := sms.NewCallbacks([]sms.Named{{Name: "gateway", Provider: smstest.NewGateway(t)}},
 					func(ctx context.Context, _ string, _ sms.Receipt) error { return record(ctx) }, slog.New(slog.NewTextHandler(&log, nil)))
 				var all sync.WaitGroup
 				for range tc.most {
 					r, _ := tc.stuck(release)
-					all.Go(func() { callBack(c, "gateway", r) })
+					all.Go(func() { smstest.Call(c, "gateway", r) })
 				}
 				synctest.Wait()
 				for range 100 {
-					if w := callBack(c, "gateway", gatewayPost(delivered)); w.Code != http.StatusServiceUnavailable {
+					if w := smstest.Call(c, "gateway", smstest.GatewayPost(delivered)); w.Code != http.StatusServiceUnavailable {
 						t.Fatalf("one more is answered %d; want 503 at once", w.Code)
 					}
 				}
@@ -185,7 +131,7 @@ func TestCallbacksAreBounded(t *testing.T) {
 				}
 				close(release)
 				all.Wait()
-				if w := callBack(c, "gateway", gatewayPost(delivered)); w.Code != http.StatusOK {
+				if w := smstest.Call(c, "gateway", smstest.GatewayPost(delivered)); w.Code != http.StatusOK {
 					t.Errorf("afterwards one is answered %d; want 200", w.Code)
 				}
 			})
@@ -238,7 +184,7 @@ func TestCallbacksOutliveTheirCaller(t *testing.T) {
 			return ctx.Err()
 		}
 		c := sms.NewCallbacks([]sms.Named{{Name: "p", Provider: p}}, record, slog.New(slog.DiscardHandler))
-		if w := callBack(c, "p", httptest.NewRequest(http.MethodPost, "/", nil).WithContext(caller)); w.Code != 503 {
+		if w := smstest.Call(c, "p", httptest.NewRequest(http.MethodPost, "/", nil).WithContext(caller)); w.Code != 503 {
 			t.Errorf("%d; want 503", w.Code)
 		}
 	})

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -151,7 +152,7 @@ func (p *chaosProvider) Send(ctx context.Context, m sms.Message) (string, error)
 	if err != nil {
 		return "", err
 	}
-	status, header, reply, err := sms.ChaosExchange(ctx, p.client, req)
+	status, header, reply, err := wire.Exchange(ctx, p.client, req)
 	if err != nil {
 		return "", err
 	}
@@ -165,7 +166,7 @@ func (p *chaosProvider) Send(ctx context.Context, m sms.Message) (string, error)
 	case http.StatusUnprocessableEntity:
 		return "", &sms.Error{Kind: sms.Refused, Code: "422", Reason: "bad number"}
 	}
-	failure := sms.ChaosByStatus(status, header)
+	failure := wire.StatusError(status, header)
 	if ms, err := strconv.Atoi(header.Get("Retry-After-Ms")); err == nil {
 		failure.RetryAfter = time.Duration(ms) * time.Millisecond
 	}
@@ -265,7 +266,7 @@ func TestRouterChaos(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 
-	client := sms.ChaosClient()
+	client := wire.NewClient()
 	doubles := map[string]*chaosDouble{}
 	var servers []*httptest.Server
 	var providers []sms.Named

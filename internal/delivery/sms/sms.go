@@ -86,5 +86,9 @@ func (e *Error) Error() string {
 // way that package mfa asks a Sender's error.
 func (e *Error) Timeout() bool { return e.Kind == Uncertain }
 
+// ErrMalformed means that a signed callback cannot be read. It shows nothing of the
+// callback.
+var ErrMalformed = errors.New("the callback is malformed")
+
 // ErrSignature means that a callback was not signed by the service it is for.
 var ErrSignature = errors.New("the signature of the callback is wrong")
