@@ -1,6 +1,6 @@
-// Package cleantext reads codes, phone numbers and secrets as people paste them. Chat
-// programs, password managers and keyboards of many scripts add characters that no
-// one sees, and write digits, spaces and hyphens in other ways than ASCII does.
+// Package cleantext normalizes codes, phone numbers and secrets that people paste. Chat
+// programs, password managers and the keyboards of many scripts add invisible
+// characters, and use digits, spaces and hyphens outside ASCII.
 package cleantext
 
 import (
@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Clean returns s without invisible characters, with every space as ' ', every hyphen
-// and dash as '-', every decimal digit as 0 to 9, and full-width letters and signs in
-// their ASCII form. All else stays as it is. Clean(Clean(s)) is Clean(s).
+// Clean returns s without invisible characters, with each space as ' ', each hyphen and
+// dash as '-', each decimal digit as 0 to 9, and full-width letters and signs in their
+// ASCII form. All other characters stay the same. Clean(Clean(s)) is Clean(s).
 func Clean(s string) string {
 	if isClean(s) {
 		return s
@@ -33,7 +33,7 @@ func Clean(s string) string {
 			return '0' + digitValue(r)
 		case '！' <= r && r <= '～': // full-width ASCII
 			return r - '！' + '!'
-		case r == '﬩' || r == '﹢': // plus signs: the Hebrew one and the small one
+		case r == '﬩' || r == '﹢': // the Hebrew and the small plus sign
 			return '+'
 		}
 		return r
@@ -41,12 +41,12 @@ func Clean(s string) string {
 }
 
 const (
-	brailleBlank = '\u2800' // shows nothing, but is as wide as a letter
-	longVowel    = 'ー'      // on Japanese keyboards it is where the hyphen is
+	brailleBlank = '\u2800' // an empty glyph as wide as a letter
+	longVowel    = 'ー'      // has the place of the hyphen on Japanese keyboards
 )
 
-// isClean reports whether s is ASCII without other spaces than ' ', as nearly all
-// texts are.
+// isClean reports whether s is ASCII and has no space other than ' '. This is true of
+// nearly all texts.
 func isClean(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || '\t' <= c && c <= '\r' {
@@ -56,15 +56,15 @@ func isClean(s string) bool {
 	return true
 }
 
-// Invisible reports whether r is a character without a glyph: zero-width characters, marks
-// of the direction of writing, soft hyphens, variation selectors, byte order marks.
+// Invisible reports whether r is a character without a glyph: a zero-width character, a
+// mark of the writing direction, a soft hyphen, a variation selector or a byte order mark.
 func Invisible(r rune) bool {
 	return r >= utf8.RuneSelf && !unicode.Is(unicode.Prepended_Concatenation_Mark, r) &&
 		unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// digitValue returns the value of a decimal digit. Unicode keeps the ten digits of a
-// script together, in order, so each range starts with a zero.
+// digitValue returns the value of a decimal digit. In Unicode the ten digits of a script
+// are adjacent and in order, so each range starts with a zero.
 func digitValue(r rune) rune {
 	for _, x := range unicode.Nd.R16 {
 		if rune(x.Lo) <= r && r <= rune(x.Hi) {

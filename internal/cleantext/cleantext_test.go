@@ -10,7 +10,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/cleantext"
 )
 
-// invisible are characters that people paste without seeing them.
+// invisible are invisible characters that people paste with a code.
 var invisible = []rune{
 	0x00ad, 0x061c, 0x180e, 0x200b, 0x200c, 0x200d, 0x200e, 0x200f, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e,
 	0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0x2066, 0x2067, 0x2068, 0x2069, 0x206a, 0x206f, 0x115f, 0x1160, 0x3164, 0xffa0,
@@ -59,7 +59,7 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// The lists are those of package unicode, so a newer Unicode version is covered.
+// The test uses the tables of package unicode, so it covers newer versions of Unicode.
 func TestCleanLeavesNoSpaceDigitOrInvisible(t *testing.T) {
 	for r := range rune(unicode.MaxRune + 1) {
 		if !utf8.ValidRune(r) {
@@ -85,14 +85,14 @@ func FuzzClean(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		clean := cleantext.Clean(s)
 		if again := cleantext.Clean(clean); again != clean {
-			t.Errorf("Clean(%q) = %q, and of that %q", s, clean, again)
+			t.Errorf("Clean(%q) = %q, and Clean of that = %q", s, clean, again)
 		}
 		var b strings.Builder
 		for _, r := range s {
 			fmt.Fprintf(&b, "\u200b%c\ufe0f", r)
 		}
 		if utf8.ValidString(s) && cleantext.Clean(b.String()) != clean {
-			t.Errorf("invisible characters within %q make %q", s, cleantext.Clean(b.String()))
+			t.Errorf("Clean(%q with invisible characters) = %q", s, cleantext.Clean(b.String()))
 		}
 	})
 }

@@ -100,7 +100,7 @@ var places = map[string]place{
 	"internal/ratelimit":  {layer: ground},
 	"internal/secret":     {layer: ground, also: []string{"internal/atomicfile"}},
 	"internal/totp":       {layer: ground},
-	"internal/wording":    {layer: ground, also: []string{"internal/cleantext"}},
+	"internal/smstext":    {layer: ground, also: []string{"internal/cleantext"}},
 
 	"internal/leak":            {layer: support},
 	"internal/openapitest":     {layer: support},

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/wording"
+	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
 // A Sender delivers text messages.
@@ -89,7 +89,7 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 }
 
 func newDelivery(text string, now time.Time) Delivery {
-	return Delivery{State: Queued, Segments: wording.Measure(text).Segments, At: now, UpdatedAt: now}
+	return Delivery{State: Queued, Segments: smstext.Measure(text).Segments, At: now, UpdatedAt: now}
 }
 
 // ship counts a message against the limits, stores it and then sends it. If

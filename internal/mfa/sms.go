@@ -10,7 +10,7 @@ import (
 
 	"github.com/nyaruka/phonenumbers"
 
-	"github.com/countersign-mfa/countersign/internal/wording"
+	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
 // SMSRules say where the messages of an environment go, how many there may be and
@@ -43,7 +43,7 @@ type Pumping struct {
 // smsRules are SMSRules, checked and ready for use.
 type smsRules struct {
 	SMSRules
-	book   *wording.Book
+	texts  *smstext.Templates
 	ranges []numberRange // the longest first
 }
 
@@ -100,11 +100,11 @@ func (r SMSRules) compile() (*smsRules, error) {
 		errs = append(errs, fmt.Errorf("the pause of a prefix is %v; it must be from 1m to 720h", p.Pause))
 	}
 	if r.Origin != "" {
-		if err := wording.CheckHost(r.Origin); err != nil {
+		if err := smstext.CheckHost(r.Origin); err != nil {
 			errs = append(errs, fmt.Errorf("origin: %w", err))
 		}
 	}
-	book, err := wording.NewBook(r.Texts)
+	texts, err := smstext.NewTemplates(r.Texts)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("texts: %w", err))
 	}
@@ -112,7 +112,7 @@ func (r SMSRules) compile() (*smsRules, error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
-	return &smsRules{r, book, ranges}, errors.Join(errs...)
+	return &smsRules{r, texts, ranges}, errors.Join(errs...)
 }
 
 // compileAll returns the rules of all environments by their names, "" for those that
@@ -146,7 +146,7 @@ func (s *Service) rulesOf(env Environment) *smsRules {
 }
 
 const (
-	defaultTemplate = "Your verification code is: " + wording.Place
+	defaultTemplate = "Your verification code is: " + smstext.Place
 	maxTemplate     = 1600 // characters, the most that carriers join into one message
 )
 
@@ -156,14 +156,14 @@ func (r *smsRules) check(p ChallengeParams) error {
 	add := func(field, code, message string) { wrong = append(wrong, FieldError{field, code, message}) }
 	switch t := p.Template; {
 	case t == "":
-	case !strings.Contains(t, wording.Place):
+	case !strings.Contains(t, smstext.Place):
 		add("sms_template", "missing_code", "sms_template must contain {{code}}, where the code goes")
 	case utf8.RuneCountInString(t) > maxTemplate:
 		add("sms_template", "too_long", fmt.Sprintf("sms_template must have at most %d characters", maxTemplate))
-	case !r.Links && wording.Link(t) != "":
+	case !r.Links && smstext.Link(t) != "":
 		add("sms_template", "has_link", "sms_template must not contain what a phone makes a link of: an address of a site, a mailbox or a phone")
 	}
-	if p.Locale != "" && wording.CheckLocale(p.Locale) != nil {
+	if p.Locale != "" && smstext.CheckLocale(p.Locale) != nil {
 		add("locale", "invalid", "locale must be a language tag, such as de or pt-BR")
 	}
 	if wrong != nil {
@@ -177,16 +177,16 @@ func (r *smsRules) check(p ChallengeParams) error {
 func (r *smsRules) text(p ChallengeParams, phone Phone, code string) string {
 	template := p.Template
 	if template == "" {
-		template, _ = r.book.Find(p.Locale, r.countryOf(phone))
+		template, _ = r.texts.Find(p.Locale, r.countryOf(phone))
 	}
 	return r.fill(template, code)
 }
 
 // fill puts a code into a template, or into the one for all if it is "".
 func (r SMSRules) fill(template, code string) string {
-	text := strings.ReplaceAll(firstNonEmpty(template, defaultTemplate), wording.Place, code)
+	text := strings.ReplaceAll(firstNonEmpty(template, defaultTemplate), smstext.Place, code)
 	if r.Origin != "" {
-		text = wording.OriginBound(text, r.Origin, code)
+		text = smstext.OriginBound(text, r.Origin, code)
 	}
 	return text
 }

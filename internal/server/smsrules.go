@@ -15,7 +15,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/mfa"
-	"github.com/countersign-mfa/countersign/internal/wording"
+	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
 // An smsEnvironment says where the messages of an environment go, how many there
@@ -128,7 +128,7 @@ type SMSText struct {
 	Environment string // "(all)" for those of all others
 	Locale      string
 	Text        string
-	wording.Length
+	smstext.Length
 }
 
 // SMSRules returns the rules of the file of providers at path: those of all environments,
@@ -164,7 +164,7 @@ func textsOf(environment string, rules mfa.SMSRules) (texts []SMSText) {
 	samples := rules.Samples()
 	for _, locale := range slices.Sorted(maps.Keys(samples)) {
 		text := samples[locale]
-		texts = append(texts, SMSText{environment, locale, text, wording.Measure(text)})
+		texts = append(texts, SMSText{environment, locale, text, smstext.Measure(text)})
 	}
 	return texts
 }

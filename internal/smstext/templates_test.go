@@ -1,4 +1,4 @@
-package wording_test
+package smstext_test
 
 import (
 	"maps"
@@ -7,17 +7,17 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/wording"
+	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
-// book returns a Book in which each template is its own key.
-func book(t *testing.T, keys ...string) *wording.Book {
+// templates returns Templates in which each text is its key, followed by Place.
+func templates(t *testing.T, keys ...string) *smstext.Templates {
 	t.Helper()
-	templates := map[string]string{}
+	texts := map[string]string{}
 	for _, key := range keys {
-		templates[key] = key + wording.Place
+		texts[key] = key + smstext.Place
 	}
-	b, err := wording.NewBook(templates)
+	b, err := smstext.NewTemplates(texts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,9 +25,9 @@ func book(t *testing.T, keys ...string) *wording.Book {
 }
 
 // find returns the key of the template found, or "".
-func find(b *wording.Book, locale, country string) string {
+func find(b *smstext.Templates, locale, country string) string {
 	template, ok := b.Find(locale, country)
-	key, found := strings.CutSuffix(template, wording.Place)
+	key, found := strings.CutSuffix(template, smstext.Place)
 	if ok != found {
 		return "broken promise: " + template
 	}
@@ -71,12 +71,12 @@ func TestFindByLocale(t *testing.T) {
 		{"sr sr-Latn default", "sr-Latn-RS", "sr-Latn"},
 		{"sr sr-Latn default", "sr-ME", "sr-Latn"},
 
-		{"he id ro default", "iw", "he"}, // codes of old, which some phones send
+		{"he id ro default", "iw", "he"}, // old codes, which some phones send
 		{"he id ro default", "in-ID", "id"},
 		{"he id ro default", "mo", "ro"},
 		{"fil default", "tl", "fil"},
 
-		// A neighbour's language is not one's own, though matchers are sure of it.
+		// A related language is another language, although matchers treat it as the same.
 		{"no default", "da", "default"},
 		{"nb default", "da-DK", "default"},
 		{"da default", "nb", "default"},
@@ -109,11 +109,11 @@ func TestFindByLocale(t *testing.T) {
 		{"", "de", ""},
 	} {
 		t.Run(tc.locale+" in "+tc.keys, func(t *testing.T) {
-			b := book(t, words(tc.keys)...)
+			b := templates(t, words(tc.keys)...)
 			if got := find(b, tc.locale, ""); got != tc.want {
 				t.Errorf("Find(%q) = %q; want %q", tc.locale, got, tc.want)
 			}
-			// A given locale is not replaced by the language of the country.
+			// The locale takes precedence over the language of the country.
 			if got := find(b, tc.locale, "DE"); got != tc.want {
 				t.Errorf("Find(%q) in Germany = %q; want %q", tc.locale, got, tc.want)
 			}
@@ -154,7 +154,7 @@ func TestFindByCountry(t *testing.T) {
 		{"en default", "\xff\xff", "default"},
 	} {
 		t.Run(tc.country+" in "+tc.keys, func(t *testing.T) {
-			if got := find(book(t, words(tc.keys)...), "", tc.country); got != tc.want {
+			if got := find(templates(t, words(tc.keys)...), "", tc.country); got != tc.want {
 				t.Errorf("Find(country %q) = %q; want %q", tc.country, got, tc.want)
 			}
 		})
@@ -164,7 +164,7 @@ func TestFindByCountry(t *testing.T) {
 func TestEveryTemplateIsFoundByItsKey(t *testing.T) {
 	keys := strings.Fields(`de de-AT de-CH en en-GB en-AU es es-419 es-MX fr fr-CA pt pt-BR pt-PT zh zh-Hant zh-Hant-HK
 		sr sr-Latn nb nn da sv fi he ar ar-EG fa uz uz-Cyrl az az-Arab pa pa-Arab mn mn-Mong yue gsw lb ca id ms fil hi ur`)
-	b := book(t, append(keys, "default")...)
+	b := templates(t, append(keys, "default")...)
 	for _, key := range keys {
 		if got := find(b, key, "JP"); got != key {
 			t.Errorf("Find(%q) = %q", key, got)
@@ -172,16 +172,16 @@ func TestEveryTemplateIsFoundByItsKey(t *testing.T) {
 	}
 }
 
-func TestNilBookFindsNothing(t *testing.T) {
-	var b *wording.Book
+func TestNilTemplatesFindNothing(t *testing.T) {
+	var b *smstext.Templates
 	if got, ok := b.Find("de", "AT"); got != "" || ok {
 		t.Errorf("Find = %q, %t", got, ok)
 	}
 }
 
-func TestBookKeepsWhatItWasGiven(t *testing.T) {
+func TestTemplatesDoNotChangeWithTheirMap(t *testing.T) {
 	templates := map[string]string{"de": "vorher {{code}}", "default": "before {{code}}"}
-	b, err := wording.NewBook(templates)
+	b, err := smstext.NewTemplates(templates)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,8 +193,8 @@ func TestBookKeepsWhatItWasGiven(t *testing.T) {
 	}
 }
 
-func TestBookServesManyAtOnce(t *testing.T) {
-	b := book(t, "de", "pt-BR", "zh-Hant", "default")
+func TestTemplatesAreSafeForConcurrentUse(t *testing.T) {
+	b := templates(t, "de", "pt-BR", "zh-Hant", "default")
 	var wg sync.WaitGroup
 	for _, locale := range []string{"de-AT", "pt", "zh-TW", "fr"} {
 		want := find(b, locale, "")
@@ -211,7 +211,7 @@ func TestBookServesManyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-func TestNewBookRefuses(t *testing.T) {
+func TestNewTemplatesRefuses(t *testing.T) {
 	const good = "{{code}}"
 	for _, tc := range []struct {
 		name      string
@@ -222,14 +222,14 @@ func TestNewBookRefuses(t *testing.T) {
 		{"code in single braces", map[string]string{"fr": "{code}"}, []string{`"fr"`, "{{code}}"}},
 		{"no code in the default", map[string]string{"default": ""}, []string{`"default"`, "{{code}}"}},
 		{"too long", map[string]string{"fr": good + strings.Repeat("é", 1593)}, []string{`"fr"`, "1600"}},
-		{"too long a default", map[string]string{"default": good + strings.Repeat("é", 1593)}, []string{`"default"`, "1600"}},
+		{"a default that is too long", map[string]string{"default": good + strings.Repeat("é", 1593)}, []string{`"default"`, "1600"}},
 		{"no tag", map[string]string{"xx yy": good}, []string{`"xx yy"`}},
 		{"empty key", map[string]string{"": good}, []string{`""`}},
 		{"default in capitals", map[string]string{"Default": good}, []string{`"Default"`}},
 		{"unknown language", map[string]string{"xx": good}, []string{`"xx"`, "unknown"}},
 		{"unknown variant", map[string]string{"de-foobar": good}, []string{`"de-foobar"`, "unknown"}},
 		{"no language", map[string]string{"und": good}, []string{`"und"`, `"default"`}},
-		{"a country alone", map[string]string{"und-AT": good}, []string{`"und-AT"`, `"default"`}},
+		{"only a country", map[string]string{"und-AT": good}, []string{`"und-AT"`, `"default"`}},
 		{"private use", map[string]string{"x-acme": good}, []string{`"x-acme"`}},
 		{"a variant", map[string]string{"ca-valencia": good}, []string{`"ca-valencia"`}},
 		{"an extension", map[string]string{"de-u-co-phonebk": good}, []string{`"de-u-co-phonebk"`}},
@@ -239,9 +239,9 @@ func TestNewBookRefuses(t *testing.T) {
 		{"twice as Norwegian", map[string]string{"nb": good, "no": good}, []string{`"nb"`, `"no"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			b, err := wording.NewBook(tc.templates)
+			b, err := smstext.NewTemplates(tc.templates)
 			if err == nil || b != nil {
-				t.Fatalf("NewBook = %v, %v; want an error alone", b, err)
+				t.Fatalf("NewTemplates = %v, %v; want nil and an error", b, err)
 			}
 			for _, want := range tc.want {
 				if !strings.Contains(err.Error(), want) {
@@ -252,9 +252,9 @@ func TestNewBookRefuses(t *testing.T) {
 	}
 }
 
-func TestNewBookAcceptsTheLongest(t *testing.T) {
+func TestNewTemplatesAcceptsTheLongestTemplate(t *testing.T) {
 	long := "{{code}}" + strings.Repeat("é", 1592)
-	if _, err := wording.NewBook(map[string]string{"fr": long, "default": long}); err != nil {
+	if _, err := smstext.NewTemplates(map[string]string{"fr": long, "default": long}); err != nil {
 		t.Error(err)
 	}
 }
@@ -262,7 +262,7 @@ func TestNewBookAcceptsTheLongest(t *testing.T) {
 func TestCheckLocale(t *testing.T) {
 	for _, s := range []string{"de", "de-AT", "de_AT", "zh-Hant-TW", "es-419", "xx", "de-XQ", "x-acme", "und", "en-US-u-ca-gregory", "DE",
 		"sl-Latn-IT-nedis-u-co-phonebk-x-abc"} { // 35 characters
-		if err := wording.CheckLocale(s); err != nil {
+		if err := smstext.CheckLocale(s); err != nil {
 			t.Errorf("CheckLocale(%q) = %v", s, err)
 		}
 	}
@@ -282,19 +282,19 @@ func TestCheckLocale(t *testing.T) {
 		"\xff\xfe":                             "BCP 47",
 		"sl-Latn-IT-nedis-u-co-phonebk-x-abcd": "35",
 	} {
-		if err := wording.CheckLocale(s); err == nil || !strings.Contains(err.Error(), want) {
+		if err := smstext.CheckLocale(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("CheckLocale(%q) = %v; want an error with %s", s, err, want)
 		}
 	}
 }
 
-func FuzzBook(f *testing.F) {
+func FuzzTemplates(f *testing.F) {
 	for _, s := range []string{"de", "de_AT", "zh-Hant-TW", "x-acme", "xx", "xx yy", "und-AT", "i-default", "en-GB-oed", "nn", ""} {
 		f.Add(s, "AT")
 		f.Add("", s)
 	}
 	templates := map[string]string{"de": "1{{code}}", "nb": "2{{code}}", "zh-Hant": "3{{code}}", "pt-BR": "4{{code}}", "default": "0{{code}}"}
-	b, err := wording.NewBook(templates)
+	b, err := smstext.NewTemplates(templates)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -302,13 +302,13 @@ func FuzzBook(f *testing.F) {
 	f.Fuzz(func(t *testing.T, locale, country string) {
 		found, ok := b.Find(locale, country)
 		if !ok || !slices.Contains(all, found) {
-			t.Errorf("Find = %q, %t, which is not in the book", found, ok)
+			t.Errorf("Find = %q, %t, which is not one of the templates", found, ok)
 		}
-		if locale != "" && wording.CheckLocale(locale) != nil && found != templates["default"] {
+		if locale != "" && smstext.CheckLocale(locale) != nil && found != templates["default"] {
 			t.Errorf("Find(%q) = %q, though it is malformed", locale, found)
 		}
-		// A key that is accepted is found again.
-		if own, err := wording.NewBook(map[string]string{locale: "{{code}}"}); err == nil && locale != "default" {
+		// Find finds each template by its key.
+		if own, err := smstext.NewTemplates(map[string]string{locale: "{{code}}"}); err == nil && locale != "default" {
 			if _, ok := own.Find(locale, ""); !ok && len(locale) <= 35 {
 				t.Errorf("key %q is not found by itself", locale)
 			}

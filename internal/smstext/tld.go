@@ -1,4 +1,4 @@
-package wording
+package smstext
 
 import (
 	"strings"
@@ -7,7 +7,8 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// isTLD reports whether a label is a top-level domain, in any case and script.
+// isTLD reports whether label is a top-level domain. Label may be in any script, and in
+// upper or lower case.
 func isTLD(label []rune) bool {
 	const longest = 63
 	if len(label) < 2 || len(label) > longest {
@@ -17,7 +18,8 @@ func isTLD(label []rune) bool {
 	if !isASCII(name) {
 		name = "xn--" + punycode([]rune(name))
 	}
-	// A name that no rule of the list matches counts as a suffix, but not as one of ICANN.
+	// For a name that matches no rule of the list, PublicSuffix returns a suffix too, but
+	// with icann false.
 	_, icann := publicsuffix.PublicSuffix("x." + name)
 	return icann
 }
@@ -26,8 +28,8 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
-// punycode returns a label of a domain name in ASCII, without "xn--" (RFC 3492,
-// section 6.3). The label is not longer than 63 runes, so nothing overflows.
+// punycode returns label in ASCII, without "xn--" (RFC 3492, section 6.3). The label
+// must have at most 63 runes: then no number overflows.
 func punycode(label []rune) string {
 	const base, tMin, tMax, skew, damp = 36, 1, 26, 38, 700
 	var out strings.Builder

@@ -1,36 +1,34 @@
-// Package wording knows the words of text messages: how long they are for a
-// carrier, what in them a phone makes a link of, in which language they should
-// be, and the line that binds a code to a website.
-package wording
+package smstext
 
 import "unicode/utf16"
 
-// An Encoding is how carriers write a text.
+// An Encoding is the character encoding in which carriers transmit a text.
 type Encoding string
 
 const (
 	GSM7 Encoding = "GSM-7" // the 7-bit default alphabet with its extension table (3GPP TS 23.038, section 6.2.1)
-	UCS2 Encoding = "UCS-2" // UTF-16, for every text that has one character more
+	UCS2 Encoding = "UCS-2" // UTF-16, for each text with a character that GSM-7 lacks
 )
 
-// A Length is what a text takes on its way to a phone.
+// A Length is the length of a text on its way to a phone.
 type Length struct {
 	Encoding Encoding
-	Units    int // septets, or code units of UTF-16, without the headers that join segments
-	Segments int // messages that carriers send, and charge for; at least 1
+	Units    int // septets, or code units of UTF-16, without the headers of segments
+	Segments int // messages that carriers send and charge for; at least 1
 }
 
-// The capacity of a message: a whole text, or a part of it next to the six octets
-// that number the part (3GPP TS 23.040, section 9.2.3.24.1).
+// The capacity of a message in units: for a whole text, and for one part of a longer
+// text, which shares the message with a header of six octets (3GPP TS 23.040, section
+// 9.2.3.24.1).
 const (
 	wholeGSM7, partGSM7 = 160, 153
 	wholeUCS2, partUCS2 = 70, 67
 )
 
-// Measure returns how carriers split text. A character is never split, neither an
-// escape with its septet nor a surrogate pair: the segment then ends one unit
-// early. The tables of national languages are not used. A byte that is not UTF-8
-// counts as U+FFFD.
+// Measure returns the length of text and the number of segments into which carriers
+// split it. Carriers do not split a character: a segment ends one unit early rather than
+// split an escape from its septet, or a surrogate pair. Measure does not use the tables
+// of national languages. A byte that is not valid UTF-8 counts as U+FFFD.
 func Measure(text string) Length {
 	for _, r := range text {
 		if _, ok := Septets(r); !ok {
@@ -45,7 +43,7 @@ func Measure(text string) Length {
 
 func measure(text string, encoding Encoding, whole, part int, width func(rune) int) Length {
 	l := Length{Encoding: encoding, Segments: 1}
-	filled := 0 // of the last segment
+	filled := 0 // units in the last segment
 	for _, r := range text {
 		w := width(r)
 		if filled+w > part {
@@ -61,8 +59,9 @@ func measure(text string, encoding Encoding, whole, part int, width func(rune) i
 	return l
 }
 
-// Septets returns the code of r in GSM-7, one octet per septet: two, the first an
-// escape, for a character of the extension table. ok is false if GSM-7 lacks r.
+// Septets returns the code of r in GSM-7, one octet per septet. A character of the
+// extension table has two septets, of which the first is an escape. ok is false if
+// GSM-7 lacks r.
 func Septets(r rune) (septets string, ok bool) {
 	septets, ok = septetsOf[r]
 	return septets, ok
@@ -70,7 +69,8 @@ func Septets(r rune) (septets string, ok bool) {
 
 const escape = "\x1b"
 
-// basic is the default alphabet by code. Its 0x1B, the escape, is not a character.
+// basic is the default alphabet in the order of its codes. The escape, 0x1B, is not a
+// character.
 const basic = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ" + escape + "ÆæßÉ" +
 	" !\"#¤%&'()*+,-./0123456789:;<=>?" +
 	"¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§" +
@@ -83,7 +83,7 @@ var septetsOf = func() map[rune]string {
 	}
 	for code, r := range []rune(basic) {
 		if string(r) != escape {
-			table[r] = string(rune(code)) // all below 0x80: one octet
+			table[r] = string(rune(code)) // every code is below 0x80 and takes one octet
 		}
 	}
 	return table

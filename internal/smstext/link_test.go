@@ -1,4 +1,4 @@
-package wording_test
+package smstext_test
 
 import (
 	"strings"
@@ -6,13 +6,13 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/countersign-mfa/countersign/internal/wording"
+	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
 func TestLink(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
 		{"scheme", "See https://example.com/a?b=c now", "https://example.com/a?b=c"},
-		{"scheme in capitals", "HTTP://EXAMPLE.COM", "HTTP://EXAMPLE.COM"},
+		{"scheme in upper case", "HTTP://EXAMPLE.COM", "HTTP://EXAMPLE.COM"},
 		{"scheme, host without a dot", "http://localhost", "http://localhost"},
 		{"scheme with the code", "https://{{code}}", "https://{{code}}"},
 		{"scheme without slashes", "go to https:example", "https:example"},
@@ -90,7 +90,7 @@ func TestLink(t *testing.T) {
 		{"phone number, plus within brackets", "(+)5550123", "+)5550123"},
 
 		{"the first of several", "5550123, https://a.example, b.example", "5550123"},
-		{"the first of several, otherwise", "b.com https://a.example 5550123", "b.com"},
+		{"the first of several, in another order", "b.com https://a.example 5550123", "b.com"},
 		{"the longest from one place", "192.0.2.1-555", "192.0.2.1-555"},
 
 		{"zero-width space within", "exam\u200bple.c\u200bom", "example.com"},
@@ -104,7 +104,7 @@ func TestLink(t *testing.T) {
 		{"what only looks like the code", "{{co\u200bde}} a.com", "a.com"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := wording.Link(tc.text); got != tc.want {
+			if got := smstext.Link(tc.text); got != tc.want {
 				t.Errorf("Link(%q) = %q; want %q", tc.text, got, tc.want)
 			}
 		})
@@ -132,7 +132,7 @@ func TestLinkFindsNone(t *testing.T) {
 		"{{code}}.danköy x.xn--zzzzzz",
 		"a." + strings.Repeat("com", 30) + " a." + strings.Repeat("ж", 64),
 		"Code {{code}} / 24/7 support",
-		"{{code}} 123456", // digits that meet the code are six still
+		"{{code}} 123456", // the code next to six digits makes no phone number
 		"123456{{code}}",
 		"Dein Code, z.B. für Acme, d.h. {{code}}.\nTeile ihn nicht.\nAcme GmbH & Co. KG",
 		"Acme S.p.A.: {{code}}",
@@ -143,7 +143,7 @@ func TestLinkFindsNone(t *testing.T) {
 		"Tel: none",
 		"Tel:",
 		"http",
-		"//", // slashes alone
+		"//", // only slashes
 		"://",
 		"www. www",
 		"awww.1 1www.1",
@@ -156,7 +156,7 @@ func TestLinkFindsNone(t *testing.T) {
 		"-.com",
 		"a.b.c.d",
 		"a.b1c2 a.bb1 a.bb{{code}}",
-		"a.e\u0301", // one letter
+		"a.e\u0301", // a domain of one letter
 		"123 456",
 		"123,456,789",
 		"123     45678", // too far apart
@@ -175,13 +175,13 @@ func TestLinkFindsNone(t *testing.T) {
 		"รหัสของคุณคือ {{code}}",
 		"😀 {{code}} 🔑",
 	} {
-		if got := wording.Link(text); got != "" {
-			t.Errorf("Link(%q) = %q; want none", text, got)
+		if got := smstext.Link(text); got != "" {
+			t.Errorf("Link(%q) = %q; want \"\"", text, got)
 		}
 	}
 }
 
-// hostile is what makes a scan that goes back and forth slow.
+// hostile are pieces of text whose repetition makes a scan slow that goes back and forth.
 var hostile = []string{
 	"a", "1", ".", ":", "[", "-", "@", "a.", "1.", "a.b", "1.1.1.", "www.", "www", "a:", "tel", "://", "+", "1 ", "1 1 1    ", "[:", "[::",
 	"{{code}}", "{{code}}.", ".{{code}}", "{{", "a-", "a@", "\u200b", "\u200b.", "a。", "。", "😀", "😀.", "\xff", "é", "aa_", "a.bb1", "aaaaaaaa:",
@@ -196,8 +196,8 @@ func TestLinkTakesLinearTime(t *testing.T) {
 			"http:" + strings.Repeat(piece, size/len(piece)),
 		} {
 			started := time.Now()
-			wording.Link(text)
-			// A quadratic scan takes longer; this one, milliseconds.
+			smstext.Link(text)
+			// A quadratic scan takes longer. A linear one takes milliseconds.
 			if took := time.Since(started); took > 2*time.Second {
 				t.Errorf("64 KiB of %q took %s", piece, took)
 			}
@@ -216,28 +216,28 @@ func FuzzLink(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		link := wording.Link(text)
+		link := smstext.Link(text)
 		if !utf8.ValidString(link) {
 			t.Errorf("Link(%q) = %q, not UTF-8", text, link)
 		}
-		if link != "" && wording.Link(link) == "" {
-			t.Errorf("Link(%q) = %q, which is none by itself", text, link)
+		if link != "" && smstext.Link(link) == "" {
+			t.Errorf("Link(%q) = %q, which is not a link by itself", text, link)
 		}
-		if got := wording.Link(" " + text + " "); got != link {
+		if got := smstext.Link(" " + text + " "); got != link {
 			t.Errorf("Link(%q) = %q; between spaces, %q", text, link, got)
 		}
-		if got := wording.Link(veiled(text)); got != link {
-			t.Errorf("Link(%q) = %q; veiled, %q", text, link, got)
+		if got := smstext.Link(veiled(text)); got != link {
+			t.Errorf("Link(%q) = %q; with invisible characters, %q", text, link, got)
 		}
 	})
 }
 
-// veiled returns text with something invisible after every character.
+// veiled returns text with an invisible character after each character.
 func veiled(text string) string {
 	var b strings.Builder
-	for i, piece := range strings.Split(text, wording.Place) {
+	for i, piece := range strings.Split(text, smstext.Place) {
 		if i > 0 {
-			b.WriteString(wording.Place)
+			b.WriteString(smstext.Place)
 		}
 		for _, r := range piece {
 			b.WriteString("\u200b" + string(r) + "\u2060\u202e\u00ad")

@@ -1,10 +1,10 @@
-package wording_test
+package smstext_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/wording"
+	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
 func TestOriginBound(t *testing.T) {
@@ -12,14 +12,14 @@ func TestOriginBound(t *testing.T) {
 		// The message of the specification, section 3.1.
 		{"example", "747723 is your ExampleCo authentication code.", "747723",
 			"747723 is your ExampleCo authentication code.\n\n@example.com #747723"},
-		{"template", "Your code: {{code}}", wording.Place, "Your code: {{code}}\n\n@example.com #{{code}}"},
+		{"template", "Your code: {{code}}", smstext.Place, "Your code: {{code}}\n\n@example.com #{{code}}"},
 		{"no text", "", "747723", "@example.com #747723"},
 		{"text that ends its line", "Hello\r\n", "747723", "Hello\n\n@example.com #747723"},
 		{"text with the empty line", "Hello\n\n", "747723", "Hello\n\n@example.com #747723"},
 		{"text of several lines", "Hello\nyou", "747723", "Hello\nyou\n\n@example.com #747723"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := wording.OriginBound(tc.text, "example.com", tc.code)
+			got := smstext.OriginBound(tc.text, "example.com", tc.code)
 			if got != tc.want {
 				t.Fatalf("OriginBound = %q; want %q", got, tc.want)
 			}
@@ -30,8 +30,8 @@ func TestOriginBound(t *testing.T) {
 	}
 }
 
-// parseOriginBound reads a message by the steps of the specification, section 3.2,
-// and returns "" if it is not bound.
+// parseOriginBound parses a message by the steps of the specification, section 3.2. It
+// returns "" if the message is not bound.
 func parseOriginBound(message string) (host, code string) {
 	message = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(message)
 	line := message[strings.LastIndex(message, "\n")+1:]
@@ -58,7 +58,7 @@ func parseOriginBound(message string) (host, code string) {
 }
 
 func TestOriginBoundStaysInGSM7(t *testing.T) {
-	if got := wording.Measure(wording.OriginBound("Your code: 123456", "example.com", "123456")); got != (wording.Length{gsm7, 39, 1}) {
+	if got := smstext.Measure(smstext.OriginBound("Your code: 123456", "example.com", "123456")); got != (smstext.Length{gsm7, 39, 1}) {
 		t.Errorf("Measure = %+v", got)
 	}
 }
@@ -69,7 +69,7 @@ func TestCheckHost(t *testing.T) {
 		strings.Repeat("a", 63) + ".com",
 		strings.Repeat("a.", 125) + "com", // 253 characters
 	} {
-		if err := wording.CheckHost(host); err != nil {
+		if err := smstext.CheckHost(host); err != nil {
 			t.Errorf("CheckHost(%q) = %v", host, err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestCheckHost(t *testing.T) {
 		strings.Repeat("a", 64) + ".com",
 		strings.Repeat("a.", 125) + "coms",
 	} {
-		if wording.CheckHost(host) == nil {
+		if smstext.CheckHost(host) == nil {
 			t.Errorf("CheckHost(%q) accepts it", host)
 		}
 	}

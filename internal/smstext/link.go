@@ -1,4 +1,4 @@
-package wording
+package smstext
 
 import (
 	"net/netip"
@@ -10,15 +10,16 @@ import (
 	"github.com/countersign-mfa/countersign/internal/cleantext"
 )
 
-// Link returns the first part of text that a phone may turn into something to tap,
-// or "" if there is none: an address with a scheme or www., a domain, an e-mail
-// address, an IPv4 address, an IPv6 address in brackets, or a phone number of 7
-// digits or more. A domain ends in a top-level domain of the public suffix list, as
-// phones link no other: "St.Gallen" is not one, but "code.Do" without a space is, since
-// .do is the Dominican Republic. Place is none, but can be part of one.
+// Link returns the first part of text that a phone may turn into a link, or "" if text
+// has no such part. A link is an address with a scheme or www., a domain, an e-mail
+// address, an IPv4 address, an IPv6 address in brackets, or a phone number of 7 digits
+// or more. A domain ends in a top-level domain of the public suffix list, because phones
+// make links only of these: "St.Gallen" is not a domain, but "code.Do" without a space
+// is one, since .do is the Dominican Republic. Place is not a link, but it can be part
+// of one.
 //
-// The part is as a phone reads it: without invisible characters, and with
-// full-width letters, digits and slashes in their usual form. The time is linear in len(text).
+// Link returns the part as a phone reads it: without invisible characters, and with
+// full-width letters, digits and slashes in ASCII. It takes time linear in len(text).
 func Link(text string) string {
 	runes := read(text)
 	var found []rune
@@ -31,10 +32,11 @@ func Link(text string) string {
 	return written(found)
 }
 
-// place stands for Place among runes. No text has it.
+// place represents Place in a slice of runes. It is outside Unicode, so no text
+// contains it.
 const place rune = utf8.MaxRune + 1
 
-// read returns text as a phone reads it.
+// read returns the runes of text as a phone reads them.
 func read(text string) []rune {
 	var runes []rune
 	for i, piece := range strings.Split(text, Place) {
@@ -66,7 +68,7 @@ func written(runes []rune) string {
 	return b.String()
 }
 
-// schemes are those that need no "//" after their colon.
+// schemes are the URL schemes that need no "//" after their colon.
 var schemes = []string{
 	"callto", "facetime", "ftp", "geo", "http", "https", "intent", "mailto", "market",
 	"mms", "mmsto", "sip", "sips", "sms", "smsto", "tel",
@@ -116,8 +118,8 @@ func findWWW(runes []rune) (start, end int) {
 	return 0, 0
 }
 
-// findDomain finds names that end in a top-level domain, and the e-mail addresses
-// that have such a name.
+// findDomain finds names that end in a top-level domain, and e-mail addresses with such
+// a name.
 func findDomain(runes []rune) (start, end int) {
 	for i := range runes {
 		if !isDot(runes, i) || i == 0 || !isLabelRune(runes[i-1]) || !startsWithTLD(runes[i+1:]) {
@@ -135,8 +137,8 @@ func findDomain(runes []rune) (start, end int) {
 	return 0, 0
 }
 
-// startsWithTLD reports whether the label that runes begin with is a top-level domain.
-// Letters of a script without spaces between words may follow it.
+// startsWithTLD reports whether the first label of runes is a top-level domain. Letters
+// of a script without spaces between words may follow the domain directly.
 func startsWithTLD(runes []rune) bool {
 	const longest = 63
 	n, ascii := 0, 0
@@ -157,7 +159,7 @@ func startsWithTLD(runes []rune) bool {
 	return isTLD(runes[:n])
 }
 
-// endOfName returns where the name ends that goes on with a dot at i.
+// endOfName returns the end of the name that has a dot at i.
 func endOfName(runes []rune, i int) int {
 	for ; i < len(runes); i++ {
 		dotWithin := isDot(runes, i) && i+1 < len(runes) && isLabelRune(runes[i+1])
@@ -180,7 +182,8 @@ func findIPv4(runes []rune) (start, end int) {
 	return 0, 0
 }
 
-// endOfIPv4 returns where the address that starts at i ends, or 0 if none does.
+// endOfIPv4 returns the end of the IPv4 address that starts at i, or 0 if there is no
+// such address.
 func endOfIPv4(runes []rune, i int) int {
 	for octet := range 4 {
 		if octet > 0 {
@@ -206,7 +209,7 @@ func endOfIPv4(runes []rune, i int) int {
 }
 
 func findIPv6(runes []rune) (start, end int) {
-	const longest = 64 // with a zone
+	const longest = 64 // characters, with a zone
 	for i, r := range runes {
 		if r != '[' {
 			continue
@@ -226,7 +229,7 @@ func findIPv6(runes []rune) (start, end int) {
 func findPhone(runes []rune) (start, end int) {
 	const (
 		enough = 7 // digits
-		gap    = 3 // separators between two of them, as in " - "
+		gap    = 3 // separators between two digits, as in " - "
 	)
 	digits, last := 0, 0
 	for i, r := range runes {
@@ -249,7 +252,8 @@ func findPhone(runes []rune) (start, end int) {
 	return withPlus(runes, start), end
 }
 
-// withPlus returns where the number starts whose first digit is at start.
+// withPlus returns the start of the phone number whose first digit is at start: the
+// position of its plus sign, if it has one.
 func withPlus(runes []rune, start int) int {
 	for i := start - 1; i >= max(0, start-2); i-- {
 		if runes[i] == '+' {
@@ -263,9 +267,10 @@ func isSeparator(r rune) bool {
 	return strings.ContainsRune(" -./()\u00a0\u2009\u202f\u2010\u2011\u2012\u2013", r)
 }
 
-// isDot reports whether there is a dot of a name or address at i. The full stops
-// of Chinese and Japanese are dots to browsers too, but end a sentence there, with
-// no space after them: they count between letters of scripts that have the other.
+// isDot reports whether there is a dot of a name or address at i. Browsers also accept
+// the full stops of Chinese and Japanese as dots. In those languages they end a
+// sentence, with no space after them, so here they count as dots only between letters
+// of scripts that use the ASCII full stop.
 func isDot(runes []rune, i int) bool {
 	if i >= len(runes) {
 		return false
@@ -283,8 +288,8 @@ func usesDots(r rune) bool {
 	return unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Nd)
 }
 
-// hasPrefix reports whether runes begin with prefix, in any case. Prefix is ASCII
-// in lower case.
+// hasPrefix reports whether runes begin with prefix, in upper or lower case. The prefix
+// is ASCII in lower case.
 func hasPrefix(runes []rune, prefix string) bool {
 	if len(runes) < len(prefix) {
 		return false
@@ -297,17 +302,18 @@ func hasPrefix(runes []rune, prefix string) bool {
 	return true
 }
 
-// isLabelRune reports whether r can be in a label of a name, other than a hyphen.
-// Some registries let emoji in.
+// isLabelRune reports whether r can be in a label of a name. It excludes the hyphen.
+// Some registries accept emoji.
 func isLabelRune(r rune) bool { return isWordRune(r) || unicode.Is(unicode.So, r) }
 
-// isWordRune reports whether r is in the middle of a word or number.
+// isWordRune reports whether r can be part of a word or number.
 func isWordRune(r rune) bool {
 	return r == place || unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r)
 }
 
-// isInWord reports whether an address cannot start after i, or end before it, as
-// it would be within a word there. Chinese and others have no space between words.
+// isInWord reports whether the rune at i belongs to a word or number, so an address can
+// neither start directly after it nor end directly before it. Only ASCII counts, because
+// Chinese and some other languages have no space between words.
 func isInWord(runes []rune, i int) bool {
 	if i < 0 || i >= len(runes) {
 		return false
