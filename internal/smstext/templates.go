@@ -75,9 +75,9 @@ func NewTemplates(texts map[string]string) (*Templates, error) {
 }
 
 // Find returns the template for locale, a BCP 47 tag that may contain underscores. If
-// locale is "", Find uses the most likely language of country, an ISO 3166-1 code. If
-// there is no template in that language, Find returns the default template. If there
-// is no default template, ok is false.
+// locale is "", Find uses the most likely language of country, an ISO 3166-1 code. Without
+// a template in that language, Find returns the default template; without a default
+// template, ok is false.
 //
 // A template also serves the other regions of its language. It does not serve another
 // script or a related language: Danes do not get Norwegian. Bokmål and Nynorsk count
@@ -120,7 +120,7 @@ func parse(s string) (language.Tag, error) {
 }
 
 // spokenIn returns the most likely language of a country, with its script;
-// language.Und, for which there is no template, if the country is not known.
+// language.Und, which has no template, if the country is unknown.
 func spokenIn(country string) language.Tag {
 	region, err := language.ParseRegion(country)
 	if err != nil || !region.IsCountry() {
