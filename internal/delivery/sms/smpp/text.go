@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"unicode/utf16"
 
-	"github.com/countersign-mfa/countersign/internal/wording"
+	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
 // The values of data_coding that are used.
@@ -30,7 +30,7 @@ type encodedText struct {
 func newEncodedText(text string) encodedText {
 	t := encodedText{coding: defaultAlphabet, whole: wholeGSM, part: partGSM}
 	for _, r := range text {
-		septets, ok := wording.Septets(r)
+		septets, ok := smstext.Septets(r)
 		if !ok {
 			return newUCS2Text(text)
 		}

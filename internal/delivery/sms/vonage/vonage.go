@@ -25,7 +25,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/wording"
+	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
 // Options configure Vonage.
@@ -182,7 +182,7 @@ var codes = wire.Codes{
 // what type=text has no place for.
 func textType(text string) string {
 	for _, r := range text {
-		if _, ok := wording.Septets(r); !ok {
+		if _, ok := smstext.Septets(r); !ok {
 			return "unicode"
 		}
 	}
