@@ -42,8 +42,10 @@ lint: ## Formatting, go vet and staticcheck alone
 	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then \
 		echo 'not formatted (run gofmt -w on them):'; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	go -C test vet ./...
+	go -C test/conformance/go vet ./...
 	$(TOOL) staticcheck ./...
-	cd conformance/go && go vet ./...
+	cd test && go tool -modfile=../tools/go.mod staticcheck ./...
 
 .PHONY: prose
 prose: ## The English of comments and documents, by the rules in tools/vale
@@ -84,15 +86,15 @@ conformance: ## Drive the built server with client libraries, old and new; print
 	@scripts/setup test
 	@mkdir -p .cache && rm -f .cache/conformance.txt
 	@echo 'driving the built server with every client; this takes some minutes'
-	@COUNTERSIGN_CONFORMANCE_TABLE=$(CURDIR)/.cache/conformance.txt scripts/test -count 1 ./conformance \
+	@COUNTERSIGN_CONFORMANCE_TABLE=$(CURDIR)/.cache/conformance.txt scripts/test ./test/conformance \
 		|| { cat .cache/conformance.txt 2>/dev/null; exit 1; }
 	@cat .cache/conformance.txt
 
 .PHONY: docs
 docs: ## Make the table and the programs of docs/clients.md anew
 	@scripts/setup test
-	scripts/test -count 1 -run 'TestClients|Examples' ./conformance -update
+	scripts/test -run 'TestClients|Examples' ./test/conformance -update
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf bin .cache conformance/*/node_modules conformance/*/libraries internal/delivery/sms/smpp/smpptest/node_modules
+	rm -rf bin .cache test/conformance/*/node_modules test/conformance/*/libraries internal/delivery/sms/smpp/smpptest/node_modules

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	countersign "github.com/countersign-mfa/countersign"
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
@@ -59,7 +59,7 @@ func newProgram(t *testing.T, opts countersign.Options) *program {
 	if opts.Store == "" {
 		opts.Store = "sqlite:" + filepath.Join(t.TempDir(), "mfa.db")
 	}
-	opts.Logger = slog.New(slog.NewTextHandler(leak.Log(t, t.Name()), nil))
+	opts.Logger = slog.New(slog.NewTextHandler(logcapture.Log(t, t.Name()), nil))
 	srv, err := countersign.New(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func (p *program) createKey(environment string, production bool) string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	leak.Secret(p.t, key)
+	logcapture.Secret(p.t, key)
 	return key
 }
 
@@ -114,7 +114,7 @@ func (p *program) post(status int, path, body string) (got answer) {
 	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil || resp.StatusCode != status {
 		p.t.Fatalf("POST %s = %d %+v (%v); want %d", path, resp.StatusCode, got, err, status)
 	}
-	leak.Secret(p.t, got.TOTP.Secret)
+	logcapture.Secret(p.t, got.TOTP.Secret)
 	return got
 }
 
@@ -151,7 +151,7 @@ func TestAnotherProgramServesTheAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	code := totp.Code(secret, totp.Step(time.Now()))
-	leak.Secret(t, code)
+	logcapture.Secret(t, code)
 	if !p.post(http.StatusCreated, "/auth/challenges/"+made.ID+"/verify", `{"code":"`+code+`"}`).Valid {
 		t.Error("the right code is not valid")
 	}
@@ -159,14 +159,14 @@ func TestAnotherProgramServesTheAPI(t *testing.T) {
 
 func TestAProgramDeliversMessagesItself(t *testing.T) {
 	const number = "+16073517112"
-	leak.Secret(t, number)
+	logcapture.Secret(t, number)
 	var his phone
 	p := newProgram(t, countersign.Options{Sender: &his, SMSCountries: []string{"US"}})
 	enrolled := p.post(http.StatusCreated, "/auth/factors/enroll", `{"type":"sms","phone_number":"`+number+`"}`)
 	made := p.post(http.StatusCreated, "/auth/factors/"+enrolled.ID+"/challenge", "")
 	to, text := his.last()
 	code := regexp.MustCompile(`\d{6}`).FindString(text)
-	leak.Secret(t, code)
+	logcapture.Secret(t, code)
 	if to != number || text != "Your verification code is: "+code {
 		t.Errorf("to %q went %q", to, text)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/httpapi"
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 const unauthorized = `{"message":"Unauthorized"}`
@@ -199,7 +199,7 @@ func TestAFullLifeLogsNoSecret(t *testing.T) {
 			t.Errorf("logged %q: %s", secret, text[max(0, at[0]-200):min(len(text), at[1]+200)])
 		}
 	}
-	leak.Secret(t, message.Text.Reveal())
+	logcapture.Secret(t, message.Text.Reveal())
 	if !strings.Contains(text, `"level":"INFO"`) || strings.Count(text, "\n") < 25 {
 		t.Errorf("the log has only %d lines: it shows nothing", strings.Count(text, "\n"))
 	}

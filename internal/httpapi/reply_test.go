@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // A reply is what came back. Its status is 0 if nothing did.
@@ -50,9 +50,9 @@ func remember(t testing.TB, key string, value any) {
 			if !sixDigits.MatchString(v) {
 				return
 			}
-			leak.Secret(t, v)
+			logcapture.Secret(t, v)
 		case "secret", "uri", "qr_code", "phone_number":
-			leak.Secret(t, v)
+			logcapture.Secret(t, v)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
@@ -62,7 +62,7 @@ func newWorld(t testing.TB, s setup) *world {
 		clock:   &clock{t: time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)},
 		carrier: &carrier{t: t},
 	}
-	out := leak.Log(t, t.Name())
+	out := logcapture.Log(t, t.Name())
 	if s.log != nil {
 		out = io.MultiWriter(out, s.log)
 	}
@@ -134,7 +134,7 @@ func (w *world) newKey(env mfa.Environment) (string, access.KeyID) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	leak.Secret(w.t, key.Reveal())
+	logcapture.Secret(w.t, key.Reveal())
 	return key.Reveal(), about.ID
 }
 
@@ -233,7 +233,7 @@ func (w *world) totpCode(secret string) string {
 		w.t.Fatal(err)
 	}
 	code := totp.Code(key, totp.Step(w.clock.Now()))
-	leak.Secret(w.t, code)
+	logcapture.Secret(w.t, code)
 	return code
 }
 
@@ -308,7 +308,7 @@ var errCarrier = errors.New("no network")
 
 func (c *carrier) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
 	if c.t != nil {
-		leak.Secret(c.t, m.To.E164(), m.Code.Reveal())
+		logcapture.Secret(c.t, m.To.E164(), m.Code.Reveal())
 	}
 	c.mu.Lock()
 	c.tried++

@@ -16,7 +16,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/admission"
 	"github.com/countersign-mfa/countersign/internal/config"
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/server"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -36,7 +36,7 @@ func measuredOf(t *testing.T, cfg config.Config) (s *server.Server, url string) 
 	var log bytes.Buffer
 	cfg.MetricsAddr = "127.0.0.1:0"
 	parts := parts(t)
-	parts.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(leak.Log(t, t.Name()), &log), nil))
+	parts.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(logcapture.Log(t, t.Name()), &log), nil))
 	s, err := server.New(t.Context(), cfg, parts)
 	if err != nil {
 		t.Fatal(err)

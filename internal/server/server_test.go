@@ -18,7 +18,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/admission"
 	"github.com/countersign-mfa/countersign/internal/config"
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
@@ -31,7 +31,7 @@ func configIn(dir string) config.Config {
 }
 
 func parts(t *testing.T) server.Parts {
-	return server.Parts{OpenAPI: []byte("openapi: 3.1.0\n"), Logger: slog.New(slog.NewTextHandler(leak.Log(t, t.Name()), nil))}
+	return server.Parts{OpenAPI: []byte("openapi: 3.1.0\n"), Logger: slog.New(slog.NewTextHandler(logcapture.Log(t, t.Name()), nil))}
 }
 
 func start(t *testing.T, cfg config.Config) *server.Server {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 )
@@ -96,7 +96,7 @@ func TestARotatedPasswordIsUsed(t *testing.T) {
 	dir := t.TempDir()
 	set := func(password string) {
 		t.Helper()
-		leak.Secret(t, password)
+		logcapture.Secret(t, password)
 		line := fmt.Sprintf("127.0.0.1:%d:cs:app:%s\n", c.Port, password)
 		if err := os.WriteFile(filepath.Join(dir, "passfile"), []byte(line), 0o600); err != nil {
 			t.Fatal(err)

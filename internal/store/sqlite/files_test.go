@@ -15,7 +15,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
@@ -342,7 +342,7 @@ func TestOpenExistingMakesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if s, err := sqlite.OpenExisting(path, slog.New(slog.NewTextHandler(leak.Log(t, t.Name()), nil))); !errors.Is(err, os.ErrNotExist) {
+		if s, err := sqlite.OpenExisting(path, slog.New(slog.NewTextHandler(logcapture.Log(t, t.Name()), nil))); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: OpenExisting = %v, %v; want %v", name, s, err, os.ErrNotExist)
 		}
 	}

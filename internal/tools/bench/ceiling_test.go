@@ -13,7 +13,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/countersign-mfa/countersign/internal/config"
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/server"
 	"github.com/countersign-mfa/countersign/internal/tools/bench/bare"
 	"github.com/countersign-mfa/countersign/internal/tools/bench/load"
@@ -29,7 +29,7 @@ func open(t *testing.T, path string) *site {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Store, cfg.RateLimit, cfg.FreeFailures, cfg.FactorFailures = "sqlite:"+path, 60_000_000, 100, 100
-	s, err := server.New(t.Context(), cfg, server.Parts{Logger: slog.New(slog.NewTextHandler(leak.Log(t, t.Name()), nil))})
+	s, err := server.New(t.Context(), cfg, server.Parts{Logger: slog.New(slog.NewTextHandler(logcapture.Log(t, t.Name()), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func open(t *testing.T, path string) *site {
 		t.Fatal(err)
 	}
 	at.key = key.Reveal()
-	leak.Secret(t, at.key)
+	logcapture.Secret(t, at.key)
 	return at
 }
 

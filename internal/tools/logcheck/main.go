@@ -3,7 +3,7 @@
 //	logcheck DIR
 //
 // It reads the *.log files of DIR and the secrets, one per line, of its *.secrets
-// files. Package leak writes both. It exits with 1 if a line of a log holds a secret,
+// files. Package logcapture writes both. It exits with 1 if a line of a log holds a secret,
 // or a text that looks like an API key, an otpauth URI, a full phone number or a QR
 // code. It names file and line, never the text. It also fails without any log or
 // any secret, because such a run shows nothing.

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // A line is what a runner prints: the outcome of a step, or secrets.
@@ -80,7 +80,7 @@ func readLines(t *testing.T, stdout io.Reader, seen func(line)) (steps int, fail
 			io.Copy(io.Discard, stdout) // so that the runner can end
 			return steps, failed, fmt.Errorf("%w in %q", err, in.Text())
 		}
-		leak.Secret(t, l.Secrets...)
+		logcapture.Secret(t, l.Secrets...)
 		if l.Step == "" {
 			continue
 		}

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 func TestDevPrintsOneLineOfJSON(t *testing.T) {
@@ -73,7 +73,7 @@ func TestDevKeepsItsFilesToItself(t *testing.T) {
 func TestTheLifeOfASMSFactor(t *testing.T) {
 	t.Parallel()
 	const phone, others = "+16073517112", "+16073517113"
-	leak.Secret(t, phone, others)
+	logcapture.Secret(t, phone, others)
 	api := dev(t, t.TempDir()).api()
 	ask := func(phone string) string {
 		enrolled := api.enroll(`{"type":"sms","phone_number":"` + phone + `"}`)
@@ -193,7 +193,7 @@ func TestTheWelcomeCanBePasted(t *testing.T) {
 			dir := t.TempDir()
 			p := launch(t, nil, append([]string{"dev", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir)}, tc.flags...)...)
 			welcome := p.await(p.out, `(?s)^.*Ctrl-C stops the server.*`)[0]
-			leak.Secret(t, regexp.MustCompile(`sk_test_\w+`).FindString(welcome))
+			logcapture.Secret(t, regexp.MustCompile(`sk_test_\w+`).FindString(welcome))
 			enroll, verify := commandsOf(t, welcome)
 
 			shell := newShell(t, bash, dir)
@@ -245,7 +245,7 @@ func answerIn(t *testing.T, body []byte) entity {
 	if err != nil {
 		t.Fatalf("%v in %q", err, body)
 	}
-	leak.Secret(t, e.TOTP.Secret)
+	logcapture.Secret(t, e.TOTP.Secret)
 	return e
 }
 

@@ -1,4 +1,4 @@
-package leak_test
+package logcapture_test
 
 import (
 	"fmt"
@@ -9,15 +9,15 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 func TestLogsOfOneNameAreKeptApart(t *testing.T) {
 	dir := t.TempDir()
-	t.Setenv(leak.Env, dir)
+	t.Setenv(logcapture.Env, dir)
 
-	fmt.Fprintln(leak.Log(t, "TestA/node 1"), "first")
-	fmt.Fprintln(leak.Log(t, "TestA/node 1"), "second")
+	fmt.Fprintln(logcapture.Log(t, "TestA/node 1"), "first")
+	fmt.Fprintln(logcapture.Log(t, "TestA/node 1"), "second")
 
 	logs, err := filepath.Glob(filepath.Join(dir, "TestA_node_1-*.log"))
 	if err != nil || len(logs) != 2 {
@@ -27,11 +27,11 @@ func TestLogsOfOneNameAreKeptApart(t *testing.T) {
 
 func TestSecretsOfManyGoroutinesAreAllWritten(t *testing.T) {
 	dir := t.TempDir()
-	t.Setenv(leak.Env, dir)
+	t.Setenv(logcapture.Env, dir)
 
 	var wg sync.WaitGroup
 	for i := range 100 {
-		wg.Go(func() { leak.Secret(t, "", fmt.Sprintf("secret-%03d", i), fmt.Sprintf("%06d", i)) })
+		wg.Go(func() { logcapture.Secret(t, "", fmt.Sprintf("secret-%03d", i), fmt.Sprintf("%06d", i)) })
 	}
 	wg.Wait()
 
@@ -52,18 +52,18 @@ func TestSecretsOfManyGoroutinesAreAllWritten(t *testing.T) {
 }
 
 func TestNothingIsKeptWithoutADirectory(t *testing.T) {
-	t.Setenv(leak.Env, "")
-	if w := leak.Log(t, "server"); w != io.Discard {
+	t.Setenv(logcapture.Env, "")
+	if w := logcapture.Log(t, "server"); w != io.Discard {
 		t.Errorf("Log = %v; want io.Discard", w)
 	}
-	leak.Secret(t, "a secret")
+	logcapture.Secret(t, "a secret")
 }
 
 func TestSecretsThatCannotBeSearchedForFailTheTest(t *testing.T) {
-	t.Setenv(leak.Env, t.TempDir())
+	t.Setenv(logcapture.Env, t.TempDir())
 	for _, value := range []string{"12345", "first line\nsecond line"} {
 		var r recorder
-		leak.Secret(&r, value)
+		logcapture.Secret(&r, value)
 		if !r.failed {
 			t.Errorf("Secret(%q) passed", value)
 		}

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // A gateway is what stands behind a provider of the type webhook: it checks each
@@ -78,7 +78,7 @@ func TestMessagesGoOutByTheProvidersOfTheFile(t *testing.T) {
 	dir := t.TempDir()
 	down := &gateway{secret: strings.Repeat("first ", 8), status: http.StatusServiceUnavailable}
 	up := &gateway{secret: strings.Repeat("second ", 8), status: http.StatusAccepted, refuses: "+16073517113"}
-	leak.Secret(t, number, up.refuses, down.secret, up.secret)
+	logcapture.Secret(t, number, up.refuses, down.secret, up.secret)
 	write(t, filepath.Join(dir, "down-secret"), down.secret+"\n")
 	file := filepath.Join(dir, "sms.yaml")
 	write(t, file, `
@@ -102,7 +102,7 @@ routes:
 	}
 	m := up.got()[0]
 	code := m.Text[len(m.Text)-6:]
-	leak.Secret(t, code)
+	logcapture.Secret(t, code)
 	if m.To != number || m.Text != "Your verification code is: "+code || m.ValidFor != 600 || !strings.HasSuffix(challenge.ID, m.ID) {
 		t.Errorf("the gateway was posted %+v", m)
 	}
@@ -176,7 +176,7 @@ func TestAMessageIsFollowedToThePhone(t *testing.T) {
 	dir := t.TempDir()
 	first := &gateway{secret: strings.Repeat("first ", 8), status: http.StatusAccepted}
 	second := &gateway{secret: strings.Repeat("second ", 8), status: http.StatusAccepted}
-	leak.Secret(t, number, first.secret, second.secret)
+	logcapture.Secret(t, number, first.secret, second.secret)
 	file := filepath.Join(dir, "sms.yaml")
 	write(t, file, `
 providers:
@@ -200,7 +200,7 @@ environments:
 	c := api.challenge(factor.ID)
 	m := first.got()[0]
 	code := m.Text[len(m.Text)-6:]
-	leak.Secret(t, code)
+	logcapture.Secret(t, code)
 	if want := "Ihr Code: " + code + "\n\n@example.com #" + code; m.Text != want {
 		t.Errorf("sent %q; want %q", m.Text, want)
 	}

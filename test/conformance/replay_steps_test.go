@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // The calls that a table may have, and what they are given. A library without one
@@ -177,16 +177,16 @@ func (r *replayer) succeeded(t *testing.T, call string, o outcome) {
 func (r *replayer) keepSecrets(t *testing.T, value record) {
 	t.Helper()
 	for _, factor := range []record{value, value.sub("authentication_factor")} {
-		leak.Secret(t, factor.sub("totp").text("secret"))
+		logcapture.Secret(t, factor.sub("totp").text("secret"))
 	}
-	leak.Secret(t, value.text("code"), value.sub("challenge").text("code"))
+	logcapture.Secret(t, value.text("code"), value.sub("challenge").text("code"))
 }
 
 // phone returns a fictional number that had no message yet.
 func (r *replayer) phone(t *testing.T) string {
 	number := fmt.Sprintf("+1202555%04d", 100+r.nextPhone)
 	r.nextPhone++
-	leak.Secret(t, number)
+	logcapture.Secret(t, number)
 	return number
 }
 
@@ -296,7 +296,7 @@ func (r *replayer) messages(t *testing.T, at target, to string) []message {
 		t.Fatal(err)
 	}
 	for _, m := range inbox.Messages {
-		leak.Secret(t, m.Code)
+		logcapture.Secret(t, m.Code)
 	}
 	return inbox.Messages
 }
@@ -324,7 +324,7 @@ func codeAt(t *testing.T, secret string, steps int64) string {
 	sum := mac.Sum(nil)
 	number := binary.BigEndian.Uint32(sum[sum[len(sum)-1]&0x0f:]) & 0x7fffffff
 	code := fmt.Sprintf("%06d", number%1_000_000)
-	leak.Secret(t, code)
+	logcapture.Secret(t, code)
 	return code
 }
 

@@ -102,7 +102,7 @@ func watched(t *testing.T, s server) server {
 // a request that the server accepted.
 func asDocumented(t *testing.T) func(try) {
 	t.Helper()
-	document, err := openapitest.Load("../openapi.yaml")
+	document, err := openapitest.Load("../../openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // TestResendExamples runs the program that docs/clients.md shows for the routes
@@ -20,7 +20,7 @@ func TestResendExamples(t *testing.T) {
 	}
 	inPage(t, "example JavaScript, send again", "```js\n"+string(source)+"```\n")
 	const phone = "+16073517115"
-	leak.Secret(t, phone)
+	logcapture.Secret(t, phone)
 	for _, library := range []string{"workos-oldest", "workos-7", "workos-8", "workos-10", "workos-newest"} {
 		t.Run(library, func(t *testing.T) {
 			t.Parallel()

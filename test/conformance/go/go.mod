@@ -1,4 +1,4 @@
-module github.com/countersign-mfa/countersign/conformance/go
+module github.com/countersign-mfa/countersign/test/conformance/go
 
 go 1.26.0
 

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // patience is how long a test waits for what should come soon.
@@ -49,7 +49,7 @@ func launchBy(t testing.TB, env []string, cmd *exec.Cmd) *program {
 		t:      t,
 		cmd:    cmd,
 		out:    newOutput(io.Discard),
-		log:    newOutput(leak.Log(t, t.Name())),
+		log:    newOutput(logcapture.Log(t, t.Name())),
 		exited: make(chan struct{}),
 		began:  time.Now(),
 	}
@@ -108,7 +108,7 @@ func dev(t testing.TB, dir string, flags ...string) *program {
 	if err != nil || ready.URL == "" || ready.APIKey == "" {
 		t.Fatalf("dev --json printed %q (%v); want its url and api_key", line, err)
 	}
-	leak.Secret(t, ready.APIKey)
+	logcapture.Secret(t, ready.APIKey)
 	p.url, p.key, p.ready = ready.URL, ready.APIKey, time.Since(p.began)
 	if strings.HasPrefix(p.url, "https:") {
 		p.cert = certificateIn(t, dir)
@@ -241,7 +241,7 @@ func succeed(t testing.TB, args ...string) string {
 func createKey(t testing.TB, dir, environment string) string {
 	t.Helper()
 	key := succeed(t, "key", "create", "--env", environment, "--store", storeIn(t, dir))
-	leak.Secret(t, key)
+	logcapture.Secret(t, key)
 	return key
 }
 

@@ -1,7 +1,7 @@
-// Package layers_test holds the import rule: imports run downward only. The
+// Package archtest_test checks the import rule: imports run downward only. The
 // table of places below is the architecture; a new package gets its place there
 // in the same commit.
-package layers_test
+package archtest_test
 
 import (
 	"fmt"
@@ -102,7 +102,7 @@ var places = map[string]place{
 	"internal/totp":       {layer: ground},
 	"internal/smstext":    {layer: ground, also: []string{"internal/cleantext"}},
 
-	"internal/leak":            {layer: support},
+	"internal/logcapture":      {layer: support},
 	"internal/openapitest":     {layer: support},
 	"internal/pgtest":          {layer: support},
 	"internal/store/storetest": {layer: support},
@@ -140,7 +140,7 @@ func TestImportsRunDownwardOnly(t *testing.T) {
 			}
 		}
 		if _, _, ok := placeOf(dir); !ok {
-			t.Errorf("%s has no place: add it to the table in internal/layers/layers_test.go", dir)
+			t.Errorf("%s has no place: add it to the table in internal/archtest/archtest_test.go", dir)
 		}
 	}
 }

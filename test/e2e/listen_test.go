@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // overSocket asks curl for a path of the server behind a unix socket.
@@ -90,7 +90,7 @@ func TestDevOnAUnixSocket(t *testing.T) {
 	socket := filepath.Join(socketDir(t), "dev.sock")
 	p := launch(t, nil, "dev", "--addr", "unix:"+socket, "--store", storeIn(t, t.TempDir()))
 	key := p.await(p.out, `API key   (sk_test_\w+)`)[1]
-	leak.Secret(t, key)
+	logcapture.Secret(t, key)
 	p.await(p.out, `curl -sS --unix-socket `+socket+` http://localhost/auth/factors/enroll`)
 	if status, body := overSocket(t, socket, "/dev/inbox"); status != "200" {
 		t.Errorf("the inbox = %s %s", status, body)
@@ -143,7 +143,7 @@ func TestServeGoesOnWhenTheReaderOfItsLogIsGone(t *testing.T) {
 	go func() { exited <- cmd.Wait() }()
 	defer func() { cmd.Process.Kill() }()
 
-	log := newOutput(leak.Log(t, t.Name()))
+	log := newOutput(logcapture.Log(t, t.Name()))
 	p := &program{t: t, cmd: cmd, out: log, log: log, exited: make(chan struct{})}
 	copied := make(chan struct{})
 	go func() { defer close(copied); io.Copy(log, reader) }()

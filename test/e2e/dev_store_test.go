@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // TestDevTakesNothingFromTheEnvironment exports what the documents tell operators to
@@ -116,7 +116,7 @@ func TestDevDoesNotWriteThroughASymbolicLink(t *testing.T) {
 		planted[link] = target
 	}
 	p := dev(t, dir, "--tls")
-	leak.Secret(t, p.key)
+	logcapture.Secret(t, p.key)
 	for link, target := range planted {
 		if text := readFile(t, target); len(text) > 0 {
 			t.Errorf("%d bytes were written through %s", len(text), link)

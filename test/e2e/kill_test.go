@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
@@ -52,7 +52,7 @@ func checkCopy(t *testing.T, dir string) {
 	for _, name := range []string{"countersign.db", "countersign.db-wal"} {
 		copyFile(t, filepath.Join(dir, name), filepath.Join(to, name))
 	}
-	store, err := sqlite.Open(filepath.Join(to, "countersign.db"), slog.New(slog.NewTextHandler(leak.Log(t, t.Name()), nil)))
+	store, err := sqlite.Open(filepath.Join(to, "countersign.db"), slog.New(slog.NewTextHandler(logcapture.Log(t, t.Name()), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

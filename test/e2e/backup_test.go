@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
@@ -239,7 +239,7 @@ func TestReplacedStoreIsNoticed(t *testing.T) {
 			}
 			key, says, code := command(t, "key", "create", "--env", "staging", "--store", storeIn(t, dir))
 			if code == 0 {
-				leak.Secret(t, strings.TrimSpace(key))
+				logcapture.Secret(t, strings.TrimSpace(key))
 				t.Error("key create reports success")
 			}
 			if !strings.Contains(says, "replaced or removed") && !strings.Contains(says, "its keyset") {

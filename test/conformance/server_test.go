@@ -20,7 +20,7 @@ import (
 	// The server runs as a process of its own. Without this import go test would
 	// not know that what these tests find depends on it, and answer from its cache.
 	_ "github.com/countersign-mfa/countersign/internal/cli"
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
@@ -46,7 +46,7 @@ var build = sync.OnceValues(func() (path string, err error) {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/countersign")...)
-	cmd.Dir = ".."
+	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -86,7 +86,7 @@ func start(t *testing.T, flags ...string) server {
 	cmd.Dir = dir
 	cmd.Env = cleanEnvironment()
 	var log bytes.Buffer // read after the process has ended
-	cmd.Stderr = io.MultiWriter(leak.Log(t, t.Name()), &log)
+	cmd.Stderr = io.MultiWriter(logcapture.Log(t, t.Name()), &log)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func start(t *testing.T, flags ...string) server {
 	case <-time.After(time.Minute):
 		t.Fatal("countersign dev was not ready within a minute")
 	}
-	leak.Secret(t, s.APIKey)
+	logcapture.Secret(t, s.APIKey)
 	return s
 }
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 var userSteps = []replayStep{
@@ -56,7 +56,7 @@ var userSteps = []replayStep{
 		}
 		const secret = "JBSWY3DPEHPK3PXPJBSWY3DPEE"
 		spaced := "JBSW Y3DP EHPK 3PXP JBSW Y3DP EE"
-		leak.Secret(t, secret, spaced)
+		logcapture.Secret(t, secret, spaced)
 		for _, given := range []string{secret, strings.ToLower(secret), spaced, secret + "======"} {
 			enrolled := r.must(t, r.main, userEnrollWith, args{"user_id": newUser(), "secret": given})
 			if got := enrolled.sub("authentication_factor").sub("totp").text("secret"); got != secret {
@@ -69,7 +69,7 @@ var userSteps = []replayStep{
 			"JBSWY3DP":             "totp_secret_too_short",
 			"01189998819991197253": "totp_secret_not_base32",
 		} {
-			leak.Secret(t, given)
+			logcapture.Secret(t, given)
 			r.refused(t, r.do(r.main, userEnrollWith, args{"user_id": newUser(), "secret": given}), invalid(requirement))
 		}
 		return ""

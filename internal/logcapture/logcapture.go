@@ -1,10 +1,10 @@
-// Package leak collects the logs of servers under test and the secrets that
+// Package logcapture collects the logs of servers under test and the secrets that
 // passed through them. After the whole suite, one search shows that no log holds
 // a secret. Only tests import it.
 //
 // Both go to the directory that COUNTERSIGN_TEST_LOGS names, which scripts/test
 // sets and internal/tools/logcheck searches. Without it nothing is kept.
-package leak
+package logcapture
 
 import (
 	"fmt"
@@ -34,7 +34,7 @@ func Log(t testing.TB, name string) io.Writer {
 	}
 	f, err := os.CreateTemp(dir, clean(name)+"-*.log")
 	if err != nil {
-		t.Fatalf("leak: %v", err)
+		t.Fatalf("logcapture: %v", err)
 	}
 	return f
 }
@@ -51,7 +51,7 @@ func Secret(t testing.TB, values ...string) {
 		case v == "":
 			continue
 		case len(v) < MinSecret, strings.ContainsAny(v, "\r\n"):
-			t.Errorf("leak: a secret of %d bytes cannot be searched for: it must have at least %d and be one line", len(v), MinSecret)
+			t.Errorf("logcapture: a secret of %d bytes cannot be searched for: it must have at least %d and be one line", len(v), MinSecret)
 			continue
 		}
 		lines.WriteString(v + "\n")
@@ -60,7 +60,7 @@ func Secret(t testing.TB, values ...string) {
 		return
 	}
 	if err := appendTo(filepath.Join(dir, fmt.Sprintf("%d.secrets", os.Getpid())), lines.String()); err != nil {
-		t.Errorf("leak: %v", err)
+		t.Errorf("logcapture: %v", err)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/openapitest"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
@@ -108,12 +108,12 @@ func (a *api) send(ctx context.Context, method, path, body, key string) (answer,
 		}
 	}
 	a.asDocumented(req, body, got)
-	leak.Secret(a.t, got.TOTP.Secret)
+	logcapture.Secret(a.t, got.TOTP.Secret)
 	if got.status < 300 {
-		leak.Secret(a.t, got.Code)
+		logcapture.Secret(a.t, got.Code)
 	}
 	for _, m := range got.Messages {
-		leak.Secret(a.t, m.To, m.Code)
+		logcapture.Secret(a.t, m.To, m.Code)
 	}
 	return got, nil
 }
@@ -200,7 +200,7 @@ func codeAt(t testing.TB, secret string, step int64) string {
 		t.Errorf("secret: %v", err)
 	}
 	code := totp.Code(key, step)
-	leak.Secret(t, code)
+	logcapture.Secret(t, code)
 	return code
 }
 

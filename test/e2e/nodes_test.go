@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -59,7 +59,7 @@ func address(p *program) string { return strings.TrimPrefix(p.url, "http://") }
 func (f *fleet) createKey() string {
 	f.t.Helper()
 	key := succeed(f.t, "key", "create", "--env", "staging", "--store", f.store)
-	leak.Secret(f.t, key)
+	logcapture.Secret(f.t, key)
 	return key
 }
 

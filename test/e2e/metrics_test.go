@@ -12,7 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // metricsURL returns where a program shows its metrics, which its log says.
@@ -71,7 +71,7 @@ func TestMetricsTellOfAFlowAndNotOfItsPeople(t *testing.T) {
 	dir := t.TempDir()
 	down := &gateway{secret: strings.Repeat("first ", 8), status: http.StatusServiceUnavailable}
 	up := &gateway{secret: strings.Repeat("second ", 8), status: http.StatusAccepted}
-	leak.Secret(t, number, down.secret, up.secret)
+	logcapture.Secret(t, number, down.secret, up.secret)
 	file := filepath.Join(dir, "sms.yaml")
 	write(t, file, `
 providers:
@@ -90,7 +90,7 @@ breaker: { failures: 1 }
 	challenge := api.challenge(factor.ID)
 	text := up.got()[0].Text
 	code := text[len(text)-6:]
-	leak.Secret(t, code)
+	logcapture.Secret(t, code)
 	if api.verify(challenge.ID, wrong) || !api.verify(challenge.ID, code) {
 		t.Fatal("the flow does not work")
 	}

@@ -187,7 +187,7 @@ func sameSkips(t *testing.T, got string) {
 	}
 }
 
-const clientsPage = "../docs/clients.md"
+const clientsPage = "../../docs/clients.md"
 
 var pageLock sync.Mutex // parallel tests write their parts
 

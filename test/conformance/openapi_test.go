@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // TestOpenAPIIsLinted has Redocly's linter look at openapi.yaml, and at copies with
@@ -25,7 +25,7 @@ func TestOpenAPIIsLinted(t *testing.T) {
 	t.Parallel()
 	node := tool(t, "node")
 	installed(t, "openapi", "node_modules/@redocly/cli")
-	text, err := os.ReadFile("../openapi.yaml")
+	text, err := os.ReadFile("../../openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func anotherKey(t *testing.T, store string) string {
 		t.Fatalf("key create: %v", err)
 	}
 	key := strings.TrimSpace(string(out))
-	leak.Secret(t, key)
+	logcapture.Secret(t, key)
 	return key
 }
 
@@ -255,7 +255,7 @@ func readAnswers(t *testing.T, path string, answers map[string]int) {
 	for answer, n := range report.Answers {
 		answers[answer] += n
 	}
-	leak.Secret(t, report.Secrets...)
+	logcapture.Secret(t, report.Secrets...)
 }
 
 func absolute(t *testing.T, path string) string {

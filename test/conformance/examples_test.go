@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/leak"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
 // An example is a program that docs/clients.md shows: it enrolls a TOTP factor,
@@ -89,7 +89,7 @@ func (e example) signIn(t *testing.T, s server, code func(secret string) string)
 		said, err := out.ReadString('\n')
 		if uri := otpauth.FindString(said); uri != "" {
 			secret := secretOf(t, uri)
-			leak.Secret(t, secret)
+			logcapture.Secret(t, secret)
 			io.WriteString(stdin, code(secret)+"\n")
 			typed = true
 		} else if err != nil {
