@@ -6,15 +6,16 @@ import (
 	"testing"
 )
 
-// TestBrowser opens the pages of countersign dev in Chromium. With
-// COUNTERSIGN_SCREENSHOTS it leaves pictures in the directory of that name.
+// TestBrowser opens the pages of countersign dev in Chromium. If
+// COUNTERSIGN_SCREENSHOTS names a directory, the test saves screenshots there.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
 	node := tool(t, "node")
 	chromium := tool(t, "chromium")
 	installed(t, "node", "node_modules")
 
-	// A message that would do harm if it were more than text must get past the server.
+	// The server must send a message that would be harmful if it were rendered as
+	// anything but text.
 	rules := filepath.Join(t.TempDir(), "sms.yaml")
 	if err := os.WriteFile(rules, []byte("links: true\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// A client is one version of what the users of a language drive the API with.
+// A client is one version of a client library of a language, or curl.
 type client struct {
 	language   string
 	version    string
-	generation string // the years in which it was the current one
+	generation string // the years in which this version was current
 	by         string // byLibrary or byReplay
 
 	// drive takes the client through every step, and reports each.
@@ -19,16 +19,17 @@ type client struct {
 
 const (
 	byLibrary = "library" // the published library itself, or curl
-	byReplay  = "wire"    // its requests, byte for byte, and what its types can read
+	byReplay  = "wire"    // the requests of the library, byte for byte, and the fields that its types can read
 )
 
-// A world is what one client is given: two servers and the network before each.
+// A world is the environment of one client: two servers, with a network in front of
+// each.
 type world struct {
 	server  server
 	network *network
 
-	// Challenges at brief expire after 50 ms, and it sends to one number as often
-	// as once a second.
+	// At brief, challenges expire after 50 ms, and one number may receive a message
+	// every second.
 	brief        server
 	briefNetwork *network
 }
@@ -43,7 +44,7 @@ func newWorld(t *testing.T) world {
 	return w
 }
 
-// environment is how a runner learns of its world.
+// environment returns the variables that describe the world to a runner.
 func (w world) environment() []string {
 	return []string{
 		"COUNTERSIGN_URL=" + w.server.URL,
@@ -60,9 +61,9 @@ func clients() []client {
 	return slices.Concat(curlClients, nodeClients, goClients, newGoClients, pythonClients, oldJavaClients, javaClients, rubyClients, phpClients, dotnetClients)
 }
 
-// TestClients takes every client through all steps, and holds docs/clients.md to
-// what came of it. With COUNTERSIGN_CONFORMANCE_TABLE it leaves the table in the
-// file of that name.
+// TestClients takes every client through all steps, and compares the results with
+// docs/clients.md. If COUNTERSIGN_CONFORMANCE_TABLE names a file, the test writes the
+// table there.
 func TestClients(t *testing.T) {
 	t.Parallel()
 	rows := make([]row, len(clients()))
@@ -76,7 +77,7 @@ func TestClients(t *testing.T) {
 			})
 		}
 	})
-	rows = slices.DeleteFunc(rows, func(r row) bool { return len(r.lines) == 0 }) // left out by -run, or without its tools
+	rows = slices.DeleteFunc(rows, func(r row) bool { return len(r.lines) == 0 }) // excluded by -run, or its tools are missing
 	table := text(rows)
 	t.Logf("\n%s", table)
 	if path := os.Getenv("COUNTERSIGN_CONFORMANCE_TABLE"); path != "" {
@@ -90,7 +91,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// record takes the outcome of a step.
+// record stores the outcome of a step and checks the report itself.
 func (r row) record(t *testing.T, l line) {
 	known := slices.ContainsFunc(steps, func(s step) bool { return s.name == l.Step })
 	_, again := r.lines[l.Step]
@@ -107,7 +108,7 @@ func (r row) record(t *testing.T, l line) {
 	r.lines[l.Step] = l
 }
 
-// complete makes sure that no step was left out.
+// complete checks that the runner reported every step.
 func (r row) complete(t *testing.T) {
 	for _, s := range steps {
 		if _, ok := r.lines[s.name]; !ok {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// curlClients is curl in bash, which sees the bytes that the libraries do not show.
-// Whichever version is installed will do.
+// curlClients is curl in bash, which shows the bytes that libraries hide. Any installed
+// version works.
 var curlClients = []client{
 	{"curl", "", "any", byLibrary, driveCurl},
 }
@@ -22,8 +22,8 @@ var curlExamples = []example{
 	}},
 }
 
-// bashWithCurl makes sure of the programs that the scripts call, and returns the one
-// that runs them.
+// bashWithCurl returns the path of bash, and checks that the programs that the scripts
+// call are installed.
 func bashWithCurl(t *testing.T) string {
 	for _, name := range []string{"curl", "jq", "oathtool", "openssl"} {
 		tool(t, name)

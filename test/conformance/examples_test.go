@@ -19,9 +19,9 @@ import (
 // An example is a program that docs/clients.md shows: it enrolls a TOTP factor,
 // prints its URI, asks for a code, and says "Signed in." or "Wrong code."
 type example struct {
-	name    string // as the page names the part that shows it
-	file    string // beside the runners
-	fence   string // the language of its block of code
+	name    string // the name of the section of the page that shows it
+	file    string // relative to this directory
+	fence   string // the language of the code block
 	command func(t *testing.T) *exec.Cmd
 }
 
@@ -29,8 +29,8 @@ func examples() []example {
 	return slices.Concat(curlExamples, nodeExamples, goExamples, pythonExamples, javaExamples)
 }
 
-// TestExamples runs each example as its reader would: first with a wrong code, and
-// then with one off the authenticator app.
+// TestExamples runs each example as a reader would: first with a wrong code, then with
+// a code of the authenticator app.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	for _, e := range examples() {
@@ -62,8 +62,8 @@ func TestExamples(t *testing.T) {
 
 var otpauth = regexp.MustCompile(`otpauth://totp/\S+`)
 
-// signIn runs an example, types the code that it asks for, and returns what it said
-// after that.
+// signIn runs an example, types the code that it asks for, and returns the output after
+// that.
 func (e example) signIn(t *testing.T, s server, code func(secret string) string) string {
 	t.Helper()
 	cmd := e.command(t)

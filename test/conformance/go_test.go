@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// goClients drive by the library github.com/workos/workos-go. Its major versions are
-// modules of their own, so that one program holds them all.
+// goClients use the library github.com/workos/workos-go. Its major versions are
+// separate modules, so one program can contain them all.
 var goClients = []client{
 	{"Go", "1.21.0", "2022", byLibrary, driveGo("1")},
 	{"Go", "4.46.1", "2024-25", byLibrary, driveGo("4")},
@@ -36,7 +36,7 @@ func goExample(name string) func(*testing.T) *exec.Cmd {
 	}
 }
 
-// goProgram returns the path of a program of the module in the directory go.
+// goProgram returns the path of a program of the Go module in the directory go.
 func goProgram(t *testing.T, name string) string {
 	t.Helper()
 	installed(t, "go")
@@ -56,7 +56,8 @@ var buildGo = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
-// TestGoGenerated makes sure that the adapter of version 6 is the one of version 4.
+// TestGoGenerated checks that the adapter of version 6 is generated from the adapter of
+// version 4.
 func TestGoGenerated(t *testing.T) {
 	t.Parallel()
 	installed(t, "go")
@@ -70,6 +71,6 @@ func TestGoGenerated(t *testing.T) {
 	}
 	_, generated6, ok := strings.Cut(string(generated), "DO NOT EDIT.\n\n")
 	if want := strings.NewReplacer("v4", "v6", "V4", "V6").Replace(string(source)); !ok || generated6 != want {
-		t.Error("go/life/v6.go is not made of v4.go; write it anew with:\n  go generate -C conformance/go ./...")
+		t.Error("go/life/v6.go differs from v4.go; generate it again with:\n  go generate -C conformance/go ./...")
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// javaClients drive by the library com.workos:workos of Maven Central, which Kotlin
-// uses as well. java/pom.xml pins it.
+// javaClients use the library com.workos:workos of Maven Central, which also serves
+// Kotlin. java/pom.xml pins it.
 var javaClients = []client{
 	{"Java", "7.2.0", "2026", byLibrary, driveJava},
 }
@@ -26,7 +26,7 @@ var javaExamples = []example{
 	}},
 }
 
-// javaPrograms returns the program that runs Java, and where it finds all classes.
+// javaPrograms returns the path of the java program and the class path.
 func javaPrograms(t *testing.T) (java, classes string) {
 	t.Helper()
 	java = tool(t, "java")

@@ -19,29 +19,29 @@ import (
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
-// A network stands between a client and a server, passes every byte on as it is,
-// remembers what went over it, and fails when told to. A runner tells it by
-// requests to paths that the server does not have:
+// A network sits between a client and a server, passes every byte on unchanged, records
+// the exchanges, and fails on request. A runner controls it by requests to paths that
+// the server does not have:
 //
-//	POST /-/lose-reply     forget all; the next request reaches the server, and its reply is lost
-//	POST /-/lose-request   forget all; the next request is lost on its way
-//	GET  /-/tries          what was sent since, as a JSON array of try
-//	GET  /-/webhook        a delivery of a webhook, signed now; see delivery
+//	POST /-/lose-reply     clears the record; the next request reaches the server, and its reply is lost
+//	POST /-/lose-request   clears the record; the next request is lost before it reaches the server
+//	GET  /-/tries          returns the requests since then, as a JSON array of try
+//	GET  /-/webhook        returns a webhook delivery, signed now; see delivery
 //
-// Whoever loses a request or a reply sees the connection close, and cannot tell
-// which of them it was.
+// A client that loses a request or a reply sees the connection close, and cannot
+// distinguish the two cases.
 type network struct {
 	URL      string
 	upstream string    // host and port
-	watch    func(try) // is shown every exchange, if it is not nil
+	watch    func(try) // called with every exchange, if not nil
 
 	mu    sync.Mutex
-	fault string // "reply", "request" or none
+	fault string // "reply", "request" or ""
 	tries []try
-	conns map[net.Conn]bool // to close at the end; nil once that has begun
+	conns map[net.Conn]bool // to close at the end; nil once closing has begun
 }
 
-// track makes sure that conn is closed at the end, if it has not come already.
+// track registers conn to be closed at the end. It returns false if closing has begun.
 func (n *network) track(conn net.Conn) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -69,11 +69,11 @@ func (n *network) closeAll() {
 	n.conns = nil
 }
 
-// A try is one request that a client sent, with what became of it. Headers keep
-// the spelling and the order that they had on the wire.
+// A try is one request that a client sent, and its outcome. Headers keep their spelling
+// and order on the wire.
 type try struct {
 	Method  string      `json:"method"`
-	Path    string      `json:"path"` // with its query
+	Path    string      `json:"path"` // with the query
 	Headers [][2]string `json:"headers"`
 	Body    string      `json:"body"`
 	Key     string      `json:"key"` // the Idempotency-Key, or ""
@@ -84,22 +84,22 @@ type try struct {
 	ReplyBody    string      `json:"reply_body"`
 }
 
-// startNetwork puts a network before a server until the test ends.
+// startNetwork starts a network in front of a server. It runs until the test ends.
 func startNetwork(t *testing.T, serverURL string) *network {
 	t.Helper()
 	return startNetworkWatchedBy(t, serverURL, nil)
 }
 
-// watched puts a network before a server that holds every exchange against the
-// description of the API.
+// watched puts a network in front of a server. The network compares every exchange with
+// openapi.yaml.
 func watched(t *testing.T, s server) server {
 	t.Helper()
 	s.URL = startNetworkWatchedBy(t, s.URL, asDocumented(t)).URL
 	return s
 }
 
-// asDocumented returns what holds a reply against the description of the API, and
-// a request that the server accepted.
+// asDocumented returns a function that compares an exchange with openapi.yaml: each
+// reply, and each request that the server accepted.
 func asDocumented(t *testing.T) func(try) {
 	t.Helper()
 	document, err := openapitest.Load("../../openapi.yaml")
@@ -112,7 +112,7 @@ func asDocumented(t *testing.T) func(try) {
 			Status: seen.Status, Header: asHeader(seen.ReplyHeaders), Body: []byte(seen.ReplyBody),
 		}
 		if err := document.CheckReply(x); err != nil {
-			t.Errorf("%s %s was answered %d, and openapi.yaml knows better: %v", x.Method, x.Target, x.Status, err)
+			t.Errorf("%s %s: the answer %d does not match openapi.yaml: %v", x.Method, x.Target, x.Status, err)
 		}
 		if x.Status >= 300 {
 			return
@@ -123,7 +123,7 @@ func asDocumented(t *testing.T) func(try) {
 	}
 }
 
-// asHeader keeps the spelling of names, unlike http.Header's methods.
+// asHeader keeps the spelling of names, unlike the methods of http.Header.
 func asHeader(headers [][2]string) http.Header {
 	h := make(http.Header)
 	for _, pair := range headers {
@@ -156,13 +156,13 @@ func startNetworkWatchedBy(t *testing.T, serverURL string, watch func(try)) *net
 	})
 	t.Cleanup(func() {
 		listener.Close()
-		n.closeAll() // a server that does not answer holds up nobody
+		n.closeAll() // a server that does not answer must not block the end of the test
 		serving.Wait()
 	})
 	return n
 }
 
-// serve answers the requests of one connection, one after another.
+// serve handles the requests of one connection, one after another.
 func (n *network) serve(client net.Conn) {
 	if !n.track(client) {
 		return
@@ -173,8 +173,8 @@ func (n *network) serve(client net.Conn) {
 		return
 	}
 	defer n.close(server)
-	// What was read since the last reset. Neither side sends ahead, so that each holds
-	// one message, whole.
+	// The bytes read since the last reset. Neither side sends ahead, so each buffer
+	// holds one complete message.
 	var request, reply bytes.Buffer
 	fromClient := bufio.NewReader(io.TeeReader(client, &request))
 	fromServer := bufio.NewReader(io.TeeReader(server, &reply))
@@ -233,7 +233,7 @@ func (n *network) serve(client net.Conn) {
 	}
 }
 
-// control does what a runner tells the network.
+// control executes a command of a runner.
 func (n *network) control(what string) *http.Response {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -251,7 +251,7 @@ func (n *network) control(what string) *http.Response {
 	}
 	text, err := json.Marshal(said)
 	if err != nil {
-		panic(err) // these are strings and numbers
+		panic(err) // strings and numbers can always be encoded
 	}
 	return &http.Response{
 		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1,
@@ -278,7 +278,7 @@ func (n *network) remember(t try) {
 	n.tries = append(n.tries, t)
 }
 
-// headersOf returns the headers of a message as they were spelled.
+// headersOf returns the headers of a message in their original spelling.
 func headersOf(message []byte) (headers [][2]string) {
 	head, _, _ := bytes.Cut(message, []byte("\r\n\r\n"))
 	for i, line := range strings.Split(string(head), "\r\n") {
@@ -289,18 +289,18 @@ func headersOf(message []byte) (headers [][2]string) {
 	return headers
 }
 
-// A delivery is a webhook as a client is handed it: the bytes of the body and the
-// header WorkOS-Signature, with headers that a library must refuse beside it.
+// A delivery is a webhook as a client receives it: the bytes of the body and the header
+// WorkOS-Signature, and headers that a library must refuse.
 type delivery struct {
 	Secret    string `json:"secret"`
 	Body      string `json:"body"`
-	Signature string `json:"signature"` // of Body, now
-	Stale     string `json:"stale"`     // of Body, ten minutes ago
-	Forged    string `json:"forged"`    // of Body, now, with another secret
+	Signature string `json:"signature"` // of Body, signed now
+	Stale     string `json:"stale"`     // of Body, signed ten minutes ago
+	Forged    string `json:"forged"`    // of Body, signed now with another secret
 }
 
-// newDelivery signs an event at a time. Its texts are those that JSON encoders
-// disagree on.
+// newDelivery signs an event at a given time. Its texts contain characters that JSON
+// encoders write differently.
 func newDelivery(at time.Time) delivery {
 	const secret = "a secret of the endpoint"
 	body, err := webhook.Marshal(struct {
@@ -328,7 +328,7 @@ func newDelivery(at time.Time) delivery {
 		Object:    "event",
 	})
 	if err != nil {
-		panic(err) // these are strings
+		panic(err) // strings can always be encoded
 	}
 	return delivery{
 		Secret:    secret,
@@ -339,7 +339,8 @@ func newDelivery(at time.Time) delivery {
 	}
 }
 
-// TestNetwork makes sure of the network itself: what it loses, and what it keeps.
+// TestNetwork checks the network itself: the messages that it loses, and the exchanges
+// that it records.
 func TestNetwork(t *testing.T) {
 	t.Parallel()
 	var served atomic.Int32
@@ -373,7 +374,7 @@ func TestNetwork(t *testing.T) {
 
 	for _, tc := range []struct {
 		lose   string
-		served int32 // requests that reach the server, of two
+		served int32 // how many of the two requests reach the server
 	}{{"reply", 2}, {"request", 1}} {
 		served.Store(0)
 		if _, err := post("/-/lose-"+tc.lose, ""); err != nil {

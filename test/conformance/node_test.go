@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// nodeClients drive by the library @workos-inc/node of npm. The names are those
-// under which node/package.json installs its versions.
+// nodeClients use the library @workos-inc/node of npm. node/package.json installs each
+// version under the name in its row.
 var nodeClients = []client{
 	{"JavaScript", "7.0.0", "2024-25", byLibrary, driveNode("workos-oldest")},
 	{"JavaScript", "7.82.0", "2024-25", byLibrary, driveNode("workos-7")},
@@ -25,8 +25,8 @@ func driveNode(name string) func(*testing.T, world, func(line)) {
 	}
 }
 
-// The library renamed what the examples call in 9. Each runs with all versions of
-// nodeClients that it is for.
+// Version 9 of the library renamed the calls in the examples. Each example runs with
+// all versions of nodeClients to which it applies.
 var nodeExamples = []example{
 	{"JavaScript to 8", "node/example-7.mjs", "js", nodeExample("example-7.mjs", "workos-oldest")},
 	{"JavaScript to 8", "node/example-7.mjs", "js", nodeExample("example-7.mjs", "workos-7")},
@@ -35,8 +35,8 @@ var nodeExamples = []example{
 	{"JavaScript from 9", "node/example-9.mjs", "js", nodeExample("example-9.mjs", "workos-newest")},
 }
 
-// nodeExample runs a program that imports the library by its published name, as
-// installed under another.
+// nodeExample runs a program that imports the library by its published name, with the
+// version that is installed under another name.
 func nodeExample(program, library string) func(*testing.T) *exec.Cmd {
 	return func(t *testing.T) *exec.Cmd {
 		node := tool(t, "node")

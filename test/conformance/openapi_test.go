@@ -19,8 +19,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
-// TestOpenAPIIsLinted has Redocly's linter look at openapi.yaml, and at copies with
-// mistakes that it must find: a linter that is set up wrongly finds nothing.
+// TestOpenAPIIsLinted runs Redocly's linter on openapi.yaml, and on copies with
+// mistakes that it must find: a misconfigured linter would find nothing.
 func TestOpenAPIIsLinted(t *testing.T) {
 	t.Parallel()
 	node := tool(t, "node")
@@ -61,7 +61,7 @@ func TestOpenAPIIsLinted(t *testing.T) {
 	}
 }
 
-// lint returns what is wrong with a document, each as "rule: message".
+// lint returns the problems of a document, each as "rule: message".
 func lint(t *testing.T, node, document string) (found []string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "openapi.yaml")
@@ -90,13 +90,13 @@ func lint(t *testing.T, node, document string) (found []string) {
 		found = append(found, p.RuleID+": "+p.Message)
 	}
 	if failed && len(found) == 0 {
-		t.Fatalf("the linter ended with %v, and said nothing", err)
+		t.Fatalf("the linter ended with %v and no output", err)
 	}
 	return found
 }
 
-// reached are answers that the fuzzer must have got. Without them it would have
-// tried next to nothing.
+// reached lists the answers that the fuzzer must receive at least once. Without them
+// its run would have tested almost nothing.
 var reached = []string{
 	"POST /auth/factors/enroll 201",
 	"POST /auth/factors/enroll 400 invalid_json",
@@ -123,9 +123,9 @@ var reached = []string{
 	"PUT /auth/factors/{id} 405 method_not_allowed",
 }
 
-// TestSchemathesis has a fuzzer make requests of openapi.yaml, such as it allows and
-// such as it forbids, one by one and in chains along its links. No answer may be
-// 5xx, or other than the document says.
+// TestSchemathesis makes a fuzzer generate requests from openapi.yaml, both valid and
+// invalid, one by one and in chains along its links. No answer may be 5xx, and each
+// must be as documented.
 func TestSchemathesis(t *testing.T) {
 	t.Parallel()
 	python := tool(t, "python3")
@@ -148,7 +148,7 @@ func TestSchemathesis(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, python, args...)
-		cmd.Dir = t.TempDir() // for what it leaves behind
+		cmd.Dir = t.TempDir() // for the files that it leaves behind
 		cmd.Env = append(cleanEnvironment(),
 			"PYTHONPATH="+absolute(t, "fuzz/libraries/schemathesis"), "PYTHONNOUSERSITE=1", "PYTHONDONTWRITEBYTECODE=1",
 			"PYTHONHASHSEED=0", "PYTHONUTF8=1",
@@ -160,14 +160,14 @@ func TestSchemathesis(t *testing.T) {
 		readAnswers(t, report, answers)
 	}
 	fuzz(seed, "--phases", "examples,coverage,fuzzing", "--max-examples", "250")
-	// Both of these end now and then by themselves, and are begun again.
+	// Both stateful runs may end before their time is over, and are then started again.
 	fuzz(seed, "--phases", "stateful", "--max-time", "30")
 	codes := []string{"--phases", "stateful", "--max-time", "20"}
 	for _, id := range []string{"enrollFactor", "challengeFactor", "challengeFactorByBody", "verifyChallenge", "verifyChallengeByBody"} {
 		codes = append(codes, "--include-operation-id", id)
 	}
-	// Among all operations few chains come to a right code. How many fit in the time
-	// depends on the machine.
+	// Among all operations few chains reach a right code. How many chains run in the
+	// time depends on the machine.
 	for round := range 8 {
 		if fuzz(seed+round, codes...); t.Failed() || len(notReached(answers)) == 0 {
 			break
@@ -185,7 +185,7 @@ func TestSchemathesis(t *testing.T) {
 	}
 }
 
-// notReached returns which of the reached there are not.
+// notReached returns the answers of reached that are missing.
 func notReached(answers map[string]int) (none []string) {
 	for _, answer := range reached {
 		if answers[answer] == 0 {
@@ -195,7 +195,7 @@ func notReached(answers map[string]int) (none []string) {
 	return none
 }
 
-// anotherKey makes a key of another environment of a store.
+// anotherKey creates an API key in another environment of a store.
 func anotherKey(t *testing.T, store string) string {
 	t.Helper()
 	binary, err := build()
@@ -213,7 +213,8 @@ func anotherKey(t *testing.T, store string) string {
 	return key
 }
 
-// writeKeys writes keys as Schemathesis reads them, by the name of who has them.
+// writeKeys writes API keys, each with its owner's name, in the format that
+// Schemathesis reads.
 func writeKeys(t *testing.T, path string, keys map[string]string) {
 	t.Helper()
 	type header struct {
@@ -237,7 +238,7 @@ func writeKeys(t *testing.T, path string, keys map[string]string) {
 	}
 }
 
-// readAnswers adds what hooks.py counted, and keeps the secrets for the search of
+// readAnswers adds the counts of hooks.py, and registers the secrets for the search in
 // the logs.
 func readAnswers(t *testing.T, path string, answers map[string]int) {
 	t.Helper()

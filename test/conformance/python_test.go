@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// pythonClients drive by the library workos of PyPI. Each version is installed, with
-// all that it needs, in a directory of its own.
+// pythonClients use the library workos of PyPI. Each version is installed with its
+// dependencies in a separate directory.
 var pythonClients = []client{
 	{"Python", "1.12.0", "2022", byLibrary, drivePython("1.12.0")},
 	{"Python", "4.16.0", "2024-25", byLibrary, drivePython("4.16.0")},
@@ -37,8 +37,8 @@ func pythonExample(program, version string) func(*testing.T) *exec.Cmd {
 	}
 }
 
-// workosOf is the variable that has Python find a version of the library. With the
-// flag -S it then finds nothing else but what Python itself brings.
+// workosOf returns the variable that makes Python find a version of the library. With
+// the flag -S Python then finds nothing else but its standard library.
 func workosOf(t *testing.T, version string) string {
 	library := filepath.Join("libraries", version)
 	installed(t, "python", filepath.Join(library, "workos"))

@@ -4,11 +4,12 @@ import "time"
 
 // dotnetClients replay the package WorkOS.net, which scripts/setup cannot install.
 //
-// What they send, read and throw was read in src/WorkOS.net of its repository:
-// Client/WorkOSClient.cs, Services/MFA and Services/Webhooks for 2, and the same client,
-// Services/MultiFactorAuth and Errors for 6. Inferred, for there is no .NET here: the
-// order of the headers (Host, those of the request as they are added, those of the
-// content), and that Newtonsoft writes what a class adds before what it inherits.
+// Its requests, types and exceptions were read in src/WorkOS.net of its repository:
+// Client/WorkOSClient.cs, Services/MFA and Services/Webhooks for version 2, and the
+// same client, Services/MultiFactorAuth and Errors for version 6. Two things are
+// inferred because .NET was not available: the order of the headers (Host, the
+// request's headers in the order in which they are added, the content's headers), and
+// that Newtonsoft writes the fields of a class before inherited fields.
 var dotnetClients = replays(&dotnet2, &dotnet6)
 
 const httpClient = `
@@ -93,7 +94,7 @@ var dotnet2 = wire{
 		"Webhook":                        "id event data=Data created_at",
 		"Data":                           "type status ip_address user_agent user_id email",
 	},
-	// It looks at no status but that of verify, and throws nothing.
+	// It checks only the status of verify, and throws nothing.
 	retry: wireRetry{lost: "HttpRequestException"},
 	webhook: wireWebhook{
 		call:  `webhooks.ConstructEvent(body, header, secret)`,
@@ -219,7 +220,7 @@ var dotnet6 = wire{
 		{0, "ApiException", "message code errors"},
 	},
 	retry: wireRetry{
-		// At random from 0 to 0.5 s after the first try, to 1 s after the second.
+		// A random wait: up to 0.5 s after the first try, up to 1 s after the second.
 		statuses: []int{429, 500, 502, 503, 504}, times: 2, wait: 0,
 		key: newKey, lost: "HttpRequestException",
 	},

@@ -8,13 +8,13 @@ import (
 )
 
 // A replayedExample is a program that docs/clients.md shows for a library that cannot
-// be run here. The calls in it are those of the library's table, letter for letter, so
-// that what the page shows was replayed.
+// run here. Its calls are copied from the library's table, so the replayed calls are
+// exactly the calls that the page shows.
 type replayedExample struct {
-	name    string // as the page names the part that shows it
+	name    string // the name of the section of the page that shows it
 	fence   string // the language of its block of code
 	wire    *wire
-	program string // with {enroll}, {challenge} and {verify} where the calls stand
+	program string // {enroll}, {challenge} and {verify} mark the places of the calls
 }
 
 var replayedExamples = []replayedExample{
@@ -28,7 +28,7 @@ WorkOS.configure do |config|
   config.api_hostname = URI(ENV.fetch("COUNTERSIGN_URL")).host # https://mfa.example.com, port 443
 end
 
-# Once: enroll. Keep factor.id beside your user, and show factor.totp[:qr_code].
+# Once: enroll. Store factor.id with your user, and show factor.totp[:qr_code].
 factor = {enroll}
 puts factor.totp[:uri]
 
@@ -49,7 +49,7 @@ workos = WorkOS::Client.new(
 )
 mfa = workos.multi_factor_auth
 
-# Once: enroll. Keep factor.id beside your user, and show factor.totp.qr_code.
+# Once: enroll. Store factor.id with your user, and show factor.totp.qr_code.
 factor = {enroll}
 puts factor.totp.uri
 
@@ -70,7 +70,7 @@ WorkOS\WorkOS::setApiKey(getenv("COUNTERSIGN_API_KEY"));
 WorkOS\WorkOS::setApiBaseUrl(getenv("COUNTERSIGN_URL") . "/"); // http://127.0.0.1:4100/
 $mfa = new WorkOS\MFA();
 
-// Once: enroll. Keep $factor->id beside your user, and show $factor->totp["qr_code"].
+// Once: enroll. Store $factor->id with your user, and show $factor->totp["qr_code"].
 $factor = {enroll};
 echo $factor->totp["uri"], "\n";
 
@@ -95,7 +95,7 @@ $workos = new WorkOS(
 );
 $mfa = $workos->multiFactorAuth();
 
-// Once: enroll. Keep $factor->id beside your user, and show $factor->totp->qrCode.
+// Once: enroll. Store $factor->id with your user, and show $factor->totp->qrCode.
 $factor = {enroll};
 echo $factor->totp->uri, "\n";
 
@@ -115,7 +115,7 @@ var mfa = new MfaService(new WorkOSClient(new WorkOSOptions
     ApiBaseURL = Environment.GetEnvironmentVariable("COUNTERSIGN_URL"), // http://127.0.0.1:4100
 }));
 
-// Once: enroll. Keep factor.Id beside your user, and show factor.Totp.QrCode.
+// Once: enroll. Store factor.Id with your user, and show factor.Totp.QrCode.
 var factor = await {enroll};
 Console.WriteLine(factor.Totp.Uri);
 
@@ -137,7 +137,7 @@ var workos = new WorkOSClient(new WorkOSOptions
 });
 var mfa = workos.MultiFactorAuth;
 
-// Once: enroll. Keep factor.Id beside your user, and show factor.Totp.QrCode.
+// Once: enroll. Store factor.Id with your user, and show factor.Totp.QrCode.
 var factor = await {enroll};
 Console.WriteLine(factor.Totp.Uri);
 
@@ -165,7 +165,7 @@ public class Example {
     workos.port = url.getPort() < 0 ? null : url.getPort();
     workos.https = url.getScheme().equals("https");
 
-    // Once: enroll. Keep factor.id beside your user, and show factor.totp.qrCode.
+    // Once: enroll. Store factor.id with your user, and show factor.totp.qrCode.
     var factor = {enroll};
     System.out.println(factor.totp.uri);
 
@@ -200,7 +200,7 @@ func main() {
 	)
 	mfa := client.MultiFactorAuth()
 
-	// Once: enroll. Keep factor.ID beside your user, and show factor.TOTP.QrCode.
+	// Once: enroll. Store factor.ID with your user, and show factor.TOTP.QrCode.
 	factor, err := {enroll}
 	if err != nil {
 		log.Fatal(err)
@@ -228,7 +228,7 @@ func main() {
 `},
 }
 
-// TestReplayedExamples puts the examples together, and replays what they send.
+// TestReplayedExamples assembles the examples and replays their requests.
 func TestReplayedExamples(t *testing.T) {
 	t.Parallel()
 	for _, e := range replayedExamples {
@@ -251,7 +251,7 @@ func TestReplayedExamples(t *testing.T) {
 
 var placeOfCall = regexp.MustCompile(`(?m)^([ \t]*)(.*)\{(enroll|challenge|verify)\}`)
 
-// source returns the program with the calls in their places.
+// source returns the program with the calls filled in.
 func (e replayedExample) source() string {
 	calls := map[string]string{"enroll": enrollTOTP, "challenge": challengePlain, "verify": verifyCode}
 	return placeOfCall.ReplaceAllStringFunc(strings.TrimPrefix(e.program, "\n"), func(place string) string {
@@ -260,10 +260,10 @@ func (e replayedExample) source() string {
 	})
 }
 
-// inTable is how far the lines of a call are indented in a table.
+// inTable is the indentation of the lines of a call in a table.
 const inTable = "\n\t\t\t"
 
-// call returns a call as its user writes it.
+// call returns a call as a user of the library writes it.
 func (w *wire) call(name string) string {
 	return strings.ReplaceAll(w.calls[name].call, inTable, "\n")
 }

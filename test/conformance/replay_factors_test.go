@@ -85,8 +85,8 @@ var factorSteps = []replayStep{
 	}},
 }
 
-// isFactor checks what factors of all types have, and that there is nothing of
-// another type in it.
+// isFactor checks the fields that factors of all types have, and that the factor has no
+// fields of another type.
 func (r *replayer) isFactor(t *testing.T, call string, factor record, kind string) {
 	t.Helper()
 	typ := r.calls[call].reads
@@ -105,11 +105,11 @@ func (r *replayer) isFactor(t *testing.T, call string, factor record, kind strin
 		}
 	}
 	if _, ok := factor["user_id"]; ok {
-		t.Error("a factor of no user has a user_id")
+		t.Error("a factor without a user has a user_id")
 	}
 }
 
-// named checks that a TOTP factor has names, though none were given.
+// named checks that a TOTP factor has names although the request gave none.
 func (r *replayer) named(t *testing.T, factor record) string {
 	t.Helper()
 	totp := factor.sub("totp")
@@ -121,7 +121,8 @@ func (r *replayer) named(t *testing.T, factor record) string {
 	return fmt.Sprintf("issuer %s, user %s", totp.text("issuer"), totp.text("user"))
 }
 
-// shownAs checks that a factor is shown as it was enrolled, without what is shown once.
+// shownAs checks that a factor is shown as it was enrolled, without the fields that
+// only the enrollment shows.
 func (r *replayer) shownAs(t *testing.T, shown, factor record) {
 	t.Helper()
 	for key, got := range shown {
@@ -159,7 +160,7 @@ var challengeSteps = []replayStep{
 		if m.To != phone || m.Text != "Your verification code is: "+m.Code || !sixDigits.MatchString(m.Code) {
 			t.Errorf("the message is %+v", m)
 		}
-		return "the code goes to the phone alone"
+		return "the code goes only to the phone"
 	}},
 	{"challenge sms with a template", func(r *replayer, t *testing.T) string {
 		r.needs(t, challengeText)
@@ -226,7 +227,7 @@ var challengeSteps = []replayStep{
 	}},
 }
 
-// atOnce makes n calls at the same time.
+// atOnce makes n calls concurrently.
 func atOnce(n int, call func(int) outcome) []outcome {
 	outcomes := make([]outcome, n)
 	var calls sync.WaitGroup
@@ -318,7 +319,8 @@ var limitSteps = []replayStep{
 	{"too many messages to a number", func(r *replayer, t *testing.T) string {
 		factor := r.enroll(t, r.main, enrollSMS)
 		r.challenge(t, r.main, factor)
-		// A library that tries again would wait as long as it is told to.
+		// A library that retries would wait for the time that the server asks for, so
+		// this call has no retries.
 		o := r.doWith(r.main, challengePlain, args{"factor": factor.text("id")}, "", 0)
 		r.refused(t, o, tooManyMessages)
 		wait := o.reply.header("Retry-After", true)
@@ -354,7 +356,7 @@ var limitSteps = []replayStep{
 	}},
 }
 
-// fail tries wrong codes.
+// fail tries wrong codes until the given number of times is reached.
 func (r *replayer) fail(t *testing.T, o open, times int) {
 	t.Helper()
 	for range times {

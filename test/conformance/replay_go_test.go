@@ -5,10 +5,11 @@ import "time"
 // newGoClients replay the module github.com/workos/workos-go/v10, which the module
 // proxy does not have.
 //
-// What it sends, reads and returns was read in its repository: client.go,
+// Its requests, types and errors were read in its repository: client.go,
 // multi_factor_auth.go, errors.go, pagination.go and webhook_verification.go. The
-// headers are those that net/http was seen to send. Inferred: that 10.1 counts the time
-// of a webhook in milliseconds, as the header does, where 7 took it for seconds.
+// headers were observed from net/http. Inferred: version 10.1 reads
+// the time of a webhook in milliseconds, as in the header; version 7 read it as
+// seconds.
 var newGoClients = replays(&go10)
 
 var go10 = wire{
@@ -120,7 +121,7 @@ var go10 = wire{
 			reads: "listResponse",
 		},
 	},
-	query: "after before limit=10 order=desc", // url.Values writes them in order
+	query: "after before limit=10 order=desc", // url.Values writes them in this order
 	types: map[string]string{
 		"AuthenticationFactorEnrolled":           "object id type user_id sms=Sms totp=Totp created_at updated_at",
 		"AuthenticationFactor":                   "object id type user_id sms=Sms totp=TotpNames created_at updated_at",

@@ -2,17 +2,18 @@ package conformance_test
 
 import "time"
 
-// oldJavaClients replay the library com.workos:workos before 5, which scripts/setup
-// cannot install.
+// oldJavaClients replay the library com.workos:workos before version 5, which
+// scripts/setup cannot install.
 //
-// What they send, read and throw was read in src/main/kotlin/com/workos of its
-// repository: WorkOS.kt, mfa, usermanagement, webhooks and common. The headers are those
-// that Fuel 2.3.1 on Java 17 was seen to send, and what Fuel makes of a lost reply
-// likewise: an empty answer at status -1. Inferred: that 2.2 is 4, but for the older
-// paths, and for the parts of the API that came later.
+// Its requests, types and exceptions were read in src/main/kotlin/com/workos of its
+// repository: WorkOS.kt, mfa, usermanagement, webhooks and common. The headers were
+// observed from Fuel 2.3.1 on Java 17, and so was Fuel's result for a lost reply: an
+// empty answer with status -1. Inferred: version 2.2 equals version 4 except for the
+// older paths and the parts of the API that were added later.
 var oldJavaClients = replays(&java2, &java4)
 
-// fuel keeps its headers in a hash map: this is the order of their hashes.
+// fuel returns the headers of Fuel, which keeps them in a hash map: this is the order
+// of their hashes.
 func fuel(version string) string {
 	return `
 		User-Agent: workos-kotlin/` + version + `
@@ -148,8 +149,9 @@ var java4 = wire{
 			reads: "AuthenticationFactors",
 		},
 	},
-	// An EnrolledAuthenticationFactor is read from names that the hosted service does not
-	// send either: it says authentication_factor and authentication_challenge.
+	// The type EnrolledAuthenticationFactor expects names that the hosted service does
+	// not send either: the service sends authentication_factor and
+	// authentication_challenge.
 	types: map[string]string{
 		"Factor":                       "object id! created_at! updated_at! type! sms=Sms totp=Totp",
 		"Totp":                         "issuer! user! qr_code secret uri",

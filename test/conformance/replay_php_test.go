@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// phpClients replay the package workos/workos-php, which scripts/setup
-// cannot install.
+// phpClients replay the package workos/workos-php, which scripts/setup cannot install.
 //
-// What they send, read and throw was read in lib of its repository: Client.php,
+// Its requests, types and exceptions were read in lib of its repository: Client.php,
 // RequestClient/CurlRequestClient.php, MFA.php, UserManagement.php, Webhook.php and the
-// resources for 4, and HttpClient.php, Service/MultiFactorAuth.php,
-// WebhookVerification.php and the resources for 9. The headers of 4 are those that curl
-// of PHP 8.2 was seen to send with the same options, and those of 9 what curl was seen
-// to send when it was set up as Guzzle does. Inferred: that 7.2 is 9, but for an empty
-// body, of which it makes an array.
+// resources for version 4, and HttpClient.php, Service/MultiFactorAuth.php,
+// WebhookVerification.php and the resources for version 9. The headers of version 4
+// were observed from curl of PHP 8.2 with the same options, and the headers of version
+// 9 from curl with the options that Guzzle sets. Inferred: version 7.2 equals version
+// 9, except that it sends an empty body as an array.
 var phpClients = replays(&php4, &php7, &php9)
 
 const (
@@ -66,7 +65,7 @@ var php4 = wire{
 			call:    `$mfa->enrollFactor("generic_otp")`,
 			refuses: "UnexpectedValueException",
 		},
-		// Whatever the type of the factor is.
+		// It returns this type for factors of all types.
 		getFactor: {
 			call:  `$mfa->getFactor($factor->id)`,
 			sends: `GET /auth/factors/{factor}`,
@@ -112,7 +111,7 @@ var php4 = wire{
 			reads: "array",
 		},
 	},
-	// Of a challenge it does not read the code.
+	// It does not read the code of a challenge.
 	types: map[string]string{
 		"AuthenticationFactorTotp":             "object id created_at updated_at type totp=Totp",
 		"AuthenticationFactorSms":              "object id created_at updated_at type sms=Sms",

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// A want is what the server refuses with.
+// A want describes the expected refusal of the server.
 type want struct {
 	status        int
 	code, message string
-	errors        []string // the codes
+	errors        []string // their codes
 }
 
 func factorNotFound(id string) want {
@@ -42,7 +42,8 @@ var (
 		"This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown.", nil}
 )
 
-// refused checks that a call was refused, on the wire and as the library shows it.
+// refused checks that the server refused a call, on the wire and as the library shows
+// it.
 func (r *replayer) refused(t *testing.T, o outcome, want want) {
 	t.Helper()
 	if o.fault != nil {
@@ -88,8 +89,8 @@ func (r *replayer) refused(t *testing.T, o outcome, want want) {
 	}
 }
 
-// unnoticed is for a library that does not look at a status: it must not be able to
-// take the answer for a good one.
+// unnoticed checks a library that ignores the status: it must not be able to mistake
+// the refusal for a success.
 func (r *replayer) unnoticed(t *testing.T, o outcome, want want) {
 	t.Helper()
 	if o.refusal != nil {
@@ -143,7 +144,7 @@ var refusalSteps = []replayStep{
 	}},
 	{"unknown path", func(r *replayer, t *testing.T) string {
 		call, a := getUnknown, args{}
-		if r.segment("a/b") == "a/b" { // an id that leads to another path
+		if r.segment("a/b") == "a/b" { // an id that contains a slash leads to another path
 			call, a = getFactor, args{"factor": "no/such/path"}
 		}
 		r.needs(t, call)
@@ -168,7 +169,7 @@ var refusalSteps = []replayStep{
 			t.Errorf("the library shows %+v; want the id %q", o.refusal, sent)
 		}
 		if !r.anyCase {
-			return "found in lower case alone"
+			return "found only in lower case"
 		}
 		return ""
 	}},
@@ -222,7 +223,7 @@ var refusalSteps = []replayStep{
 	}},
 }
 
-// errorAs says what a library makes of a status.
+// errorAs returns the error that a library raises for a status.
 func (r *replayer) errorAs(status int) string {
 	if row := r.errorAt(status); row != nil {
 		return row.class

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// forget makes a network lose nothing, and count anew.
+// forget makes a network lose nothing, and clears its record of tries.
 func forget(n *network) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fault, n.tries = "", nil
 }
 
-// seen returns what went over a network since.
+// seen returns the tries that a network recorded since the last reset.
 func seen(n *network) []try {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -29,11 +29,11 @@ func statuses(tries []try) string {
 	return strings.Join(all, " ")
 }
 
-// triesAgain tells whether the library repeats a POST.
+// triesAgain reports whether the library repeats a POST.
 func (r *replayer) triesAgain() bool { return r.retry.times > 0 }
 
-// ownKey is the key that the caller has to give so that a second try is the first one
-// again, if the library does not make one.
+// ownKey returns the idempotency key that the caller must give to make a second try the
+// same request as the first, or "" if the library makes the key.
 func (r *replayer) ownKey() string {
 	if r.retry.key == callersKey || r.retry.key == keyFromRetry {
 		return uuid()
@@ -41,9 +41,9 @@ func (r *replayer) ownKey() string {
 	return ""
 }
 
-// lost makes a call whose first reply is lost, and returns its value. The same key and
-// the same answer must have gone over the wire twice. Of a library that tries once it
-// makes sure of that, and skips the step.
+// lost makes a call whose first reply is lost, and returns its value. It checks that
+// the same key and the same answer went over the wire twice. For a library that tries
+// only once it checks the single try, and skips the step.
 func (r *replayer) lost(t *testing.T, call string, a args) record {
 	t.Helper()
 	r.network.control("lose-reply")
@@ -68,7 +68,7 @@ func (r *replayer) lost(t *testing.T, call string, a args) record {
 	return o.value
 }
 
-// gaveUp checks what comes of a lost reply without a second try.
+// gaveUp checks the result of a lost reply without a second try.
 func (r *replayer) gaveUp(t *testing.T, o outcome, tries []try) {
 	t.Helper()
 	class := r.retry.lost
@@ -144,7 +144,8 @@ var retrySteps = []replayStep{
 		if !r.triesAgain() {
 			r.network.control("lose-reply")
 			r.gaveUp(t, r.do(r.far, verifyCode, a), seen(r.network))
-			// Only the user of the library can try again, and then it is too late.
+			// Only the user of the library can try again; the challenge is already
+			// verified.
 			r.refused(t, r.do(r.main, verifyCode, a), previouslyVerified(o.challenge))
 			r.skip(t, triesOnce)
 		}
@@ -173,7 +174,7 @@ var retrySteps = []replayStep{
 			if !r.retry.lostIsEmpty {
 				r.gaveUp(t, o, tries)
 			} else if len(tries) != 1 || o.refusal != nil {
-				t.Errorf("%d tries, and %+v; want 1, which it takes for success", len(tries), o.refusal)
+				t.Errorf("%d tries, and %+v; want 1, which it treats as success", len(tries), o.refusal)
 			}
 			r.skip(t, triesOnce)
 		}
@@ -229,8 +230,8 @@ func (r *replayer) needsKey(t *testing.T) {
 	}
 }
 
-// withoutKey shows what comes of a lost reply where the library itself does not send a
-// key from the start: the second try is another request.
+// withoutKey shows the result of a lost reply for a library that sends no key in its
+// first try: the second try is a separate request.
 func (r *replayer) withoutKey(t *testing.T) string {
 	t.Helper()
 	if r.ownKey() == "" {

@@ -7,17 +7,17 @@ import (
 
 // rubyClients replay the gem workos, which scripts/setup cannot install.
 //
-// What they send, read and raise was read in lib/workos of its repository: client.rb,
-// mfa.rb, user_management.rb, factor.rb, challenge.rb and webhooks.rb for 2 and 5, and
-// base_client.rb, multi_factor_auth.rb and util/signature.rb for 10. The headers are
-// those that Net::HTTP of Ruby 3.1 was seen to send, and the rest of it likewise: the
-// question mark after the path of a GET or DELETE (2 and 5 give it an empty query), and
-// the DELETE that is repeated at once when its reply does not come. Inferred: that 2.4
-// no longer needs environment_id in a factor, as 2.1 did.
+// Its requests, types and exceptions were read in lib/workos of its repository:
+// client.rb, mfa.rb, user_management.rb, factor.rb, challenge.rb and webhooks.rb for
+// versions 2 and 5, and base_client.rb, multi_factor_auth.rb and util/signature.rb for
+// version 10. Three things were observed from Net::HTTP of Ruby 3.1: the headers, the
+// question mark after the path of a GET or DELETE (versions 2 and 5 give it an empty
+// query), and the DELETE that is repeated at once when its reply does not arrive.
+// Inferred: version 2.4 no longer needs environment_id in a factor, unlike version 2.1.
 var rubyClients = replays(&ruby2, &ruby5, &ruby10)
 
 const (
-	// Connection, for each request has a connection of its own.
+	// The header Connection is "close" because each request uses a new connection.
 	netHTTP = `
 		Content-Type: application/json
 		Accept-Encoding: gzip;q=1.0,deflate;q=0.6,identity;q=0.3
@@ -35,7 +35,7 @@ const (
 		Authorization: Bearer {api key}`
 )
 
-// rubyError is what to_s of an error says.
+// rubyError returns the text of to_s for an error.
 func rubyError(r *refusal) string {
 	text := r.message
 	if list, ok := r.said["errors"].([]any); ok {
@@ -107,7 +107,7 @@ var ruby2 = wire{
 			reads: "Verification",
 		},
 	},
-	// Sorbet holds each property to its type, and raises TypeError.
+	// Sorbet checks the type of each property, and raises TypeError.
 	types: map[string]string{
 		"Factor":       "id! object! type! created_at! updated_at! totp=Totp sms=Sms",
 		"Totp":         "issuer user secret qr_code uri",
@@ -119,7 +119,7 @@ var ruby2 = wire{
 	},
 	unreadable: "TypeError",
 
-	// A 429 is none of its errors: it takes the body for a challenge.
+	// It has no error for 429: it reads the body as a challenge.
 	errors: []wireError{
 		{400, "WorkOS::InvalidRequestError", "message"},
 		{401, "WorkOS::AuthenticationError", "message"},

@@ -17,15 +17,15 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
-// The calls that a table may have, and what they are given. A library without one
-// has no such call.
+// The calls that a table may contain, and their arguments. A library lacks the calls
+// that its table lacks.
 const (
 	enrollTOTP     = "enroll totp" // issuer, user
 	enrollBare     = "enroll totp without names"
 	enrollSMS      = "enroll sms" // phone
 	enrollNoPhone  = "enroll sms without a number"
 	enrollGeneric  = "enroll generic_otp"
-	enrollWebauthn = "enroll webauthn" // a type that cannot be enrolled
+	enrollWebauthn = "enroll webauthn" // this type cannot be enrolled
 	enrollNothing  = "enroll without a type"
 	getUnknown     = "get an unknown path"
 	getFactor      = "get"                             // factor
@@ -40,7 +40,7 @@ const (
 	userList       = "list"                            // user_id, and the parameters of a list
 )
 
-// Why steps do not apply to a library.
+// Reasons why steps do not apply to a library.
 const (
 	noSuchCall      = "has no call for it"
 	noBareTOTP      = "needs issuer and user to enroll totp"
@@ -50,32 +50,33 @@ const (
 	showsNoID       = "does not show the request id of an error"
 	takesNoSecret   = "cannot send an existing secret"
 	hasNoLists      = "has no lists of a user's factors"
-	hasNoPages      = "shows the first ten factors alone"
+	hasNoPages      = "shows only the first ten factors"
 	cannotReadReply = "cannot read the reply: looks for other names in it"
 )
 
 // A replayer takes one library through the steps.
 type replayer struct {
 	*wire
-	main, far       target // the server, and the same through its network
+	main, far       target // the server, directly and through its network
 	brief, farBrief target
 	network         *network
 	briefNetwork    *network
-	client          *http.Client // for the inbox, and what another program does
+	client          *http.Client // for the inbox, and for the requests of another program
 
 	nextPhone int
-	reason    string   // why the step at hand was skipped
-	owner     string   // of the factors that are listed
-	newest    []record // those factors, newest first, as a list shows them
+	reason    string   // why the current step was skipped
+	owner     string   // the user whose factors are listed
+	newest    []record // the factors of owner, newest first, as a list shows them
 }
 
-// A replayStep is a step of steps_test.go. It returns what a reader may want to know.
+// A replayStep is a step of steps_test.go. Its run returns a detail for the reader, or
+// "".
 type replayStep struct {
 	name string
 	do   func(*replayer, *testing.T) string
 }
 
-// replays returns the clients that replay libraries.
+// replays returns the clients that replay the libraries of wires.
 func replays(wires ...*wire) []client {
 	var clients []client
 	for _, w := range wires {
@@ -129,8 +130,8 @@ func (r *replayer) skip(t *testing.T, reason string) {
 	t.Skip(reason)
 }
 
-// needs skips a step that is about a call which the library does not have, or whose
-// arguments it refuses by itself.
+// needs skips a step whose call the library lacks, or whose arguments the library
+// itself refuses.
 func (r *replayer) needs(t *testing.T, call string) {
 	t.Helper()
 	if r.has(call) {
@@ -146,7 +147,7 @@ func (r *replayer) needs(t *testing.T, call string) {
 	}
 }
 
-// has tells whether the library sends anything for a call.
+// has reports whether the library sends a request for a call.
 func (r *replayer) has(call string) bool {
 	c, ok := r.calls[call]
 	return ok && c.refuses == ""
@@ -173,7 +174,7 @@ func (r *replayer) succeeded(t *testing.T, call string, o outcome) {
 	r.keepSecrets(t, o.value)
 }
 
-// keepSecrets makes known what no log may hold.
+// keepSecrets registers the secrets of a reply, which no log may contain.
 func (r *replayer) keepSecrets(t *testing.T, value record) {
 	t.Helper()
 	for _, factor := range []record{value, value.sub("authentication_factor")} {
@@ -182,7 +183,7 @@ func (r *replayer) keepSecrets(t *testing.T, value record) {
 	logcapture.Secret(t, value.text("code"), value.sub("challenge").text("code"))
 }
 
-// phone returns a fictional number that had no message yet.
+// phone returns a fictional number that has not received a message yet.
 func (r *replayer) phone(t *testing.T) string {
 	number := fmt.Sprintf("+1202555%04d", 100+r.nextPhone)
 	r.nextPhone++
@@ -202,8 +203,8 @@ func (r *replayer) enroll(t *testing.T, at target, call string) record {
 	return r.must(t, at, call, a)
 }
 
-// anyKind is the call that enrolls a factor whose codes a step can know without an
-// inbox, the simplest that the library has.
+// anyKind returns the call that enrolls a factor whose codes a step can know without an
+// inbox: the simplest of the library's calls.
 func (r *replayer) anyKind() string {
 	if r.has(enrollGeneric) {
 		return enrollGeneric
@@ -220,7 +221,7 @@ func (r *replayer) verify(t *testing.T, at target, challenge record, code string
 	return r.do(at, verifyCode, args{"challenge": challenge.text("id"), "code": code})
 }
 
-// An open challenge, with a wrong code and the right one.
+// An open is an open challenge, with a wrong code and the right one.
 type open struct {
 	factor, challenge record
 	wrong             string
@@ -251,7 +252,8 @@ func (r *replayer) openAgain(t *testing.T, at target, factor record) open {
 	return o
 }
 
-// answered checks the reply to a code. It repeats the challenge, as it is now.
+// answered checks the reply to a code. The reply repeats the challenge in its current
+// state.
 func (r *replayer) answered(t *testing.T, o outcome, challenge record, valid bool) {
 	t.Helper()
 	r.succeeded(t, verifyCode, o)
@@ -271,10 +273,10 @@ func (r *replayer) answered(t *testing.T, o outcome, challenge record, valid boo
 	}
 }
 
-// A message of the inbox.
+// A message is an entry of the inbox.
 type message struct{ To, Text, Code string }
 
-// messages returns what the inbox has for a number, newest first.
+// messages returns the messages of the inbox to a number, newest first.
 func (r *replayer) messages(t *testing.T, at target, to string) []message {
 	t.Helper()
 	plain := r.main.url
@@ -311,8 +313,9 @@ func (r *replayer) only(t *testing.T, to string) message {
 	return all[0]
 }
 
-// codeAt returns the code of the time step that is steps after that of now (RFC 6238).
-// It is written apart from the server, so that a fault of one does not hide in the other.
+// codeAt returns the code of the time step that is steps after the current one (RFC
+// 6238). It does not share code with the server, so an error in one cannot hide an
+// error in the other.
 func codeAt(t *testing.T, secret string, steps int64) string {
 	t.Helper()
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
@@ -328,7 +331,7 @@ func codeAt(t *testing.T, secret string, steps int64) string {
 	return code
 }
 
-// wrongFor returns a code that the secret has at no time near now.
+// wrongFor returns a code that is wrong for the secret at all times near now.
 func wrongFor(t *testing.T, secret string) string {
 	near := ""
 	for steps := int64(-3); steps <= 3; steps++ {
@@ -341,7 +344,7 @@ func wrongFor(t *testing.T, secret string) string {
 	}
 }
 
-// otherThan returns a code that is not the one given.
+// otherThan returns a code other than the given one.
 func otherThan(code string) string {
 	if code[5] == '9' {
 		return code[:5] + "0"
@@ -349,7 +352,7 @@ func otherThan(code string) string {
 	return code[:5] + string(code[5]+1)
 }
 
-// until waits for a moment on the clock of this machine, which the server shares.
+// until waits for a time. The server uses the clock of the same machine.
 func until(t *testing.T, moment string) {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339, moment)
@@ -365,7 +368,7 @@ var (
 	totpSecret  = regexp.MustCompile(`^[A-Z2-7]{32}$`)
 )
 
-// is checks a property, if the type that holds it reads that.
+// is checks a property if the type that holds it reads that property.
 func (r *replayer) is(t *testing.T, typ string, value record, key, want string) {
 	t.Helper()
 	if r.readsProperty(typ, key) && value.text(key) != want {

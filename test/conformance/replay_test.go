@@ -20,77 +20,80 @@ import (
 	"time"
 )
 
-// A replay stands for a library that scripts/setup cannot install. It sends what
-// the library sends, byte for byte, and makes of each reply what the library's types
-// make of it. What it knows of a library is a table, a wire; replay_ruby_test.go and
-// its like hold them. The code here, and the steps, are the same for all.
+// A wire describes a library that scripts/setup cannot install, for a replay. A replay
+// sends the requests of the library byte for byte, and reads each reply as the
+// library's types do. A wire is a table; replay_ruby_test.go and similar files contain
+// them. The code here and the steps are the same for all.
 //
-// Each try goes over a connection of its own. What an HTTP stack does by itself with
-// a connection from its pool that turns out to be dead is not replayed.
+// Each try uses a new connection. The replay does not imitate an HTTP stack's handling
+// of a dead connection in its pool.
 type wire struct {
 	language, version, generation string
 
-	https bool // it speaks nothing but https, on port 443
+	https bool // it uses only https, on port 443
 
-	// The headers of a request, a line each, in their order and spelling. A line with
-	// {length} or {key} is sent if there is a body or an Idempotency-Key.
+	// The headers of a request, one per line, in their order and spelling. A line with
+	// {length} is sent if there is a body, a line with {key} if there is an
+	// Idempotency-Key.
 	get, post, delete string
 
-	quote   func(string) string // a text, as this language's encoder of JSON writes it
-	segment func(string) string // an id, as it stands in a path
+	quote   func(string) string // writes a text as this language's JSON encoder does
+	segment func(string) string // writes an id as a segment of a path
 
 	calls map[string]wireCall
 
-	// The parameters that a list is asked for, in their order, as name or
-	// name=default. Without any a caller shows the first ten factors alone.
+	// The parameters of a list, in their order, as name or name=default. If empty, a
+	// caller sees only the first ten factors.
 	query      string
-	typedOrder bool // a caller can ask for no other orders than asc and desc
+	typedOrder bool // a caller can only ask for the orders asc and desc
 
-	// What is read of the objects in a reply, by the names of their types: see read.
+	// The fields that it reads of the objects in a reply, by the names of their types;
+	// see read.
 	types      map[string]string
-	unreadable string // the class of what it throws when a type cannot hold a reply
+	unreadable string // the class of the exception if a type cannot hold a reply
 
 	errors    []wireError
-	message   func(*refusal) string // what the error says, if that is not the body's message
-	requestID string                // the header, and how it must be spelled; "" if the library shows none
-	anyCase   bool                  // headers of replies are found however they are spelled
+	message   func(*refusal) string // the text of the error, if it is not the body's message
+	requestID string                // the header and its spelling; "" if the library does not show the request id
+	anyCase   bool                  // it finds headers of replies in any spelling
 
 	retry   wireRetry
 	webhook wireWebhook
 }
 
-// A wireCall is one call, as the user of a library writes it, with what goes over
-// the wire and what the reply becomes.
+// A wireCall is one call as a user of the library writes it, with its request on the
+// wire and the type of the reply.
 type wireCall struct {
-	call string // with the values that the examples of docs/clients.md give
+	call string // with the values that the examples of docs/clients.md use
 
-	// The method, the path and the body, with {names} for what the caller gives: in a
-	// path as an id, in a body as a JSON string. {query} is that of a list.
+	// The method, the path and the body, with {names} for the caller's values: in a
+	// path as an id, in a body as a JSON string. {query} is the query of a list.
 	sends string
 
-	reads   string // the type of the reply, or "" where it is not read
-	refuses string // the class of what the library throws instead of sending anything
+	reads   string // the type of the reply, or "" if the library does not read it
+	refuses string // the class of the exception that the library throws instead of sending a request
 }
 
-// A wireError says what the library throws at a status, and which parts of the
-// answer the caller can get at: code, message, errors, retry_after, body. A status of 0 stands
-// for all others. A library without a row for a status takes it for success.
+// A wireError names the exception that the library throws for a status, and the parts
+// of the answer that the caller can read: code, message, errors, retry_after, body. The
+// status 0 matches all other statuses. A library without a row for a status treats it
+// as success.
 type wireError struct {
 	status int
 	class  string
 	shows  string
 }
 
-// A wireRetry says when a request is tried again.
+// A wireRetry says when the library tries a request again.
 type wireRetry struct {
-	statuses []int // beside lost connections
+	statuses []int // in addition to lost connections
 	times    int   // tries after the first
 	wait     time.Duration
 	key      keyForm
 
-	silently string // methods that the HTTP stack itself repeats at once, once, when no reply came
-	lost     string // the class of what is thrown in the end when no reply comes
-	// The library takes no answer for an answer of {}.
+	silently string // methods that the HTTP stack itself repeats at once, one time, if no reply arrives
+	lost     string // the class of the exception after the last try without a reply
+	// The library treats a missing reply as the reply {}.
 	lostIsEmpty bool
 }
 
@@ -98,45 +101,46 @@ type wireRetry struct {
 type keyForm string
 
 const (
-	noKey        keyForm = ""                       // none; the caller cannot give one
-	callersKey   keyForm = "the caller's"           // none, unless the caller gives one
-	newKey       keyForm = "one a call"             // a new one for each call, the same in each try
-	keyFromRetry keyForm = "from the second try on" // none in the first try, unless the caller gives one
+	noKey        keyForm = ""                       // no key; the caller cannot give one
+	callersKey   keyForm = "the caller's"           // no key, unless the caller gives one
+	newKey       keyForm = "one a call"             // a new key for each call, the same in each try
+	keyFromRetry keyForm = "from the second try on" // no key in the first try, unless the caller gives one
 )
 
-// A target is what the user of a library points it at.
+// A target is the server that the user of a library configures.
 type target struct {
 	url, apiKey string
 	tls         *tls.Config // for https
-	watch       func(try)   // is shown every exchange by https, which no network sees
+	watch       func(try)   // called with every exchange by https, which no network sees
 }
 
-// args are what a caller gives, by the names that stand in braces in a table.
+// args are the values that a caller gives, by the names in braces in a table.
 type args map[string]string
 
-// A record is an object of a reply, as far as the library reads it: strings,
-// booleans, records and []record.
+// A record is an object of a reply, restricted to the fields that the library reads:
+// strings, booleans, records and []record.
 type record map[string]any
 
 func (r record) text(key string) string   { s, _ := r[key].(string); return s }
 func (r record) sub(key string) record    { s, _ := r[key].(record); return s }
 func (r record) list(key string) []record { s, _ := r[key].([]record); return s }
 
-// An outcome is what a call came to. The reply is the last one, as it came.
+// An outcome is the result of a call. The reply is the last one, as received.
 type outcome struct {
 	value   record
 	refusal *refusal // nil if the library threw nothing
 	reply   reply
-	fault   error // the reply is not what it must be, whatever the library makes of it
+	fault   error // a defect of the reply, even if the library accepts it
 }
 
-// A refusal is what a library throws, as far as the caller can look into it.
+// A refusal is an exception of a library, restricted to the parts that the caller can
+// read.
 type refusal struct {
 	class      string
 	status     int
 	code       string
 	message    string
-	errors     []string // the codes
+	errors     []string // their codes
 	retryAfter string
 	requestID  string
 	said       map[string]any // the body
@@ -147,8 +151,8 @@ func (w *wire) do(at target, name string, a args) outcome {
 	return w.doWith(at, name, a, "", w.retry.times)
 }
 
-// doWith makes a call with an idempotency key that the caller gives, and with as many
-// tries after the first as the caller allows.
+// doWith makes a call with the caller's idempotency key and the caller's number of
+// tries after the first.
 func (w *wire) doWith(at target, name string, a args, key string, times int) outcome {
 	c, ok := w.calls[name]
 	if !ok {
@@ -184,8 +188,8 @@ func (w *wire) doWith(at target, name string, a args, key string, times int) out
 	}
 }
 
-// patience is how long to wait after a try: as long as the server asks for, else the
-// shortest that the library may choose.
+// patience returns the wait after a try: the time that the server asks for, or else the
+// shortest time that the library may choose.
 func (w *wire) patience(tries int, answer reply) time.Duration {
 	if seconds, err := strconv.Atoi(answer.header("Retry-After", true)); err == nil {
 		return time.Duration(seconds) * time.Second
@@ -208,10 +212,10 @@ func (w *wire) ask(a args) string {
 	return "?" + strings.Join(query, "&")
 }
 
-// A reply is one as it came.
+// A reply is an HTTP reply as received.
 type reply struct {
 	status  int
-	headers [][2]string // as they are spelled
+	headers [][2]string // in their original spelling
 	body    []byte
 }
 
@@ -237,7 +241,7 @@ func (w *wire) exchange(at target, method, path, body, key string) (reply, error
 	defer conn.Close()
 	host := u.Host
 	if w.https {
-		host = "localhost" // port 443 is left out, and it knows of no other
+		host = "localhost" // port 443 is omitted, and no other port is possible
 	}
 	if u.Scheme == "https" {
 		secure := tls.Client(conn, at.tls)
@@ -280,7 +284,7 @@ func (w *wire) request(method, path, host, apiKey, body, key string) []byte {
 	return out.Bytes()
 }
 
-// understand makes of a reply what the library makes of it.
+// understand converts a reply to the outcome that the library produces.
 func (w *wire) understand(c wireCall, answer reply, err error) outcome {
 	o := outcome{reply: answer}
 	switch {
@@ -324,13 +328,13 @@ func (w *wire) understand(c wireCall, answer reply, err error) outcome {
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// lawful checks what every reply must keep to, so that some library can live with it.
+// lawful checks the properties that some library needs in every reply.
 func lawful(answer reply) error {
 	switch id := answer.header("x-request-id", false); {
 	case !uuidForm.MatchString(id):
 		return fmt.Errorf("status %d: x-request-id, in lower case, is %q; want a UUID", answer.status, id)
 	case answer.header("Content-Encoding", true) != "":
-		return fmt.Errorf("status %d: the body is encoded, though not every library can decode it", answer.status)
+		return fmt.Errorf("status %d: the body is encoded, but not every library can decode it", answer.status)
 	case answer.status == http.StatusNoContent:
 		if len(answer.body) > 0 || answer.header("Content-Type", true) != "" {
 			return fmt.Errorf("status 204 with a body, or a Content-Type")
@@ -372,14 +376,14 @@ func (w *wire) errorAt(status int) *wireError {
 	return nil
 }
 
-// refuse returns what the library throws.
+// refuse returns the exception that the library throws.
 func (w *wire) refuse(row *wireError, answer reply) *refusal {
 	r := &refusal{class: row.class, status: answer.status}
 	var body struct {
 		Message, Code string
 		Errors        []struct{ Field, Code string }
 	}
-	json.Unmarshal(answer.body, &body) // lawful has seen that it can be read
+	json.Unmarshal(answer.body, &body) // lawful has checked that the body can be read
 	json.Unmarshal(answer.body, &r.said)
 	for shown := range strings.FieldsSeq(row.shows) {
 		switch shown {
@@ -406,17 +410,17 @@ func (w *wire) refuse(row *wireError, answer reply) *refusal {
 
 var property = regexp.MustCompile(`^(\w+)(!?)(?:=(\[\])?(\w+)|:(\S+))?$`)
 
-// read returns what a type keeps of a value. A type is a list of properties:
+// read returns the part of a value that a type keeps. A type is a list of properties:
 //
-//	code              a string; absent or null will do
-//	id!               a string, which must be there
-//	created_at!:time  a string in the form that the language's parser of times takes
+//	code              a string; may be absent or null
+//	id!               a string, required
+//	created_at!:time  a string in the format that the language's time parser accepts
 //	type!:totp|sms    one of these strings
 //	valid!:bool       a boolean
 //	totp=Totp         an object of that type
 //	data!=[]Factor    an array of such objects
 //
-// Whatever else there is, it ignores.
+// It ignores all other properties.
 func (w *wire) read(typ string, said any) (record, error) {
 	object, ok := said.(map[string]any)
 	if !ok {
@@ -473,29 +477,29 @@ func (w *wire) readList(typ string, said any) ([]record, error) {
 	return list, nil
 }
 
-// timeForm is what every language's parser takes.
+// timeForm is the format that the parsers of all languages accept.
 var timeForm = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$`)
 
 func fits(form string, v any) error {
 	if form == "bool" {
 		if _, ok := v.(bool); !ok {
-			return fmt.Errorf("%v is no boolean", v)
+			return fmt.Errorf("%v is not a boolean", v)
 		}
 		return nil
 	}
 	s, ok := v.(string)
 	switch {
 	case !ok:
-		return fmt.Errorf("%v is no string", v)
+		return fmt.Errorf("%v is not a string", v)
 	case form == "time" && !timeForm.MatchString(s):
-		return fmt.Errorf("%q is no time", s)
+		return fmt.Errorf("%q is not a time", s)
 	case form != "" && form != "time" && !slices.Contains(strings.Split(form, "|"), s):
 		return fmt.Errorf("%q is not %s", s, form)
 	}
 	return nil
 }
 
-// uuid returns a random one.
+// uuid returns a random UUID.
 func uuid() string {
 	var b [16]byte
 	rand.Read(b[:])
@@ -503,7 +507,8 @@ func uuid() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// plainJSON writes a string as most encoders do: only what JSON must have escaped is.
+// plainJSON writes a string as most encoders do: it escapes only the characters that
+// JSON requires.
 func plainJSON(s string) string {
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
@@ -512,7 +517,8 @@ func plainJSON(s string) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
-// asciiJSON writes a string as PHP does: slashes escaped, and all beyond ASCII.
+// asciiJSON writes a string as PHP does: it escapes slashes and all characters beyond
+// ASCII.
 func asciiJSON(s string) string {
 	var out strings.Builder
 	for _, r := range strings.ReplaceAll(plainJSON(s), "/", `\/`) {
@@ -533,12 +539,13 @@ func asciiJSON(s string) string {
 func goJSON(s string) string {
 	text, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // it is a string
+		panic(err) // a string can always be encoded
 	}
 	return string(text)
 }
 
-// asIs puts an id into a path as it is, percentEncoded as an encoder of URLs does.
+// asIs returns an id unchanged for a path; percentEncoded encodes it as a URL encoder
+// does.
 func asIs(id string) string { return id }
 
 func percentEncoded(id string) string {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// overTLS puts servers that speak TLS in the place of the plain ones. What has to be
-// lost goes plain from the client to the network, and by TLS from there.
+// overTLS replaces the plain servers with servers that use TLS. A request that has to
+// be lost goes without TLS from the client to the network, and with TLS from there.
 func (r *replayer) overTLS(t *testing.T) {
 	for _, s := range []struct {
 		at      *target
@@ -34,9 +34,9 @@ func (r *replayer) overTLS(t *testing.T) {
 	r.client = &http.Client{Transport: trusting{r.main, r.brief}}
 }
 
-// trustOf returns what a user of the library sets up: trust in the certificate that
-// the server made, and in no other. It is taken from the server itself, for start
-// does not tell where its file is.
+// trustOf returns the setting that a user of the library makes: trust in the
+// certificate that the server created, and in no other. The certificate is read from
+// the connection because start does not return the path of its file.
 func trustOf(serverURL string) (*tls.Config, error) {
 	u, err := url.Parse(serverURL)
 	if err != nil {
@@ -52,7 +52,7 @@ func trustOf(serverURL string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots, ServerName: "localhost"}, nil
 }
 
-// trusting sends a request to the server that it is meant for.
+// trusting sends a request to the target for which it is meant.
 type trusting []target
 
 func (servers trusting) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -65,7 +65,7 @@ func (servers trusting) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, errors.New("no server at " + req.URL.Host)
 }
 
-// relay listens without TLS for a server that has it, and returns where.
+// relay listens without TLS in front of a server with TLS, and returns its address.
 func relay(t *testing.T, serverURL string, trust *tls.Config) string {
 	t.Helper()
 	u, err := url.Parse(serverURL)

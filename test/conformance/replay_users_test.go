@@ -18,7 +18,7 @@ var userSteps = []replayStep{
 		user := newUser()
 		o := r.do(r.main, userEnroll, args{"user_id": user, "issuer": "Foo Corp", "user": "user@foo-corp.com"})
 		if o.refusal != nil && o.refusal.class == r.unreadable {
-			// The factor is there all the same.
+			// The factor exists nevertheless.
 			if got := len(r.factorsOf(t, user)); got != 1 {
 				t.Errorf("%d factors of the user; want 1", got)
 			}
@@ -86,8 +86,8 @@ func (r *replayer) typeWithin(typ, key string) string {
 	return ""
 }
 
-// asAnother does what another program does that shares the server: it is how a user
-// gets factors that this library cannot enroll.
+// asAnother sends a request as another program that uses the same server: in this way a
+// user gets factors that this library cannot enroll.
 func (r *replayer) asAnother(t *testing.T, method, path string, body any) map[string]any {
 	t.Helper()
 	text, err := json.Marshal(body)
@@ -122,7 +122,7 @@ func (r *replayer) factorsOf(t *testing.T, user string) []string {
 }
 
 // enrollFor enrolls a TOTP factor of a user, by the library if it can read the reply,
-// and returns it as a list shows it.
+// and returns the factor as a list shows it.
 func (r *replayer) enrollFor(t *testing.T, user, name string) record {
 	t.Helper()
 	var factor record
@@ -148,7 +148,7 @@ func (r *replayer) enrollFor(t *testing.T, user, name string) record {
 	return factor
 }
 
-// listed is the type of what a list holds.
+// listed returns the type of the elements of a list.
 func (r *replayer) listed() string { return r.typeWithin(r.calls[userList].reads, "data") }
 
 func (r *replayer) list(t *testing.T, a args) record {
@@ -156,7 +156,7 @@ func (r *replayer) list(t *testing.T, a args) record {
 	return r.must(t, r.main, userList, a)
 }
 
-// holds checks what a page shows, against factors as they were enrolled.
+// holds compares the factors on a page with the factors as they were enrolled.
 func (r *replayer) holds(t *testing.T, page record, want []record) {
 	t.Helper()
 	got := page.list("data")
@@ -171,7 +171,7 @@ func (r *replayer) holds(t *testing.T, page record, want []record) {
 	}
 }
 
-// ends checks the cursors of a page, where the library shows them.
+// ends checks the cursors of a page, if the library shows them.
 func (r *replayer) ends(t *testing.T, page record, before, after string) {
 	t.Helper()
 	if !r.readsProperty(r.calls[userList].reads, "list_metadata") {
@@ -183,7 +183,7 @@ func (r *replayer) ends(t *testing.T, page record, before, after string) {
 	r.is(t, typ, metadata, "after", after)
 }
 
-// all iterates as the library does: page after page, until there is no more after.
+// all iterates as the library does: page after page until after is empty.
 func (r *replayer) all(t *testing.T, a args) (factors []record, pages int) {
 	t.Helper()
 	for {

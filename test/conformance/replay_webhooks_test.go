@@ -15,12 +15,12 @@ import (
 
 // A wireWebhook says how a library checks the header WorkOS-Signature.
 type wireWebhook struct {
-	call string // as its user writes it
-	// split returns the time and the digest as they stand in the header.
+	call string // as a user of the library writes it
+	// split returns the time and the digest as the header contains them.
 	split     func(header string) (t, v1 string, err error)
 	tolerance time.Duration
 	bothWays  bool   // a time in the future is refused too
-	refuses   string // what it throws, or returns
+	refuses   string // the class of the exception, or the returned value
 	reads     string // the type of the event
 }
 
@@ -50,8 +50,8 @@ func (w *wire) accept(body, header, secret string, now time.Time) (record, error
 	return w.read(w.webhook.reads, event)
 }
 
-// splitExactly splits the header at a separator into two parts, and cuts t= and v1=
-// off their beginnings.
+// splitExactly splits the header at a separator into two parts, and removes t= and v1=
+// from their beginnings.
 func splitExactly(separator string) func(string) (string, string, error) {
 	return func(header string) (string, string, error) {
 		parts := strings.Split(header, separator)
@@ -62,7 +62,8 @@ func splitExactly(separator string) func(string) (string, string, error) {
 	}
 }
 
-// splitTrimmed splits at commas, and takes the parts for name=value with spaces around.
+// splitTrimmed splits at commas, and reads the parts as name=value with spaces around
+// them.
 func splitTrimmed(header string) (t, v1 string, err error) {
 	for part := range strings.SplitSeq(header, ",") {
 		switch name, value, _ := strings.Cut(strings.TrimSpace(part), "="); name {
@@ -78,7 +79,8 @@ func splitTrimmed(header string) (t, v1 string, err error) {
 	return t, v1, err
 }
 
-// splitAtEquals splits at commas, and takes what stands after the first equals sign.
+// splitAtEquals splits at commas, and returns the text after the first equals sign of
+// each part.
 func splitAtEquals(header string) (t, v1 string, err error) {
 	parts := strings.Split(header, ",")
 	if len(parts) < 2 {

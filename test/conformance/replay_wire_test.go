@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestWireBytes holds the tables to what the HTTP stacks of those languages were seen to
-// send, given the same headers and the same body.
+// TestWireBytes compares the tables with the bytes that the HTTP stacks of those
+// languages were observed to send for the same headers and body.
 func TestWireBytes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -62,7 +62,7 @@ func TestWireBytes(t *testing.T) {
 	}
 }
 
-// TestWireTypes makes sure that a type refuses what the library could not read.
+// TestWireTypes checks that a type refuses a value that the library could not read.
 func TestWireTypes(t *testing.T) {
 	t.Parallel()
 	const challenge = `"id":"c","created_at":"2022-03-27T05:15:26.432Z","updated_at":"2022-03-27T05:15:26.432Z","authentication_factor_id":"f"`
@@ -100,7 +100,7 @@ func TestWireTypes(t *testing.T) {
 	}
 }
 
-// TestWireReplies makes sure of what is asked of every reply.
+// TestWireReplies checks the requirements for every reply.
 func TestWireReplies(t *testing.T) {
 	t.Parallel()
 	id := [2]string{"x-request-id", "bff8a2b9-159d-4677-bb7a-c988d3788fd7"}
@@ -132,7 +132,7 @@ func TestWireReplies(t *testing.T) {
 	}
 }
 
-// TestWireSignatures makes sure of how headers are split.
+// TestWireSignatures checks how headers are split.
 func TestWireSignatures(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -19,23 +19,23 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
-// A line is what a runner prints: the outcome of a step, or secrets.
+// A line is the output of a runner: the outcome of a step, or secrets.
 type line struct {
 	Library string `json:"library"`
 	Version string `json:"version"`
 	Step    string `json:"step"`
 	OK      bool   `json:"ok"`
-	Skipped bool   `json:"skipped"` // it does not apply to this library
+	Skipped bool   `json:"skipped"` // the step does not apply to this library
 	Detail  string `json:"detail"`
 
-	QRCode string `json:"qr_code"` // a picture that the step was given, as a data URI
-	Text   string `json:"text"`    // what its QR code must say
+	QRCode string `json:"qr_code"` // a picture that the server returned, as a data URI
+	Text   string `json:"text"`    // the text that its QR code must contain
 
 	Secrets []string `json:"secrets"`
 }
 
-// run starts a runner and makes a subtest of each step that it reports. Every
-// step goes to seen too.
+// run starts a runner and makes a subtest of each step that the runner reports. It also
+// passes every step to seen.
 func run(t *testing.T, seen func(line), dir string, env []string, program string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
@@ -60,9 +60,9 @@ func run(t *testing.T, seen func(line), dir string, env []string, program string
 	case ctx.Err() != nil:
 		t.Errorf("the runner did not end in time: %v", ctx.Err())
 	case err != nil && !failed:
-		t.Errorf("the runner ended with %v, though no step failed", err)
+		t.Errorf("the runner ended with %v, but no step failed", err)
 	case err == nil && failed:
-		t.Error("the runner ended well, though a step failed")
+		t.Error("the runner exited without an error, but a step failed")
 	case steps == 0:
 		t.Error("the runner reported no step")
 	}
@@ -77,7 +77,7 @@ func readLines(t *testing.T, stdout io.Reader, seen func(line)) (steps int, fail
 	for in.Scan() {
 		var l line
 		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
-			io.Copy(io.Discard, stdout) // so that the runner can end
+			io.Copy(io.Discard, stdout) // the runner can end only if its output is read
 			return steps, failed, fmt.Errorf("%w in %q", err, in.Text())
 		}
 		logcapture.Secret(t, l.Secrets...)
@@ -107,7 +107,7 @@ func judge(t *testing.T, l line) {
 	}
 }
 
-// scan has an independent program read the QR code of a PNG image in a data URI.
+// scan reads the QR code of a PNG image in a data URI with an independent program.
 func scan(t *testing.T, dataURI string) string {
 	t.Helper()
 	zbarimg := tool(t, "zbarimg")

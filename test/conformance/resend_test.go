@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
-// TestResendExamples runs the program that docs/clients.md shows for the routes
-// that no library has a method for, with each version of the library.
+// TestResendExamples runs the program of docs/clients.md for the routes that no library
+// has a method for, with each version of the library.
 func TestResendExamples(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("node/resend.mjs")
@@ -38,7 +38,7 @@ func TestResendExamples(t *testing.T) {
 	}
 }
 
-// post returns the id of what a request makes.
+// post sends a request and returns the id of the created object.
 func (s server) post(t *testing.T, path, body string) (id string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+path, strings.NewReader(body))

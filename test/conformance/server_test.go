@@ -17,14 +17,14 @@ import (
 	"testing"
 	"time"
 
-	// The server runs as a process of its own. Without this import go test would
-	// not know that what these tests find depends on it, and answer from its cache.
+	// The server runs as a separate process. Without this import go test would not know
+	// that the results depend on it, and would return cached results.
 	_ "github.com/countersign-mfa/countersign/internal/cli"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
-var binaries string // the directory of what is built once for all tests
+var binaries string // the directory of the programs that are built once for all tests
 
 func TestMain(m *testing.M) {
 	var err error
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build makes the command, with the race detector if the tests have it.
+// build builds the command, with the race detector if the tests have it.
 var build = sync.OnceValues(func() (path string, err error) {
 	path = filepath.Join(binaries, "countersign")
 	args := []string{"build", "-o", path}
@@ -66,14 +66,14 @@ func underRaceDetector() bool {
 	return false
 }
 
-// A server is countersign dev, running.
+// A server is a running countersign dev.
 type server struct {
 	URL    string `json:"url"`
 	APIKey string `json:"api_key"`
 }
 
-// start runs countersign dev on a store of its own until the test ends. It must
-// then end well, whatever was asked of it.
+// start runs countersign dev on a new store until the test ends. The process must then
+// exit without an error.
 func start(t *testing.T, flags ...string) server {
 	t.Helper()
 	binary, err := build()
@@ -85,7 +85,7 @@ func start(t *testing.T, flags ...string) server {
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = dir
 	cmd.Env = cleanEnvironment()
-	var log bytes.Buffer // read after the process has ended
+	var log bytes.Buffer // read only after the process has ended
 	cmd.Stderr = io.MultiWriter(logcapture.Log(t, t.Name()), &log)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -111,8 +111,8 @@ func start(t *testing.T, flags ...string) server {
 	return s
 }
 
-// storeIn names a new store: a file in dir, or a database where the tests run on
-// PostgreSQL.
+// storeIn returns the name of a new store: a file in dir, or a database if the tests
+// run on PostgreSQL.
 func storeIn(t *testing.T, dir string) string {
 	if pgtest.Chosen() {
 		return pgtest.Shared(t).Database(t)
@@ -138,8 +138,8 @@ func lastLines(text []byte, n int) []byte {
 	return bytes.Join(lines[max(0, len(lines)-n-1):], nil)
 }
 
-// cleanEnvironment returns the environment without what would change the settings
-// of a server under test.
+// cleanEnvironment returns the environment without the variables that would change the
+// settings of a server under test.
 func cleanEnvironment() []string {
 	var env []string
 	for _, entry := range os.Environ() {
@@ -160,19 +160,19 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// missing skips a test for which something is not installed, but fails where
-// everything must be there.
+// missing skips a test because a program or file is not installed. It fails the test if
+// everything must be installed.
 func missing(t *testing.T, err error) {
 	t.Helper()
 	if os.Getenv("CI") == "true" || os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1" {
 		t.Fatalf("required here: %v", err)
 	}
-	t.Skipf("needs what scripts/setup installs: %v", err)
+	t.Skipf("not installed; run scripts/setup: %v", err)
 }
 
-// installed makes the outcome of a test depend on the programs in a directory and
-// on the libraries that they are pinned to, which go test cannot see otherwise. It
-// skips the test unless all of libraries, paths in that directory, are there.
+// installed makes the result of a test depend on the programs in a directory and on the
+// libraries that they pin; go test cannot see these otherwise. It skips the test unless
+// all libraries, which are paths in that directory, exist.
 func installed(t *testing.T, dir string, libraries ...string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -200,7 +200,7 @@ func installed(t *testing.T, dir string, libraries ...string) {
 	}
 }
 
-// installsInto tells whether scripts/setup or a build fills directories of a name.
+// installsInto reports whether scripts/setup or a build fills directories of this name.
 func installsInto(name string) bool {
 	return name == "node_modules" || name == "target" || name == "__pycache__" || name == "libraries"
 }

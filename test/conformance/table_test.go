@@ -12,21 +12,21 @@ import (
 	"text/tabwriter"
 )
 
-var update = flag.Bool("update", false, "write what docs/clients.md takes from the runners anew")
+var update = flag.Bool("update", false, "rewrite the generated parts of docs/clients.md and skips.txt")
 
-// A row is what became of one client.
+// A row holds the results of one client.
 type row struct {
 	client client
 	lines  map[string]line // by step
 }
 
-// A cell is one operation of one client.
+// A cell holds the results of one operation of one client.
 type cell struct {
 	passed, skipped, failed int
-	reasons                 []string // why steps were skipped, each once
+	reasons                 []string // why steps were skipped; each reason appears once
 }
 
-// mark tells how an operation went, in a word or a sign.
+// mark returns the result of an operation as a word or a sign.
 func (c cell) mark() string {
 	switch {
 	case c.failed > 0 || c.passed+c.skipped == 0:
@@ -145,7 +145,7 @@ func markdown(rows []row) string {
 	return out.String()
 }
 
-// skips returns what each client left out and why, a line a step.
+// skips returns the steps that each client skips and the reasons, one line per step.
 func skips(rows []row) string {
 	var out strings.Builder
 	for _, r := range rows {
@@ -158,8 +158,8 @@ func skips(rows []row) string {
 	return out.String()
 }
 
-// sameSkips makes sure that no client leaves out more than it did when skips.txt
-// was written: the table alone would not show it.
+// sameSkips checks that no client skips more steps than skips.txt lists: the table
+// by itself would not show it.
 func sameSkips(t *testing.T, got string) {
 	t.Helper()
 	const path = "skips.txt"
@@ -177,12 +177,12 @@ func sameSkips(t *testing.T, got string) {
 	given := strings.Split(got, "\n")
 	for _, l := range given {
 		if !slices.Contains(wanted, l) {
-			t.Errorf("left out, though %s does not say so: %s", path, l)
+			t.Errorf("skipped, but %s does not list it: %s", path, l)
 		}
 	}
 	for _, l := range wanted {
 		if !slices.Contains(given, l) {
-			t.Errorf("%s says that it is left out, but it was done: %s", path, l)
+			t.Errorf("%s lists it as skipped, but it was run: %s", path, l)
 		}
 	}
 }
@@ -191,8 +191,8 @@ const clientsPage = "../../docs/clients.md"
 
 var pageLock sync.Mutex // parallel tests write their parts
 
-// inPage makes sure that docs/clients.md has text between the comments that begin
-// and end a part of it, or puts it there if the tests run with -update.
+// inPage checks that docs/clients.md contains text between the comments that mark the
+// beginning and end of a part. If the tests run with -update, it writes the text there.
 func inPage(t *testing.T, part, want string) {
 	t.Helper()
 	pageLock.Lock()
@@ -213,6 +213,6 @@ func inPage(t *testing.T, part, want string) {
 			t.Fatal(err)
 		}
 	default:
-		t.Errorf("%s: the part %q is not what was run. Write it anew with:\n  make docs\nIt has:\n%s\nwant:\n%s", clientsPage, part, have, want)
+		t.Errorf("%s: the part %q differs from the results of this run. Update it with:\n  make docs\nIt has:\n%s\nwant:\n%s", clientsPage, part, have, want)
 	}
 }

@@ -6,7 +6,7 @@ workos() {
     --header "Authorization: Bearer $COUNTERSIGN_API_KEY" --json "$2"
 }
 
-# Once: enroll. Keep .id beside your user, and show .totp.qr_code.
+# Once: enroll. Store .id with your user, and show .totp.qr_code.
 factor=$(workos /auth/factors/enroll '{"type":"totp","totp_issuer":"Example","totp_user":"user@example.com"}')
 jq --raw-output .totp.uri <<<"$factor"
 

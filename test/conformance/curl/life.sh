@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Drives a server through the whole life of factors with curl alone, and prints the
-# outcome of each step. ../README.md says what is in the environment.
+# Runs the complete life of factors against a server with only curl, and prints the
+# result of each step. ../README.md documents the environment.
 set -euo pipefail
-shopt -s inherit_errexit # what is in $(...) ends at the first failure too
+shopt -s inherit_errexit # a command in $(...) also ends at its first failure
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 : "${COUNTERSIGN_URL:?}" "${COUNTERSIGN_API_KEY:?}" "${COUNTERSIGN_NETWORK_URL:?}"

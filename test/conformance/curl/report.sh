@@ -1,16 +1,16 @@
-# What a run found, as lines of JSON on standard output; ../README.md says which.
-# They are written to descriptor 3, because a step's own standard output is the
+# Writes the results of a run as lines of JSON on standard output; ../README.md
+# documents them. They go to descriptor 3, because the standard output of a step is the
 # detail of its line.
 exec 3>&1
 
 failures=0
 
-# step NAME FUNCTION runs a function in a shell of its own, in which the first
-# command that fails ends it, and reports how it ended. What it prints is the detail.
+# step NAME FUNCTION runs a function in a separate shell, which ends at the first
+# command that fails, and reports the result. The output of the function is the detail.
 step() {
   local said ok=true
   rm -f "$scratch/picture"
-  # Not "if ! said=...": there the shell would go on after a command that failed.
+  # "if ! said=..." would not work: there the shell continues after a failed command.
   set +e
   said=$(set -eE; trap 'blame "$LINENO" "$BASH_COMMAND"' ERR; "$2" 2>"$scratch/stderr")
   if [[ $? -ne 0 ]]; then
@@ -23,7 +23,7 @@ step() {
     --arg step "$1" --argjson ok "$ok" --arg detail "$said" --slurpfile picture "$(picture)" >&3
 }
 
-# blame says which command failed, and what the server had answered before.
+# blame prints the failed command and the last answer of the server.
 blame() {
   echo "line $1: $2; the last answer was ${status-none} ${body-}" >&2
 }
@@ -34,7 +34,7 @@ fail() {
   exit 1
 }
 
-# shows QR_CODE TEXT has the picture read that a step was given.
+# shows QR_CODE TEXT reports a picture that the server returned, and its expected text.
 shows() {
   jq --null-input '{qr_code: $qr_code, text: $text}' --arg qr_code "$1" --arg text "$2" >"$scratch/picture"
 }
@@ -47,7 +47,7 @@ picture() {
   fi
 }
 
-# secrets makes values known that went through the server.
+# secrets reports values that went through the server and that no log may contain.
 secrets() {
   jq --null-input --compact-output '{secrets: $ARGS.positional}' --args "$@" >&3
 }

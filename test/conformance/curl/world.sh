@@ -1,4 +1,4 @@
-# What the steps work with: one server, asked by curl.
+# The environment of the steps: one server, called with curl.
 
 at=$COUNTERSIGN_URL
 key=$COUNTERSIGN_API_KEY
@@ -7,7 +7,7 @@ uuid='[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'
 ulid='[0-9A-HJKMNP-TV-Z]{26}'
 
 # call METHOD PATH [BODY [OPTION...]] sends a request, and leaves the answer in
-# $status, $headers and $body. It checks what all answers have in common.
+# $status, $headers and $body. It checks the properties that all answers share.
 call() {
   local method=$1 path=$2 options=("${@:4}")
   if [[ $# -ge 3 && $3 != "" ]]; then
@@ -19,32 +19,32 @@ call() {
   headers=$(tr -d '\r' <"$scratch/headers")
   body=
   if [[ $status == 204 ]]; then
-    # A type without a body makes some libraries read a body that is not there.
+    # If an answer without a body has a content type, some libraries try to read a body.
     [[ -z $(header Content-Type) && $(header Content-Length) =~ ^0?$ ]]
   else
     body=$(<"$scratch/body")
     [[ $(header Content-Type) == 'application/json; charset=utf-8' ]]
     learn "$body"
   fi
-  # In lower case, since one library looks for nothing else.
+  # The name is in lower case because one library finds only that spelling.
   [[ $(grep '^x-request-id: ' <<<"$headers" | tail -n 1) =~ ^x-request-id:\ $uuid$ ]]
 }
 
-# header NAME prints a header of the last answer. After a retry there are the
-# headers of more than one.
+# header NAME prints a header of the last answer. After a retry $headers contains the
+# headers of several answers.
 header() {
   sed -n "s/^$1: //Ip" <<<"$headers" | tail -n 1
 }
 
-# learn reports the secrets in an answer. 404 and 422 have codes as well, which are
-# words.
+# learn reports the secrets in an answer. 404 and 422 also have a field "code", but it
+# contains words.
 learn() {
   jq --compact-output '[.. | objects | (.secret?, .phone_number?, .to?, (.code? | strings | select(test("^[0-9]{6}$")))) // empty]
     | select(. != []) | {secrets: .}' <<<"$1" >&3
 }
 
-# is STATUS EXPECTED [OPTION...] checks the last answer. EXPECTED is written for jq,
-# with the options that it needs.
+# is STATUS EXPECTED [OPTION...] checks the last answer. EXPECTED is a jq filter, and
+# OPTIONs are passed to jq.
 is() {
   local want got
   want=$(jq --null-input --compact-output --sort-keys "${@:3}" "$2")
@@ -57,31 +57,31 @@ same() {
   [[ $2 == "$3" ]] || fail "$(printf '%s is %s\nwant %s' "$1" "$2" "$3")"
 }
 
-# the FILTER prints what jq finds in the last answer.
+# the FILTER prints the result of a jq filter on the last answer.
 the() {
   jq --raw-output --compact-output "$1" <<<"$body"
 }
 
-# object JSON FILTER [OPTION...] prints JSON changed by jq, with its keys in order.
+# object JSON FILTER [OPTION...] prints JSON as changed by a jq filter, with sorted keys.
 object() {
   jq --compact-output --sort-keys "${@:3}" "$2" <<<"$1"
 }
 
-# enroll BODY makes a factor, and leaves it in $body and its id in $factor.
+# enroll BODY enrolls a factor, and leaves it in $body and its id in $factor.
 enroll() {
   call POST /auth/factors/enroll "$1"
   same status "$status" 201
   factor=$(the .id)
 }
 
-# enroll_totp enrolls a factor whose codes the steps can compute from $secret.
+# enroll_totp enrolls a factor; the steps can compute its codes from $secret.
 enroll_totp() {
   enroll '{"type":"totp","totp_issuer":"Foo Corp","totp_user":"user@example.com"}'
   secret=$(the .totp.secret)
 }
 
-# challenge [BODY] makes a challenge of $factor: $challenge is its id, $asked all of
-# it, and $code what it says, if it does.
+# challenge [BODY] creates a challenge of $factor. $challenge is its id, $asked is the
+# whole challenge, and $code is its code if the challenge shows one.
 challenge() {
   call POST "/auth/factors/$factor/challenge" "${1-}"
   same status "$status" 201
@@ -95,8 +95,8 @@ verify() {
   call POST "/auth/challenges/$challenge/verify" "$(jq --null-input '{code: $code}' --arg code "$1")"
 }
 
-# answers VALID checks the reply to a code. It repeats the challenge, as it is now;
-# its message has come further meanwhile.
+# answers VALID checks the reply to a code. The reply repeats the challenge in its
+# current state; the state of its message may have changed.
 answers() {
   same status "$status" 201
   same "the answer" "$(object "$body" 'del(.challenge.updated_at, .challenge.sms)')" \
@@ -104,7 +104,7 @@ answers() {
   [[ ! $(the .challenge.updated_at) < $(jq --raw-output .updated_at <<<"$asked") ]]
 }
 
-# The refusals, word for word.
+# The exact texts of refusals.
 not_found() { # WHAT ID
   is 404 '{message: "\($what) not found: \u0027\($id)\u0027.", code: "entity_not_found", entity_id: $id}' --arg what "$1" --arg id "$2"
 }
@@ -118,7 +118,7 @@ too_many_attempts() {
   is 400 '{code: "one_time_code_too_many_attempts", message: "Request could not be processed."}'
 }
 
-# invalid FIELD CODE: the one thing that is wrong, with a sentence about it.
+# invalid FIELD CODE checks a refusal for one wrong field, with its message.
 invalid() {
   [[ $(the '.errors[0].message') == *" "* ]]
   body=$(object "$body" 'del(.errors[].message)')
@@ -134,7 +134,7 @@ app_code() {
   echo "$shown"
 }
 
-# wrong_app_code SECRET prints a code that the secret has at no time near now.
+# wrong_app_code SECRET prints a code that is wrong for the secret at all times near now.
 wrong_app_code() {
   local near
   near=$(oathtool --totp --base32 --now '90 seconds ago' --window 6 "$1")
@@ -149,8 +149,8 @@ other_than() {
   printf '%06d' $(((10#$1 + 1) % 1000000))
 }
 
-# phone sets $phone to a number that had no message yet. Steps run in shells of their
-# own, so that the next one is in a file.
+# phone sets $phone to a number that has not received a message yet. Steps run in
+# separate shells, so a file contains the next number.
 phone() {
   local next
   next=$(cat "$scratch/phone" 2>/dev/null || echo 100)
@@ -159,7 +159,7 @@ phone() {
   secrets "$phone"
 }
 
-# messages prints what the inbox has for a number, newest first.
+# messages prints the inbox for a number, newest first.
 messages() {
   curl --silent --show-error --fail --get --header 'Accept: application/json' \
     --data-urlencode "to=$1" "$at/dev/inbox" | jq --compact-output .messages >"$scratch/messages"
@@ -167,7 +167,7 @@ messages() {
   cat "$scratch/messages"
 }
 
-# code_for sets $code to that of the only message to a number.
+# code_for sets $code to the code of the only message to a number.
 code_for() {
   local inbox
   inbox=$(messages "$1")
@@ -186,7 +186,7 @@ new_user() {
 
 # at_once N METHOD PATH BODY [TIMES [OPTION...]] sends a request N * TIMES times over N
 # connections, and leaves the statuses in $scratch/race.status and the answers in
-# $scratch/race.1 and on. A fragment of a URL is not sent.
+# $scratch/race.1 and following. The fragment of a URL is not sent.
 at_once() {
   local last=$(($1 * ${5-1}))
   rm -f "$scratch"/race.*
@@ -196,13 +196,13 @@ at_once() {
   learn "$(cat "$scratch"/race.[0-9]*)"
 }
 
-# lose WHAT makes the network lose the "request" that comes next, or the "reply" to
-# it. ../network_test.go has all that it understands.
+# lose WHAT makes the network lose the next "request", or the "reply" to it.
+# ../network_test.go documents all commands.
 lose() {
   curl --silent --show-error --fail --request POST --output /dev/null "$(network)/-/lose-$1"
 }
 
-# tries FILTER prints what jq finds in the list of what was sent over the network.
+# tries FILTER prints the result of a jq filter on the list of requests over the network.
 tries() {
   local sent
   sent=$(curl --silent --show-error --fail "$(network)/-/tries")
@@ -210,7 +210,7 @@ tries() {
   jq --raw-output --compact-output "$1" <<<"$sent"
 }
 
-# network prints the address of the network before the server that is asked.
+# network prints the address of the network in front of the current server.
 network() {
   if [[ $at == "$COUNTERSIGN_BRIEF_URL" || $at == "$COUNTERSIGN_BRIEF_NETWORK_URL" ]]; then
     echo "$COUNTERSIGN_BRIEF_NETWORK_URL"

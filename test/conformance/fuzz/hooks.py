@@ -1,5 +1,5 @@
-"""What Schemathesis cannot know from openapi.yaml, and what the test wants to know
-of the run: how often each operation gave which answer, and the secrets in them."""
+"""Facts that Schemathesis cannot learn from openapi.yaml, and a report for the test:
+how often each operation gave each answer, and the secrets in the answers."""
 
 import atexit
 import collections
@@ -12,19 +12,19 @@ from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPositiveData
 from schemathesis.specs.openapi import stateful
 
-# Refusals of what the document allows. They depend on what happened before, or on
-# what no schema can say.
+# Refusals of requests that the document allows. They depend on earlier requests, or on
+# rules that a schema cannot express.
 REFUSED_FOR_ANOTHER_REASON = {
-    "idempotency_error": "the key is one that was used before",
+    "idempotency_error": "the key was used before",
     "authentication_challenge_expired": "it is too late",
     "authentication_challenge_previously_verified": "it was verified before",
     "one_time_code_too_many_attempts": "too many codes were wrong before",
-    "after_invalid_cursor": "it is the id of somebody else's factor",
-    "before_invalid_cursor": "it is the id of somebody else's factor",
+    "after_invalid_cursor": "it is the id of another user's factor",
+    "before_invalid_cursor": "it is the id of another user's factor",
     "invalid_phone_number": "no country has such numbers",
 }
 
-# Limits of text are in bytes, and those of schemas in characters.
+# The server limits texts in bytes; schemas limit them in characters.
 LIMITS = {"user_id_too_long": 256, "totp_issuer_too_long": 128, "totp_user_too_long": 256}
 
 answers = collections.Counter()
@@ -32,8 +32,8 @@ secrets = set()
 
 
 def begins_scenario(operation, node, produced_anywhere):
-    """Enrollments begin a scenario. By itself Schemathesis lets none begin with one,
-    since it takes user_id for the id of what another call must make before."""
+    """Let enrollments begin a scenario. By default Schemathesis begins none with an
+    enrollment: it assumes that another call must create the user_id first."""
     return operation.method == "post" and operation.path.endswith(("/enroll", "/auth_factors"))
 
 
@@ -67,7 +67,8 @@ def is_too_many_bytes(case, code):
 
 
 def is_no_code(case, response):
-    """Any JSON may be tried as a code. What is none is not an error, but not valid."""
+    """Any JSON value may be tried as a code. A value that is not a code is not an
+    error; the answer is valid false."""
     code = case.body.get("code") if isinstance(case.body, dict) else None
     return (
         case.operation.path.endswith("/verify")
@@ -77,14 +78,14 @@ def is_no_code(case, response):
     )
 
 
-factor_of = {}  # by the id of each challenge, and its own
-deleted = set()  # factors
+factor_of = {}  # the id of the factor, by the id of each challenge and each factor
+deleted = set()  # ids of factors
 
 
 def is_there(id):
-    """Whether the server must have an id: it made it, and has not deleted the factor
-    since. Schemathesis does not know of ids in bodies, nor that the challenges of a
-    factor go with it."""
+    """Report whether the server must know an id: it created the id and has not deleted
+    the factor since. Schemathesis does not know about ids in bodies, and not that the
+    challenges of a factor are deleted with it."""
     return id in factor_of and factor_of[id] not in deleted
 
 
@@ -99,8 +100,8 @@ fresh = itertools.count()
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Send the Idempotency-Key that the document shows with one request only, or all
-    but the first would be refused for it."""
+    """Send the Idempotency-Key of the document's example with only one request. The
+    server would refuse all further requests with it."""
     for parameter in case.operation.headers:
         shown = parameter.definition.get("example")
         if shown and case.headers and case.headers.get(parameter.name) == shown:
@@ -126,7 +127,7 @@ def after_call(context, case, response):
 
 
 def remember(value, key=None):
-    """Note what no log may hold, and which factors and challenges there are."""
+    """Record the secrets, which no log may contain, and the factors and challenges."""
     if isinstance(value, dict):
         if value.get("object") == "authentication_challenge":
             factor_of[value["id"]] = value["authentication_factor_id"]

@@ -35,7 +35,7 @@ class Challenges {
       var message = world.messageTo(phone);
       Check.equal("the number", message.get("to").asText(), phone);
       Check.equal("the text", message.get("text").asText(), "Your verification code is: " + message.get("code").asText());
-      return "the code goes to the phone alone";
+      return "the code goes only to the phone";
     });
 
     report.step("challenge sms with a template", () -> {
@@ -137,7 +137,7 @@ class Challenges {
         var error = world.tooManyAttempts(() -> world.verify(challenge, code));
         Check.that("there is no wait", !error.rawBody.contains("retry_after"));
       }
-      var next = world.challenge(factor); // the same call, under the same key: what was tried is not given again
+      var next = world.challenge(factor); // the same call and key: a challenge that was tried is not returned again
       answers(world.verify(next, next.getCode()), next, true);
       return "the sixth: BadRequestException one_time_code_too_many_attempts; a new challenge works";
     });
@@ -171,7 +171,7 @@ class Challenges {
     }
   }
 
-  /** Checks the reply to a code. It repeats the challenge, as it is now. */
+  /** Checks the reply to a code. The reply repeats the challenge in its current state. */
   static void answers(AuthenticationChallengeVerifyResponse reply, AuthenticationChallenge c, boolean valid) {
     Check.equal("valid", reply.getValid(), valid);
     var updatedAt = reply.getChallenge().getUpdatedAt();

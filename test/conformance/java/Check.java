@@ -1,7 +1,7 @@
 import java.util.Objects;
 import java.util.regex.Pattern;
 
-/** What a step makes sure of. */
+/** Checks of the steps. */
 class Check {
   static final String ULID = "[0-9A-HJKMNP-TV-Z]{26}";
   static final String UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
@@ -29,7 +29,7 @@ class Check {
     Object run() throws Exception;
   }
 
-  /** Returns what a call throws, which must be of this very class. */
+  /** Returns the exception of a call, which must have exactly this class. */
   static <E extends Exception> E fails(Class<E> want, Call call) {
     Object result;
     try {

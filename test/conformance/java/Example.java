@@ -11,7 +11,7 @@ public class Example {
         .build();
     var mfa = workos.getMultiFactorAuth();
 
-    // Once: enroll. Keep factor.getId() beside your user, and show factor.getTotp().getQrCode().
+    // Once: enroll. Store factor.getId() with your user, and show factor.getTotp().getQrCode().
     var factor = mfa.enrollFactor(AuthenticationFactorsCreateRequestType.Totp, null, "Example", "user@example.com");
     System.out.println(factor.getTotp().getUri());
 

@@ -65,7 +65,7 @@ class Factors {
     report.step("get a factor", () -> {
       for (var factor : List.of(world.enrollTotp(), world.enrollSms(world.phone()), world.enrollGenericOtp())) {
         var shown = mfa.getFactor(factor.getId());
-        Check.equal("the factor", shown, shown(factor)); // a class that has no secret
+        Check.equal("the factor", shown, shown(factor)); // a class without a secret
       }
       return "as it was enrolled, without the secret";
     });
@@ -94,7 +94,7 @@ class Factors {
     });
   }
 
-  /** Checks what factors of all types have. */
+  /** Checks the fields that factors of all types have. */
   private static void isFactor(AuthenticationFactorEnrolled factor, AuthenticationFactorType type) {
     Check.equal("object", factor.getObjectType(), "authentication_factor");
     Check.matches("id", factor.getId(), "auth_factor_" + Check.ULID);
@@ -102,7 +102,7 @@ class Factors {
     Check.equal("type", factor.getType(), type);
   }
 
-  /** Returns what is shown of a factor once it is enrolled. */
+  /** Returns the fields that the server shows of a factor after its enrollment. */
   static AuthenticationFactor shown(AuthenticationFactorEnrolled f) {
     var totp = f.getTotp() == null ? null : new AuthenticationFactorTotp(f.getTotp().getIssuer(), f.getTotp().getUser());
     return new AuthenticationFactor(

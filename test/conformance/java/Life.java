@@ -1,6 +1,6 @@
 /**
- * Drives a server through the whole life of factors with the library com.workos:workos, and prints
- * the outcome of each step. ../README.md says what is in the environment.
+ * Runs the complete life of factors against a server with the library com.workos:workos, and prints
+ * the result of each step. ../README.md documents the environment.
  */
 public class Life {
   public static void main(String[] args) throws Exception {

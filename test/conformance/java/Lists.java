@@ -50,7 +50,7 @@ class Lists {
           page = mfa.listUserAuthFactors(user, page.listMetadata.before, null, 10, order);
           isPage(page, all, from, from + 10);
         }
-        // Of two cursors the library sends after alone.
+        // Given two cursors, the library sends only after.
         var given = mfa.listUserAuthFactors(user, all.get(9).getId(), all.get(4).getId(), null, order);
         isPage(given, all, 5, 15);
         return "four pages forward by after, three back by before; of two cursors the library sends only after";
@@ -62,7 +62,7 @@ class Lists {
       world.invalid("before", "invalid_cursor", () -> mfa.listUserAuthFactors(user, "nonsense"));
       world.invalid("limit", "out_of_range", () -> mfa.listUserAuthFactors(user, null, null, 101));
       world.invalid("limit", "out_of_range", () -> mfa.listUserAuthFactors(user, null, null, 0));
-      // The library has only orders that it knows.
+      // The library's type allows only valid orders.
       var sideways = new RequestConfig("GET", "/user_management/users/" + user + "/auth_factors", List.of(new Pair<>("order", "sideways")));
       world.invalid("order", "unsupported", () -> world.server.workos.baseClient.requestJson(sideways));
       return null;
@@ -80,9 +80,9 @@ class Lists {
     report.step("list 301 factors", () -> {
       var crowd = World.newUser();
       var threads = Executors.newFixedThreadPool(8);
-      // A key of its own each: these calls are equal.
+      // The calls are equal, so each needs a separate key.
       Callable<String> enroll = () -> {
-        var factor = mfa.createUserAuthFactor(crowd, "totp", null, null, null, World.anew()).getAuthenticationFactor();
+        var factor = mfa.createUserAuthFactor(crowd, "totp", null, null, null, World.newKey()).getAuthenticationFactor();
         report.secrets(factor.getTotp().getSecret());
         return factor.getId();
       };
@@ -121,7 +121,7 @@ class Lists {
     });
   }
 
-  /** Checks that a page is this part of all. */
+  /** Checks that a page is this part of all factors. */
   private static void isPage(Page<AuthenticationFactor> page, List<AuthenticationFactor> all, int from, int to) {
     var want = all.subList(from, to);
     Check.equal("the page", page.data, want);

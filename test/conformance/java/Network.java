@@ -10,8 +10,8 @@ import java.util.regex.Pattern;
 import java.util.stream.StreamSupport;
 
 /**
- * The network between the library and a server, which fails on demand. It is part of the Go tests;
- * ../network_test.go says what it understands.
+ * The network between the library and a server, which fails on request. It is part of the Go tests;
+ * ../network_test.go documents its commands.
  */
 class Network {
   private static final Pattern SECRET = Pattern.compile("\"(?:secret|code)\":\"([A-Z2-7]{26,}|\\d{6})\"");
@@ -25,14 +25,14 @@ class Network {
   }
 
   /**
-   * Makes it lose the "request" that comes next, or the "reply" to it. The caller cannot tell which
-   * it was.
+   * Makes the network lose the next "request", or the "reply" to it. The caller cannot distinguish
+   * the two cases.
    */
   void lose(String what) throws Exception {
     ask("POST", url + "/-/lose-" + what);
   }
 
-  /** Returns what was sent since the last loss, each with what became of it. */
+  /** Returns the requests since the last loss, each with its outcome. */
   List<JsonNode> tries() throws Exception {
     var tries = StreamSupport.stream(ask("GET", url + "/-/tries").spliterator(), false).toList();
     for (var attempt : tries) {
@@ -48,7 +48,7 @@ class Network {
     return delivery;
   }
 
-  /** Sends a request that is none of the library's. */
+  /** Sends a request without the library. */
   static JsonNode ask(String method, String url) throws IOException, InterruptedException {
     var request = HttpRequest.newBuilder(URI.create(url)).method(method, HttpRequest.BodyPublishers.noBody())
         .header("Accept", "application/json").build();

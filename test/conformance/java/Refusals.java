@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 
-/** What the server refuses arrives as an exception of the library's own. */
+/** Refusals of the server arrive as the library's own exceptions. */
 class Refusals {
   private static final String UNKNOWN = "01FVYZ5QM8N98T9ME5BCB2BBMJ";
 
@@ -70,7 +70,7 @@ class Refusals {
           () -> mfa.enrollFactor(AuthenticationFactorsCreateRequestType.Totp, null, "line\nbreak"));
       var factor = world.enrollSms(world.phone());
       world.invalid("sms_template", "missing_code", () -> mfa.challengeFactor(factor.getId(), "no place for it"));
-      // The library itself sends no request without a type, or with one that it does not know.
+      // The library itself refuses a request without a type, or with an unknown type.
       Check.fails(NullPointerException.class, () -> mfa.enrollFactor(null));
       Check.fails(JsonMappingException.class, () -> mfa.enrollFactor(AuthenticationFactorsCreateRequestType.Unknown));
       world.invalid("type", "required", () -> world.post("/auth/factors/enroll", Map.of()));
@@ -112,7 +112,7 @@ class Refusals {
       var factor = world.enrollSms(phone);
       var challenge = world.challenge(factor);
       Check.equal("the challenge of a call that is equal", world.challenge(factor), challenge);
-      // Unless told otherwise the library waits as long as Retry-After says, and tries again.
+      // By default the library waits for the time in Retry-After, and tries again.
       var impatient = RequestOptions.builder().maxRetries(0).idempotencyKey(UUID.randomUUID().toString()).build();
       var error = world.refused(RateLimitException.class, 429, "sms_challenge_rate_limited",
           "Too many messages to this phone number. Try again later.", () -> mfa.challengeFactor(factor.getId(), null, impatient));

@@ -6,14 +6,14 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** What a run found, as lines of JSON on standard output; ../README.md says which. */
+/** Writes the results of a run as lines of JSON on standard output; ../README.md documents them. */
 class Report {
-  /** A step: what it returns is the detail of its line, or null. */
+  /** A step. It returns the detail of its line, or null. */
   interface Step {
     String run() throws Exception;
   }
 
-  /** Says that a step does not apply, and why. */
+  /** Says that a step does not apply, and gives the reason. */
   static class Skip extends RuntimeException {
     Skip(String reason) {
       super(reason);
@@ -30,7 +30,7 @@ class Report {
     this.version = version;
   }
 
-  /** Runs a step and reports how it ended. A failure does not end the run: later steps tell more. */
+  /** Runs a step and reports the result. A failure does not end the run: later steps give more information. */
   void step(String name, Step step) {
     var line = new LinkedHashMap<String, Object>();
     line.put("library", "com.workos:workos");
@@ -53,13 +53,13 @@ class Report {
     print(line);
   }
 
-  /** Has the picture read that the step was given. */
+  /** Reports a picture that the step received, and its expected text. */
   void shows(String qrCode, String text) {
     picture.put("qr_code", qrCode);
     picture.put("text", text);
   }
 
-  /** Makes values known that went through the server. */
+  /** Reports values that went through the server and that no log may contain. */
   void secrets(String... values) {
     print(Map.of("secrets", Arrays.asList(values)));
   }
@@ -72,7 +72,7 @@ class Report {
     try {
       System.out.println(json.writeValueAsString(line));
     } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
-      throw new IllegalStateException(e); // these are strings and lists of them
+      throw new IllegalStateException(e); // strings and lists of strings can always be encoded
     }
   }
 

@@ -13,10 +13,12 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
 
 /**
- * Networks fail after the server has acted. A call that is repeated for that must not act twice.
+ * Networks fail after the server has acted. A call that is repeated for this reason must not act
+ * twice.
  *
- * <p>The library's own key is made of the request. The server gives an answer again under it for 30
- * seconds, but to a challenge only. Others may type the same code, or enroll with the same words.
+ * <p>The library computes its own key from the request. The server repeats an answer under such a key
+ * for 30 seconds, but only the answer to a challenge: another user may type the same code, or enroll
+ * with the same request.
  */
 class Retries {
   private static final String DERIVED = "retry-[0-9a-f]{64}";
@@ -81,7 +83,7 @@ class Retries {
 
       var other = world.challenge(world.enrollGenericOtp());
       network.lose("reply");
-      var reply = far.verifyChallenge(other.getId(), other.getCode(), World.anew());
+      var reply = far.verifyChallenge(other.getId(), other.getCode(), World.newKey());
       sentTwice(network, "reply", Check.UUID, true);
       Challenges.answers(reply, other, true);
       world.previouslyVerified(other, () -> far.verifyChallenge(other.getId(), other.getCode()));
@@ -93,7 +95,7 @@ class Retries {
       var challenge = world.challenge(world.enrollGenericOtp());
       var wrong = Totp.otherThan(challenge.getCode());
       network.lose("reply");
-      Challenges.answers(far.verifyChallenge(challenge.getId(), wrong, World.anew()), challenge, false);
+      Challenges.answers(far.verifyChallenge(challenge.getId(), wrong, World.newKey()), challenge, false);
       sentTwice(network, "reply", Check.UUID, true);
       failsAfter(world, challenge, 4);
 
@@ -121,7 +123,7 @@ class Retries {
 
     report.step("own idempotency key", () -> {
       var user = World.newUser();
-      var own = World.anew();
+      var own = World.newKey();
       var first = enroll(world, user, own);
       Check.equal("the second answer", enroll(world, user, own), first);
       Check.equal("the factors of the user", mfa.listUserAuthFactors(user).data, List.of(Factors.shown(first)));
@@ -133,7 +135,7 @@ class Retries {
 
     report.step("own idempotency key, eight at once", () -> {
       var user = World.newUser();
-      var own = World.anew();
+      var own = World.newKey();
       var threads = Executors.newFixedThreadPool(8);
       Callable<AuthenticationFactorEnrolled> racer = () -> enroll(world, user, own);
       var answers = new ArrayList<AuthenticationFactorEnrolled>();
@@ -154,8 +156,8 @@ class Retries {
   }
 
   /**
-   * Checks that the request of which something was lost went over the wire twice, with one key. The
-   * answer to both must be the same where the server can know that they are one.
+   * Checks that the request with the lost message went over the wire twice, with the same key. Both
+   * answers must be the same if the server can recognize the second request as a repetition.
    */
   private static void sentTwice(Network network, String lost, String key, boolean answeredAlike) throws Exception {
     var tries = network.tries();
@@ -173,7 +175,7 @@ class Retries {
     return attempt.get("status").asText() + " " + attempt.get("reply_body").asText();
   }
 
-  /** Checks that the user has so many factors, of which the newest is the given one, and verifies it. */
+  /** Checks the number of the user's factors, and that the given one is the newest, and verifies it. */
   private static void isTheNewestOf(World world, String user, UserAuthenticationFactorEnrollResponse both, int factors) {
     world.report.secrets(both.getAuthenticationFactor().getTotp().getSecret());
     var ids = world.mfa.listUserAuthFactors(user).data.stream().map(AuthenticationFactor::getId).toList();
@@ -182,7 +184,7 @@ class Retries {
     Users.verifies(world, both);
   }
 
-  /** Checks that so many wrong codes are left, and no more. */
+  /** Checks that exactly this number of wrong codes is left. */
   private static void failsAfter(World world, AuthenticationChallenge challenge, int left) {
     var wrong = Totp.otherThan(challenge.getCode());
     for (int i = 0; i < left; i++) {

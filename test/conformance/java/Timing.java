@@ -5,8 +5,8 @@ import java.time.Instant;
 import java.util.List;
 
 /**
- * What has to do with time, on a server whose challenges expire at once and whose phone numbers have
- * to wait a second only.
+ * Steps about time, on a server whose challenges expire at once and whose phone numbers wait only one
+ * second between messages.
  */
 class Timing {
   static void run(World world) {
@@ -20,7 +20,7 @@ class Timing {
       var phone = world.phone();
       var factor = mfa.enrollFactor(AuthenticationFactorsCreateRequestType.Sms, phone);
       world.brief.far.challengeFactor(factor.getId());
-      world.brief.far.challengeFactor(factor.getId(), null, World.anew());
+      world.brief.far.challengeFactor(factor.getId(), null, World.newKey());
       var tries = world.brief.network.tries();
       Check.equal("the statuses", tries.stream().map(t -> t.get("status").asInt()).toList(), List.of(201, 429, 201));
       Check.equal("the key of the last try", tries.get(2).get("key"), tries.get(1).get("key"));

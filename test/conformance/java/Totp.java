@@ -7,8 +7,8 @@ import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 
 /**
- * One-time codes as an authenticator app computes them (RFC 6238), written apart from the server so
- * that a fault of one does not hide in the other.
+ * One-time codes as an authenticator app computes them (RFC 6238). This class shares no code with the
+ * server, so an error in one cannot hide an error in the other.
  */
 class Totp {
   private static final String ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -17,7 +17,7 @@ class Totp {
     return at(secret, 0);
   }
 
-  /** Returns the code of the time step that is so many steps after that of now. */
+  /** Returns the code of the time step that is this number of steps after the current one. */
   static String at(String secret, int steps) {
     try {
       var mac = Mac.getInstance("HmacSHA1");
@@ -31,7 +31,7 @@ class Totp {
     }
   }
 
-  /** Returns a code that the secret has at no time near now. */
+  /** Returns a code that is wrong for the secret at all times near now. */
   static String wrongFor(String secret) {
     var near = IntStream.rangeClosed(-3, 3).mapToObj(steps -> at(secret, steps)).toList();
     return List.of("000000", "111111", "222222", "333333", "444444", "555555", "666666", "777777").stream()
@@ -40,7 +40,7 @@ class Totp {
         .orElseThrow();
   }
 
-  /** Returns a code that is not the one given. */
+  /** Returns a code other than the given one. */
   static String otherThan(String code) {
     return "%06d".formatted((Integer.parseInt(code) + 1) % 1_000_000);
   }

@@ -3,7 +3,7 @@ import com.workos.webhooks.Webhook;
 import java.security.SignatureException;
 import java.time.OffsetDateTime;
 
-/** Webhooks are checked by the library before its user reads them. */
+/** The library checks the signature of a webhook before its user reads the body. */
 class Webhooks {
   static void run(World world) {
     world.report.step("webhook signature", () -> {
@@ -26,7 +26,7 @@ class Webhooks {
       Check.equal("ipAddress", data.getIpAddress(), null);
 
       var stale = delivery.get("stale").asText();
-      webhook.constructTypedEvent(body, stale, secret, 900_000); // right but for its time
+      webhook.constructTypedEvent(body, stale, secret, 900_000); // right except for its time
       Check.fails(SignatureException.class, () -> webhook.constructTypedEvent(body.replace("succeeded", "failed"), signature, secret));
       Check.fails(SignatureException.class, () -> webhook.constructTypedEvent(body, stale, secret));
       Check.fails(SignatureException.class, () -> webhook.constructTypedEvent(body, delivery.get("forged").asText(), secret));

@@ -17,7 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 
-/** What the steps work with: the library, pointed at two servers. */
+/** The environment of the steps: the library, connected to two servers. */
 class World {
   /** A server, and the library that talks to it, directly and through a network. */
   class Server {
@@ -63,14 +63,14 @@ class World {
   }
 
   /**
-   * The library makes its Idempotency-Key of the request, so that two equal calls within 30 seconds
-   * get one answer. A call that is meant anew has a key of its own.
+   * The library computes its Idempotency-Key from the request, so two equal calls within 30 seconds
+   * receive the same answer. A call that must act again needs a new key.
    */
-  static RequestOptions anew() {
+  static RequestOptions newKey() {
     return RequestOptions.builder().idempotencyKey(UUID.randomUUID().toString()).build();
   }
 
-  /** Returns a fictional number that had no message yet; a number has one message in 30 seconds. */
+  /** Returns a fictional number without a message so far; a number receives one message in 30 seconds. */
   String phone() {
     var number = "+12025550" + ++lastPhone;
     report.secrets(number);
@@ -100,14 +100,14 @@ class World {
     return enrollGenericOtp(mfa);
   }
 
-  /** Returns a challenge of a factor, and reports the code that it may show. */
+  /** Returns a challenge of a factor, and reports its code if the challenge shows one. */
   AuthenticationChallenge challenge(AuthenticationFactorEnrolled factor) {
     return seen(mfa.challengeFactor(factor.getId()));
   }
 
   /** Returns a second challenge of a factor. */
   AuthenticationChallenge challengeAnew(AuthenticationFactorEnrolled factor) {
-    return seen(mfa.challengeFactor(factor.getId(), null, anew()));
+    return seen(mfa.challengeFactor(factor.getId(), null, newKey()));
   }
 
   AuthenticationChallenge seen(AuthenticationChallenge challenge) {
@@ -121,7 +121,7 @@ class World {
     return mfa.verifyChallenge(challenge.getId(), code);
   }
 
-  /** Returns what the inbox has for a number, newest first. */
+  /** Returns the inbox for a number, newest first. */
   JsonNode messages(String to, Server server) throws Exception {
     var query = URLEncoder.encode(to, StandardCharsets.UTF_8);
     var messages = Network.ask("GET", server.url + "/dev/inbox?to=" + query).get("messages");
@@ -141,7 +141,7 @@ class World {
     return messageTo(to).get("code").asText();
   }
 
-  /** Sends what the library has no method for, by what its methods are made of. */
+  /** Sends a request that the library has no method for, by the library's own low-level call. */
   JsonNode post(String path, Map<String, String> body) {
     return server.workos.baseClient.requestJson(new RequestConfig("POST", path, List.of(), body));
   }
@@ -177,7 +177,7 @@ class World {
     return refused(BadRequestException.class, 400, "one_time_code_too_many_attempts", "Request could not be processed.", call);
   }
 
-  /** Checks that a call fails for one field, which the library shows. */
+  /** Checks that a call fails because of one field, and that the library shows the field. */
   void invalid(String field, String code, Check.Call call) {
     var error = refused(UnprocessableEntityException.class, 422, "invalid_request_parameters", "Validation failed", call);
     Check.equal("the number of errors", error.errors.size(), 1);

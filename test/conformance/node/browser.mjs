@@ -1,11 +1,11 @@
-// Opens the pages of countersign dev in a real browser and prints the outcome of
-// each step (see report.mjs):
+// Opens the pages of countersign dev in a real browser and prints the result of each
+// step (see report.mjs):
 //
 //   node browser.mjs
 //
-// COUNTERSIGN_URL and COUNTERSIGN_API_KEY name a server that has sent no message yet.
-// COUNTERSIGN_CHROMIUM names the browser, by default /usr/bin/chromium. With
-// COUNTERSIGN_SCREENSHOTS pictures go to the directory that it names.
+// COUNTERSIGN_URL and COUNTERSIGN_API_KEY name a server that has not sent a message yet.
+// COUNTERSIGN_CHROMIUM names the browser, by default /usr/bin/chromium. If
+// COUNTERSIGN_SCREENSHOTS names a directory, the screenshots are saved there.
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ import { Report } from "./report.mjs";
 import { World } from "./world.mjs";
 
 const desk = { width: 1100, height: 800 };
-const phone = { width: 320, height: 640 }; // the narrowest that WCAG 2.2 counts with (1.4.10)
+const phone = { width: 320, height: 640 }; // the narrowest width that WCAG 2.2 requires (1.4.10)
 const screenshots = process.env.COUNTERSIGN_SCREENSHOTS;
 const server = { url: process.env.COUNTERSIGN_URL, key: process.env.COUNTERSIGN_API_KEY };
 const inbox = server.url + "/dev/inbox";
@@ -35,8 +35,8 @@ const browser = await chromium.launch({
 const report = new Report("chromium", browser.version());
 const world = new World(await load("workos-newest"), report, server);
 
-// open loads the inbox in a page of its own. What the page complains about, and
-// every request that leaves the server, is in page.faults.
+// open loads the inbox in a new page. page.faults lists the errors and warnings of the
+// page, and every request to a host other than the server.
 async function open(options = {}, address = inbox) {
   const context = await browser.newContext({ viewport: desk, ...options });
   const page = await context.newPage();
@@ -68,9 +68,9 @@ async function open(options = {}, address = inbox) {
   return page;
 }
 
-// close ends a page and fails if anything went wrong in it.
+// close closes a page and fails if the page has faults.
 async function close(page) {
-  await page.waitForTimeout(100); // what the page still complains about arrives
+  await page.waitForTimeout(100); // for errors and warnings that arrive late
   const faults = page.faults;
   await page.context().close();
   assert.deepEqual(faults, [], "faults of the page");
@@ -83,7 +83,7 @@ async function picture(page, name, options = {}) {
   }
 }
 
-// send has a message sent to a number, and returns its code.
+// send makes the server send a message to a number, and returns its code.
 async function send(to, smsTemplate) {
   const factor = await world.mfa.enrollFactor({ type: "sms", phoneNumber: to });
   await world.challenge(factor, smsTemplate === undefined ? {} : { smsTemplate });
@@ -94,7 +94,7 @@ async function send(to, smsTemplate) {
 const messages = (page) => page.locator("#messages > li");
 const numbers = (page) => messages(page).locator(".to").allTextContents();
 
-// fitsWidth checks that nothing makes the reader scroll sideways.
+// fitsWidth checks that the reader does not have to scroll sideways.
 async function fitsWidth(page) {
   const { wide, room } = await page.evaluate(() => ({
     wide: document.documentElement.scrollWidth,
@@ -219,7 +219,7 @@ await report.step("the filter", async () => {
   return "by part of a number, by its link and as people write it; kept over a reload";
 });
 
-// What a caller of the API may write into a message, to have it run in the inbox.
+// A text by which a caller of the API may try to run a script in the inbox.
 const hostile =
   `"'><img src=x onerror="window.ran=1"><script>window.ran=2</script><svg onload="window.ran=3"></svg>` +
   `<a href="javascript:window.ran=4">here</a></template></p><style>body{display:none}</style>` +
@@ -305,7 +305,7 @@ await report.step("without a server it says so, and comes back", async () => {
   await picture(page, "offline");
   await page.context().setOffline(false);
   await eventually(async () => assert.equal(await live.textContent(), "Live"));
-  await page.context().close(); // its failed requests are no faults
+  await page.context().close(); // its failed requests do not count as faults
 });
 
 await report.step("the qr_code is an image", async () => {

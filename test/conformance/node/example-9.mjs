@@ -9,7 +9,7 @@ const workos = new WorkOS(process.env.COUNTERSIGN_API_KEY, {
   https: protocol === "https:",
 });
 
-// Once: enroll. Keep factor.id beside your user, and show factor.totp.qrCode.
+// Once: enroll. Store factor.id with your user, and show factor.totp.qrCode.
 const factor = await workos.multiFactorAuth.enrollFactor({ type: "totp", issuer: "Example", user: "user@example.com" });
 console.log(factor.totp.uri);
 

@@ -1,6 +1,5 @@
-// The generations of the library @workos-inc/node that are driven here, by the
-// names under which package.json installs them, and where they differ. What is the
-// same in all is what steps/ checks.
+// The tested generations of the library @workos-inc/node, by the names under which
+// package.json installs them, and their differences. steps/ checks the common behavior.
 import { readFile } from "node:fs/promises";
 
 const upTo8 = {
@@ -8,13 +7,13 @@ const upTo8 = {
   enrollForUser: (workos, options) => workos.userManagement.enrollAuthFactor(options),
   listOfUser: (workos, options) => workos.userManagement.listAuthFactors(options),
   hasVerifyFactor: true,
-  readsRequestID: false, // it looks for a property of a Headers object, and finds none
+  readsRequestID: false, // it reads a property of a Headers object that does not exist
   retries: false,
   lostReplyError: "Error",
   tooManyRequestsError: "RateLimitExceededException",
   listsOnlyTOTP: true,
   sendsSecret: true,
-  verifiesBytes: false, // it signs what JSON.stringify makes of a webhook
+  verifiesBytes: false, // it checks the signature over the output of JSON.stringify
   knowsEvents: true,
 };
 
@@ -39,8 +38,8 @@ const generations = {
     readsRequestID: true,
     lostReplyError: "TypeError",
     tooManyRequestsError: "GenericServerException",
-    sendsSecret: false, // it knows no totpSecret
-    knowsEvents: false, // of authentication
+    sendsSecret: false, // it has no option totpSecret
+    knowsEvents: false, // events of authentication
   },
   "workos-7": upTo8,
   "workos-8": { ...upTo8, hasVerifyFactor: false },
@@ -48,7 +47,7 @@ const generations = {
   "workos-newest": from9,
 };
 
-// load returns a generation with its version and its exports.
+// load returns a generation of the library, with its version and exports.
 export async function load(name) {
   const generation = generations[name];
   if (!generation) {

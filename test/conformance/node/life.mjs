@@ -1,12 +1,12 @@
-// Drives a server through the whole life of factors with one generation of the
-// library, and prints the outcome of each step (see report.mjs):
+// Runs the complete life of factors against a server with one generation of the
+// library, and prints the result of each step (see report.mjs):
 //
 //   node life.mjs workos-oldest | workos-7 | workos-8 | workos-10 | workos-newest
 //
 // COUNTERSIGN_URL and COUNTERSIGN_API_KEY name the server, and COUNTERSIGN_NETWORK_URL
-// the network before it, which loses what it is told to. COUNTERSIGN_BRIEF_URL,
-// COUNTERSIGN_BRIEF_API_KEY and COUNTERSIGN_BRIEF_NETWORK_URL name a second one, for
-// what has to do with time: it runs with --challenge-ttl 50ms and --sms-spacing 1s.
+// the network in front of it, which loses messages on request. COUNTERSIGN_BRIEF_URL,
+// COUNTERSIGN_BRIEF_API_KEY and COUNTERSIGN_BRIEF_NETWORK_URL name a second server, for
+// the steps about time: it runs with --challenge-ttl 50ms and --sms-spacing 1s.
 import { load } from "./libraries.mjs";
 import { Network } from "./network.mjs";
 import { Report } from "./report.mjs";

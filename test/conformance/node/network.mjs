@@ -1,5 +1,5 @@
-// The network between a library and a server, which fails on demand. It is part of
-// the Go tests; ../network_test.go says what it understands.
+// The network between a library and a server, which fails on request. It is part of the
+// Go tests; ../network_test.go documents its commands.
 import assert from "node:assert/strict";
 
 export class Network {
@@ -10,14 +10,14 @@ export class Network {
     this.#report = report;
   }
 
-  // lose makes it lose the "request" that comes next, or the "reply" to it: the
-  // server knows of nothing in the first case, and has acted in the second. The
-  // caller cannot tell which it was.
+  // lose makes the network lose the next "request", or the "reply" to it. In the first
+  // case the server receives nothing; in the second it has acted. The caller cannot
+  // distinguish the two cases.
   lose(what) {
     return this.#ask("POST", `lose-${what}`);
   }
 
-  // tries returns what was sent since the last loss, each with what became of it.
+  // tries returns the requests since the last call of lose, each with its outcome.
   async tries() {
     const tries = await this.#ask("GET", "tries");
     for (const { reply_body: body } of tries) {

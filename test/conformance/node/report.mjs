@@ -1,13 +1,13 @@
-// What a run found, as lines of JSON on standard output:
+// Writes the results of a run as lines of JSON on standard output:
 //
-//   {"library", "version", "step", "ok", "detail"}   the outcome of a step
-//   {"secrets": [...]}                               values that no log may hold
+//   {"library", "version", "step", "ok", "detail"}   the result of a step
+//   {"secrets": [...]}                               values that no log may contain
 //
-// A step that does not apply has "skipped": true and says why in its detail. One
-// that was given a picture of a QR code adds it as "qr_code", a data URI, with
-// what it must say as "text".
+// A step that does not apply has "skipped": true and gives the reason in its detail. A
+// step that received a picture of a QR code adds it as "qr_code", a data URI, and the
+// text that the code must contain as "text".
 
-// A Skip says that a step does not apply, and why.
+// A Skip says that a step does not apply, and gives the reason.
 export class Skip extends Error {}
 
 export class Report {
@@ -20,9 +20,9 @@ export class Report {
     this.#version = version;
   }
 
-  // step runs run and reports how it ended. run returns the detail of its success,
-  // or an object with that and more for the line, or nothing. A failure does not
-  // end the run: later steps tell more.
+  // step calls run and reports the result. run returns the detail of its success, or an
+  // object with the detail and further keys of the line, or nothing. A failure does not
+  // end the program: later steps give more information.
   async step(name, run) {
     const outcome = { library: this.#library, version: this.#version, step: name, ok: true, detail: "" };
     try {
@@ -39,12 +39,12 @@ export class Report {
     print(outcome);
   }
 
-  // secrets makes values known that went through the server.
+  // secrets reports values that went through the server and that no log may contain.
   secrets(...values) {
     print({ secrets: values });
   }
 
-  // end makes the run fail if a step has.
+  // end makes the run fail if a step failed.
   end() {
     process.exitCode = this.#failed > 0 ? 1 : 0;
   }
@@ -54,8 +54,8 @@ function print(line) {
   process.stdout.write(JSON.stringify(line) + "\n");
 }
 
-// explain says what was thrown: the stack has the message and the place, and the
-// rest is what a library put into the error.
+// explain describes an error: the stack contains the message and the place, and the rest
+// shows the properties that a library added to the error.
 function explain(error) {
   if (!(error instanceof Error)) {
     return "threw " + JSON.stringify(error);

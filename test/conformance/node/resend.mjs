@@ -8,7 +8,7 @@ const workos = new WorkOS(process.env.COUNTERSIGN_API_KEY, {
 });
 const id = process.argv[2]; // of the challenge
 
-// How far has the message come?
+// Read the state of the message.
 const { data: challenge } = await workos.get(`/auth/challenges/${id}`);
 console.log(`The message is ${challenge.sms.status}.`);
 

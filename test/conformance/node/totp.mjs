@@ -1,11 +1,11 @@
-// One-time codes as an authenticator app computes them (RFC 6238), written apart
-// from the server so that a fault of one does not hide in the other.
+// One-time codes as an authenticator app computes them (RFC 6238). This file shares no
+// code with the server, so an error in one cannot hide an error in the other.
 import { createHmac } from "node:crypto";
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const period = 30_000; // ms
 
-// codeAt returns the code of the time step that is steps after that of now.
+// codeAt returns the code of the time step that is steps after the current one.
 export function codeAt(secret, steps = 0, now = Date.now()) {
   const counter = Buffer.alloc(8);
   counter.writeBigUInt64BE(BigInt(Math.floor(now / period) + steps));
@@ -15,13 +15,13 @@ export function codeAt(secret, steps = 0, now = Date.now()) {
   return String(number % 1_000_000).padStart(6, "0");
 }
 
-// wrongFor returns a code that the secret has at no time near now.
+// wrongFor returns a code that is wrong for the secret at all times near now.
 export function wrongFor(secret) {
   const near = new Set([-3, -2, -1, 0, 1, 2, 3].map((steps) => codeAt(secret, steps)));
   return ["000000", "111111", "222222", "333333", "444444", "555555", "666666", "777777"].find((code) => !near.has(code));
 }
 
-// otherThan returns a code that is not the one given.
+// otherThan returns a code other than the given one.
 export function otherThan(code) {
   return String((Number(code) + 1) % 1_000_000).padStart(6, "0");
 }

@@ -1,4 +1,4 @@
-// What the steps work with: one library, pointed at one server.
+// The environment of the steps: one library, connected to one server.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -7,8 +7,8 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 export class World {
   #nextPhone = 0;
 
-  // server and brief are { url, key, network } of two servers; challenges at brief
-  // expire at once, and it sends to one number as often as once a second.
+  // server and brief are { url, key, network } of two servers. At brief, challenges
+  // expire at once, and one number may receive a message every second.
   constructor(generation, report, server, brief) {
     this.generation = generation;
     this.report = report;
@@ -29,12 +29,12 @@ export class World {
     });
   }
 
-  // connectFar makes one that reaches the server over its network.
+  // connectFar makes a client that reaches the server through its network.
   connectFar(server) {
     return this.connect({ ...server, url: server.network.url });
   }
 
-  // mfaAt is the part of the library that deals with factors, for another client.
+  // mfaAt returns the part of the library for factors, of another client.
   mfaAt(workos) {
     return this.generation.mfa(workos);
   }
@@ -47,15 +47,15 @@ export class World {
     return this.generation.listOfUser(workos, options);
   }
 
-  // phone returns a fictional number that had no message yet. A number has one
-  // message in 30 seconds, so that every message goes to a number of its own.
+  // phone returns a fictional number that has not received a message yet. A number
+  // receives one message in 30 seconds, so every message needs a new number.
   phone() {
     const number = "+12025550" + (100 + this.#nextPhone++);
     this.report.secrets(number);
     return number;
   }
 
-  // enrollTOTP returns a new factor, whose codes the steps can compute.
+  // enrollTOTP returns a new factor whose codes the steps can compute.
   async enrollTOTP(mfa = this.mfa) {
     const factor = await mfa.enrollFactor({ type: "totp", issuer: "Foo Corp", user: "user@example.com" });
     this.report.secrets(factor.totp.secret);
@@ -75,7 +75,7 @@ export class World {
     return mfa.verifyChallenge({ authenticationChallengeId: challenge.id, code });
   }
 
-  // messages returns what the inbox has for a number, newest first.
+  // messages returns the inbox for a number, newest first.
   async messages(to, server = this.server) {
     const reply = await fetch(`${server.url}/dev/inbox?to=${encodeURIComponent(to)}`, {
       headers: { Accept: "application/json" },
@@ -95,7 +95,7 @@ export class World {
   }
 
   // refused checks that a call fails with an error of the library's own class
-  // want.class, and that the error says what want says. It returns the error.
+  // want.class, and that the error contains the values of want. It returns the error.
   async refused(call, want) {
     const error = await failureOf(call);
     const known = this.generation.exports[want.class];
@@ -132,8 +132,8 @@ function notFound(id, what) {
   return { class: "NotFoundException", status: 404, code: "entity_not_found", message: `${what} not found: '${id}'.` };
 }
 
-// tooManyAttempts is how the library shows an answer of 400 that has a code but no
-// list of errors.
+// tooManyAttempts returns the error by which the library shows an answer of 400 that has
+// a code but no list of errors.
 export const tooManyAttempts = {
   class: "GenericServerException",
   status: 400,
@@ -150,7 +150,7 @@ export function previouslyVerified(challenge) {
   };
 }
 
-// failureOf returns what a call throws.
+// failureOf returns the error that a call throws.
 export async function failureOf(call) {
   let result;
   try {
@@ -161,7 +161,7 @@ export async function failureOf(call) {
   throw new Error("the call succeeded, with " + JSON.stringify(result));
 }
 
-// until waits for a moment on the clock of this machine, which the server shares.
+// until waits for a time. The server uses the clock of the same machine.
 export async function until(time) {
   while (Date.now() <= time) {
     await sleep(time - Date.now() + 1);

@@ -7,7 +7,7 @@ workos.base_api_url = os.environ["COUNTERSIGN_URL"] + "/"  # http://127.0.0.1:41
 workos.api_key = os.environ["COUNTERSIGN_API_KEY"]
 mfa = workos.client.mfa
 
-# Once: enroll. Keep factor["id"] beside your user, and show factor["totp"]["qr_code"].
+# Once: enroll. Store factor["id"] with your user, and show factor["totp"]["qr_code"].
 factor = mfa.enroll_factor(type="totp", totp_issuer="Example", totp_user="user@example.com")
 print(factor["totp"]["uri"], flush=True)
 

@@ -9,7 +9,7 @@ workos = WorkOSClient(
     client_id="any",
 )
 
-# Once: enroll. Keep factor.id beside your user, and show factor.totp.qr_code.
+# Once: enroll. Store factor.id with your user, and show factor.totp.qr_code.
 factor = workos.mfa.enroll_factor(type="totp", totp_issuer="Example", totp_user="user@example.com")
 print(factor.totp.uri, flush=True)
 

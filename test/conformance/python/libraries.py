@@ -1,8 +1,8 @@
-"""The generations of the library workos that are driven here, and where they differ.
+"""The tested generations of the library workos, and their differences.
 
-A client is made of a URL and an API key. It has the calls of the library, by the same
-names in all generations, and gives what it is told as dictionaries. What is the same
-in all is what steps/ checks.
+A client is made from a URL and an API key. It offers the calls of the library under
+the same names in all generations, and returns replies as dictionaries. steps/ checks
+the common behavior.
 """
 
 from importlib.metadata import version
@@ -14,16 +14,17 @@ from world import failure_of
 
 NO_CALL = "has no call for it"
 NO_LISTS = "has no lists of a user's factors"
-NO_PAGES = "shows the first ten factors alone"
+NO_PAGES = "shows only the first ten factors"
 
-# Generations 4 and 5 want the id of a client, and send it nowhere with these calls.
+# Generations 4 and 5 require the id of a client, but do not send it with these calls.
 CLIENT_ID = "client_01FVYZ5QM8N98T9ME5BCB2BBMJ"
 
 
 class Library:
-    """What steps/ asks about a generation, with the answers of the newest."""
+    """The properties of a generation that steps/ needs. The defaults describe the newest."""
 
-    # The library's own error for a status. Some have one for all others below 500.
+    # The library's own errors by status. Some generations use one error for all other
+    # statuses below 500.
     errors = {
         400: "BadRequestError",
         401: "AuthenticationError",
@@ -31,27 +32,27 @@ class Library:
         422: "UnprocessableEntityError",
         429: "RateLimitExceededError",
     }
-    error_has = ["message", "code", "errors"]  # of the body of a reply, as attributes
-    error_has_retry_after = True  # of its headers
-    lost_error = None  # what it raises when the network fails; None: it tries again
+    error_has = ["message", "code", "errors"]  # parts of the body that are attributes
+    error_has_retry_after = True  # the error shows the header
+    lost_error = None  # its error when the network fails; None if it tries again
 
-    # What it does not send at all, and what it raises then.
+    # The input that it refuses to send, and its error for each.
     declines = {"no type": TypeError}
 
-    misreads_generic_otp = False  # factors of that type
-    hides_code = False  # of a challenge of such a factor
-    hides_user_id = False  # of a factor
+    misreads_generic_otp = False  # it cannot read factors of that type
+    hides_code = False  # it does not show the code of a challenge of such a factor
+    hides_user_id = False  # it does not show the user of a factor
 
     has_get_and_delete = True
     has_users = True
-    has_pages = True  # of lists
-    deprecated_verify_path = None  # where its deprecated call goes
-    accepts_forgeries = False  # webhooks with a signature that is not theirs
+    has_pages = True  # it can request further pages of a list
+    deprecated_verify_path = None  # the path of its deprecated call
+    accepts_forgeries = False  # it accepts webhooks with a wrong signature
 
     @classmethod
     def error_for(cls, status):
         name = cls.errors.get(status) or cls.errors["others"]
-        # Until generation 5 a module of their own has them.
+        # Up to generation 5 the errors are in a separate module.
         return getattr(getattr(workos, "exceptions", workos), name)
 
 
@@ -82,7 +83,7 @@ class Workos1(Library):
 
     @property
     def _workos(self):
-        # The URL is that of the first call by a client, the key that of this moment.
+        # A client keeps the URL of its first call, but each call uses the current key.
         for name, value in self._settings.items():
             setattr(workos, name, value)
         return self._client
@@ -102,7 +103,7 @@ class Workos1(Library):
         )
 
     def verify_challenge(self, id, code):
-        # The call that later generations deprecate is its only one.
+        # Its only call is the call that later generations deprecate.
         return self.verify_by_deprecated(id, code)
 
     def verify_by_deprecated(self, id, code):
@@ -121,11 +122,11 @@ class Workos1(Library):
         return self._workos.webhooks.verify_event(body, signature, secret)
 
     def enroll_with_key(self, key, **fields):
-        # Its calls take no key, but its client for HTTP takes headers.
+        # Its calls accept no idempotency key, but its HTTP client accepts headers.
         return self.request("post", "auth/factors/enroll", fields, {"Idempotency-Key": key})
 
     def request(self, method, path, body=None, headers=None):
-        """Sends what the library has no call for, by its own client for HTTP."""
+        """Sends a request that the library has no call for, by the library's HTTP client."""
         helper = self._workos.mfa.request_helper
         return helper.request(
             path, method=method, params=body, headers=headers, token=workos.api_key
@@ -133,7 +134,7 @@ class Workos1(Library):
 
 
 class Workos4(Workos1):
-    """Versions to 4: the same, with more calls."""
+    """Versions up to 4: the same, with more calls."""
 
     errors = {**Workos1.errors, 404: "NotFoundException"}
     error_has = Library.error_has
@@ -166,7 +167,7 @@ class Workos4(Workos1):
 
     def list_all_of_user(self, user_id, **page):
         listed = self._workos.user_management.list_auth_factors(user_id)
-        # It has an iteration, which looks for an order that it was never given.
+        # Its iteration fails: it reads an order that the caller did not give.
         assert type(failure_of(list, listed.auto_paging_iter())) is KeyError
         raise Skip(NO_PAGES)
 
@@ -175,7 +176,7 @@ class Workos4(Workos1):
 
 
 class Workos5(Library):
-    """Version 5: clients, and replies as pydantic models."""
+    """Version 5: client objects, and replies as pydantic models."""
 
     errors = Workos4.errors
     error_has_retry_after = False
@@ -233,12 +234,12 @@ class Workos5(Library):
         return self.request("post", "auth/factors/enroll", fields, {"Idempotency-Key": key})
 
     def request(self, method, path, body=None, headers=None):
-        """Sends what the library has no call for, by its own client for HTTP."""
+        """Sends a request that the library has no call for, by the library's HTTP client."""
         return self._http.request(path, method=method, json=body, headers=headers)
 
 
 class Workos10(Library):
-    """Versions from 6: generated clients, which try again."""
+    """Versions from 6: generated clients, which retry."""
 
     def __init__(self, url, key, patient=True):
         retries = {} if patient else {"max_retries": 0}
@@ -285,28 +286,28 @@ class Workos10(Library):
         return self._mfa.enroll_factor(**fields, request_options={"idempotency_key": key}).to_dict()
 
     def request(self, method, path, body=None):
-        """Sends what the library has no call for."""
+        """Sends a request that the library has no call for."""
         return self._workos.request(method, path.split("/"), body=body)
 
 
 def lacks(part, name, why):
-    """Skips a step, as a part of the library has nothing of a name."""
+    """Skips a step because a part of the library lacks a name."""
     assert not hasattr(part, name), name
     raise Skip(why)
 
 
 def without_none(fields):
-    """Returns what the reply had: the library fills in None for what it had not."""
+    """Returns the fields of the reply: the library sets missing fields to None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def sent(model):
-    """Returns what the reply had of a model's fields."""
+    """Returns the fields of a model that the reply contained."""
     return model.model_dump(exclude_unset=True)
 
 
 def load(wanted):
-    """Returns the generation that is installed, with its version."""
+    """Returns the installed generation and its version."""
     installed = version("workos")
     if installed != wanted:
         raise SystemExit(f"workos {installed} is installed here; want {wanted}")

@@ -1,8 +1,8 @@
-"""Drives a server through the whole life of factors with one version of workos:
+"""Runs the complete life of factors against a server with one version of workos:
 
     PYTHONPATH=libraries/5.46.0 python3 life.py 5.46.0
 
-../README.md has the environment that it needs and the lines that it prints.
+../README.md documents its environment and its output.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What a run found, as lines of JSON on standard output; ../README.md has the keys."""
+"""Writes the results of a run as lines of JSON on standard output; ../README.md has the keys."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ import traceback
 
 
 class Skip(Exception):
-    """A step does not apply to this version, and why."""
+    """The reason why a step does not apply to this version."""
 
 
 class Report:
@@ -18,8 +18,8 @@ class Report:
         """Runs the function that it decorates as a step, at once.
 
         The function returns the detail of its success, or a dictionary with that and
-        more for the line, or nothing. A failure does not end the run: later steps
-        tell more.
+        further keys of the line, or nothing. A failure does not end the run: later steps
+        give more information.
         """
 
         def run(function):
@@ -40,7 +40,7 @@ class Report:
         return run
 
     def secrets(self, *values):
-        """Makes values known that no log may hold."""
+        """Reports values that no log may contain."""
         emit({"secrets": values})
 
 
@@ -51,5 +51,5 @@ def emit(line):
 
 
 def explain(error):
-    """Says what was raised: where, and what a library put into the error."""
+    """Describes an exception: its place, and the attributes that a library added."""
     return "".join(traceback.format_exception(error)) + repr(vars(error))

@@ -8,7 +8,7 @@ PERIOD = 30  # seconds
 
 
 def code_at(secret, steps=0):
-    """Returns the code of the time step that is steps after that of now."""
+    """Returns the code of the time step that is steps after the current one."""
     counter = int(time.time()) // PERIOD + steps
     key = base64.b32decode(secret + "=" * (-len(secret) % 8))
     mac = hmac.digest(key, counter.to_bytes(8, "big"), "sha1")
@@ -18,11 +18,11 @@ def code_at(secret, steps=0):
 
 
 def wrong_for(secret):
-    """Returns a code that the secret has at no time near now."""
+    """Returns a code that is wrong for the secret at all times near now."""
     near = {code_at(secret, steps) for steps in range(-3, 4)}
     return next(code for code in (digit * 6 for digit in "01234567") if code not in near)
 
 
 def other_than(code):
-    """Returns a code that is not the one given."""
+    """Returns a code other than the given one."""
     return f"{(int(code) + 1) % 1_000_000:06}"

@@ -1,4 +1,4 @@
-"""What the steps work with: one library, pointed at two servers."""
+"""The environment of the steps: one library, connected to two servers."""
 
 import json
 import re
@@ -16,26 +16,26 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 
 @dataclass
 class Server:
-    """A server, and the network before it that fails when told to."""
+    """A server, and the network in front of it, which fails on request."""
 
     url: str
     key: str
     network_url: str
 
     def messages(self, to):
-        """Returns what the inbox has for a number, newest first."""
+        """Returns the inbox for a number, newest first."""
         return fetch(f"{self.url}/dev/inbox?to={urllib.parse.quote(to)}")["messages"]
 
     def lose(self, what):
-        """Has the network lose the next "reply" or "request"."""
+        """Makes the network lose the next "reply" or "request"."""
         fetch(f"{self.network_url}/-/lose-{what}", b"")
 
     def tries(self):
-        """Returns what was sent over the network since it last lost something."""
+        """Returns the requests over the network since the last call of lose."""
         return fetch(self.network_url + "/-/tries")
 
     def delivery(self):
-        """Returns a webhook as it arrives, with signatures that are wrong."""
+        """Returns a webhook as a receiver gets it, and wrong signatures."""
         return fetch(self.network_url + "/-/webhook")
 
 
@@ -46,7 +46,7 @@ def fetch(url, body=None):
 
 
 class World:
-    """Challenges at brief expire at once, and a number has a message a second."""
+    """At brief, challenges expire at once, and one number may receive a message every second."""
 
     def __init__(self, library, report, server, brief):
         self.library = library
@@ -60,9 +60,9 @@ class World:
         report.secrets(server.key, brief.key)
 
     def phone(self):
-        """Returns a fictional number that had no message yet.
+        """Returns a fictional number that has not received a message yet.
 
-        A number has one message in 30 seconds, so that each goes to one of its own.
+        A number receives one message in 30 seconds, so every message needs a new number.
         """
         number = f"+1202555{100 + self._phones:04}"
         self._phones += 1
@@ -73,7 +73,7 @@ class World:
         return f"user_{uuid.uuid4()}"
 
     def enroll_totp(self, client=None):
-        """Returns a new factor, whose codes the steps can compute."""
+        """Returns a new factor whose codes the steps can compute."""
         factor = (client or self.client).enroll_factor(
             type="totp", totp_issuer="Foo Corp", totp_user="user@example.com"
         )
@@ -84,14 +84,14 @@ class World:
         return self.client.enroll_factor(type="sms", phone_number=phone or self.phone())
 
     def enroll_generic_otp(self, client=None):
-        """Returns a new factor, past those generations that cannot."""
+        """Returns a new factor, without the library if it cannot enroll one."""
         client = client or self.client
         if "generic_otp" in self.library.declines or self.library.misreads_generic_otp:
             return client.request("post", "auth/factors/enroll", {"type": "generic_otp"})
         return client.enroll_factor(type="generic_otp")
 
     def challenge_generic_otp(self, factor, client=None):
-        """Returns a new challenge with its code, past the generation that hides it."""
+        """Returns a new challenge with its code, without the library if it hides the code."""
         client = client or self.client
         if self.library.hides_code:
             challenge = client.request("post", f"auth/factors/{factor['id']}/challenge", {})
@@ -118,7 +118,7 @@ class World:
     def refused(self, status, body, call, *args, **kwargs):
         """Checks that a call fails with the library's own error for a status.
 
-        The reply must have been body, as agrees tells. Returns the error.
+        The body of the reply must agree with body. Returns the error.
         """
         error = failure_of(call, *args, **kwargs)
         want = self.library.error_for(status)
@@ -132,7 +132,7 @@ class World:
         return error
 
     def declined(self, what, call, *args, **kwargs):
-        """Tells whether the library declines to send something, and makes sure of it."""
+        """Reports whether the library itself refuses to send something, and checks its error."""
         if what not in self.library.declines:
             return False
         error = failure_of(call, *args, **kwargs)
@@ -140,7 +140,7 @@ class World:
         return True
 
 
-# What the server says when it refuses; agrees tells what types and ranges stand for.
+# The bodies of refusals; see agrees for the meaning of types and ranges.
 
 TOO_MANY_ATTEMPTS = {
     "code": "one_time_code_too_many_attempts",
@@ -185,7 +185,7 @@ def invalid(field, code):
 
 
 def agrees(said, want):
-    """Compares a reply. A wanted type stands for all its values, a range for its numbers."""
+    """Compares a reply. A wanted type matches all its values, a range all its numbers."""
     if isinstance(want, type):
         return isinstance(said, want)
     if isinstance(want, range):
@@ -198,7 +198,7 @@ def agrees(said, want):
 
 
 def failure_of(call, *args, **kwargs):
-    """Returns what a call raises."""
+    """Returns the exception that a call raises."""
     try:
         result = call(*args, **kwargs)
     except Skip:
@@ -209,12 +209,12 @@ def failure_of(call, *args, **kwargs):
 
 
 def moment(text):
-    """Returns the time that a field of a reply says."""
+    """Returns the time in a field of a reply."""
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text), text
     return datetime.fromisoformat(text)
 
 
 def wait_until(when):
-    """Waits for a moment on the clock of this machine, which the server shares."""
+    """Waits for a time. The server uses the clock of the same machine."""
     while (left := when.timestamp() - time.time()) >= 0:
         time.sleep(left + 0.001)

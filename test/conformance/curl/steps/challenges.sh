@@ -8,7 +8,7 @@ is_challenge() {
   expires=$(date --date "$(the .expires_at)" +%s%3N)
   same "the time to answer, in ms" $((expires - created)) 600000
   same "updated_at" "$(the .updated_at)" "$(the .created_at)"
-  # Of an sms factor: how far its message has come.
+  # An sms challenge also contains the state of its message.
   [[ $(the '.sms | if . then [.status, .segments, .resends_left] else null end') == @('["queued",1,3]'|null) ]]
   body=$(object "$body" 'del(.id, .created_at, .updated_at, .expires_at, .sms)')
   is 201 '{object: "authentication_challenge", authentication_factor_id: $factor} + if $code == "" then {} else {$code} end' \
@@ -17,7 +17,7 @@ is_challenge() {
 
 challenge_totp() {
   enroll_totp
-  # What clients send that have nothing to say.
+  # Bodies that clients send for a request without parameters.
   for nothing in '' '{}' null '[]' '{"sms_template":null}'; do
     challenge "$nothing"
     is_challenge
@@ -26,7 +26,7 @@ challenge_totp() {
 }
 step "challenge totp" challenge_totp
 
-# Of each type: a factor with an open challenge; $right is its code, $wrong is not.
+# For each type: a factor with an open challenge; $right is its code, $wrong is not.
 open_totp() {
   enroll_totp
   challenge '{}'
@@ -55,11 +55,11 @@ challenge_sms() {
   sent=$(messages "$phone")
   same "the message" "$(object "$sent" '.[0] | del(.sent_at)')" \
     "$(object null '{$to, $code, text: "Your verification code is: \($code)"}' --arg to "$phone" --arg code "$right")"
-  echo "the code goes to the phone alone"
+  echo "the code goes only to the phone"
 }
 step "challenge sms" challenge_sms
 
-# text_of TEMPLATE prints what a message says.
+# text_of TEMPLATE prints the text of a message.
 text_of() {
   phone
   enroll '{"type":"sms","phone_number":"'"$phone"'"}'
@@ -92,7 +92,7 @@ challenge_generic_otp() {
 }
 step "challenge generic_otp" challenge_generic_otp
 
-# verify_any tries codes on $challenge, until it is verified.
+# verify_any tries codes on $challenge until it is verified.
 verify_any() {
   for try in "$wrong" "" 12345 abcdef; do
     verify "$try"
@@ -120,7 +120,7 @@ verify_with_spaces() {
 }
 step "verify a code with spaces" verify_with_spaces
 
-# Before challenges had paths of their own.
+# The older path, which names the challenge in the body.
 verify_by_body() {
   call POST /auth/factors/verify '{"authentication_challenge_id":"'"$challenge"'","code":"'"$1"'"}'
 }

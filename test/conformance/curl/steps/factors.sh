@@ -1,7 +1,7 @@
 # Enroll, get and delete.
 
-# is_factor TYPE checks what factors of all types have, and leaves in $body only what
-# this type adds.
+# is_factor TYPE checks the fields that factors of all types have, and leaves in $body
+# only the fields that this type adds.
 is_factor() {
   same status "$status" 201
   [[ $(the .id) =~ ^auth_factor_$ulid$ ]]

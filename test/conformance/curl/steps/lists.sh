@@ -5,7 +5,7 @@ list() {
   call GET "/user_management/users/$1/auth_factors${2:+?$2}"
 }
 
-# listed prints the factors of $user in an order, as they were enrolled.
+# listed prints the factors of $user in the given order, as they were enrolled.
 listed() {
   if [[ $1 == asc ]]; then
     jq --compact-output reverse "$scratch/newest-first"
@@ -14,7 +14,7 @@ listed() {
   fi
 }
 
-# is_page ALL FROM TO checks that the last answer is this part of all.
+# is_page ALL FROM TO checks that the last answer is the part of ALL from FROM to TO.
 is_page() {
   is 200 '$all[$from:$to] as $data | {object: "list", $data, list_metadata: {
     before: (if $from == 0 then null else $data[0].id end),

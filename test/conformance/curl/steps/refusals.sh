@@ -1,4 +1,4 @@
-# What the server refuses, and in which words.
+# Refusals of the server, with their exact texts.
 
 unknown=01FVYZ5QM8N98T9ME5BCB2BBMJ
 
@@ -93,7 +93,8 @@ REQUESTS
 }
 step "bad input" bad_input
 
-# is_unauthorized: the answer must have no code, by which libraries know others.
+# is_unauthorized checks a 401. It must have no code: libraries recognize other errors
+# by their code.
 is_unauthorized() {
   same "the answer" "$status $body" '401 {"message":"Unauthorized"}'
 }

@@ -1,8 +1,8 @@
-# Networks fail after the server has acted. A call that is repeated for that must
+# Networks fail after the server has acted. A call that is repeated for this reason must
 # not act twice.
 
-# lost WHAT METHOD PATH BODY [OPTION...] sends a request of which the network loses the
-# first reply, or the first request itself, and has curl try again with the same key.
+# lost WHAT METHOD PATH BODY [OPTION...] sends a request. The network loses the first
+# reply or the first request, and curl tries again with the same key.
 lost() {
   lose "$1"
   at=$COUNTERSIGN_NETWORK_URL call "${@:2:3}" --retry 3 --retry-all-errors --header "Idempotency-Key: $(new_uuid)" "${@:5}"
@@ -15,7 +15,7 @@ lost() {
 }
 
 lost_enroll() {
-  # Without --retry there is one try. 52 says that curl has got no reply.
+  # Without --retry curl tries once. It exits with 52 if it receives no reply.
   lose reply
   local code=0
   curl --silent --header "Authorization: Bearer $key" --data '{"type":"generic_otp"}' "$COUNTERSIGN_NETWORK_URL/auth/factors/enroll" || code=$?
@@ -31,7 +31,7 @@ lost_enroll() {
 }
 step "lost reply: enroll" lost_enroll
 
-# one_of USER checks that the user has no other factor than the one in the last answer.
+# one_of USER checks that the factor in the last answer is the only factor of the user.
 one_of() {
   factor=$(the .authentication_factor.id)
   secret=$(the .authentication_factor.totp.secret)

@@ -1,5 +1,5 @@
-# What has to do with time, on a server whose challenges expire at once and whose
-# phone numbers have to wait a second only.
+# Steps about time, on a server whose challenges expire at once and whose phone numbers
+# wait only one second between messages.
 
 # expire TYPE
 expire() {
@@ -10,7 +10,7 @@ expire() {
   challenge
   local expires
   expires=$(the .expires_at)
-  # Times of this form are in order as texts are.
+  # Times in this format sort like text.
   until [[ $(date --utc +%FT%T.%3NZ) > $expires ]]; do
     sleep 0.01
   done

@@ -1,7 +1,7 @@
 # Factors of users.
 
-# enroll_for USER BODY leaves the factor in $enrolled, and its challenge as challenge
-# does.
+# enroll_for USER BODY leaves the factor in $enrolled, and sets the same variables as
+# challenge for its challenge.
 enroll_for() {
   call POST "/user_management/users/$1/auth_factors" "$2"
   same status "$status" 201

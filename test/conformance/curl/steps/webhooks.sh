@@ -1,7 +1,7 @@
-# Webhooks are checked before they are read.
+# Signatures of webhooks are checked before the body is read.
 
-# accepts SECRET SIGNATURE BODY is what a receiver does. The signature is over the
-# time, in milliseconds, and the bytes of the body.
+# accepts SECRET SIGNATURE BODY checks a signature as a receiver does. The signature
+# covers the time in milliseconds and the bytes of the body.
 accepts() {
   [[ $2 =~ ^t=([0-9]+),\ v1=([0-9a-f]{64})$ ]] || return 1
   local time=${BASH_REMATCH[1]} signature=${BASH_REMATCH[2]} age sum

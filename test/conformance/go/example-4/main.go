@@ -18,7 +18,7 @@ func main() {
 		APIKey:   os.Getenv("COUNTERSIGN_API_KEY"),
 	}
 
-	// Once: enroll. Keep factor.ID beside your user, and show factor.TOTP.QRCode.
+	// Once: enroll. Store factor.ID with your user, and show factor.TOTP.QRCode.
 	factor, err := client.EnrollFactor(ctx, mfa.EnrollFactorOpts{
 		Type:       mfa.TOTP,
 		TOTPIssuer: "Example",

@@ -18,7 +18,7 @@ func main() {
 		workos.WithBaseURL(os.Getenv("COUNTERSIGN_URL")), // http://127.0.0.1:4100
 	)
 
-	// Once: enroll. Keep factor.ID beside your user, and show factor.TOTP.QrCode.
+	// Once: enroll. Store factor.ID with your user, and show factor.TOTP.QrCode.
 	factor, err := client.MultiFactorAuth().EnrollFactor(ctx, &workos.MultiFactorAuthEnrollFactorParams{
 		Type:       workos.AuthenticationFactorsCreateRequestTypeTOTP,
 		TOTPIssuer: workos.String("Example"),

@@ -9,7 +9,7 @@ import (
 
 var challengeID = regexp.MustCompile(`^auth_challenge_[0-9A-HJKMNP-TV-Z]{26}$`)
 
-// challenges challenges and verifies.
+// challenges runs the steps about challenging and verifying.
 func challenges(w *world) {
 	w.report.step("challenge totp", func(s *step) {
 		f := must(w.enrollTOTP(w.here))
@@ -23,7 +23,7 @@ func challenges(w *world) {
 		code := w.codeFor(phone)
 		sent := w.messages(w.server, phone)[0]
 		equal("message", sent, message{To: phone, Text: "Your verification code is: " + code, Code: code, SentAt: sent.SentAt})
-		s.Detail = "the code goes to the phone alone"
+		s.Detail = "the code goes only to the phone"
 	})
 
 	w.report.step("challenge sms with a template", func(s *step) {
@@ -66,7 +66,8 @@ func challenges(w *world) {
 	w.report.step("verify by the deprecated method", func(s *step) {
 		old := w.here
 		if w.oldGlobal {
-			// A key that is wrong shows that it is not the client's own that is used.
+			// The client's own key is wrong: the call succeeds only because it uses the
+			// default client.
 			setDefaultV1(w.server.url, w.server.key)
 			old = w.connect(w.server.url, "sk_test_wrong", false)
 		}
@@ -108,7 +109,7 @@ func challenges(w *world) {
 	})
 }
 
-// An open challenge, with a wrong code and the right one.
+// An open is an open challenge, with a wrong code and the right one.
 type open struct {
 	challenge challenge
 	wrong     string
@@ -138,7 +139,7 @@ func (w *world) openGeneric() open {
 
 type verifier func(ctx context.Context, challengeID, code string) (verification, error)
 
-// verifies tries wrong codes on an open challenge, then the right one, and both
+// verifies tries wrong codes on an open challenge, then the right one, and then both
 // again.
 func (w *world) verifies(s *step, o open, verify verifier) {
 	for _, code := range []string{o.wrong, "", "12345", "abcdef"} {
@@ -153,7 +154,8 @@ func (w *world) verifies(s *step, o open, verify verifier) {
 		w.calledByVerify(previouslyVerified(o.challenge))
 }
 
-// answers checks the reply to a code. It repeats the challenge, as it is now.
+// answers checks the reply to a code. The reply repeats the challenge in its current
+// state.
 func answers(got verification, c challenge, valid bool) {
 	if got.challenge.updatedAt < c.updatedAt {
 		failf("updated_at %s is before %s", got.challenge.updatedAt, c.updatedAt)

@@ -2,7 +2,7 @@ package main
 
 import "time"
 
-// expiry waits, at the server whose challenges expire at once.
+// expiry waits at the server whose challenges expire at once.
 func expiry(w *world) {
 	brief := w.near(w.brief)
 
@@ -18,7 +18,7 @@ func expiry(w *world) {
 }
 
 func (w *world) expires(s *step, c challenge, right func() string) {
-	// The server has the clock of this machine.
+	// The server uses the clock of this machine.
 	for end := parseTime(c.expiresAt); !time.Now().After(end); {
 		time.Sleep(time.Until(end) + time.Millisecond)
 	}

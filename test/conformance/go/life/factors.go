@@ -14,7 +14,7 @@ var (
 	pngInURI     = regexp.MustCompile(`^data:image/png;base64,[A-Za-z0-9+/]+={0,2}$`)
 )
 
-// factors enrolls, gets and deletes.
+// factors runs the steps that enroll, get and delete factors.
 func factors(w *world) {
 	w.report.step("enroll totp", func(s *step) {
 		f := must(w.enrollTOTP(w.here))
@@ -107,7 +107,7 @@ func factors(w *world) {
 	})
 }
 
-// isFactor checks what factors of all types have.
+// isFactor checks the fields that factors of all types have.
 func isFactor(f factor, kind string) {
 	equal("object", f.object, "authentication_factor")
 	matches("id", f.id, factorID)
@@ -116,8 +116,7 @@ func isFactor(f factor, kind string) {
 	equal("updated_at", f.updatedAt, f.createdAt)
 }
 
-// namesIn returns the issuer and the user that the URI of a factor names, which must
-// not be empty.
+// namesIn returns the issuer and the user in the URI of a factor. Neither may be empty.
 func namesIn(f factor) string {
 	uri := must(url.Parse(f.totp.uri))
 	issuer, user, _ := strings.Cut(strings.TrimPrefix(uri.Path, "/"), ":")

@@ -2,10 +2,10 @@ package main
 
 import "context"
 
-// A library is one version of the library, connected to a server. An adapter calls
-// it as its users do, and puts what it returns into the types below, so that the
-// steps can be the same for all. What a version cannot do, its adapter refuses with
-// a skip.
+// A library is one version of the library, connected to a server. An adapter calls it
+// as its users do, and copies the results into the types below, so the steps can be the
+// same for all versions. For a call that a version does not have, its adapter returns a
+// skip.
 type library interface {
 	enroll(ctx context.Context, e enrollment) (factor, error)
 	enrollWithKey(ctx context.Context, idempotencyKey string, e enrollment) (factor, error)
@@ -21,11 +21,11 @@ type library interface {
 	list(ctx context.Context, userID string, opts listing) (page, error)
 	listAll(ctx context.Context, userID string, opts listing) ([]factor, error)
 
-	// accept returns the body of a webhook whose signature is right, parsed.
+	// accept checks the signature of a webhook and returns its parsed body.
 	accept(secret, signature, body string) (event, error)
 
-	// read returns what an error says, and shown what it should say when the server
-	// refused something so. Verify has errors of its own in some versions.
+	// read returns the contents of an error, and shown the contents that an error for
+	// the refusal full should have. Some versions have separate errors for verify.
 	read(err error) refusal
 	shown(full refusal, byVerify bool) refusal
 }
@@ -34,11 +34,11 @@ type enrollment struct {
 	kind         string // totp, sms or generic_otp
 	issuer, user string
 	phone        string
-	secret       string // the caller's own
-	forUser      string // whose factor it is
+	secret       string // a secret that the caller brings
+	forUser      string // the user of the factor
 }
 
-// A factor has empty strings where the version's own type shows nothing.
+// A factor holds an empty string for each field that the version's type does not show.
 type factor struct {
 	object, id, kind     string
 	userID               string
@@ -65,7 +65,7 @@ type userEnrollment struct {
 	challenge challenge
 }
 
-// A listing asks for a page. The zero value leaves everything to the library.
+// A listing describes a page to request. The zero value uses the library's defaults.
 type listing struct {
 	limit                int
 	order, after, before string
@@ -73,10 +73,10 @@ type listing struct {
 
 type page struct {
 	factors       []factor
-	before, after string // cursors; "" for none
+	before, after string // cursors, or ""
 }
 
 type event struct {
 	id, name, createdAt string
-	userAgent           string // of its data
+	userAgent           string // a field of its data
 }

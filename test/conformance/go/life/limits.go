@@ -2,7 +2,7 @@ package main
 
 import "encoding/json"
 
-// limits finds out how much the server puts up with.
+// limits runs the steps about the server's limits.
 func limits(w *world) {
 	w.report.step("too many attempts on a challenge", func(s *step) {
 		f := w.enrollGeneric(w.server)
@@ -25,7 +25,7 @@ func limits(w *world) {
 		w.fail(c, code, 1)
 		_, err := w.here.verify(w.ctx, c.id, code)
 		wait := tooManyAttempts
-		wait.retryAfter = 30 // or less
+		wait.retryAfter = 30 // at most
 		if body := w.verifyRefused(err, wait).body; body != "" {
 			var said struct {
 				RetryAfter int `json:"retry_after"`
@@ -41,7 +41,8 @@ func limits(w *world) {
 	w.report.step("too many messages to a number", func(s *step) {
 		f, _ := w.enrollSMS()
 		must(w.here.challenge(w.ctx, f.id))
-		// A library that tries again would wait as long as it is told to.
+		// A library that retries would wait for the time that the server asks for; this
+		// client does not retry.
 		impatient := w.connect(w.server.url, w.server.key, true)
 		_, err := impatient.challenge(w.ctx, f.id)
 		w.refused(err, tooManyMessages)
@@ -73,7 +74,7 @@ var tooManyMessages = refusal{
 	status:     429,
 	code:       "sms_challenge_rate_limited",
 	message:    "Too many messages to this phone number. Try again later.",
-	retryAfter: 30, // or less
+	retryAfter: 30, // at most
 }
 
 // fail tries wrong codes on a challenge.

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// lists lists the factors of users.
+// lists runs the steps about lists of a user's factors.
 func lists(w *world) {
 	w.report.step("list no factors", func(s *step) {
 		equal("page", must(w.here.list(w.ctx, newUser(), listing{})), page{})
@@ -17,7 +17,7 @@ func lists(w *world) {
 	})
 
 	user := newUser()
-	var newest []factor // as a list shows them, the newest first
+	var newest []factor // as a list shows them, newest first
 	w.report.step("list the factors of a user", func(s *step) {
 		equal("factors before the first", len(must(w.here.list(w.ctx, user, listing{})).factors), 0)
 		for i := range 35 {
@@ -40,7 +40,8 @@ func lists(w *world) {
 				equal(fmt.Sprintf("forward from %d", start), last.factors, all[start:min(start+10, 35)])
 			}
 			equal("cursor after the last page", last.after, "")
-			// The iterator shows no cursor back, but the id of a factor is one.
+			// The iterator shows no cursor for earlier pages, but the id of a factor is
+			// one.
 			for _, start := range []int{20, 10, 0} {
 				opts = listing{limit: 10, order: order, before: last.factors[0].id}
 				last = must(w.here.list(w.ctx, user, opts))
@@ -132,7 +133,7 @@ func inOrder(newest []factor, order string) []factor {
 	return all
 }
 
-// enrollMany enrolls factors of a user, some at a time, and returns their ids.
+// enrollMany enrolls factors of a user, several at a time, and returns their ids.
 func (w *world) enrollMany(user string, n int) []string {
 	made := make([]userEnrollment, n)
 	errs := make([]error, n)

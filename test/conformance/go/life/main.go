@@ -1,9 +1,9 @@
-// Life drives a server through the whole life of factors with one version of the
-// library, and prints the outcome of each step:
+// Life takes one version of the library through the complete life of factors on a
+// server, and prints the result of each step:
 //
 //	life 1 | 4 | 6 | 9
 //
-// ../../README.md tells what it is given and what it prints.
+// ../../README.md documents its environment and its output.
 package main
 
 import (

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A place is one server, with the network before it.
+// A place is one server, with the network in front of it.
 type place struct{ url, key, network string }
 
-// A message is one in the inbox of a server.
+// A message is an entry of a server's inbox.
 type message struct {
 	To     string    `json:"to"`
 	Text   string    `json:"text"`
@@ -25,12 +25,12 @@ func (p place) inbox(to string) []message {
 	return inbox.Messages
 }
 
-// post asks the server without the library, for what a version has no call for.
+// post sends a request without the library, for calls that a version does not have.
 func (p place) post(path string, body, reply any) {
 	p.ask("POST", p.url+path, body, reply)
 }
 
-// A try is one request that went over the network, with what became of it.
+// A try is one request that went over the network, and its outcome.
 type try struct {
 	Method       string
 	Path         string
@@ -46,22 +46,21 @@ func (p place) lose(what string) {
 	p.ask("POST", p.network+"/-/lose-"+what, nil, &struct{}{})
 }
 
-// tries returns what went over the network since it was last told to lose something.
+// tries returns the requests over the network since the last command to lose something.
 func (p place) tries() []try {
 	var tries []try
 	p.ask("GET", p.network+"/-/tries", nil, &tries)
 	return tries
 }
 
-// during returns what went over the network during a call.
+// during returns the requests over the network during a call.
 func (p place) during(call func()) []try {
 	before := len(p.tries())
 	call()
 	return p.tries()[before:]
 }
 
-// codeOnWire returns the code of a challenge whose reply was the last over the
-// network.
+// codeOnWire returns the code of a challenge from the last reply over the network.
 func (p place) codeOnWire(challengeID string) string {
 	tries := p.tries()
 	var sent struct{ ID, Code string }
@@ -71,7 +70,7 @@ func (p place) codeOnWire(challengeID string) string {
 	return sent.Code
 }
 
-// A delivery is a webhook, signed now, with signatures that must be refused.
+// A delivery is a webhook that is signed now, with signatures that must be refused.
 type delivery struct{ Secret, Body, Signature, Stale, Forged string }
 
 func (p place) delivery() delivery {

@@ -7,8 +7,7 @@ import (
 
 const noULID = "01FVYZ5QM8N98T9ME5BCB2BBMJ"
 
-// refusals makes sure that what the server refuses arrives as the library's own
-// error.
+// refusals checks that refusals of the server arrive as the library's own errors.
 func refusals(w *world) {
 	w.report.step("unknown factor", func(s *step) {
 		for _, id := range []string{"auth_factor_" + noULID, "auth_challenge_" + noULID, "no-such-factor", "O'Brien"} {
@@ -61,7 +60,7 @@ func refusals(w *world) {
 	w.report.step("bad input", func(s *step) {
 		for _, bad := range []struct {
 			enrollment
-			refusedHere error // by the library itself
+			refusedHere error // the error of the library itself
 			field, code string
 		}{
 			{enrollment{}, w.errType, "type", "type_required"},
@@ -120,8 +119,8 @@ func refusals(w *world) {
 
 var unauthorized = refusal{status: 401, message: "Unauthorized"}
 
-// inputRefused checks an error for input of which one field is wrong. Where a library
-// shows the body of the answer, that must name the field.
+// inputRefused checks an error about input with one wrong field. If a library shows the
+// body of the answer, the body must name the field.
 func (w *world) inputRefused(err error, field, code string) {
 	body := w.refused(err, invalid(field, code)).body
 	if body == "" {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A refusal is what an error says: of the server's answer, as far as the library
-// shows it, and by which type.
+// A refusal holds the contents of an error: the parts of the server's answer that the
+// library shows, and the type of the error.
 type refusal struct {
 	class         string
 	status        int
@@ -15,26 +15,26 @@ type refusal struct {
 	fields        string // the list of errors, as "field: code"
 	requestID     string
 	retryAfter    int    // seconds
-	body          string // as it came
+	body          string // as received
 }
 
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// refused checks that an error is the library's own for a refusal, and that it tells
-// of it all that the library shows. It returns what the error says.
+// refused checks that an error is the library's own error for a refusal, and that it
+// shows all parts that the library can show. It returns the contents of the error.
 func (w *world) refused(err error, want refusal) refusal {
 	return w.sameRefusal(err, w.here.shown(want.complete(), false))
 }
 
-// verifyRefused is refused for an error of verify.
+// verifyRefused does the same as refused for an error of verify.
 func (w *world) verifyRefused(err error, want refusal) refusal {
 	return w.sameRefusal(err, w.here.shown(want.complete(), true))
 }
 
-// something stands in a refusal for what differs each time.
+// something replaces a value that differs each time.
 const something = "something"
 
-// complete adds what every refusal has, for the library to show.
+// complete adds the parts that every refusal has.
 func (r refusal) complete() refusal {
 	r.requestID, r.body = something, something
 	return r
@@ -57,7 +57,7 @@ func (w *world) sameRefusal(err error, want refusal) refusal {
 		rest.retryAfter = want.retryAfter
 	}
 	if rest != want {
-		type fields refusal // without its short form
+		type fields refusal // the same type without the method String
 		failf("refusal: %+v; want %+v", fields(rest), fields(want))
 	}
 	return got
@@ -94,10 +94,10 @@ var tooManyAttempts = refusal{
 	message: "Request could not be processed.",
 }
 
-// called is how an error says what was refused, for the detail of a step.
+// called returns the expected text of a refusal, for the detail of a step.
 func (w *world) called(r refusal) string { return w.here.shown(r, false).String() }
 
-// calledByVerify is called for an error of verify.
+// calledByVerify does the same as called for a refusal of verify.
 func (w *world) calledByVerify(r refusal) string { return w.here.shown(r, true).String() }
 
 func (r refusal) String() string {

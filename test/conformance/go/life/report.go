@@ -12,30 +12,30 @@ import (
 	"strings"
 )
 
-// A report prints what a run found, as lines of JSON on standard output.
+// A report prints the results of a run as lines of JSON on standard output.
 type report struct {
 	library, version string
 	failed           int
 }
 
-// A step is what its line tells beside the name and whether it held.
+// A step is the line of a step, without its name and whether it held.
 type step struct {
 	Detail string `json:"detail"`
-	QRCode string `json:"qr_code,omitempty"` // a picture that the step was given, as a data URI
-	Text   string `json:"text,omitempty"`    // what its QR code must say
+	QRCode string `json:"qr_code,omitempty"` // a picture that the server returned, as a data URI
+	Text   string `json:"text,omitempty"`    // the text that its QR code must contain
 }
 
-// A skip says that a step does not apply to a version, and why. Where a version has
-// no such call, its adapter returns one as the error.
+// A skip is the reason why a step does not apply to a version. If a version lacks a
+// call, its adapter returns a skip as the error.
 type skip string
 
 func (s skip) Error() string { return string(s) }
 
-// A failure ends a step that did not hold.
+// A failure ends a step whose check failed.
 type failure string
 
-// step runs a step and reports how it ended. A failure does not end the run: later
-// steps tell more.
+// step runs a step and reports its result. A failure does not end the run: later steps
+// give more information.
 func (r *report) step(name string, run func(*step)) {
 	line := struct {
 		Library string `json:"library"`
@@ -59,7 +59,7 @@ func (r *report) step(name string, run func(*step)) {
 	run(&line.step)
 }
 
-// secrets makes values known that went through the server.
+// secrets reports values that went through the server and that no log may contain.
 func (r *report) secrets(values ...string) {
 	printLine(map[string][]string{"secrets": values})
 }
@@ -67,12 +67,12 @@ func (r *report) secrets(values ...string) {
 func printLine(line any) {
 	text, err := json.Marshal(line)
 	if err != nil {
-		panic(err) // these are strings and booleans
+		panic(err) // strings and booleans can always be encoded
 	}
 	os.Stdout.Write(append(text, '\n'))
 }
 
-// here returns the lines of this program that led to a panic, the innermost first.
+// here returns the lines of this program that led to a panic, innermost first.
 func here() string {
 	var lines []string
 	callers := make([]uintptr, 50)
@@ -101,7 +101,7 @@ func check(err error) {
 	}
 }
 
-// must returns what a call returned, and ends the step if that was an error.
+// must returns the result of a call, and ends the step if the call returned an error.
 func must[T any](value T, err error) T {
 	check(err)
 	return value

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// Networks fail after the server has acted. A call that is repeated for that must
-// not act twice.
+// retries runs the steps about networks that fail after the server has acted. A call
+// that is repeated for this reason must not act twice.
 func retries(w *world) {
 	far := w.far(w.server)
 
@@ -124,15 +124,15 @@ var keyUsedBefore = refusal{
 	message: "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown.",
 }
 
-// lost makes a call whose first reply or request is lost, and returns its result. The
-// same request, with the same key, must have gone over the wire twice, and so must
-// the same answer. Where the library never tries again, the step is skipped after it
-// was seen to show the failure.
+// lost makes a call whose first reply or request is lost, and returns its result. It
+// checks that the same request with the same key went over the wire twice, and so did
+// the same answer. For a library that never tries again, lost checks that the library
+// shows the failure, and then skips the step.
 func lost[T any](w *world, what string, call func() (T, error)) T {
 	w.server.lose(what)
 	if what == "reply" {
-		// On a connection that was in use before, net/http tries again by itself. On a
-		// new one it is up to the library.
+		// net/http itself repeats a request on a reused connection. On a new connection
+		// only the library can repeat it.
 		http.DefaultClient.CloseIdleConnections()
 	}
 	result, err := call()
@@ -153,13 +153,13 @@ func lost[T any](w *world, what string, call func() (T, error)) T {
 		equal("status of the second try", second.Status, 201)
 		second.Status, second.ReplyBody, second.ReplyHeaders = 0, "", nil
 	}
-	// The request id is the only header that an answer has of its own.
+	// The request id is the only header that differs between answers.
 	first.ReplyHeaders, second.ReplyHeaders, first.Lost = nil, nil, ""
 	equal("second try", second, first)
 	return result
 }
 
-// gaveUp checks that a call failed as the network did, after one request.
+// gaveUp checks that a call failed with the network's error after one request.
 func gaveUp(err error, tries []try) {
 	if _, ok := errors.AsType[*url.Error](err); !ok {
 		failf("the error is a %T: %v; want a *url.Error", err, err)

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// codeAt returns the code of a secret that an authenticator app shows (RFC 6238),
-// so many time steps after that of now. It is written apart from the server, so that
-// a fault of one does not hide in the other.
+// codeAt returns the code that an authenticator app shows for a secret (RFC 6238),
+// steps time steps after the current one. It does not share code with the server, so an
+// error in one cannot hide an error in the other.
 func codeAt(secret string, steps int64) string {
 	key := must(base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret))
 	mac := hmac.New(sha1.New, key)
@@ -23,7 +23,7 @@ func codeAt(secret string, steps int64) string {
 	return fmt.Sprintf("%06d", number%1_000_000)
 }
 
-// wrongFor returns a code that the secret has at no time near now.
+// wrongFor returns a code that is wrong for the secret at all times near now.
 func wrongFor(secret string) string {
 	near := map[string]bool{}
 	for steps := int64(-3); steps <= 3; steps++ {
@@ -36,7 +36,7 @@ func wrongFor(secret string) string {
 	return code
 }
 
-// otherThan returns a code that is not the one given.
+// otherThan returns a code other than the given one.
 func otherThan(code string) string {
 	number := must(strconv.Atoi(code))
 	return fmt.Sprintf("%06d", (number+1)%1_000_000)

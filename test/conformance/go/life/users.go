@@ -7,7 +7,7 @@ import (
 
 func newUser() string { return "user_" + rand.Text() }
 
-// users enrolls factors of users.
+// users runs the steps that enroll factors of users.
 func users(w *world) {
 	w.report.step("enroll for a user", func(s *step) {
 		user := newUser()

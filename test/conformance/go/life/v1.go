@@ -17,7 +17,7 @@ func connectV1(url, key string, _ bool) library {
 	return v1{&mfa.Client{APIKey: key, Endpoint: url}}
 }
 
-// setDefaultV1 points the calls without a client at a server.
+// setDefaultV1 configures the server and key of the package-level calls.
 func setDefaultV1(url, key string) {
 	mfa.DefaultClient.Endpoint = url
 	mfa.SetAPIKey(key)
@@ -65,7 +65,7 @@ func (l v1) verify(ctx context.Context, challengeID, code string) (verification,
 }
 
 func (l v1) verifyByOldName(ctx context.Context, challengeID, code string) (verification, error) {
-	//lint:ignore SA1019 what is deprecated must work too
+	//lint:ignore SA1019 deprecated calls must work too
 	result, err := l.mfa.VerifyFactor(ctx, mfa.VerifyOpts{AuthenticationChallengeID: challengeID, Code: code})
 	return v1Verification(result, err)
 }
@@ -87,7 +87,7 @@ func (l v1) accept(secret, signature, body string) (event, error) {
 	if err != nil {
 		return event{}, err
 	}
-	// The library has no type for it; its users write their own.
+	// The library has no type for the event; its users write their own.
 	var e struct {
 		ID        string
 		Event     string
@@ -129,19 +129,19 @@ func (l v1) shown(full refusal, byVerify bool) refusal {
 	}
 	full.class = "workos_errors.HTTPError"
 	if full.status != 422 {
-		full.code = "" // it looks for one in no other answer
+		full.code = "" // the library reads the code only from an answer of 422
 	}
 	full.retryAfter, full.body = 0, ""
 	return full
 }
 
-// v1Refused is a refusal of verify. This version returns it as the result, without
-// an error.
+// v1Refused is a refusal of verify. This version returns it as the result, not as an
+// error.
 type v1Refused struct{ mfa.VerifyResponseError }
 
 func (r v1Refused) Error() string { return r.Message }
 
-// v1Verification tells apart what verify may return.
+// v1Verification distinguishes the results that verify may return.
 func v1Verification(result any, err error) (verification, error) {
 	if err != nil {
 		return verification{}, err
@@ -193,7 +193,7 @@ func v1Challenge(c mfa.ChallengeResponse) challenge {
 	}
 }
 
-// v1Text returns a text of an object that this version has no type for.
+// v1Text returns a string of an object that has no type in this version.
 func v1Text(object map[string]any, key string) string {
 	text, _ := object[key].(string)
 	return text

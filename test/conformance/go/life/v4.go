@@ -65,7 +65,7 @@ func (l v4) verify(ctx context.Context, challengeID, code string) (verification,
 }
 
 func (l v4) verifyByOldName(ctx context.Context, challengeID, code string) (verification, error) {
-	//lint:ignore SA1019 what is deprecated must work too
+	//lint:ignore SA1019 deprecated calls must work too
 	result, err := l.mfa.VerifyFactor(ctx, mfa.VerifyChallengeOpts{ChallengeID: challengeID, Code: code})
 	if err != nil {
 		return verification{}, err
@@ -90,7 +90,7 @@ func (l v4) enrollForUser(ctx context.Context, userID string, e enrollment) (use
 
 func (l v4) list(ctx context.Context, userID string, opts listing) (page, error) {
 	if opts != (listing{}) {
-		return page{}, skip("shows the first ten factors alone")
+		return page{}, skip("shows only the first ten factors")
 	}
 	r, err := l.users.ListAuthFactors(ctx, usermanagement.ListAuthFactorsOpts{User: userID})
 	if err != nil {
@@ -104,7 +104,7 @@ func (l v4) list(ctx context.Context, userID string, opts listing) (page, error)
 }
 
 func (l v4) listAll(context.Context, string, listing) ([]factor, error) {
-	return nil, skip("shows the first ten factors alone")
+	return nil, skip("shows only the first ten factors")
 }
 
 func (l v4) accept(secret, signature, body string) (event, error) {
@@ -112,7 +112,7 @@ func (l v4) accept(secret, signature, body string) (event, error) {
 	if err != nil {
 		return event{}, err
 	}
-	// The library has no type for it; its users write their own.
+	// The library has no type for the event; its users write their own.
 	var e struct {
 		ID        string
 		Event     string

@@ -42,7 +42,7 @@ func (l v9) remove(ctx context.Context, factorID string) error {
 	return l.mfa.DeleteFactor(ctx, factorID)
 }
 
-// challenge gives no parameters, for which the library sends the body "null".
+// challenge passes no parameters, for which the library sends the body "null".
 func (l v9) challenge(ctx context.Context, factorID string) (challenge, error) {
 	c, err := l.mfa.ChallengeFactor(ctx, factorID, nil)
 	return v9Challenge(c), err
@@ -78,8 +78,8 @@ func (l v9) enrollForUser(ctx context.Context, userID string, e enrollment) (use
 	return userEnrollment{v9Enrolled(r.AuthenticationFactor), v9Challenge(r.AuthenticationChallenge)}, nil
 }
 
-// list takes as many factors from the iterator as one page has, so that its cursor
-// is the one of that page.
+// list reads as many factors from the iterator as one page holds, so its cursor is the
+// cursor of that page.
 func (l v9) list(ctx context.Context, userID string, opts listing) (page, error) {
 	var p page
 	size := opts.limit
@@ -144,7 +144,7 @@ var v9Classes = map[int]string{
 
 func (l v9) shown(full refusal, byVerify bool) refusal {
 	full.class = v9Classes[full.status]
-	full.fields = "" // the library has a place for them, and leaves it empty
+	full.fields = "" // the library has a field for them, but leaves it empty
 	return full
 }
 

@@ -14,31 +14,32 @@ import (
 	"github.com/workos/workos-go/v9"
 )
 
-// A version says where versions differ. What is the same in all is what the steps
-// check; how each is called is in its adapter.
+// A version lists the differences between versions. The steps check the common
+// behavior; the adapter of a version contains its calls.
 type version struct {
 	module string
 
-	// connect returns the library, pointed at a server. One that is impatient does not
-	// try again, where the library has that choice.
+	// connect returns the library, configured for a server. If impatient is true it
+	// does not try again, if the library has that option.
 	connect func(url, key string, impatient bool) library
 
-	// What the library refuses itself, without asking the server; nil where it asks.
+	// The errors by which the library itself refuses input without a request; nil if it
+	// sends the request.
 	errType, errNames, errPhone error
 
-	// What it says of a webhook whose signature it refuses.
+	// The errors for a webhook whose signature it refuses.
 	errForged, errStale, errUnsigned error
 
-	showsNames  bool // issuer and user of a totp factor
-	showsUserID bool // whose factor it is
-	showsCode   bool // the code of a generic_otp challenge
-	seesBadKey  bool // verify fails when the API key is wrong; else it says valid false
+	showsNames  bool // it shows issuer and user of a totp factor
+	showsUserID bool // it shows the user of a factor
+	showsCode   bool // it shows the code of a generic_otp challenge
+	seesBadKey  bool // verify fails if the API key is wrong; if false, it returns valid false
 	retries     bool
-	pages       bool // a caller can ask for other pages than the first
-	oldGlobal   bool // verifyFactor of every client goes to the default client
+	pages       bool // a caller can request pages after the first
+	oldGlobal   bool // verifyFactor of every client uses the default client
 }
 
-// In versions 4 and 6 all that is used here is the same but for the import path.
+// The calls used here are the same in versions 4 and 6 except for the import path.
 //
 //go:generate sh -c "sed -e '1i // Code generated from v4.go by go generate. DO NOT EDIT.\\n' -e s/v4/v6/g -e s/V4/V6/g v4.go >v6.go"
 var versions = map[string]version{

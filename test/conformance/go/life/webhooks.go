@@ -2,7 +2,7 @@ package main
 
 import "strings"
 
-// webhooks checks signatures as the receiver of a webhook does.
+// webhooks checks signatures as a receiver of webhooks does.
 func webhooks(w *world) {
 	w.report.step("webhook signature", func(s *step) {
 		d := w.server.delivery()

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// A world is what the steps work with: one version of the library, and two servers.
+// A world is the environment of the steps: one version of the library, and two servers.
 type world struct {
 	version
 	ctx    context.Context
 	report *report
 
-	// server is the usual one, and here the library connected to it. Challenges at
-	// brief expire at once, and it sends to one number as often as once a second.
+	// server is the main server, and here is the library connected to it. At brief,
+	// challenges expire at once, and one number may receive a message every second.
 	server, brief place
 	here          library
 
-	phones int // numbers given out
+	phones int // how many phone numbers are in use
 }
 
 func newWorld(v version, r *report) (*world, error) {
@@ -41,12 +41,12 @@ func newWorld(v version, r *report) (*world, error) {
 	return w, nil
 }
 
-// near connects the library to a server, and far does so through its network.
+// near connects the library to a server directly, and far through the server's network.
 func (w *world) near(p place) library { return w.connect(p.url, p.key, false) }
 func (w *world) far(p place) library  { return w.connect(p.network, p.key, false) }
 
-// phone returns a fictional number that had no message yet. A number has one
-// message in 30 seconds, so that every message goes to a number of its own.
+// phone returns a fictional number that has not received a message yet. A number
+// receives one message in 30 seconds, so every message needs a new number.
 func (w *world) phone() string {
 	number := fmt.Sprintf("+12025550%d", 100+w.phones)
 	w.phones++
@@ -54,7 +54,7 @@ func (w *world) phone() string {
 	return number
 }
 
-// enrollTOTP returns a new factor, whose codes the steps can compute.
+// enrollTOTP returns a new factor whose codes the steps can compute.
 func (w *world) enrollTOTP(l library) (factor, error) {
 	f, err := l.enroll(w.ctx, enrollment{kind: "totp", issuer: "Foo Corp", user: "user@example.com"})
 	if err == nil {
@@ -68,8 +68,8 @@ func (w *world) enrollSMS() (f factor, phone string) {
 	return must(w.here.enroll(w.ctx, enrollment{kind: "sms", phone: phone})), phone
 }
 
-// enrollGeneric returns a new generic_otp factor. Where the library refuses to enroll
-// one, it is enrolled without the library, which can do all else with it.
+// enrollGeneric returns a new generic_otp factor. If the library cannot enroll one, the
+// factor is enrolled without the library, which supports all other calls on it.
 func (w *world) enrollGeneric(p place) factor {
 	if w.errType == nil {
 		return must(w.near(p).enroll(w.ctx, enrollment{kind: "generic_otp"}))
@@ -88,8 +88,8 @@ func (w *world) enrollForUser(l library, userID string, e enrollment) (userEnrol
 	return made, err
 }
 
-// challenge challenges a generic_otp factor and returns the code too. Where the
-// library does not show it, it is read off the wire.
+// challenge challenges a generic_otp factor, and returns the code too. If the library
+// does not show the code, it is read from the wire.
 func (w *world) challenge(p place, f factor) (c challenge, code string) {
 	c = must(w.far(p).challenge(w.ctx, f.id))
 	code = p.codeOnWire(c.id)
@@ -102,7 +102,7 @@ func (w *world) challenge(p place, f factor) (c challenge, code string) {
 	return c, code
 }
 
-// messages returns what the inbox of a server has for a number, newest first.
+// messages returns the inbox of a server for a number, newest first.
 func (w *world) messages(p place, to string) []message {
 	list := p.inbox(to)
 	for _, m := range list {

@@ -23,7 +23,7 @@ export async function challenges(world) {
     const code = await world.codeFor(phone);
     const [message] = await world.messages(phone);
     assert.deepEqual({ ...message, sent_at: "" }, { to: phone, text: `Your verification code is: ${code}`, code, sent_at: "" });
-    return "the code goes to the phone alone";
+    return "the code goes only to the phone";
   });
 
   await report.step("challenge sms with a template", async () => {
@@ -50,7 +50,7 @@ export async function challenges(world) {
     return "with its code, for the caller to deliver";
   });
 
-  // Of each type: a factor with an open challenge, a wrong code and the right one.
+  // For each type: a factor with an open challenge, a wrong code and the right one.
   const open = {
     async totp() {
       const factor = await world.enrollTOTP();
@@ -157,7 +157,8 @@ async function fail(world, challenge, times) {
   }
 }
 
-// answers checks the reply to a code. It repeats the challenge, as it is now.
+// answers checks the reply to a code. The reply repeats the challenge in its current
+// state.
 function answers(reply, challenge, valid) {
   const { updatedAt, ...same } = reply.challenge;
   const { updatedAt: before, ...want } = challenge;

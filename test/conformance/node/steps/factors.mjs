@@ -80,8 +80,8 @@ export async function factors(world) {
   });
 }
 
-// isFactor checks what factors of all types have, and that beside it there is only
-// what this type adds.
+// isFactor checks the fields that factors of all types have, and that the only other
+// fields are those of this type.
 function isFactor(factor, type, added) {
   const { object, id, createdAt, updatedAt, type: got, ...rest } = factor;
   assert.equal(object, "authentication_factor");

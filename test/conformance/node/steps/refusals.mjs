@@ -1,4 +1,4 @@
-// What the server refuses arrives as an error of the library's own class.
+// Refusals of the server arrive as errors of the library's own classes.
 import assert from "node:assert/strict";
 import { Skip } from "../report.mjs";
 import { codeAt } from "../totp.mjs";
@@ -33,7 +33,7 @@ export async function refusals(world) {
     const id = `auth_factor_${unknown}`;
     const { requestID } = await world.refused(() => far.getFactor(id), world.factorNotFound(id));
     const { reply_headers: headers } = (await world.server.network.tries()).at(-1);
-    const [, sent] = headers.find(([name]) => name === "x-request-id"); // some libraries find it in lower case alone
+    const [, sent] = headers.find(([name]) => name === "x-request-id"); // some libraries find it only in lower case
     if (!generation.readsRequestID) {
       assert.equal(requestID, "");
       throw new Skip("does not show the request id of an error");
@@ -54,7 +54,7 @@ export async function refusals(world) {
     return "UnprocessableEntityException invalid_phone_number";
   });
 
-  // Of a list of errors this library shows the codes alone.
+  // This library shows only the codes of a list of errors.
   await report.step("bad input", async () => {
     const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: world.phone() });
     for (const [call, requirement] of [
@@ -100,7 +100,7 @@ export async function refusals(world) {
   await report.step("too many messages to a number", async () => {
     const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: world.phone() });
     await world.challenge(factor);
-    // A library that tries again would wait as long as it is told to, and try again.
+    // A library that retries would wait for the time that the server asks for, and retry.
     const impatient = world.mfaAt(world.connect(world.server, { maxRetries: 0 }));
     const error = await world.refused(() => world.challenge(factor, {}, impatient), {
       class: generation.tooManyRequestsError,
@@ -115,7 +115,7 @@ export async function refusals(world) {
   });
 }
 
-// invalid is how the library shows requirements, of which there is one.
+// invalid returns the error by which the library shows a single requirement.
 export function invalid(requirement) {
   return {
     class: "UnprocessableEntityException",

@@ -1,4 +1,4 @@
-// Networks fail after the server has acted. A call that is repeated for that must
+// Networks fail after the server has acted. A call that is repeated for this reason must
 // not act twice.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -12,9 +12,9 @@ export async function retries(world) {
   const workos = world.connectFar(world.server);
   const far = world.mfaAt(workos);
 
-  // lost runs call while the network loses its first reply, or request, and returns
-  // its result. The same request must have gone over the wire twice, and no more. A
-  // library that never tries again must show the failure, after one try.
+  // lost calls call while the network loses its first reply or request, and returns its
+  // result. It checks that the same request went over the wire exactly twice. A library
+  // that never tries again must show the failure after one try.
   const lost = async (what, call) => {
     await network.lose(what);
     if (!generation.retries) {
@@ -100,7 +100,7 @@ export async function retries(world) {
     return "counted once";
   });
 
-  // The library sends no key with DELETE: a second try finds nothing to delete.
+  // The library sends no key with DELETE, so a second try finds nothing to delete.
   await report.step("lost reply: delete", async () => {
     const factor = await mfa.enrollFactor({ type: "generic_otp" });
     await network.lose("reply");

@@ -1,5 +1,5 @@
-// What has to do with time, on a server whose challenges expire at once and whose
-// phone numbers have to wait a second only.
+// Steps about time, on a server whose challenges expire at once and whose phone numbers
+// wait only one second between messages.
 import assert from "node:assert/strict";
 import { Skip } from "../report.mjs";
 import { codeAt } from "../totp.mjs";

@@ -1,4 +1,4 @@
-// Webhooks are checked by the library before its user reads them.
+// The library checks the signature of a webhook before its user reads the body.
 import assert from "node:assert/strict";
 import { Skip } from "../report.mjs";
 import { failureOf } from "../world.mjs";
@@ -42,11 +42,11 @@ export async function webhooks(world) {
     }
     return generation.verifiesBytes
       ? "of the body as text, as bytes or parsed; SignatureVerificationException otherwise"
-      : "of the parsed body alone; SignatureVerificationException otherwise";
+      : "of only the parsed body; SignatureVerificationException otherwise";
   });
 }
 
-// isEvent checks that an event says all that was delivered.
+// isEvent checks that an event contains everything that was delivered.
 function isEvent(event, sent) {
   const { id, event: name, createdAt, data, ...rest } = event;
   assert.deepEqual({ id, name, createdAt }, { id: sent.id, name: sent.event, createdAt: sent.created_at });

@@ -54,7 +54,7 @@ def run(world):
             is_challenge(client.challenge_factor(factor["id"]), factor)
             return "challenge_factor leaves the code out; the library's own client for HTTP has it"
 
-    # Of each type: a new challenge, a wrong code, and what gives the right one.
+    # For each type: a new challenge, a wrong code, and a function for the right one.
     def totp():
         factor = world.enroll_totp()
         secret = factor["totp"]["secret"]
@@ -150,10 +150,10 @@ def fail(client, challenge, times):
 
 
 def answers(reply, challenge, valid):
-    """Checks the reply to a code. It repeats the challenge, as it is now."""
+    """Checks the reply to a code. The reply repeats the challenge in its current state."""
     assert reply["valid"] is valid
     now = reply["challenge"]
-    # The message has come further meanwhile.
+    # The state of the message may have changed.
     assert {**now, "updated_at": "", "sms": ""} == {**challenge, "updated_at": "", "sms": ""}
     assert moment(now["updated_at"]) >= moment(challenge["updated_at"])
 

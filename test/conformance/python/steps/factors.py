@@ -93,7 +93,7 @@ def run(world):
 
 
 def is_factor(factor, type, added):
-    """Checks what factors of all types have, and that each has only its own beside it."""
+    """Checks the fields that all factors have, and that the others belong to its type."""
     common = {"object", "id", "type", "created_at", "updated_at"}
     assert set(factor) == common | added
     assert factor["object"] == "authentication_factor"
@@ -103,8 +103,8 @@ def is_factor(factor, type, added):
 
 
 def misread(call, *args, **kwargs):
-    """Checks that the library cannot read what it is told about a generic_otp factor."""
+    """Checks that the library cannot read a reply about a generic_otp factor."""
     error = failure_of(call, *args, **kwargs)
     assert type(error).__name__ == "ValidationError", repr(error)
-    # It takes every factor that is not TOTP for SMS.
+    # It reads every factor that is not TOTP as SMS.
     assert {problem["loc"] for problem in error.errors()} == {("type",), ("sms",)}, error

@@ -1,4 +1,4 @@
-"""What the server refuses arrives as an error of the library's own class."""
+"""Refusals of the server arrive as errors of the library's own classes."""
 
 from totp import code_at
 from world import TOO_MANY_MESSAGES, invalid, not_found
@@ -97,7 +97,7 @@ def run(world):
     def _():
         factor = world.enroll_sms()
         client.challenge_factor(factor["id"])
-        # A library that tries again would wait for as long as it is told to.
+        # A library that retries would wait for the time that the server asks for.
         impatient = library(world.server.url, world.server.key, patient=False)
         error = world.refused(429, TOO_MANY_MESSAGES, impatient.challenge_factor, factor["id"])
         wait = error.response.json()["retry_after"]

@@ -1,5 +1,5 @@
-"""Networks fail after the server has acted. A call that is repeated for that must not
-act twice."""
+"""Networks fail after the server has acted. A call that is repeated for this reason must
+not act twice."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ def run(world):
     def lost(what, call, *args):
         """Calls while the first reply or request is lost, and returns the result.
 
-        The same key must have gone over the wire twice. A library that never tries
+        It checks that the same key went over the wire twice. A library that never tries
         again shows the failure, after one try.
         """
         world.server.lose(what)

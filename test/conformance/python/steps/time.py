@@ -1,4 +1,4 @@
-"""What has to do with time, at the brief server."""
+"""Steps about time, at the brief server."""
 
 from report import Skip
 from totp import code_at

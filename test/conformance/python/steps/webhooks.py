@@ -1,4 +1,4 @@
-"""Webhooks, whose signature the library verifies."""
+"""Webhooks. The library verifies their signatures."""
 
 import json
 
