@@ -141,7 +141,7 @@ func atMost(bounded bool, most any) string {
 func checkAddr(addr string) error {
 	if path, ok := UnixSocket(addr); ok {
 		if path == "" || len(path) > maxSocketPath {
-			return fmt.Errorf("%q needs a path of 1 to %d bytes after unix:", addr, maxSocketPath)
+			return fmt.Errorf("%q needs a path of 1 to %d bytes after the word unix and a colon", addr, maxSocketPath)
 		}
 		return nil
 	}
