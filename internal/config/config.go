@@ -141,7 +141,7 @@ func atMost(bounded bool, most any) string {
 func checkAddr(addr string) error {
 	if path, ok := UnixSocket(addr); ok {
 		if path == "" || len(path) > maxSocketPath {
-			return fmt.Errorf("%q needs a path of 1 to %d bytes after the word unix and a colon", addr, maxSocketPath)
+			return fmt.Errorf("%q needs a path of 1 to %d bytes after %q", addr, maxSocketPath, unixPrefix)
 		}
 		return nil
 	}
@@ -166,7 +166,10 @@ func (c Config) checkTransport() error {
 }
 
 // UnixSocket returns the path of an address of the form unix:PATH.
-func UnixSocket(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix:") }
+func UnixSocket(addr string) (path string, ok bool) { return strings.CutPrefix(addr, unixPrefix) }
+
+// unixPrefix begins the address of a unix socket.
+const unixPrefix = "unix:"
 
 // IsLocal reports whether only this machine can reach an address: a unix socket or the
 // loopback interface.
