@@ -83,10 +83,12 @@ var places = map[string]place{
 	"internal/store/sqlite":   {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/transfer"}},
 
 	// A provider is a package that knows no other provider. Only the registry knows all.
-	"internal/delivery/sms":         {layer: adapter},
-	"internal/delivery/sms/wire":    {layer: adapter, also: []string{"internal/delivery/sms"}},
-	"internal/delivery/sms/*":       {layer: adapter, also: []string{"internal/delivery/sms", "internal/delivery/sms/wire"}},
-	"internal/delivery/sms/smstest": {layer: support, also: []string{"internal/delivery/sms", "internal/delivery/sms/wire", "internal/delivery/sms/webhook"}},
+	"internal/delivery/sms":           {layer: adapter},
+	"internal/delivery/sms/wire":      {layer: adapter, also: []string{"internal/delivery/sms"}},
+	"internal/delivery/sms/*":         {layer: adapter, also: []string{"internal/delivery/sms", "internal/delivery/sms/wire"}},
+	"internal/delivery/sms/providers": {layer: adapter, also: []string{"internal/config", "internal/delivery/sms", "internal/delivery/sms/*"}},
+	"internal/delivery/smsfile":       {layer: adapter, also: []string{"internal/config", "internal/delivery/sms", "internal/delivery/sms/providers"}},
+	"internal/delivery/sms/smstest":   {layer: support, also: []string{"internal/delivery/sms", "internal/delivery/sms/wire", "internal/delivery/sms/webhook"}},
 
 	// An API key names an environment, which is mfa's. Never the other way.
 	"internal/access": {layer: middle, also: []string{"internal/mfa"}},

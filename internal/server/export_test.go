@@ -8,11 +8,6 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-var (
-	OpenSMS = openSMS
-	Snake   = snake
-)
-
 // CheckClock compares the clock of the node with that of the store now.
 func (s *Server) CheckClock(ctx context.Context) { s.clock.check(ctx) }
 

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -27,36 +26,6 @@ func watchStore(m *metrics.Metrics, store Store) {
 	for _, typ := range mfa.EventTypes {
 		m.Events(string(typ))
 	}
-}
-
-// observeTries logs every try, and measures it if m is not nil.
-func observeTries(log *slog.Logger, m *metrics.Metrics) func(sms.Try) {
-	logged := logTry(log)
-	if m == nil {
-		return logged
-	}
-	return func(t sms.Try) {
-		logged(t)
-		m.Try(t.Provider, t.Took)
-	}
-}
-
-// watch shows how the providers of a router fare, if m is not nil.
-func watch(router *sms.Router, m *metrics.Metrics) {
-	if m == nil {
-		return
-	}
-	m.Providers(func() []metrics.Provider {
-		var all []metrics.Provider
-		for _, h := range router.Health() {
-			all = append(all, metrics.Provider{
-				Name:     h.Provider,
-				Paused:   h.State != sms.Closed,
-				Accepted: h.Accepted, Refused: h.Refused, Unavailable: h.Unavailable, Uncertain: h.Uncertain,
-			})
-		}
-		return all
-	})
 }
 
 // listenMetrics takes the address that metrics are served at.

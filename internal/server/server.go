@@ -18,6 +18,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/admission"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/smsfile"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/inbox"
 	"github.com/countersign-mfa/countersign/internal/metrics"
@@ -31,7 +32,7 @@ type Server struct {
 	cfg      config.Config
 	log      *slog.Logger
 	store    Store
-	delivery *delivery                   // of messages to phones, or nil
+	delivery *smsfile.Delivery           // of messages to phones, or nil
 	mfa      atomic.Pointer[mfa.Service] // nil until all is wired
 	access   *access.Service
 	api      *httpapi.API
@@ -151,15 +152,6 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	return s, nil
 }
 
-// openDelivery opens the providers of text messages that the configuration names.
-func (s *Server) openDelivery(parts Parts) (err error) {
-	if s.cfg.SMS == "" || parts.Sender != nil {
-		return nil
-	}
-	s.delivery, err = openSMS(s.cfg.SMS, s.cfg.SMSCountries, s.receive, s.log, s.metrics)
-	return err
-}
-
 func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) error {
 	opts := httpapi.Options{
 		RateLimit:      s.cfg.RateLimit,
@@ -186,10 +178,10 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 			sandbox = box
 		}
 	}
-	sender, rules := sandbox, smsRules{all: mfa.SMSRules{Countries: s.cfg.SMSCountries}}
+	sender, rules := sandbox, smsfile.Rules{All: mfa.SMSRules{Countries: s.cfg.SMSCountries}}
 	if s.delivery != nil {
-		rules = s.delivery.rules
-		if err := s.doubt(ctx, rules); err != nil {
+		rules = s.delivery.Rules
+		if err := s.warnRules(ctx, rules); err != nil {
 			return err
 		}
 		switch {
@@ -220,8 +212,8 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		Issuer:             s.cfg.TOTPIssuer,
 		ChallengeRetention: s.cfg.ChallengeRetention,
 		EventRetention:     s.cfg.EventRetention,
-		SMS:                rules.all,
-		SMSOf:              rules.of,
+		SMS:                rules.All,
+		SMSOf:              rules.Of,
 		Sandbox:            sandbox,
 		Resealed:           s.resealed,
 		Unsealed:           mayHoldUnsealed,

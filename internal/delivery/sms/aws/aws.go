@@ -36,22 +36,22 @@ const (
 
 // Options say how to reach AWS, and from whom messages come.
 type Options struct {
-	Region          string        // "eu-central-1"; required
-	API             string        // EndUserMessaging, the default, or SNS
-	AccessKeyID     string        // with SecretAccessKey; default what the AWS SDK finds: environment, files, web identity, instance role
-	SecretAccessKey secret.String // see AccessKeyID
-	SessionToken    secret.String // of temporary keys; default none
+	Region          string        `yaml:"region"`            // "eu-central-1"; required
+	API             string        `yaml:"api"`               // EndUserMessaging, the default, or SNS
+	AccessKeyID     string        `yaml:"access_key_id"`     // with SecretAccessKey; default what the AWS SDK finds: environment, files, web identity, instance role
+	SecretAccessKey secret.String `yaml:"secret_access_key"` // see AccessKeyID
+	SessionToken    secret.String `yaml:"session_token"`     // of temporary keys; default none
 
-	OriginationIdentity  string // a number, sender id, pool, or the ARN of one; for SNS a number or sender id; default AWS chooses
-	ConfigurationSet     string // EndUserMessaging: whose event destination reports what became of messages; default none
-	ProtectConfiguration string // EndUserMessaging: the id of rules on countries; default those of the account
-	MaxPrice             string // most that a message, or with SNS each of its parts, may cost, in US dollars: "0.05"; default no limit
-	EntityID             string // of the sender as registered in India; with TemplateID; default none
-	TemplateID           string // of the text as registered in India; with EntityID
+	OriginationIdentity  string `yaml:"origination_identity"`  // a number, sender id, pool, or the ARN of one; for SNS a number or sender id; default AWS chooses
+	ConfigurationSet     string `yaml:"configuration_set"`     // EndUserMessaging: whose event destination reports what became of messages; default none
+	ProtectConfiguration string `yaml:"protect_configuration"` // EndUserMessaging: the id of rules on countries; default those of the account
+	MaxPrice             string `yaml:"max_price"`             // most that a message, or with SNS each of its parts, may cost, in US dollars: "0.05"; default no limit
+	EntityID             string `yaml:"entity_id"`             // of the sender as registered in India; with TemplateID; default none
+	TemplateID           string `yaml:"template_id"`           // of the text as registered in India; with EntityID
 
-	TopicARN string // EndUserMessaging: the SNS topic that posts receipts; default: none are taken
+	TopicARN string `yaml:"topic_arn"` // EndUserMessaging: the SNS topic that posts receipts; default: none are taken
 
-	BaseURL     string           // default what AWS has in the region
+	BaseURL     string           `yaml:"base_url"` // default what AWS has in the region
 	TopicClient *http.Client     // fetches SNS's certificates and confirms the subscription; default one without redirects
 	Now         func() time.Time // default time.Now
 }

@@ -22,11 +22,11 @@ import (
 // Options say how messages are sent through MessageBird, which is Bird
 // today.
 type Options struct {
-	AccessKey   secret.String    // of the REST API; required
-	Originator  string           // a number in E.164, a short code, or up to 11 letters and digits; required
-	SigningKey  secret.String    // what status reports are signed with; required with CallbackURL
-	CallbackURL string           // where receipts go, https; default where the account says
-	BaseURL     string           // default https://rest.messagebird.com
+	AccessKey   secret.String    `yaml:"access_key"`   // of the REST API; required
+	Originator  string           `yaml:"originator"`   // a number in E.164, a short code, or up to 11 letters and digits; required
+	SigningKey  secret.String    `yaml:"signing_key"`  // what status reports are signed with; required with CallbackURL
+	CallbackURL string           `yaml:"callback_url"` // where receipts go, https; default where the account says
+	BaseURL     string           `yaml:"base_url"`     // default https://rest.messagebird.com
 	Now         func() time.Time // default time.Now
 }
 

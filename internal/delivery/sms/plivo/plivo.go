@@ -23,12 +23,12 @@ import (
 
 // Options configure Plivo.
 type Options struct {
-	AuthID        string        // of the account or a subaccount, 20 characters from MA or SA; required
-	AuthToken     secret.String // of that account; also signs receipts; required
-	From          string        // the sender: a number, a short code or a name; excludes PowerpackUUID
-	PowerpackUUID string        // Provider chooses the sender from this powerpack; excludes From
-	CallbackURL   string        // public https URL for receipts, without a query; default none, and no receipts
-	BaseURL       string        // default https://api.plivo.com
+	AuthID        string        `yaml:"auth_id"`        // of the account or a subaccount, 20 characters from MA or SA; required
+	AuthToken     secret.String `yaml:"auth_token"`     // of that account; also signs receipts; required
+	From          string        `yaml:"from"`           // the sender: a number, a short code or a name; excludes PowerpackUUID
+	PowerpackUUID string        `yaml:"powerpack_uuid"` // Provider chooses the sender from this powerpack; excludes From
+	CallbackURL   string        `yaml:"callback_url"`   // public https URL for receipts, without a query; default none, and no receipts
+	BaseURL       string        `yaml:"base_url"`       // default https://api.plivo.com
 }
 
 // Provider sends through Plivo's Message API.

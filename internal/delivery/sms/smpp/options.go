@@ -29,28 +29,28 @@ const (
 // Options say how to reach a carrier or an aggregator by SMPP 3.4, and how it
 // wants its messages.
 type Options struct {
-	Address    string        // host and port: "smpp.example.com:3550"; required
-	TLS        bool          // default plain, which shows codes to everyone on the way
-	ServerName string        // that the certificate must have; default the host of Address
-	RootCAs    []byte        // PEM of who may have signed the certificate; default those of the system
-	SystemID   string        // who binds; required, at most 15 characters
-	Password   secret.String // at most 8 characters by the book, 63 here; default none
-	SystemType string        // at most 12 characters; default none
+	Address    string        `yaml:"address"`       // host and port: "smpp.example.com:3550"; required
+	TLS        bool          `yaml:"tls"`           // default plain, which shows codes to everyone on the way
+	ServerName string        `yaml:"server_name"`   // that the certificate must have; default the host of Address
+	RootCAs    []byte        `yaml:"root_cas_file"` // PEM of who may have signed the certificate; default those of the system
+	SystemID   string        `yaml:"system_id"`     // who binds; required, at most 15 characters
+	Password   secret.String `yaml:"password"`      // at most 8 characters by the book, 63 here; default none
+	SystemType string        `yaml:"system_type"`   // at most 12 characters; default none
 
-	Source         string   // a number or a name, at most 20 characters; default the carrier chooses
-	SourceTON      *int     // type of number: 0 to 6; default by the look of Source: 5 a name, 3 a short code, 1 a number
-	SourceNPI      *int     // numbering plan: 0 to 18; default 1 for a number, else 0
-	DestinationTON *int     // default 1, international
-	DestinationNPI *int     // default 1, E.164
-	ServiceType    string   // at most 5 characters; default none
-	LongMessages   string   // Segments, the default, or Payload
-	ReceiptIDs     string   // SameID, the default, DecimalID or HexID
-	RefusedCodes   []uint32 // the carrier's own command_status (0x400 to 0x4FF) for a number that gets no messages
+	Source         string   `yaml:"source"`          // a number or a name, at most 20 characters; default the carrier chooses
+	SourceTON      *int     `yaml:"source_ton"`      // type of number: 0 to 6; default by the look of Source: 5 a name, 3 a short code, 1 a number
+	SourceNPI      *int     `yaml:"source_npi"`      // numbering plan: 0 to 18; default 1 for a number, else 0
+	DestinationTON *int     `yaml:"destination_ton"` // default 1, international
+	DestinationNPI *int     `yaml:"destination_npi"` // default 1, E.164
+	ServiceType    string   `yaml:"service_type"`    // at most 5 characters; default none
+	LongMessages   string   `yaml:"long_messages"`   // Segments, the default, or Payload
+	ReceiptIDs     string   `yaml:"receipt_ids"`     // SameID, the default, DecimalID or HexID
+	RefusedCodes   []uint32 `yaml:"refused_codes"`   // the carrier's own command_status (0x400 to 0x4FF) for a number that gets no messages
 
-	Window         int           // messages that may wait for their answer; default 10
-	EnquireLink    time.Duration // of silence before the connection is tried; default 30 s
-	AnswerTimeout  time.Duration // for a connection, bind, enquire_link and unbind; default 5 s
-	ReconnectAfter time.Duration // first pause, which doubles up to a minute; default 1 s
+	Window         int           `yaml:"window"`          // messages that may wait for their answer; default 10
+	EnquireLink    time.Duration `yaml:"enquire_link"`    // of silence before the connection is tried; default 30 s
+	AnswerTimeout  time.Duration `yaml:"answer_timeout"`  // for a connection, bind, enquire_link and unbind; default 5 s
+	ReconnectAfter time.Duration `yaml:"reconnect_after"` // first pause, which doubles up to a minute; default 1 s
 
 	// OnReceipt takes what the carrier reports, one at a time and while messages are
 	// sent. After an error the carrier is told to report again. Default: no receipts

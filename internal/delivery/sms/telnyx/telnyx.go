@@ -19,12 +19,12 @@ import (
 
 // Options say how messages are sent through Telnyx.
 type Options struct {
-	APIKey             secret.String    // of the account, "KEY..."; required
-	From               string           // a number in E.164, a short code or up to 11 letters and digits; default one of the profile's numbers
-	MessagingProfileID string           // required without From, and with a From that has letters
-	PublicKey          string           // what the account's webhooks are signed with, in base64; required with CallbackURL
-	CallbackURL        string           // where receipts go, https; default where the messaging profile says
-	BaseURL            string           // default https://api.telnyx.com
+	APIKey             secret.String    `yaml:"api_key"`              // of the account, "KEY..."; required
+	From               string           `yaml:"from"`                 // a number in E.164, a short code or up to 11 letters and digits; default one of the profile's numbers
+	MessagingProfileID string           `yaml:"messaging_profile_id"` // required without From, and with a From that has letters
+	PublicKey          string           `yaml:"public_key"`           // what the account's webhooks are signed with, in base64; required with CallbackURL
+	CallbackURL        string           `yaml:"callback_url"`         // where receipts go, https; default where the messaging profile says
+	BaseURL            string           `yaml:"base_url"`             // default https://api.telnyx.com
 	Now                func() time.Time // default time.Now
 }
 

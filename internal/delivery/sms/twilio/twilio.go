@@ -25,14 +25,14 @@ import (
 // Options configure Twilio. Requests are authenticated with the API key if
 // there is one, and else with the auth token.
 type Options struct {
-	AccountSID          string        // the account that sends, AC and 32 hexadecimal digits; required
-	AuthToken           secret.String // of that account; required without an API key, and for receipts, which it signs
-	APIKeySID           string        // SK and 32 hexadecimal digits; excludes requests with the auth token
-	APIKeySecret        secret.String // required with APIKeySID
-	From                string        // the sender: a number in E.164, a short code or a name; excludes MessagingServiceSID
-	MessagingServiceSID string        // MG and 32 hexadecimal digits: Twilio chooses the sender; excludes From
-	CallbackURL         string        // public https URL for receipts, as Twilio sees it; default none, and no receipts
-	BaseURL             string        // default https://api.twilio.com; another region has its own
+	AccountSID          string        `yaml:"account_sid"`           // the account that sends, AC and 32 hexadecimal digits; required
+	AuthToken           secret.String `yaml:"auth_token"`            // of that account; required without an API key, and for receipts, which it signs
+	APIKeySID           string        `yaml:"api_key_sid"`           // SK and 32 hexadecimal digits; excludes requests with the auth token
+	APIKeySecret        secret.String `yaml:"api_key_secret"`        // required with APIKeySID
+	From                string        `yaml:"from"`                  // the sender: a number in E.164, a short code or a name; excludes MessagingServiceSID
+	MessagingServiceSID string        `yaml:"messaging_service_sid"` // MG and 32 hexadecimal digits: Twilio chooses the sender; excludes From
+	CallbackURL         string        `yaml:"callback_url"`          // public https URL for receipts, as Twilio sees it; default none, and no receipts
+	BaseURL             string        `yaml:"base_url"`              // default https://api.twilio.com; another region has its own
 }
 
 // Provider sends through Twilio's Programmable Messaging (API version 2010-04-01).

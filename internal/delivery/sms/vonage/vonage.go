@@ -30,13 +30,13 @@ import (
 
 // Options configure Vonage.
 type Options struct {
-	APIKey          string           // required
-	APISecret       secret.String    // required
-	From            string           // the sender: a number or a name of up to 11 characters; required
-	SignatureSecret secret.String    // signs receipts; required with CallbackURL
-	SignatureMethod string           // of receipts, as in the dashboard: md5hash, md5, sha1, sha256 or sha512; default sha256
-	CallbackURL     string           // public https URL for receipts, without a query; default none, and no receipts
-	BaseURL         string           // default https://rest.nexmo.com
+	APIKey          string           `yaml:"api_key"`          // required
+	APISecret       secret.String    `yaml:"api_secret"`       // required
+	From            string           `yaml:"from"`             // the sender: a number or a name of up to 11 characters; required
+	SignatureSecret secret.String    `yaml:"signature_secret"` // signs receipts; required with CallbackURL
+	SignatureMethod string           `yaml:"signature_method"` // of receipts, as in the dashboard: md5hash, md5, sha1, sha256 or sha512; default sha256
+	CallbackURL     string           `yaml:"callback_url"`     // public https URL for receipts, without a query; default none, and no receipts
+	BaseURL         string           `yaml:"base_url"`         // default https://rest.nexmo.com
 	Now             func() time.Time // default time.Now
 }
 

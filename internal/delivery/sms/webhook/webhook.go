@@ -20,9 +20,9 @@ import (
 
 // Options say how messages are handed to a gateway of the operator's own.
 type Options struct {
-	URL         string           // where messages are posted, https, or http on this machine; required
-	Secret      secret.String    // signs messages and receipts, at least 32 bytes; required
-	CallbackURL string           // where receipts go, https; given with each message; default none
+	URL         string           `yaml:"url"`          // where messages are posted, https, or http on this machine; required
+	Secret      secret.String    `yaml:"secret"`       // signs messages and receipts, at least 32 bytes; required
+	CallbackURL string           `yaml:"callback_url"` // where receipts go, https; given with each message; default none
 	Now         func() time.Time // default time.Now
 }
 

@@ -1,4 +1,4 @@
-package server_test
+package smsfile_test
 
 import (
 	"bytes"
@@ -25,13 +25,14 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
+	"github.com/countersign-mfa/countersign/internal/delivery/smsfile"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
 // TestTheFilesOfTheDocumentationAreTaken opens each file of providers that the
 // pages for operators show, with secrets of its own in place of theirs.
 func TestTheFilesOfTheDocumentationAreTaken(t *testing.T) {
-	pages, err := filepath.Glob("../../docs/delivery/*.md")
+	pages, err := filepath.Glob("../../../docs/delivery/*.md")
 	if err != nil || len(pages) < 8 {
 		t.Fatalf("%d pages, %v", len(pages), err)
 	}
@@ -49,7 +50,7 @@ func TestTheFilesOfTheDocumentationAreTaken(t *testing.T) {
 	shown := regexp.MustCompile("(?s)```yaml\n(.*?)```")
 	roots := regexp.MustCompile(`root_cas_file: \S+`)
 	secrets := regexp.MustCompile(`(\w+)_file: /\S+`)
-	for _, page := range append(pages, "../../docs/delivery.md") {
+	for _, page := range append(pages, "../../../docs/delivery.md") {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			text, err := os.ReadFile(page)
 			if err != nil {
@@ -62,7 +63,7 @@ func TestTheFilesOfTheDocumentationAreTaken(t *testing.T) {
 				if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				providers, err := server.OpenSMS(path, nil, nil, slog.New(slog.DiscardHandler), nil)
+				providers, err := smsfile.Open(path, smsfile.Options{Logger: slog.New(slog.DiscardHandler)})
 				if err != nil {
 					t.Fatalf("%v\n%s", err, file)
 				}
@@ -152,7 +153,7 @@ func TestReceiptsAreRecordedUnderTheirProvider(t *testing.T) {
 		}
 		return nil
 	}
-	opened, err := server.OpenSMS(path, nil, record, slog.New(slog.DiscardHandler), nil)
+	opened, err := smsfile.Open(path, smsfile.Options{Record: record, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,16 +198,5 @@ func TestReceiptsAreRecordedUnderTheirProvider(t *testing.T) {
 	conn.Close()
 	if err := opened.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestNamesOfSettings(t *testing.T) {
-	for field, want := range map[string]string{
-		"From": "from", "AccountSID": "account_sid", "APIKeySID": "api_key_sid", "BaseURL": "base_url", "TLS": "tls",
-		"RootCAs": "root_cas", "ReceiptIDs": "receipt_ids", "SourceTON": "source_ton", "TopicARN": "topic_arn",
-	} {
-		if got := server.Snake(field); got != want {
-			t.Errorf("%s is called %s; want %s", field, got, want)
-		}
 	}
 }
