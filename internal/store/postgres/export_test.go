@@ -1,6 +1,13 @@
 package postgres
 
-import "time"
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/store/queue"
+)
 
 // Hurry makes a store that was not used yet wait less long for its server: for a
 // round trip, and to find out what became of a commit.
@@ -123,4 +130,46 @@ func Distributed(tables []string, place func(table string) (method, model string
 		all = append(all, p)
 	}
 	return distributed(all)
+}
+
+// RaceToLane has Updates, which wait for the same row, enter its lane at the same time.
+// It returns how many of them were answered before ctx ended.
+func RaceToLane(ctx context.Context, updates int) (answered int) {
+	s := &Store{group: 1, queue: queue.New[*job](updates)}
+	s.stalled.Store(true) // the lane refuses its jobs without a database
+	var together sync.WaitGroup
+	together.Add(updates)
+	for range updates {
+		s.serving.Go(func() {
+			s.queue.Serve(1, nil, func(waiting []*queue.Job[*job]) {
+				j := waiting[0].Work
+				j.waiting = waiting[0]
+				together.Done()
+				together.Wait()
+				s.openLane("row", j)
+				if j.moved {
+					waiting[0] = nil
+				}
+			}, func() {})
+		})
+	}
+	errs := make(chan error, updates)
+	var callers sync.WaitGroup
+	for range updates {
+		callers.Go(func() { errs <- s.queue.Do(context.Background(), &job{}) })
+	}
+	for range updates {
+		select {
+		case err := <-errs:
+			if errors.Is(err, errStalled) {
+				answered++
+			}
+		case <-ctx.Done():
+			return answered
+		}
+	}
+	callers.Wait()
+	s.queue.Close()
+	s.serving.Wait()
+	return answered
 }

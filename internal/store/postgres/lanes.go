@@ -37,31 +37,42 @@ type lanes struct {
 func (l *lanes) join(row string, j *job) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	waiting, ok := l.rows[row]
-	switch {
-	case !ok:
-	case len(waiting) == laneLength:
-		j.err = errLocked
-	default:
-		l.rows[row] = append(waiting, j)
-		j.moved = true
+	_, ok := l.rows[row]
+	if ok {
+		l.add(row, j)
 	}
 	return ok
 }
 
-// open makes a lane for a row. It reports false if there are too many lanes.
-func (l *lanes) open(row string) bool {
+// open adds a job to the lane of a row, and makes the lane if there is none. It reports
+// whether it made one, which a goroutine must then serve. If there are too many lanes,
+// the job is refused.
+func (l *lanes) open(row string, j *job) (made bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.rows[row]; !ok && len(l.rows) == maxLanes {
-		return false
+	if _, ok := l.rows[row]; !ok {
+		if len(l.rows) == maxLanes {
+			j.err = errLocked
+			return false
+		}
+		if l.rows == nil {
+			l.rows = make(map[string][]*job)
+		}
+		made = true
 	}
-	if l.rows == nil {
-		l.rows = make(map[string][]*job)
-	}
-	l.rows[row] = nil
+	l.add(row, j)
 	l.n.Store(int32(len(l.rows)))
-	return true
+	return made
+}
+
+// add adds a job to a lane, or refuses it if the lane is full. It needs mu.
+func (l *lanes) add(row string, j *job) {
+	if len(l.rows[row]) == laneLength {
+		j.err = errLocked
+		return
+	}
+	l.rows[row] = append(l.rows[row], j)
+	j.moved = true
 }
 
 // take removes up to most jobs from a lane. It ends an empty lane and returns nil.
@@ -150,16 +161,11 @@ func (s *Store) openOwnLane(group []*job, err error) {
 	}
 }
 
+// openLane moves a job to the lane of a row. Several writers may do so at the same time.
 func (s *Store) openLane(row string, j *job) {
-	if s.lanes.join(row, j) {
-		return
+	if s.lanes.open(row, j) {
+		s.serving.Go(func() { s.serveLane(row) })
 	}
-	if !s.lanes.open(row) {
-		j.err = errLocked
-		return
-	}
-	s.lanes.join(row, j)
-	s.serving.Go(func() { s.serveLane(row) })
 }
 
 // serveLane commits the jobs that wait for a row until none is left. All that wait are
