@@ -1,5 +1,8 @@
-// Package openapitest holds what a server answers against openapi.yaml, whether it
-// was asked in the same process or over a network. It is imported by tests only.
+// Package openapitest compares requests and replies with openapi.yaml. The exchange
+// may happen in one process or over a network. Only tests import this package.
+//
+// It uses no OpenAPI library, because the product's go.mod would then require it.
+// The module test/ compares its verdicts with the verdicts of such a library.
 package openapitest
 
 import (
@@ -14,11 +17,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/pb33f/libopenapi"
-	"github.com/pb33f/libopenapi-validator/config"
-	"github.com/pb33f/libopenapi-validator/requests"
-	"github.com/pb33f/libopenapi-validator/responses"
-	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -27,15 +25,32 @@ import (
 type Document struct {
 	Text []byte
 
-	paths      map[string]*v3.PathItem
+	strict     []byte
+	paths      map[string]pathItem
 	fieldCodes []string
-
-	mu      sync.Mutex // of the validators, which finish a schema when they first need it
-	replies responses.ResponseBodyValidator
-	bodies  requests.RequestBodyValidator
 }
 
-// Load reads the document at a path, once in a process.
+// A pathItem has the operations of a path by method, in upper case.
+type pathItem map[string]*operation
+
+type operation struct {
+	replies      map[string]*reply // by status
+	body         *schema           // of the request; nil if the server does not read it
+	bodyRequired bool
+}
+
+type reply struct {
+	headers map[string]*header
+	body    *schema   // nil if the body is not JSON
+	errors  []problem // the examples of the body, if the status is 400 or higher
+}
+
+type header struct {
+	required bool
+	value    *schema
+}
+
+// Load reads the document at a path. It reads each path once per process.
 func Load(path string) (*Document, error) {
 	load, _ := loaded.LoadOrStore(path, sync.OnceValues(func() (*Document, error) {
 		text, err := os.ReadFile(path)
@@ -55,29 +70,28 @@ func Parse(text []byte) (*Document, error) {
 	if err := yaml.Unmarshal(text, &tree); err != nil {
 		return nil, err
 	}
-	d := &Document{Text: text, paths: map[string]*v3.PathItem{}}
+	if version, _ := tree["openapi"].(string); !strings.HasPrefix(version, "3.1.") {
+		return nil, fmt.Errorf("openapi: %q is not version 3.1", version)
+	}
+	d := &Document{Text: text, paths: map[string]pathItem{}}
 	if d.fieldCodes = fieldCodes(tree); d.fieldCodes == nil {
 		return nil, errors.New("the schema FieldError has no examples of its code")
 	}
 	closeReplies(tree)
-	strict, err := json.Marshal(tree)
-	if err != nil {
+	var err error
+	if d.strict, err = json.Marshal(tree); err != nil {
 		return nil, err
 	}
-	doc, err := libopenapi.NewDocument(strict)
-	if err != nil {
+	// Numbers have the same types now as those in a reply.
+	tree = nil
+	if err := json.Unmarshal(d.strict, &tree); err != nil {
 		return nil, err
 	}
-	model, err := doc.BuildV3Model()
-	if err != nil {
-		return nil, err
+	r := reader{tree: tree, compiled: map[string]*schema{}}
+	for path, item := range dig(tree, "paths") {
+		d.paths[path] = r.pathItem(path, item)
 	}
-	for path, item := range model.Model.Paths.PathItems.FromOldest() {
-		d.paths[path] = item
-	}
-	d.replies = responses.NewResponseBodyValidator(&model.Model, config.WithFormatAssertions())
-	d.bodies = requests.NewRequestBodyValidator(&model.Model, config.WithFormatAssertions())
-	return d, nil
+	return d, errors.Join(r.faults...)
 }
 
 // closeReplies makes the schemas of replies refuse unnamed keys. Clients must
@@ -110,7 +124,7 @@ func closeSchema(v any, part bool) {
 	}
 }
 
-// fieldCodes returns the codes that an entry of errors is documented to have.
+// fieldCodes returns the documented codes of an entry of errors.
 func fieldCodes(tree map[string]any) (codes []string) {
 	listed, _ := dig(tree, "components", "schemas", "FieldError", "properties", "code")["examples"].([]any)
 	for _, code := range listed {
@@ -127,106 +141,176 @@ func dig(tree map[string]any, keys ...string) map[string]any {
 	return tree
 }
 
-// Operations lists what the document describes, "POST /auth/factors/enroll", in
-// the order of the alphabet.
+// A reader turns the tree of a document into operations and schemas. It collects
+// the faults that it finds.
+type reader struct {
+	tree     map[string]any
+	compiled map[string]*schema // by reference
+	faults   []error
+}
+
+func (r *reader) fault(at, format string, args ...any) {
+	r.faults = append(r.faults, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...)))
+}
+
+// object returns v, or the object that v refers to.
+func (r *reader) object(at string, v any) map[string]any {
+	object, ok := v.(map[string]any)
+	if !ok {
+		r.fault(at, "want an object; found %v", v)
+		return nil
+	}
+	reference, ok := object["$ref"].(string)
+	if !ok {
+		return object
+	}
+	found := dig(r.tree, strings.Split(strings.TrimPrefix(reference, "#/"), "/")...)
+	if found == nil {
+		r.fault(at, "%s does not exist", reference)
+	}
+	return found
+}
+
+var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
+func (r *reader) pathItem(at string, v any) pathItem {
+	item := pathItem{}
+	object := r.object(at, v)
+	for _, method := range methods {
+		if described, ok := object[strings.ToLower(method)]; ok {
+			item[method] = r.operation(method+" "+at, described)
+		}
+	}
+	return item
+}
+
+func (r *reader) operation(at string, v any) *operation {
+	object := r.object(at, v)
+	op := &operation{replies: map[string]*reply{}}
+	for status, described := range dig(object, "responses") {
+		op.replies[status] = r.reply(at+": "+status, status, described)
+	}
+	if described, ok := object["requestBody"]; ok {
+		body := r.object(at, described)
+		op.bodyRequired, _ = body["required"].(bool)
+		op.body = r.schema(at+": the body", dig(body, "content", "application/json")["schema"])
+	}
+	return op
+}
+
+func (r *reader) reply(at, status string, v any) *reply {
+	object := r.object(at, v)
+	described := &reply{headers: map[string]*header{}}
+	for name, v := range dig(object, "headers") {
+		h := r.object(at, v)
+		required, _ := h["required"].(bool)
+		described.headers[name] = &header{required, r.schema(at+": "+name, h["schema"])}
+	}
+	media := dig(object, "content", "application/json")
+	if media != nil {
+		described.body = r.schema(at+": the body", media["schema"])
+	}
+	if status < "400" {
+		return described
+	}
+	if media == nil {
+		r.fault(at, "an error without JSON")
+	}
+	if example, ok := media["example"]; ok {
+		described.errors = append(described.errors, r.problem(at, example))
+	}
+	examples := dig(media, "examples")
+	for _, name := range slices.Sorted(maps.Keys(examples)) {
+		described.errors = append(described.errors, r.problem(at, r.object(at, examples[name])["value"]))
+	}
+	return described
+}
+
+func (r *reader) problem(at string, example any) (p problem) {
+	text, err := json.Marshal(example)
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	if err != nil {
+		r.fault(at, "an example is not an error: %v", err)
+	}
+	return p
+}
+
+// Strict returns the document as JSON, in which the schemas of replies refuse
+// unnamed keys.
+func (d *Document) Strict() []byte { return d.strict }
+
+// Operations lists the described operations, such as "POST /auth/factors/enroll", in
+// alphabetical order.
 func (d *Document) Operations() []string {
 	var all []string
 	for path, item := range d.paths {
-		for method := range item.GetOperations().KeysFromOldest() {
-			all = append(all, strings.ToUpper(method)+" "+path)
+		for method := range item {
+			all = append(all, method+" "+path)
 		}
 	}
 	slices.Sort(all)
 	return all
 }
 
-// Paths lists the paths of the document, in the order of the alphabet.
+// Paths lists the paths of the document in alphabetical order.
 func (d *Document) Paths() []string { return slices.Sorted(maps.Keys(d.paths)) }
 
 // FieldCodes lists the codes of faulty parameters.
 func (d *Document) FieldCodes() []string { return d.fieldCodes }
 
-// A Problem is an error that an operation is documented to answer.
+// A Problem is a documented error of an operation.
 type Problem struct {
 	Operation string
 	Status    string
-	Code      string // "" for the one error without
+	Code      string // "" for the one error without a code
 	Message   string
 }
 
-// Problems lists the errors of all operations: each is an example of its reply.
-func (d *Document) Problems() ([]Problem, error) {
+// Problems lists the errors of all operations. Each is an example of its reply.
+func (d *Document) Problems() []Problem {
 	var all []Problem
-	for _, operation := range d.Operations() {
-		method, path, _ := strings.Cut(operation, " ")
-		op := d.paths[path].GetOperations().GetOrZero(strings.ToLower(method))
-		for status, reply := range op.Responses.Codes.FromOldest() {
-			if status < "400" {
-				continue
-			}
-			shown, err := examples(reply)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %s: %w", operation, status, err)
-			}
-			for _, s := range shown {
-				all = append(all, Problem{operation, status, s.Code, s.Message})
+	for _, name := range d.Operations() {
+		method, path, _ := strings.Cut(name, " ")
+		replies := d.paths[path][method].replies
+		for _, status := range slices.Sorted(maps.Keys(replies)) {
+			for _, p := range replies[status].errors {
+				all = append(all, Problem{name, status, p.Code, p.Message})
 			}
 		}
 	}
-	return all, nil
+	return all
 }
 
-// A problem is what all errors have.
+// A problem has the keys that all errors share.
 type problem struct {
-	Message string `yaml:"message" json:"message"`
-	Code    string `yaml:"code" json:"code"`
+	Message string `json:"message"`
+	Code    string `json:"code"`
 	Errors  []struct {
-		Code string `yaml:"code" json:"code"`
-	} `yaml:"errors" json:"errors"`
+		Code string `json:"code"`
+	} `json:"errors"`
 }
 
-// examples returns the errors that a reply is shown with.
-func examples(reply *v3.Response) (shown []problem, err error) {
-	media := reply.Content.GetOrZero("application/json")
-	if media == nil {
-		return nil, errors.New("no JSON")
-	}
-	var nodes []interface{ Decode(any) error }
-	if media.Example != nil {
-		nodes = append(nodes, media.Example)
-	}
-	for _, e := range media.Examples.FromOldest() {
-		nodes = append(nodes, e.Value)
-	}
-	for _, node := range nodes {
-		var p problem
-		if err := node.Decode(&p); err != nil {
-			return nil, err
-		}
-		shown = append(shown, p)
-	}
-	return shown, nil
-}
-
-// operation returns what the document says of a method of a path, nil if nothing.
-// That of HEAD is that of GET.
-func operation(item *v3.PathItem, method string) *v3.Operation {
+// operation returns the description of a method, or nil. HEAD has the description
+// of GET.
+func (p pathItem) operation(method string) *operation {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	return item.GetOperations().GetOrZero(strings.ToLower(method))
+	return p[method]
 }
 
-// find returns the path of the document that an escaped path is one of. One that
-// is there literally goes before one with parameters.
-func (d *Document) find(escaped string) (string, *v3.PathItem) {
+// find returns the described path that matches an escaped path. A literal match
+// takes precedence over a match with parameters.
+func (d *Document) find(escaped string) (item pathItem) {
 	found := ""
 	for path := range d.paths {
 		if matches(path, escaped) && (found == "" || !strings.Contains(path, "{")) {
 			found = path
 		}
 	}
-	return found, d.paths[found]
+	return d.paths[found]
 }
 
 func matches(template, escaped string) bool {

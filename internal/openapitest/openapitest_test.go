@@ -17,8 +17,8 @@ const (
 	invalid = `{"message":"Validation failed","code":"invalid_request_parameters","errors":[{"field":"type","code":"type_required","message":"type is required"}]}`
 )
 
-// reply makes an exchange. Headers are lines, "Name: value"; one without a value
-// takes away what every reply has.
+// reply returns an exchange. Headers are lines, "Name: value". A line without a value
+// removes a header that every reply has.
 func reply(method, target string, status int, body string, headers ...string) openapitest.Exchange {
 	x := openapitest.Exchange{Method: method, Target: target, Status: status, Header: http.Header{
 		"x-request-id": {"0b8f3a52-6f0e-4b4c-9d0a-2f6a8f1f5d11"},
@@ -50,7 +50,7 @@ func TestCheckReply(t *testing.T) {
 		x     openapitest.Exchange
 		fault string // a part of the report; "" if there is no fault
 	}{
-		{"as it should be", reply("GET", "/auth/factors/x", 200, factor), ""},
+		{"a correct reply", reply("GET", "/auth/factors/x", 200, factor), ""},
 		{"with HTTP's own headers", reply("GET", "/auth/factors/x", 200, factor, "Date: now", "Content-Length: 1", "Cache-Control: no-store"), ""},
 		{"to HEAD, without a body", reply("HEAD", "/auth/factors/x", 200, ""), ""},
 		{"to an escaped path", reply("GET", "/auth/factors/a%2Fb?c=d", 404, unknown), ""},
@@ -59,37 +59,37 @@ func TestCheckReply(t *testing.T) {
 		{"a bad parameter", reply("POST", "/auth/factors/enroll", 422, invalid), ""},
 		{"a replay", reply("POST", "/auth/factors/enroll", 201, factor, "Idempotency-Replayed: true"), ""},
 		{"no such path", reply("GET", "/nowhere", 404, openapitest.NoRoute), ""},
-		{"no clean path", reply("GET", "/auth/factors/..", 404, openapitest.NoRoute), ""},
+		{"a path that is not clean", reply("GET", "/auth/factors/..", 404, openapitest.NoRoute), ""},
 		{"no such method", reply("PUT", "/auth/factors/x", 405, openapitest.NoMethod, "Allow: GET, HEAD, DELETE"), ""},
 		{"the inbox", reply("GET", "/dev/inbox", 200, "<html>", "Content-Type: text/html"), ""},
 		{"a receipt", reply("POST", "/sms/receipts/twilio", 200, "", "Content-Type:"), ""},
 
 		{"no request id", reply("GET", "/auth/factors/x", 200, factor, "x-request-id:"), "x-request-id"},
-		{"a request id that is none", reply("GET", "/auth/factors/x", 200, factor, "x-request-id: 1"), "x-request-id"},
+		{"a request id that is not a UUID", reply("GET", "/auth/factors/x", 200, factor, "x-request-id: 1"), "x-request-id"},
 		{"a request id in capitals", reply("GET", "/auth/factors/x", 200, factor, "x-request-id:", "X-Request-Id: 0b8f3a52-6f0e-4b4c-9d0a-2f6a8f1f5d11"), "lower case"},
 		{"another Content-Type", reply("GET", "/auth/factors/x", 200, factor, "Content-Type: application/json"), "Content-Type"},
 		{"no body and a Content-Type", reply("DELETE", "/auth/factors/x", 204, ""), "204"},
-		{"a body where none should be", reply("DELETE", "/auth/factors/x", 204, "{}", "Content-Type:"), "204"},
-		{"a header too many", reply("GET", "/auth/factors/x", 200, factor, "Server: x"), "no header Server"},
-		{"a header too few", reply("GET", "/auth/factors/x", 429, limited), "Retry-After"},
+		{"a body with 204", reply("DELETE", "/auth/factors/x", 204, "{}", "Content-Type:"), "204"},
+		{"an extra header", reply("GET", "/auth/factors/x", 200, factor, "Server: x"), "no header Server"},
+		{"a missing header", reply("GET", "/auth/factors/x", 429, limited), "Retry-After"},
 		{"a header out of bounds", reply("GET", "/auth/factors/x", 429, limited, "Retry-After: 61"), "maximum"},
-		{"a header that is no number", reply("GET", "/auth/factors/x", 429, limited, "Retry-After: soon"), "integer"},
-		{"a replay of what is read", reply("GET", "/auth/factors/x", 200, factor, "Idempotency-Replayed: true"), "no header Idempotency-Replayed"},
+		{"a header that is not a number", reply("GET", "/auth/factors/x", 429, limited, "Retry-After: soon"), "integer"},
+		{"a replay of a GET", reply("GET", "/auth/factors/x", 200, factor, "Idempotency-Replayed: true"), "no header Idempotency-Replayed"},
 		{"another status", reply("GET", "/auth/factors/x", 418, factor), "no such reply"},
 		{"no JSON", reply("GET", "/auth/factors/x", 200, "no"), "decoded"},
 		{"no body", reply("GET", "/auth/factors/x", 200, ""), "empty"},
-		{"a key too few", reply("GET", "/auth/factors/x", 200, strings.Replace(factor, `"object":"authentication_factor",`, "", 1)), "object"},
-		{"a key too many", reply("GET", "/auth/factors/x", 200, strings.Replace(factor, `{`, `{"environment_id":"x",`, 1)), "environment_id"},
-		{"null for nothing", reply("GET", "/auth/factors/x", 200, strings.Replace(factor, `{`, `{"user_id":null,`, 1)), "user_id"},
+		{"a missing key", reply("GET", "/auth/factors/x", 200, strings.Replace(factor, `"object":"authentication_factor",`, "", 1)), "object"},
+		{"an extra key", reply("GET", "/auth/factors/x", 200, strings.Replace(factor, `{`, `{"environment_id":"x",`, 1)), "environment_id"},
+		{"null for an absent key", reply("GET", "/auth/factors/x", 200, strings.Replace(factor, `{`, `{"user_id":null,`, 1)), "user_id"},
 		{"a time without milliseconds", reply("GET", "/auth/factors/x", 200, strings.ReplaceAll(factor, ".690", "")), "pattern"},
 		{"a code of another operation", reply("GET", "/auth/factors/x", 404, strings.Replace(unknown, "entity_not_found", "idempotency_error", 1)), "idempotency_error"},
-		{"a code that is not shown", reply("POST", "/auth/factors/enroll", 422, strings.Replace(invalid, "invalid_request_parameters", "odd", 1)), `no example with the code "odd"`},
-		{"a code of a field that is not listed", reply("POST", "/auth/factors/enroll", 422, strings.Replace(invalid, "type_required", "odd", 1)), `no code "odd"`},
+		{"a code without an example", reply("POST", "/auth/factors/enroll", 422, strings.Replace(invalid, "invalid_request_parameters", "odd", 1)), `no example with the code "odd"`},
+		{"a field code that is not listed", reply("POST", "/auth/factors/enroll", 422, strings.Replace(invalid, "type_required", "odd", 1)), `no code "odd"`},
 		{"a path that is not described", reply("GET", "/nowhere", 200, factor), "not described"},
 		{"a method that is not described", reply("GET", "/auth/factors/enroll", 200, factor, "Allow: POST"), "not described"},
 		{"another Allow", reply("PUT", "/auth/factors/x", 405, openapitest.NoMethod, "Allow: GET"), "Allow"},
-		{"no such path, for one that is", reply("GET", "/auth/factors/x", 404, openapitest.NoRoute), "entity_id"},
-		{"no such method, for one that is", reply("GET", "/auth/factors/x", 405, openapitest.NoMethod, "Allow: GET, HEAD, DELETE"), "no such reply"},
+		{"the reply for no such path on a described path", reply("GET", "/auth/factors/x", 404, openapitest.NoRoute), "entity_id"},
+		{"the reply for no such method on a described method", reply("GET", "/auth/factors/x", 405, openapitest.NoMethod, "Allow: GET, HEAD, DELETE"), "no such reply"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			switch err := d.CheckReply(tc.x); {
@@ -122,9 +122,9 @@ func TestCheckRequest(t *testing.T) {
 		{"no list", "POST", "/auth/factors/x/challenge", `[1]`, false},
 		{"no template", "POST", "/auth/factors/x/challenge", `{"sms_template":"Hello"}`, false},
 		{"no code", "POST", "/auth/challenges/x/verify", `{}`, false},
-		{"nothing at all", "POST", "/auth/challenges/x/verify", ``, false},
+		{"nothing where a body is required", "POST", "/auth/challenges/x/verify", ``, false},
 		{"no id", "POST", "/auth/factors/verify", `{"code":"123456"}`, false},
-		{"no such path", "POST", "/auth/factors/x", `{}`, false},
+		{"a path that is not described", "POST", "/auth/factors/x", `{}`, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := d.CheckRequest(openapitest.Exchange{Method: tc.method, Target: tc.target, RequestBody: []byte(tc.body)})
@@ -141,17 +141,20 @@ func TestADocumentThatCannotBeUsedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"no YAML":            "\t",
-		"nothing":            "{}",
-		"another version":    strings.Replace(string(text), "openapi: 3.1.0", "swagger: '2.0'", 1),
-		"no codes of fields": strings.Replace(string(text), "    FieldError:", "    Other:", 1),
+		"no YAML":              "\t",
+		"nothing":              "{}",
+		"another version":      strings.Replace(string(text), "openapi: 3.1.0", "swagger: '2.0'", 1),
+		"a dangling reference": strings.Replace(string(text), "    NotFound:", "    Other:", 1),
+		"an unknown keyword":   strings.Replace(string(text), "minItems: 1", "uniqueItems: true", 1),
+		"an unknown format":    strings.Replace(string(text), "format: uuid", "format: week", 1),
+		"no codes of fields":   strings.Replace(string(text), "    FieldError:", "    Other:", 1),
 	} {
 		if _, err := openapitest.Parse([]byte(text)); err == nil {
-			t.Errorf("%s is taken", name)
+			t.Errorf("%s is accepted", name)
 		}
 	}
 	if _, err := openapitest.Load("none.yaml"); err == nil {
-		t.Error("a file that is not there is taken")
+		t.Error("a file that does not exist is accepted")
 	}
 }
 
