@@ -35,7 +35,7 @@ func TestOpenAPIIsLinted(t *testing.T) {
 	for _, tc := range []struct{ rule, old, new string }{
 		{"struct", "summary: Enroll a factor\n", "sumary: Enroll a factor\n"},
 		{"no-unresolved-refs", "schemas/EnrolledFactor'", "schemas/EnroledFactor'"},
-		{"no-unused-components", "    RateLimited:\n", "    Unused: { description: Nobody. }\n    RateLimited:\n"},
+		{"no-unused-components", "    RateLimited:\n", "    Unused: { description: Unused. }\n    RateLimited:\n"},
 		{"no-invalid-media-type-examples", "type: sms, phone_number: '+16073517112'", "type: sms, phone_number: none"},
 		{"no-invalid-media-type-examples", "status: unavailable }", "status: unavailable, reason: none }"},
 		{"no-invalid-parameter-examples", "example: asc", "example: upwards"},
