@@ -5,12 +5,15 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // A Challenge asks the holder of a factor to prove possession of it, once.
 type Challenge struct {
 	ID         ChallengeID
 	Factor     FactorID
+	Type       FactorType // of the factor when the challenge was created
 	CodeMAC    []byte     // of the code that was sent, bound to ID; nil for totp
 	SealedCode []byte     // generic_otp: the code, which replies repeat while it can be used
 	Messages   []Delivery // sms: what was sent, in its order
@@ -22,9 +25,6 @@ type Challenge struct {
 
 	RefusalEvents int // how many events its refused codes have left; see leavesEvent
 }
-
-// OfTOTP reports whether the challenge asks for a totp code, which nobody sent.
-func (c *Challenge) OfTOTP() bool { return c.CodeMAC == nil }
 
 // Attempt records one submitted code, right or wrong, at now; limit is how many
 // may be tried. A wrong code is an outcome, not an error. An error means that no
@@ -88,4 +88,9 @@ func (c *Challenge) associatedMessage() []byte { return associate("challenges.me
 // codeMessage is what CodeMAC is made over: the code, bound to its challenge.
 func (c *Challenge) codeMessage(code string) []byte {
 	return append(c.associated(), code...)
+}
+
+// matches reports whether code is the code of the challenge.
+func (c *Challenge) matches(keys *secret.Keyset, code string) bool {
+	return keys.VerifyMAC(c.CodeMAC, c.codeMessage(code))
 }

@@ -1,23 +1,16 @@
 package mfa
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/totp"
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// A FactorType is what a factor proves possession of.
+// A FactorType is the kind of a factor, as the wire names it. Each type is declared in
+// the file of its rules, kind_<type>.go.
 type FactorType string
-
-// The types of factor, as they are called on the wire.
-const (
-	TOTP       FactorType = "totp"        // an authenticator app that shares a secret (RFC 6238)
-	SMS        FactorType = "sms"         // a phone number that receives text messages
-	GenericOTP FactorType = "generic_otp" // a one-time code that the caller delivers
-)
 
 // An Environment is a tenant. Nothing of one is visible in another.
 type Environment struct {
@@ -71,26 +64,28 @@ func (f *Factor) UserKey() UserKey {
 	return UserKey{f.Environment, f.User}
 }
 
-// provenFor is how long a right code proves that the number of an sms factor is its
-// owner's. Numbers are given to other people after some months.
-const provenFor = 180 * day
-
-// proven reports whether a code that was sent to the factor's number was entered
-// within the last provenFor.
-func (f *Factor) proven(now time.Time) bool {
-	const most = int64(provenFor / totp.Period)
-	return f.Type == SMS && f.LastStep > 0 && totp.Step(now)-f.LastStep < most
+func (f *Factor) seal(keys *secret.Keyset, plain []byte) (err error) {
+	if f.Sealed, err = keys.Seal(plain, f.associated()); err != nil {
+		return fmt.Errorf("seal factor: %w", err)
+	}
+	return nil
 }
 
-// source says whom a message is counted for that is sent at now.
-func (f *Factor) source(now time.Time) SendSource {
-	sum := sha256.Sum256(f.ID[:])
-	from := SendSource(sum[:2])
-	from[0] &^= provenSource
-	if f.proven(now) {
-		from[0] |= provenSource
+func (f *Factor) open(keys *secret.Keyset) ([]byte, error) {
+	plain, err := keys.Open(f.Sealed, f.associated())
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", f.ID, err)
 	}
-	return from
+	return plain, nil
+}
+
+// details opens the sealed values that the owner of a factor may see again.
+func (s *Service) details(f *Factor) (Details, error) {
+	k, err := f.kind()
+	if err != nil {
+		return Details{}, err
+	}
+	return k.describe(s, f)
 }
 
 // refuse returns a *LimitError while no code of the factor may be looked at.

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/secret"
@@ -139,29 +137,6 @@ func (s *Service) newChallenge(b Bucket, now time.Time) (c Issued, err error) {
 	return c, err
 }
 
-// sealCode gives a challenge to its factor and keeps of its code what that type
-// of factor needs.
-func (s *Service) sealCode(c Issued, f *Factor) (_ Issued, err error) {
-	c.Factor = f.ID
-	if f.Type == TOTP {
-		c.sent = secret.String{}
-		return c, nil
-	}
-	c.CodeMAC = s.keys.Load().MAC(c.codeMessage(c.sent.Reveal()))
-	if f.Type == GenericOTP {
-		c.Code = c.sent
-		c.SealedCode, err = s.keys.Load().Seal([]byte(c.sent.Reveal()), c.associated())
-	} else {
-		// Not in SealedCode: what is there is in replies.
-		c.Messages = slices.Clone(c.Messages)
-		c.Messages[0].Sealed, err = s.keys.Load().Seal([]byte(c.sent.Reveal()+c.text.Reveal()), c.associatedMessage())
-	}
-	if err != nil {
-		return c, fmt.Errorf("seal a code: %w", err)
-	}
-	return c, nil
-}
-
 // create stores c as a challenge of the factor id. For an sms factor its message
 // must have been reserved; otherwise the error is an *errUnreserved.
 func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Issued, once *Once[Issued], now time.Time, reserved bool) (Issued, error) {
@@ -177,15 +152,20 @@ func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Is
 		if err := s.refuseForGood(f, tx.User, now); err != nil {
 			return Issued{}, err
 		}
-		if f.Type == SMS && !reserved {
-			number, err := s.open(f)
+		if m, ok := f.messenger(); ok && !reserved {
+			phone, err := m.recipient(s, f)
 			if err != nil {
 				return Issued{}, err
 			}
-			return Issued{}, &errUnreserved{newPhone(string(number)), f.source(now)}
+			return Issued{}, &errUnreserved{phone, f.source(now)}
 		}
-		c, err := s.sealCode(c, f)
+		kind, err := f.kind()
 		if err != nil {
+			return Issued{}, err
+		}
+		c := c // each run of the transaction completes its own copy
+		c.Factor, c.Type = f.ID, f.Type
+		if err := kind.issue(s, &c); err != nil {
 			return Issued{}, err
 		}
 		tx.put(InsertChallenge{&c.Challenge})

@@ -125,14 +125,8 @@ func (s *Service) resealFactor(ctx context.Context, keys *secret.Keyset, id Fact
 				return fmt.Errorf("seal %s: %w", id, err)
 			}
 		}
-		if f.Type == TOTP {
-			issuer, account, err := s.openLabel(f)
-			if err != nil {
-				return err
-			}
-			if err := s.sealLabel(f, issuer, account); err != nil {
-				return err
-			}
+		if err := f.resealLabel(keys); err != nil {
+			return err
 		}
 		f.Old = Unsealed{}
 		tx.put(SealFactor{f})

@@ -59,7 +59,9 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 			return c, &NotFoundError{EntityChallenge, id.String()}
 		}
 		c.Challenge = *tx.Challenge
-		if f.Type != SMS {
+		c.Type = f.Type
+		m, ok := f.messenger()
+		if !ok {
 			return c, ErrNotSent
 		}
 		if err := tx.Challenge.refuse(s.opts.Limits.Attempts, now); err != nil {
@@ -72,11 +74,11 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 			return c, ErrResendLimit
 		}
 		if !reserved {
-			number, err := s.open(f)
+			phone, err := m.recipient(s, f)
 			if err != nil {
 				return c, err
 			}
-			return c, &errUnreserved{newPhone(string(number)), f.source(now)}
+			return c, &errUnreserved{phone, f.source(now)}
 		}
 		if len(c.Messages) == 0 || c.Messages[0].Sealed == nil {
 			return c, ErrNotSent // it was made before texts were kept
@@ -114,5 +116,7 @@ func (s *Service) FindChallenge(ctx context.Context, env Environment, id Challen
 	if rows.Challenge == nil || rows.Factor == nil || rows.Factor.Environment != env.ID {
 		return Issued{}, fmt.Errorf("find a challenge: %w", &NotFoundError{EntityChallenge, id.String()})
 	}
-	return Issued{Challenge: *rows.Challenge}, nil
+	c := Issued{Challenge: *rows.Challenge}
+	c.Type = rows.Factor.Type
+	return c, nil
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 // A Verification is the answer to one submitted code.
@@ -51,12 +50,11 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 			}
 			return Verification{}, err
 		}
-		if env.Production && f.Type == SMS {
-			number, err := s.open(f)
+		if m, ok := f.messenger(); ok && env.Production {
+			to, err := m.recipient(s, f)
 			if err != nil {
 				return Verification{}, err
 			}
-			to := newPhone(string(number))
 			phone, proven = &to, f.proven(now)
 		}
 		return s.try(tx, events, code, now)
@@ -84,15 +82,20 @@ func (s *Service) refuse(c *Challenge, f *Factor, u *User, now time.Time) error 
 func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Verification, err error) {
 	c, f := tx.Challenge, tx.Factor
 	before := *f
-	wrong, err := s.compare(c, f, code, now)
+	c.Type = f.Type
+	kind, err := f.kind()
+	if err != nil {
+		return v, err
+	}
+	wrong, err := kind.check(s, c, f, code, now)
 	if err != nil {
 		return v, err
 	}
 	v.Valid = wrong == ""
 	switch {
-	case f.Type != GenericOTP:
+	case c.SealedCode == nil: // replies do not show the code
 	case v.Valid:
-		v.Challenge.Code = secret.NewString(code) // the same, and known without opening it
+		v.Challenge.Code = secret.NewString(code) // the same code, without opening it
 	default:
 		if v.Challenge.Code, err = s.openCode(c); err != nil {
 			return v, err
@@ -118,33 +121,6 @@ func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Ver
 	return v, nil
 }
 
-// compare returns "" for a right code, whose step it spends if it is a totp code,
-// and otherwise why it is wrong.
-func (s *Service) compare(c *Challenge, f *Factor, code string, now time.Time) (wrong string, err error) {
-	if f.Type != TOTP {
-		if s.keys.Load().VerifyMAC(c.CodeMAC, c.codeMessage(code)) {
-			if f.Type == SMS {
-				f.LastStep = totp.Step(now)
-			}
-			return "", nil
-		}
-		return reasonWrongCode, nil
-	}
-	key, err := s.open(f)
-	if err != nil {
-		return "", err
-	}
-	step, outcome := totp.Match(key, code, now, *s.opts.TOTPWindow, f.LastStep)
-	switch outcome {
-	case totp.Right:
-		f.LastStep = step
-		return "", nil
-	case totp.Spent:
-		return reasonSpentCode, nil
-	}
-	return reasonWrongCode, nil
-}
-
 // recordUser counts a code over all factors of their user.
 func (s *Service) recordUser(tx *Tx, events journal, right bool) {
 	key, u := tx.Factor.UserKey(), tx.User
@@ -164,9 +140,6 @@ func (s *Service) recordUser(tx *Tx, events journal, right bool) {
 }
 
 func (s *Service) openCode(c *Challenge) (secret.String, error) {
-	if c.SealedCode == nil {
-		return secret.String{}, nil
-	}
 	code, err := s.keys.Load().Open(c.SealedCode, c.associated())
 	if err != nil {
 		return secret.String{}, errors.Join(errors.New("open the code of "+c.ID.String()), err)
