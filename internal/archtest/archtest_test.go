@@ -31,6 +31,7 @@ const (
 	config               // one struct
 	server               // wires one process; the only package that knows all
 	face                 // what talks to clients and people
+	web                  // what faces share
 	adapter              // what talks to databases and providers
 	middle               // the domain
 	ground               // pure: imports nothing of ours
@@ -44,8 +45,9 @@ var below = map[layer][]layer{
 	cli:     {library, config, server, middle, ground},
 	library: {config, server, middle, ground},
 	config:  {ground},
-	server:  {config, face, adapter, middle, ground},
-	face:    {middle, ground},
+	server:  {config, face, web, adapter, middle, ground},
+	face:    {web, middle, ground},
+	web:     {ground},
 	adapter: {middle, ground},
 	middle:  {ground},
 	ground:  {},
@@ -71,8 +73,9 @@ var places = map[string]place{
 
 	"internal/httpapi": {layer: face},
 	"internal/console": {layer: face},
+	"internal/inbox":   {layer: face},
+	"internal/web":     {layer: web},
 
-	"internal/inbox":          {layer: adapter},
 	"internal/metrics":        {layer: adapter},
 	"internal/webhook":        {layer: adapter},
 	"internal/store/migrate":  {layer: adapter},
@@ -165,9 +168,11 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"the server does not import the library", "internal/server", module, false},
 		{"a face imports the domain", "internal/httpapi", ours + "internal/mfa", true},
 		{"a face imports no face", "internal/httpapi", ours + "internal/console", false},
-		{"a face imports no adapter", "internal/httpapi", ours + "internal/inbox", false},
+		{"a face imports no adapter", "internal/httpapi", ours + "internal/metrics", false},
+		{"a face imports what faces share", "internal/httpapi", ours + "internal/web", true},
+		{"what faces share does not know the domain", "internal/web", ours + "internal/mfa", false},
 		{"a face does not read config", "internal/httpapi", ours + "internal/config", false},
-		{"an adapter imports no face", "internal/inbox", ours + "internal/httpapi", false},
+		{"an adapter imports no face", "internal/metrics", ours + "internal/httpapi", false},
 		{"an adapter imports no adapter", "internal/delivery/sms", ours + "internal/webhook", false},
 		{"a provider imports the router", "internal/delivery/sms/twilio", ours + "internal/delivery/sms", true},
 		{"a provider imports no other", "internal/delivery/sms/twilio", ours + "internal/delivery/sms/vonage", false},

@@ -11,146 +11,201 @@ import (
 	"unicode/utf8"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
-// fields are what a request may say in its body. set gives the field of that name a
-// string and reports whether there is one.
-type fields interface{ set(name, value string) bool }
+// A field is one key of a request's body and the variable for its value.
+type field struct {
+	name string
+	set  func(value []byte) bool // reports whether the JSON value has the right kind
+}
 
-// decode reads a JSON object into v, a pointer to a struct of text, anyText and codeText fields.
-// An empty body, null and [] stand for {}, since client libraries send them so.
-func decode(body []byte, v fields) error {
+// text is a field for a string. null counts as "". Another value is an error of decode.
+func text(name string, to *string) field {
+	return field{name, func(value []byte) bool {
+		*to = ""
+		return isNull(value) || unquote(value, to)
+	}}
+}
+
+// anyText is a field for a string. It accepts all other values in their JSON form: 123456
+// as "123456". null counts as "".
+func anyText(name string, to *string) field {
+	return field{name, func(value []byte) bool {
+		*to = ""
+		if !isNull(value) && !unquote(value, to) {
+			*to = string(value)
+		}
+		return true
+	}}
+}
+
+// codeText is a field for a code. It accepts a whole number as the code with the same
+// digits; another value that is not a string cannot be a code. For null, or if the key is
+// absent, *to is nil.
+func codeText(name string, to **string) field {
+	return field{name, func(value []byte) bool {
+		*to = nil
+		if isNull(value) {
+			return true
+		}
+		*to = new(string)
+		if !unquote(value, *to) {
+			**to = mfa.NumberCode(string(value))
+		}
+		return true
+	}}
+}
+
+func isNull(value []byte) bool { return string(value) == "null" }
+
+// unquote reads a JSON string.
+func unquote(value []byte, to *string) bool {
+	if value[0] != '"' {
+		return false
+	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		*to = string(value[1 : len(value)-1])
+		return true
+	}
+	return json.Unmarshal(value, to) == nil
+}
+
+// decode reads a JSON object into the variables of fields and ignores its other keys.
+// The error names each field whose value has the wrong kind. If a key occurs more than
+// once, the last value counts.
+//
+// An empty body, null and [] count as {}, because client libraries send them. Like
+// encoding/json, decode does not distinguish upper and lower case in keys.
+func decode(body []byte, fields ...field) error {
+	var wrong [8]bool // more than any request has
+	err := eachKey(body, func(name string, value []byte) {
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
+		if i < 0 {
+			i = slices.IndexFunc(fields, func(f field) bool { return strings.EqualFold(f.name, name) })
+		}
+		if i >= 0 {
+			wrong[i] = !fields[i].set(value)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var e mfa.InvalidError
+	for i, f := range fields {
+		if wrong[i] {
+			e.Fields = append(e.Fields, mfa.FieldError{Field: f.name, Code: "not_a_string", Message: f.name + " must be a string"})
+		}
+	}
+	if e.Fields != nil {
+		return &e
+	}
+	return nil
+}
+
+// eachKey calls fn for each key of a JSON object, in order, with the JSON of its value.
+func eachKey(body []byte, fn func(name string, value []byte)) error {
 	if !utf8.Valid(body) {
-		return &bodyError{errors.New("not valid UTF-8")} // it would be repaired, and two names become one
+		// encoding/json would replace the invalid bytes, and two names could become the same.
+		return &web.BodyError{Cause: errors.New("not valid UTF-8")}
 	}
 	// Some programs write a byte order mark, which RFC 8259 (section 8.1) lets a parser ignore.
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
-	if len(body) == 0 || string(body) == "null" || isEmptyArray(body) || decodePlain(body, v) {
+	if len(body) == 0 || isNull(body) || isEmptyArray(body) {
 		return nil
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-			// Its own text would repeat a character of what was sent.
-			return &bodyError{fmt.Errorf("not valid JSON at byte %d", e.Offset)}
-		}
-		return &bodyError{errors.New("another kind of JSON value")}
+	if err := checkJSON(body); err != nil {
+		return err
 	}
-	return nil
-}
-
-// decodePlain reads an object of fields of v, all of them strings without escapes, as
-// bodies nearly always are, in a tenth of the time of encoding/json. It reports
-// whether that is all that body is; if not, what it has set is set again.
-func decodePlain(body []byte, v fields) bool {
-	s := plainScanner{body}
-	if !s.skip('{') {
-		return false
+	if body[0] != '{' {
+		return &web.BodyError{Cause: errors.New("another kind of JSON value")}
 	}
-	if s.skip('}') {
-		return len(s.rest) == 0
-	}
-	for {
-		name, ok := s.text()
-		if !ok || !s.skip(':') {
-			return false
+	for rest := body[1:]; ; rest = rest[1:] { // without the brace or comma
+		var name, value []byte
+		if name, rest = cutValue(rest); name == nil {
+			return nil // {}
 		}
-		value, ok := s.text()
-		if !ok || !v.set(string(name), string(value)) {
-			return false
-		}
-		if s.skip('}') {
-			return len(s.rest) == 0
-		}
-		if !s.skip(',') {
-			return false
+		value, rest = cutValue(rest[1:]) // without the colon
+		var key string
+		unquote(name, &key) // never fails: the body is valid JSON
+		fn(key, value)
+		if rest[0] == '}' {
+			return nil
 		}
 	}
 }
 
-// A plainScanner reads JSON that has nothing in it but what decodePlain reads.
-type plainScanner struct{ rest []byte }
-
-// skip reads c and the space around it, if it comes next.
-func (s *plainScanner) skip(c byte) bool {
-	s.space()
-	if len(s.rest) == 0 || s.rest[0] != c {
-		return false
+// checkJSON returns an error with the position of the first byte that is not JSON.
+func checkJSON(body []byte) error {
+	if json.Valid(body) {
+		return nil
 	}
-	s.rest = s.rest[1:]
-	s.space()
-	return true
+	var v json.RawMessage
+	err := json.Unmarshal(body, &v)
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		// The text of e would repeat a character of the body.
+		return &web.BodyError{Cause: fmt.Errorf("not valid JSON at byte %d", e.Offset)}
+	}
+	return &web.BodyError{Cause: errors.New("not valid JSON")}
 }
 
-func (s *plainScanner) space() {
-	for len(s.rest) > 0 && (s.rest[0] == ' ' || s.rest[0] == '\n' || s.rest[0] == '\t' || s.rest[0] == '\r') {
-		s.rest = s.rest[1:]
-	}
-}
-
-// text reads a string without escapes, if one comes next.
-func (s *plainScanner) text() ([]byte, bool) {
-	if len(s.rest) == 0 || s.rest[0] != '"' {
-		return nil, false
-	}
-	for i, c := range s.rest[1:] {
-		switch {
+// cutValue splits valid JSON after its first value. The value is nil if there is none
+// before the end of the object. rest begins with the colon, comma or brace that follows
+// the value.
+//
+// With this function decode takes 0.4 µs for a code. With encoding/json it took 2 µs,
+// which is 2 % of the server's time for a flow.
+func cutValue(b []byte) (value, rest []byte) {
+	b = bytes.TrimLeft(b, " \t\r\n")
+	depth, quoted := 0, false
+	for i := 0; ; i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++ // the next character is escaped
 		case c == '"':
-			text := s.rest[1 : 1+i]
-			s.rest = s.rest[i+2:]
-			return text, true
-		case c < ' ' || c == '\\':
-			return nil, false
+			quoted = !quoted
+		case quoted:
+		case depth == 0 && (c == ':' || c == ',' || c == '}'):
+			if i == 0 {
+				return nil, b
+			}
+			return bytes.TrimRight(b[:i], " \t\r\n"), b[i:]
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
 		}
 	}
-	return nil, false
 }
 
-// noKeys is a body of a request that has no parameters. WorkOS's own routes ignore keys
-// that they do not know, since client libraries send some. Routes that only Countersign
-// has name them, because such a key is a mistake.
-type noKeys struct{ first string }
-
-func (k *noKeys) set(name, _ string) bool {
-	k.first = name
-	return true
-}
-
-// UnmarshalJSON reads the first key.
-func (k *noKeys) UnmarshalJSON(b []byte) error {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(b, &keys); err != nil {
+// takesNothing refuses a request that has a key in its body or a parameter in its query,
+// and names one. WorkOS's own routes ignore unknown keys, since client libraries send
+// some. On routes that only Countersign has, such a key is a mistake.
+func takesNothing(r request) error {
+	keys := map[string]bool{}
+	if err := eachKey(r.Content, func(name string, _ []byte) { keys[name] = true }); err != nil {
 		return err
 	}
 	if len(keys) > 0 {
-		k.first = slices.Min(slices.Collect(maps.Keys(keys)))
-	}
-	return nil
-}
-
-// takesNothing refuses a request that has a key in its body or a parameter in its
-// query, and names it.
-func takesNothing(r *request) error {
-	var body noKeys
-	if err := decode(r.body, &body); err != nil {
-		return err
-	}
-	if body.first != "" {
-		return unknownName("body", "unknown_key", body.first, "the body of this request has no keys")
+		return unknownName("body", "unknown_key", first(keys), "the body of this request has no keys")
 	}
 	query, err := parseQuery(r)
 	if err != nil {
 		return err
 	}
 	if len(query) > 0 {
-		return unknownName("query", "unknown_parameter", slices.Min(slices.Collect(maps.Keys(query))), "the query of this request has no parameters")
+		return unknownName("query", "unknown_parameter", first(query), "the query of this request has no parameters")
 	}
 	return nil
 }
 
+// first returns the first key in the order of bytes.
+func first[V any](m map[string]V) string { return slices.Min(slices.Collect(maps.Keys(m))) }
+
 func unknownName(field, code, name, message string) error {
-	const most = 64 // bytes of a name that are repeated
-	if len(name) > most {
-		name = strings.ToValidUTF8(name[:most], "") + "…"
+	const longest = 64 // bytes of a name that the message repeats
+	if len(name) > longest {
+		name = strings.ToValidUTF8(name[:longest], "") + "…"
 	}
 	return &mfa.InvalidError{Fields: []mfa.FieldError{{Field: field, Code: code, Message: fmt.Sprintf("%q is not known: %s", name, message)}}}
 }
@@ -159,81 +214,15 @@ func isEmptyArray(body []byte) bool {
 	return body[0] == '[' && body[len(body)-1] == ']' && len(bytes.TrimSpace(body[1:len(body)-1])) == 0
 }
 
-// text is a string of a request. null and "" count as absent; what is no string
-// is noted, for check.
-type text struct {
-	string
-	wrong bool
-}
-
-// UnmarshalJSON never fails: one wrong field must not hide the others.
-func (t *text) UnmarshalJSON(b []byte) error {
-	*t = text{}
-	if string(b) != "null" {
-		t.wrong = json.Unmarshal(b, &t.string) != nil
+// requiredText returns the value of a key that must be a string and must not be empty.
+func requiredText(r request, name string) (value string, err error) {
+	if err := decode(r.Content, text(name, &value)); err != nil {
+		return "", err
 	}
-	return nil
-}
-
-// anyText is a string of a request for which any other value is taken as it is
-// written, 123456 as "123456".
-type anyText struct {
-	string
-	given bool // neither absent nor null
-}
-
-// UnmarshalJSON never fails.
-func (t *anyText) UnmarshalJSON(b []byte) error {
-	*t = anyText{given: string(b) != "null"}
-	if t.given && json.Unmarshal(b, &t.string) != nil {
-		t.string = string(b)
+	if value == "" {
+		return "", required(name)
 	}
-	return nil
-}
-
-// codeText is a code of a request. A whole number stands for the code that has its
-// digits; every other value that is not a string cannot be a code.
-type codeText struct {
-	string
-	given bool // neither absent nor null
-}
-
-// UnmarshalJSON never fails.
-func (t *codeText) UnmarshalJSON(b []byte) error {
-	*t = codeText{given: string(b) != "null"}
-	if t.given && json.Unmarshal(b, &t.string) != nil {
-		t.string = mfa.NumberCode(string(b))
-	}
-	return nil
-}
-
-// set takes a string as UnmarshalJSON does.
-func (t *codeText) set(s string) bool { *t = codeText{s, true}; return true }
-
-// A named text is one to check, under its name on the wire.
-type named struct {
-	name string
-	text text
-}
-
-// set takes a string as UnmarshalJSON does.
-func (t *text) set(s string) bool { *t = text{string: s}; return true }
-
-// set takes a string as UnmarshalJSON does.
-func (t *anyText) set(s string) bool { *t = anyText{s, true}; return true }
-
-// check names every field that is no string.
-func check(fields ...named) error {
-	var wrong []mfa.FieldError
-	for _, f := range fields {
-		if f.text.wrong {
-			wrong = append(wrong, mfa.FieldError{Field: f.name, Code: "not_a_string", Message: f.name + " must be a string"})
-		}
-	}
-	if wrong != nil {
-		return &mfa.InvalidError{Fields: wrong}
-	}
-	return nil
+	return value, nil
 }
 
 func required(name string) error {

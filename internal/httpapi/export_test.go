@@ -2,14 +2,20 @@ package httpapi
 
 // Codes returns the code of every error that the API knows.
 func Codes() []string {
-	_, internal, _ := describe(nil)
-	codes := []string{internal.Code}
+	codes := []string{describe(nil).Code}
 	for _, p := range problems {
-		codes = append(codes, p.code)
+		codes = append(codes, p.Code)
 	}
 	return codes
 }
 
 // DecodeVerify and DecodeEnroll read the body of a request.
-func DecodeVerify(body []byte) error { return decode(body, &verifyRequest{}) }
-func DecodeEnroll(body []byte) error { return decode(body, &enrollRequest{}) }
+func DecodeVerify(body []byte) error {
+	var code *string
+	return decode(body, codeText("code", &code))
+}
+
+func DecodeEnroll(body []byte) error {
+	_, err := enrollParams(body)
+	return err
+}

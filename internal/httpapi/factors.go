@@ -9,55 +9,24 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-type enrollRequest struct {
-	Type        text    `json:"type"`
-	TOTPIssuer  text    `json:"totp_issuer"`
-	TOTPUser    text    `json:"totp_user"`
-	TOTPSecret  text    `json:"totp_secret"`
-	PhoneNumber anyText `json:"phone_number"`
-	UserID      text    `json:"user_id"`
-}
-
-func (q *enrollRequest) set(name, value string) bool {
-	switch name {
-	case "type":
-		return q.Type.set(value)
-	case "totp_issuer":
-		return q.TOTPIssuer.set(value)
-	case "totp_user":
-		return q.TOTPUser.set(value)
-	case "totp_secret":
-		return q.TOTPSecret.set(value)
-	case "phone_number":
-		return q.PhoneNumber.set(value)
-	case "user_id":
-		return q.UserID.set(value)
-	}
-	return false
-}
-
-func (q *enrollRequest) params() (mfa.EnrollParams, error) {
-	err := check(
-		named{"type", q.Type}, named{"totp_issuer", q.TOTPIssuer}, named{"totp_user", q.TOTPUser},
-		named{"totp_secret", q.TOTPSecret}, named{"user_id", q.UserID},
+// enrollParams reads the body of a request to enroll a factor.
+func enrollParams(body []byte) (p mfa.EnrollParams, err error) {
+	var totpSecret string
+	err = decode(body,
+		text("type", (*string)(&p.Type)),
+		text("totp_issuer", &p.Issuer),
+		text("totp_user", &p.Account),
+		text("totp_secret", &totpSecret),
+		anyText("phone_number", &p.PhoneNumber),
+		text("user_id", &p.User),
 	)
-	return mfa.EnrollParams{
-		Type:        mfa.FactorType(q.Type.string),
-		User:        q.UserID.string,
-		Issuer:      q.TOTPIssuer.string,
-		Account:     q.TOTPUser.string,
-		Secret:      secret.NewString(q.TOTPSecret.string),
-		PhoneNumber: q.PhoneNumber.string,
-	}, err
+	p.Secret = secret.NewString(totpSecret)
+	return p, err
 }
 
 // enroll serves POST /auth/factors/enroll.
-func (a *API) enroll(w http.ResponseWriter, r *request) error {
-	var req enrollRequest
-	if err := decode(r.body, &req); err != nil {
-		return err
-	}
-	params, err := req.params()
+func (a *API) enroll(w http.ResponseWriter, r request) error {
+	params, err := enrollParams(r.Content)
 	if err != nil {
 		return err
 	}
@@ -76,12 +45,8 @@ func (a *API) enroll(w http.ResponseWriter, r *request) error {
 }
 
 // enrollForUser serves POST /user_management/users/{user}/auth_factors.
-func (a *API) enrollForUser(w http.ResponseWriter, r *request) error {
-	var req enrollRequest
-	if err := decode(r.body, &req); err != nil {
-		return err
-	}
-	params, err := req.params()
+func (a *API) enrollForUser(w http.ResponseWriter, r request) error {
+	params, err := enrollParams(r.Content)
 	if err != nil {
 		return err
 	}
@@ -98,7 +63,7 @@ func (a *API) enrollForUser(w http.ResponseWriter, r *request) error {
 }
 
 // factor serves GET /auth/factors/{id}.
-func (a *API) factor(w http.ResponseWriter, r *request) error {
+func (a *API) factor(w http.ResponseWriter, r request) error {
 	id, err := mfa.ParseFactorID(r.PathValue("id"))
 	if err != nil {
 		return err
@@ -111,7 +76,7 @@ func (a *API) factor(w http.ResponseWriter, r *request) error {
 }
 
 // deleteFactor serves DELETE /auth/factors/{id}.
-func (a *API) deleteFactor(w http.ResponseWriter, r *request) error {
+func (a *API) deleteFactor(w http.ResponseWriter, r request) error {
 	id, err := mfa.ParseFactorID(r.PathValue("id"))
 	if err != nil {
 		return err
@@ -124,7 +89,7 @@ func (a *API) deleteFactor(w http.ResponseWriter, r *request) error {
 }
 
 // factorsOfUser serves GET /user_management/users/{user}/auth_factors.
-func (a *API) factorsOfUser(w http.ResponseWriter, r *request) error {
+func (a *API) factorsOfUser(w http.ResponseWriter, r request) error {
 	query, err := parseQuery(r)
 	if err != nil {
 		return err
@@ -141,9 +106,9 @@ func (a *API) factorsOfUser(w http.ResponseWriter, r *request) error {
 	return reply(w, http.StatusOK, appendPage, &page)
 }
 
-// parseQuery reads the query of a request. URL.Query would skip what it cannot read,
-// and a cursor that is lost would give the first page again.
-func parseQuery(r *request) (url.Values, error) {
+// parseQuery reads the query of a request. URL.Query would skip a parameter that it
+// cannot read, and without its cursor a list would start again at the first page.
+func parseQuery(r request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, &mfa.InvalidError{Fields: []mfa.FieldError{{Field: "query", Code: "unreadable", Message: "the query is not well formed"}}}
@@ -162,7 +127,7 @@ func listParams(q url.Values) (p mfa.ListParams, err error) {
 	switch q.Get("order") {
 	case "asc":
 		p.Ascending = true
-	case "desc", "normal", "": // the lists of some libraries have "normal" for the default
+	case "desc", "normal", "": // some libraries send "normal" for the default
 	default:
 		e.Fields = append(e.Fields, mfa.FieldError{Field: "order", Code: "unsupported", Message: "order must be asc or desc"})
 	}

@@ -6,19 +6,21 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
 type health struct {
 	Status string `json:"status"`
 }
 
-// healthz serves GET /healthz: the process is alive.
-func (a *API) healthz(w http.ResponseWriter, _ *request) error {
-	return respond(w, http.StatusOK, health{"ok"})
+// healthz serves GET /healthz. It succeeds as long as the process runs.
+func (a *API) healthz(w http.ResponseWriter, _ *web.Request) error {
+	return web.Respond(w, http.StatusOK, health{"ok"})
 }
 
 // A sharedCheck runs one check at a time. Callers that arrive during a check get its
-// result, so probes, which need no API key, ask the store one question at a time.
+// result: probes need no API key, and must not send many queries to the store at once.
 // The zero value is ready to use.
 type sharedCheck struct {
 	mu      sync.Mutex
@@ -26,14 +28,14 @@ type sharedCheck struct {
 }
 
 type checkResult struct {
-	done chan struct{} // closed once err is set
+	done chan struct{} // closed after err is set
 	err  error
 }
 
-// checkTimeout is for one check.
+// checkTimeout bounds the time of one check.
 const checkTimeout = 5 * time.Second
 
-// do runs check, or waits for the result of the one that is running.
+// do runs check, or waits for the result of the check that is running.
 func (s *sharedCheck) do(ctx context.Context, check func(context.Context) error) error {
 	s.mu.Lock()
 	if running := s.running; running != nil {
@@ -60,19 +62,19 @@ func (s *sharedCheck) do(ctx context.Context, check func(context.Context) error)
 	return own.err
 }
 
-// readyz serves GET /readyz: requests can be served now.
-func (a *API) readyz(w http.ResponseWriter, r *request) error {
+// readyz serves GET /readyz. It succeeds if the API can serve requests now.
+func (a *API) readyz(w http.ResponseWriter, r *web.Request) error {
 	if a.opts.Ready != nil {
 		if err := a.ready.do(r.Context(), a.opts.Ready); err != nil {
-			a.opts.Logger.Warn("not ready", "request", r.id, "error", err)
-			return respond(w, http.StatusServiceUnavailable, health{"unavailable"})
+			a.opts.Logger.Warn("not ready", "request", r.ID, "error", err)
+			return web.Respond(w, http.StatusServiceUnavailable, health{"unavailable"})
 		}
 	}
-	return respond(w, http.StatusOK, health{"ok"})
+	return web.Respond(w, http.StatusOK, health{"ok"})
 }
 
 // openapi serves GET /openapi.yaml.
-func (a *API) openapi(w http.ResponseWriter, _ *request) error {
+func (a *API) openapi(w http.ResponseWriter, _ *web.Request) error {
 	w.Header().Set("Content-Type", "application/yaml")
 	_, err := w.Write(a.opts.OpenAPI)
 	return err

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"net/http"
 	"regexp"
 	"strings"
 	"time"
@@ -13,8 +12,8 @@ import (
 
 const (
 	keepAnswer = 24 * time.Hour
-	// keepDerived is for keys that a client library makes from the request itself. They
-	// repeat in a later request that means something new, so that only retries may find
+	// keepDerived applies to keys that a client library derives from the request. Such a
+	// key repeats in a later request that means something new, so only retries may find
 	// the answer.
 	keepDerived = 30 * time.Second
 
@@ -23,9 +22,9 @@ const (
 
 var derivedKey = regexp.MustCompile(`^retry-[0-9a-f]{64}$`)
 
-// once returns what makes the request happen once, nil if its caller did not ask
-// for that. status and appended make the answer of a success.
-func once[T any](r *request, status int, appended shape[T]) (*mfa.Once[T], error) {
+// once returns the mfa.Once of a request with an Idempotency-Key, and nil for a request
+// without one. status and toJSON make the recorded answer of a success.
+func once[T any](r request, status int, toJSON shape[T]) (*mfa.Once[T], error) {
 	key := r.Header.Get("Idempotency-Key")
 	if key == "" {
 		return nil, nil
@@ -35,12 +34,12 @@ func once[T any](r *request, status int, appended shape[T]) (*mfa.Once[T], error
 			Field: "Idempotency-Key", Code: "invalid", Message: "Idempotency-Key must have 1 to 255 printable ASCII characters",
 		}}}
 	}
-	o := &mfa.Once[T]{Fingerprint: sha256.Sum256(r.body), Keep: keepAnswer, Derived: derivedKey.MatchString(key)}
+	o := &mfa.Once[T]{Fingerprint: sha256.Sum256(r.Content), Keep: keepAnswer, Derived: derivedKey.MatchString(key)}
 	h := sha256.New()
 	scope := []string{string(r.key.ID), r.Method, r.URL.Path, key}
 	if o.Derived {
 		o.Keep = keepDerived
-		scope = append(scope, string(r.body)) // all of the request, though the key says only its hash
+		scope = append(scope, string(r.Content)) // the whole body; the key contains only its hash
 	}
 	for _, part := range scope {
 		var n [4]byte
@@ -49,29 +48,8 @@ func once[T any](r *request, status int, appended shape[T]) (*mfa.Once[T], error
 		h.Write([]byte(part))
 	}
 	h.Sum(o.Key[:0])
-	o.Answer = func(result T, err error) []byte { return answer(status, appended, &result, err) }
+	o.Answer = func(result T, err error) []byte { return recorded(status, toJSON, &result, err) }
 	return o, nil
 }
 
 func notPrintable(c rune) bool { return c < ' ' || c > '~' }
-
-// answer is a status in two bytes and then the body, as sendAnswer reads it.
-func answer[T any](status int, appended shape[T], result *T, err error) []byte {
-	if err == nil {
-		return appended(binary.BigEndian.AppendUint16(make([]byte, 0, 512), uint16(status)), result)
-	}
-	status, p, _ := describe(err)
-	if status >= 500 || status == http.StatusTooManyRequests {
-		return nil
-	}
-	body, err := encode(p)
-	if err != nil {
-		return nil
-	}
-	return append(binary.BigEndian.AppendUint16(nil, uint16(status)), body...)
-}
-
-func sendAnswer(w http.ResponseWriter, answer []byte) {
-	w.Header().Set("Idempotency-Replayed", "true")
-	send(w, int(binary.BigEndian.Uint16(answer)), answer[2:])
-}

@@ -122,7 +122,7 @@ func TestRoutesAndDocumentedOperationsAreTheSame(t *testing.T) {
 			return true
 		}
 		fn, ok := call.Fun.(*ast.SelectorExpr)
-		if pattern, literal := call.Args[0].(*ast.BasicLit); ok && literal && (fn.Sel.Name == "route" || fn.Sel.Name == "open") {
+		if pattern, literal := call.Args[0].(*ast.BasicLit); ok && literal && (fn.Sel.Name == "route" || fn.Sel.Name == "Handle") {
 			text, err := strconv.Unquote(pattern.Value)
 			if err != nil {
 				t.Fatal(err)

@@ -5,43 +5,27 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
-// Answers are appended to a buffer key by key: their shapes are few and fixed, and
-// encoding/json took two to four times as long for each.
+// Answers are appended to a buffer key by key. With encoding/json each answer takes 2 to
+// 3 µs more, so a flow, which has two, takes 3 to 4 % more of the server's time.
 
-// A shape appends the JSON of a value.
+// A shape appends the JSON of a value to b.
 type shape[T any] func(b []byte, v *T) []byte
 
-// appendTime appends a time as all are on the wire, "2026-03-27T12:00:00.432Z". It is
-// time.AppendFormat of that layout, in a third of the time.
+// appendTime appends a time in the form of the wire, "2026-03-27T12:00:00.432Z".
 func appendTime(b []byte, t time.Time) []byte {
-	t = t.UTC()
-	year, month, day := t.Date()
-	if year < 1000 || year > 9999 {
-		return t.AppendFormat(b, `"2006-01-02T15:04:05.000Z"`)
-	}
-	hour, minute, second := t.Clock()
-	b = append(b, `"0000-00-00T00:00:00.000Z"`...)
-	text := b[len(b)-len(`0000-00-00T00:00:00.000Z"`):]
-	for _, part := range [...]struct{ at, digits, value int }{
-		{0, 4, year}, {5, 2, int(month)}, {8, 2, day}, {11, 2, hour}, {14, 2, minute}, {17, 2, second}, {20, 3, t.Nanosecond() / 1e6},
-	} {
-		for n, v := part.digits, part.value; n > 0; n, v = n-1, v/10 {
-			text[part.at+n-1] = byte('0' + v%10)
-		}
-	}
-	return b
+	return t.UTC().AppendFormat(b, `"2006-01-02T15:04:05.000Z"`)
 }
 
-// appendString appends a text as encoding/json does, but for < > & which stand for
-// themselves.
+// appendString appends a string as encoding/json does, but does not escape < > and &.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, err := encode(s)
+			quoted, err := web.Encode(s)
 			if err != nil {
-				panic(err) // every string has a JSON
+				panic(err) // a string always has a JSON form
 			}
 			return append(b, quoted...)
 		}
@@ -51,7 +35,7 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendDetails appends a factor without what is shown once.
+// appendDetails appends a factor without the secrets that only its enrollment shows.
 func appendDetails(b []byte, d *mfa.Details) []byte {
 	return appendFactor(b, d, nil)
 }
@@ -61,7 +45,7 @@ func appendEnrollment(b []byte, e *mfa.Enrollment) []byte {
 	return appendFactor(b, &e.Details, e)
 }
 
-// appendFactor appends a factor, with the secret of its enrollment if that is not nil.
+// appendFactor appends a factor, with the secrets of its enrollment e unless e is nil.
 func appendFactor(b []byte, d *mfa.Details, e *mfa.Enrollment) []byte {
 	b = append(b, `{"object":"authentication_factor","id":"`...)
 	b = d.ID.Append(b)
@@ -75,25 +59,8 @@ func appendFactor(b []byte, d *mfa.Details, e *mfa.Enrollment) []byte {
 		b = append(b, `,"user_id":`...)
 		b = appendString(b, d.User)
 	}
-	switch d.Type {
-	case mfa.TOTP:
-		b = append(b, `,"totp":{"issuer":`...)
-		b = appendString(b, d.Issuer)
-		b = append(b, `,"user":`...)
-		b = appendString(b, d.Account)
-		if e != nil {
-			b = append(b, `,"secret":`...)
-			b = appendString(b, e.Secret.Reveal())
-			b = append(b, `,"qr_code":`...)
-			b = appendString(b, e.QRCode.Reveal())
-			b = append(b, `,"uri":`...)
-			b = appendString(b, e.URI.Reveal())
-		}
-		b = append(b, '}')
-	case mfa.SMS:
-		b = append(b, `,"sms":{"phone_number":`...)
-		b = appendString(b, d.Phone.E164())
-		b = append(b, '}')
+	if appendKind := appendKinds[d.Type]; appendKind != nil {
+		b = appendKind(b, d, e)
 	}
 	return append(b, '}')
 }
@@ -116,15 +83,15 @@ func (a *API) appendChallenge(b []byte, c *mfa.Issued) []byte {
 	b = append(b, `,"authentication_factor_id":"`...)
 	b = c.Factor.Append(b)
 	b = append(b, '"')
-	if d, ok := c.Delivery(a.opts.Now()); ok { // ours
+	if d, ok := c.Delivery(a.opts.Now()); ok { // not in WorkOS
 		b = append(b, `,"sms":`...)
 		b = appendDelivery(b, d, a.mfa.ResendsLeft(&c.Challenge))
 	}
 	return append(b, '}')
 }
 
-// appendDelivery says how far the code of an sms challenge has come. Segments is what
-// each message costs.
+// appendDelivery appends the state of the message of an sms challenge. Carriers charge
+// for each of its segments.
 func appendDelivery(b []byte, d mfa.Delivery, resendsLeft int) []byte {
 	b = append(b, `{"status":`...)
 	b = appendString(b, string(d.State))
@@ -172,8 +139,8 @@ func appendPage(b []byte, p *mfa.Page) []byte {
 	return append(b, `}}`...)
 }
 
-// appendCursor appends null for a cursor that leads nowhere: to some clients "" means
-// the first page.
+// appendCursor appends a cursor, or null if there are no more pages in its direction. Some
+// clients would take "" for the first page.
 func appendCursor(b []byte, cursor string) []byte {
 	if cursor == "" {
 		return append(b, `null`...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
 func TestTimesAreWrittenAsTimeFormatDoes(t *testing.T) {
@@ -26,7 +27,7 @@ const hostile = "\x00\x1f\"\\/<>&\x7f\u00e9\u2028\u2029\U0001d11e\xff'"
 
 func TestTextsAreWrittenAsEncodingJSONDoes(t *testing.T) {
 	same := func(s string) bool {
-		want, err := encode(s)
+		want, err := web.Encode(s)
 		return err == nil && string(appendString([]byte("before "), s)) == "before "+string(want)
 	}
 	for c := range 256 {
@@ -90,7 +91,7 @@ func BenchmarkShapes(b *testing.B) {
 	a := &API{opts: Options{Now: time.Now}}
 	c := &mfa.Issued{Code: secret.NewString("123456"), Challenge: mfa.Challenge{CreatedAt: at, UpdatedAt: at, ExpiresAt: at}}
 	f := &mfa.Details{Factor: mfa.Factor{Type: mfa.TOTP, CreatedAt: at, UpdatedAt: at}, Issuer: "Example", Account: "ada@example.com"}
-	for name, appended := range map[string]func([]byte) []byte{
+	for name, toJSON := range map[string]func([]byte) []byte{
 		"challenge": func(b []byte) []byte { return a.appendChallenge(b, c) },
 		"factor":    func(b []byte) []byte { return appendDetails(b, f) },
 	} {
@@ -98,7 +99,7 @@ func BenchmarkShapes(b *testing.B) {
 			var body []byte
 			b.ReportAllocs()
 			for b.Loop() {
-				body = appended(body[:0])
+				body = toJSON(body[:0])
 			}
 		})
 	}

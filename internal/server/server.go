@@ -25,6 +25,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
 // A Server is one process: a store, the services over it and their HTTP face.
@@ -379,7 +380,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState:         s.connections.Track,
-		ConnContext:       httpapi.ConnContext,
+		ConnContext:       web.ConnContext,
 
 		DisableGeneralOptionsHandler: true, // it would keep connections that are to end
 	}

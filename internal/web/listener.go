@@ -1,4 +1,4 @@
-package httpapi
+package web
 
 import (
 	"bytes"
@@ -11,23 +11,22 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"time"
 )
 
-// Listener returns ln with connections on which every error has the shape of this API.
-// net/http answers a request that it cannot read, such as one with a bare % in its
-// path, by itself: as plain text, without a request id and without a line in the log.
-// It offers no hook there, so these connections recognize its fixed answers and send
-// others in their place. Client libraries fail on a body that is not JSON.
+// Listener returns ln with connections on which each error is a Problem in JSON. net/http
+// itself answers a request that it cannot read, such as one with a bare % in its path:
+// as plain text, without a request id and without a line in the log. It offers no hook
+// for this, so these connections recognize its fixed answers and send others in their
+// place. Client libraries fail on a body that is not JSON.
 //
-// A connection of a TLS listener is not a *tls.Conn any more, and net/http takes it for
-// a plain one. For HTTP/2 the server needs Protocols with UnencryptedHTTP2, and for
-// Request.TLS ConnContext of this package.
-func (a *API) Listener(ln net.Listener) net.Listener { return &listener{ln, a} }
+// The connections of a TLS listener then are not a *tls.Conn, and net/http treats them as
+// plain ones. For HTTP/2 the server needs Protocols with UnencryptedHTTP2, and for
+// Request.TLS it needs ConnContext of this package.
+func (m *Mux) Listener(ln net.Listener) net.Listener { return &listener{ln, m} }
 
 type listener struct {
 	net.Listener
-	api *API
+	mux *Mux
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -35,17 +34,17 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c, l.api}, nil
+	return &conn{c, l.mux}, nil
 }
 
 type conn struct {
 	net.Conn
-	api *API
+	mux *Mux
 }
 
 type tlsKey struct{}
 
-// ConnContext is for http.Server.ConnContext.
+// ConnContext is the value for http.Server.ConnContext with connections of Listener.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if c, ok := c.(*conn); ok {
 		if t, ok := c.Conn.(*tls.Conn); ok {
@@ -55,7 +54,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// withTLS sets r.TLS, which net/http leaves out on connections of Listener.
+// withTLS sets r.TLS, which net/http does not set on connections of Listener.
 func withTLS(r *http.Request) {
 	if t, ok := r.Context().Value(tlsKey{}).(*tls.Conn); ok && r.TLS == nil {
 		state := t.ConnectionState()
@@ -67,8 +66,8 @@ func withTLS(r *http.Request) {
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if bad, ok := errors.AsType[tls.RecordHeaderError](err); ok && bad.Conn != nil && looksLikeHTTP(bad.RecordHeader[:]) {
-		// What cannot be written is the end of the connection all the same.
-		_, _ = bad.Conn.Write(c.api.unreadable(http.StatusBadRequest, "This port serves HTTPS."))
+		// After a failed write the connection ends too, so the error does not matter.
+		_, _ = bad.Conn.Write(c.mux.unreadable(http.StatusBadRequest, "This port serves HTTPS."))
 		return n, io.EOF
 	}
 	return n, err
@@ -83,7 +82,8 @@ func looksLikeHTTP(record []byte) bool {
 	return false
 }
 
-// CloseWrite lets net/http end its side before the client has sent everything.
+// CloseWrite ends the writing side. net/http calls it to answer before the client has sent
+// the whole request.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -91,20 +91,20 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// Write replaces an answer of net/http's own. It writes each of them at once.
+// Write replaces the answers that net/http itself gives. Each of them is one Write.
 func (c *conn) Write(b []byte) (int, error) {
 	status := ownAnswer(b)
 	if status == 0 {
 		return c.Conn.Write(b)
 	}
-	if _, err := c.Conn.Write(c.api.unreadable(status, unreadableMessages[status])); err != nil {
+	if _, err := c.Conn.Write(c.mux.unreadable(status, unreadableMessages[status])); err != nil {
 		return 0, err
 	}
 	return len(b), nil
 }
 
-// ownAnswer returns the status of an answer of net/http's own, or 0. No answer of this
-// API has 417, or these headers in this place.
+// ownAnswer returns the status of b if net/http itself gave this answer, otherwise 0. No
+// handler answers 417, or sends these headers in this position.
 func ownAnswer(b []byte) (status int) {
 	const version = "HTTP/1.1 "
 	if len(b) < len(version)+3 || string(b[:len(version)]) != version {
@@ -121,7 +121,7 @@ func ownAnswer(b []byte) (status int) {
 	return 0
 }
 
-// malformed is the code of what net/http cannot read.
+// malformed is the code of requests that net/http cannot read.
 const malformed = "malformed_request"
 
 var unreadableMessages = map[int]string{
@@ -132,21 +132,21 @@ var unreadableMessages = map[int]string{
 	http.StatusHTTPVersionNotSupported:     "The request has another version of HTTP.",
 }
 
-// unreadable returns the answer to a request that could not be read, and logs it.
-func (a *API) unreadable(status int, message string) []byte {
-	id := newRequestID()
+// unreadable returns the answer to a request that could not be read. It logs and observes
+// the request.
+func (m *Mux) unreadable(status int, message string) []byte {
+	now, id := m.opts.Now(), newRequestID()
 	if message == "" {
 		message = http.StatusText(status)
 	}
-	body, err := encode(problem{Message: message, Code: malformed})
+	body, err := Encode(Problem{Message: message, Code: malformed})
 	if err != nil {
-		a.opts.Logger.Error("encode a problem", "request", id, "error", err)
+		m.opts.Logger.Error("encode a problem", "request", id, "error", err)
 	}
-	if a.opts.Observe != nil {
-		a.opts.Observe("", "other", status, 0)
+	if m.opts.Observe != nil {
+		m.opts.Observe("", otherMethod, status, 0)
 	}
-	a.opts.Logger.Info("request", slog.String("request", id), slog.String("route", ""), slog.String("method", "other"),
-		slog.Int("status", status), slog.Float64("took_ms", 0), slog.String("key", ""))
+	m.log(context.Background(), slog.LevelInfo, line{request: id, method: otherMethod, status: status})
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nDate: %s\r\nx-request-id: %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
-		status, http.StatusText(status), time.Now().UTC().Format(http.TimeFormat), id, jsonType[0], len(body), body)
+		status, http.StatusText(status), now.UTC().Format(http.TimeFormat), id, jsonType, len(body), body)
 }

@@ -1,0 +1,128 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// A Request is an HTTP request with the facts that a Mux and its handlers add.
+type Request struct {
+	*http.Request
+	ID      string // a random UUID, for the log and the header x-request-id
+	Caller  string // the id of the caller's API key, for the log; "" until a handler sets it
+	Content []byte // the body; nil until Gate.Serve or ReadBody has read it
+}
+
+// serve answers a request with h. It names the request, answers errors and panics of h,
+// and logs.
+func (m *Mux) serve(pattern string, w http.ResponseWriter, r *http.Request, h Handler) {
+	start := m.opts.Now()
+	req, rec := &Request{Request: r, ID: newRequestID()}, &recorder{ResponseWriter: w}
+	// Lower case: one client library looks for exactly this key.
+	rec.Header()["x-request-id"] = []string{req.ID}
+	simulated := false
+	if err := recovered(h, rec, req); err != nil {
+		p := m.opts.Describe(err)
+		simulated = p.Simulated
+		m.fail(rec, req, p, err)
+	}
+	level := slog.LevelInfo
+	if req.Caller == "" && rec.status < http.StatusBadRequest {
+		level = slog.LevelDebug // probes, and the page of the inbox that polls for messages
+	}
+	logged, observed := m.opts.Logger.Enabled(r.Context(), level), m.opts.Observe != nil && !simulated
+	if !logged && !observed {
+		return
+	}
+	method, took := knownMethod(r.Method), m.opts.Now().Sub(start)
+	if observed {
+		m.opts.Observe(pattern, method, rec.status, took)
+	}
+	if logged {
+		m.log(r.Context(), level, line{req.ID, pattern, method, rec.status, took, req.Caller})
+	}
+}
+
+// A line is the content of one line of the request log.
+type line struct {
+	request         string
+	pattern, method string // the pattern, not the path: a path contains data of callers
+	status          int
+	took            time.Duration
+	caller          string
+}
+
+func (m *Mux) log(ctx context.Context, level slog.Level, l line) {
+	m.opts.Logger.LogAttrs(ctx, level, "request",
+		slog.String("request", l.request),
+		slog.String("route", l.pattern),
+		slog.String("method", l.method),
+		slog.Int("status", l.status),
+		slog.Float64("took_ms", float64(l.took.Microseconds())/1000),
+		slog.String("key", l.caller),
+	)
+}
+
+// otherMethod stands in logs and metrics for all methods that HTTP does not define.
+const otherMethod = "other"
+
+func knownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead, http.MethodOptions:
+		return m
+	}
+	return otherMethod
+}
+
+// recovered runs h and turns a panic into an error.
+func recovered(h Handler, w http.ResponseWriter, r *Request) (err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p)
+		default:
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return h(w, r)
+}
+
+// newRequestID returns a random UUID (RFC 9562, version 4).
+func newRequestID() string {
+	var u [16]byte
+	rand.Read(u[:]) // never fails
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	text := hex.EncodeToString(u[:])
+	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+}
+
+// A recorder remembers the status that was sent.
+type recorder struct {
+	http.ResponseWriter
+	status int // 0 until a header was sent
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap returns the underlying writer to http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
