@@ -110,6 +110,7 @@ var places = map[string]place{
 	"internal/logcapture":      {layer: support},
 	"internal/openapitest":     {layer: support},
 	"internal/pgtest":          {layer: support},
+	"internal/testenv":         {layer: support},
 	"internal/store/storetest": {layer: support},
 
 	"internal/tools/logcheck": {layer: tool},

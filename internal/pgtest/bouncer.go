@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // Pool starts a PgBouncer in transaction mode before the cluster, until the test
@@ -24,7 +26,7 @@ func (c *Cluster) Pool(t testing.TB, direct string, settings ...string) string {
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
 		program = "/usr/sbin/pgbouncer" // is not in everyone's PATH
-		if _, err := os.Stat(program); err != nil && !Required() {
+		if _, err := os.Stat(program); err != nil && !testenv.ToolsRequired() {
 			t.Skip("PgBouncer is not there; scripts/setup installs it")
 		}
 	}

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // A Cluster is a running PostgreSQL server.
@@ -39,18 +41,13 @@ type Cluster struct {
 // with other tests is slow.
 const startWithin = 60 * time.Second
 
-// Required reports whether a missing server fails a test instead of skipping it.
-func Required() bool {
-	return os.Getenv("CI") == "true" || os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1"
-}
-
 // Start starts a new, empty cluster and stops it when the test ends. It skips the
-// test where PostgreSQL is not installed, unless Required.
+// test where PostgreSQL is not installed, unless testenv.ToolsRequired.
 func Start(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
 	c, err := New(settings...)
 	if err != nil {
-		if !Required() {
+		if !testenv.ToolsRequired() {
 			t.Skipf("PostgreSQL is not there: %v", err)
 		}
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // Chosen reports whether the tests of whole servers are to run on PostgreSQL
@@ -22,7 +24,7 @@ func Shared(t testing.TB) *Cluster {
 	t.Helper()
 	shared.once.Do(func() { shared.cluster, shared.err = New() })
 	if shared.err != nil {
-		if !Required() {
+		if !testenv.ToolsRequired() {
 			t.Skipf("PostgreSQL is not there: %v", shared.err)
 		}
 		t.Fatal(shared.err)

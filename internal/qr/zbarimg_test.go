@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // TestZbarimgReads has an independent program read our pictures.
 func TestZbarimgReads(t *testing.T) {
-	zbarimg := tool(t, "zbarimg")
+	zbarimg := testenv.Tool(t, "zbarimg")
 	texts := realTexts()
 	for _, n := range []int{1, 300, 700, longestM, longestM + 1, longestL} {
 		texts = append(texts, strings.Repeat("otpauth://", n)[:n])
@@ -63,20 +65,4 @@ func realTexts() []string {
 		texts = append(texts, "otpauth://totp/"+issuer+":"+account+"?secret="+word(base32, 32)+"&issuer="+issuer)
 	}
 	return texts
-}
-
-// tool returns the path of a program that the test needs. Without it the test is
-// skipped, but fails where every tool must be there.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("CI") == "true", os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1":
-		t.Fatalf("%s is required here: %v", name, err)
-	default:
-		t.Skipf("not read by %s: %v", name, err)
-	}
-	return ""
 }

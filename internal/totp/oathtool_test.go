@@ -4,19 +4,19 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/testenv"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 // TestAgreesWithOathtool compares codes with the codes of an independent program.
 func TestAgreesWithOathtool(t *testing.T) {
-	oathtool := tool(t, "oathtool")
+	oathtool := testenv.Tool(t, "oathtool")
 	source := rand.NewChaCha8([32]byte{})
 	random := rand.New(source)
 
@@ -43,20 +43,4 @@ func TestAgreesWithOathtool(t *testing.T) {
 			t.Errorf("secret %x at %d: codes %v; oathtool has %v", secret, unix, codes, want)
 		}
 	}
-}
-
-// tool returns the path of a program that the test needs. Without it the test is
-// skipped, but fails where every tool must be there.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("CI") == "true", os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1":
-		t.Fatalf("%s is required here: %v", name, err)
-	default:
-		t.Skipf("not compared with %s: %v", name, err)
-	}
-	return ""
 }

@@ -4,14 +4,16 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // TestBrowser opens the pages of countersign dev in Chromium. If
 // COUNTERSIGN_SCREENSHOTS names a directory, the test saves screenshots there.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
-	node := tool(t, "node")
-	chromium := tool(t, "chromium")
+	node := testenv.Tool(t, "node")
+	chromium := testenv.Tool(t, "chromium")
 	installed(t, "node", "node_modules")
 
 	// The server must send a message that would be harmful if it were rendered as

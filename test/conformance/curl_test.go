@@ -3,6 +3,8 @@ package conformance_test
 import (
 	"os/exec"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // curlClients is curl in bash, which shows the bytes that libraries hide. Any installed
@@ -26,8 +28,8 @@ var curlExamples = []example{
 // call are installed.
 func bashWithCurl(t *testing.T) string {
 	for _, name := range []string{"curl", "jq", "oathtool", "openssl"} {
-		tool(t, name)
+		testenv.Tool(t, name)
 	}
 	installed(t, "curl")
-	return tool(t, "bash")
+	return testenv.Tool(t, "bash")
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/testenv"
+	"github.com/countersign-mfa/countersign/test/executable"
 )
 
 // An example is a program that docs/clients.md shows: it enrolls a TOTP factor,
@@ -41,7 +43,7 @@ func TestExamples(t *testing.T) {
 				t.Fatal(err)
 			}
 			inPage(t, "example "+e.name, "```"+e.fence+"\n"+string(source)+"```\n")
-			oathtool := tool(t, "oathtool")
+			oathtool := testenv.Tool(t, "oathtool")
 			app := func(secret string) string {
 				code, err := exec.CommandContext(t.Context(), oathtool, "--totp", "--base32", secret).Output()
 				if err != nil {
@@ -67,7 +69,7 @@ var otpauth = regexp.MustCompile(`otpauth://totp/\S+`)
 func (e example) signIn(t *testing.T, s server, code func(secret string) string) string {
 	t.Helper()
 	cmd := e.command(t)
-	cmd.Env = append(cleanEnvironment(), append(cmd.Env, "COUNTERSIGN_URL="+s.URL, "COUNTERSIGN_API_KEY="+s.APIKey)...)
+	cmd.Env = append(executable.Environment(), append(cmd.Env, "COUNTERSIGN_URL="+s.URL, "COUNTERSIGN_API_KEY="+s.APIKey)...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // javaClients use the library com.workos:workos of Maven Central, which also serves
@@ -29,8 +31,8 @@ var javaExamples = []example{
 // javaPrograms returns the path of the java program and the class path.
 func javaPrograms(t *testing.T) (java, classes string) {
 	t.Helper()
-	java = tool(t, "java")
-	tool(t, "javac")
+	java = testenv.Tool(t, "java")
+	testenv.Tool(t, "javac")
 	installed(t, "java", "libraries/workos-7.2.0.jar")
 	classes, err := compileJava()
 	if err != nil {

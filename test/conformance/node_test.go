@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // nodeClients use the library @workos-inc/node of npm. node/package.json installs each
@@ -19,7 +21,7 @@ var nodeClients = []client{
 
 func driveNode(name string) func(*testing.T, world, func(line)) {
 	return func(t *testing.T, w world, report func(line)) {
-		node := tool(t, "node")
+		node := testenv.Tool(t, "node")
 		installed(t, "node", "node_modules")
 		run(t, report, "node", w.environment(), node, "life.mjs", name)
 	}
@@ -39,7 +41,7 @@ var nodeExamples = []example{
 // version that is installed under another name.
 func nodeExample(program, library string) func(*testing.T) *exec.Cmd {
 	return func(t *testing.T) *exec.Cmd {
-		node := tool(t, "node")
+		node := testenv.Tool(t, "node")
 		installed(t, "node", "node_modules")
 		dir := t.TempDir()
 		source, err := os.ReadFile(filepath.Join("node", program))

@@ -17,13 +17,15 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/testenv"
+	"github.com/countersign-mfa/countersign/test/executable"
 )
 
 // TestOpenAPIIsLinted runs Redocly's linter on openapi.yaml, and on copies with
 // mistakes that it must find: a misconfigured linter would find nothing.
 func TestOpenAPIIsLinted(t *testing.T) {
 	t.Parallel()
-	node := tool(t, "node")
+	node := testenv.Tool(t, "node")
 	installed(t, "openapi", "node_modules/@redocly/cli")
 	text, err := os.ReadFile("../../openapi.yaml")
 	if err != nil {
@@ -71,7 +73,7 @@ func lint(t *testing.T, node, document string) (found []string) {
 	cmd := exec.CommandContext(t.Context(), node, "node_modules/@redocly/cli/bin/cli.js",
 		"lint", path, "--config", "redocly.yaml", "--lint-config", "error", "--format", "json", "--max-problems", "1000")
 	cmd.Dir = "openapi"
-	cmd.Env = append(cleanEnvironment(), "REDOCLY_TELEMETRY=off", "REDOCLY_SUPPRESS_UPDATE_NOTICE=true")
+	cmd.Env = append(executable.Environment(), "REDOCLY_TELEMETRY=off", "REDOCLY_SUPPRESS_UPDATE_NOTICE=true")
 	out, err := cmd.Output()
 	exit, failed := errors.AsType[*exec.ExitError](err)
 	if err != nil && !failed {
@@ -128,7 +130,7 @@ var reached = []string{
 // must be as documented.
 func TestSchemathesis(t *testing.T) {
 	t.Parallel()
-	python := tool(t, "python3")
+	python := testenv.Tool(t, "python3")
 	installed(t, "fuzz", "libraries/schemathesis/schemathesis")
 	store := storeIn(t, t.TempDir())
 	s := start(t, "--store", store, "--rate-limit", "1000000")
@@ -149,7 +151,7 @@ func TestSchemathesis(t *testing.T) {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, python, args...)
 		cmd.Dir = t.TempDir() // for the files that it leaves behind
-		cmd.Env = append(cleanEnvironment(),
+		cmd.Env = append(executable.Environment(),
 			"PYTHONPATH="+absolute(t, "fuzz/libraries/schemathesis"), "PYTHONNOUSERSITE=1", "PYTHONDONTWRITEBYTECODE=1",
 			"PYTHONHASHSEED=0", "PYTHONUTF8=1",
 			"COUNTERSIGN_FUZZ_HOOKS="+absolute(t, "fuzz/hooks.py"),
@@ -203,7 +205,7 @@ func anotherKey(t *testing.T, store string) string {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), binary, "key", "create", "--env", "theirs", "--store", store)
-	cmd.Env = cleanEnvironment()
+	cmd.Env = executable.Environment()
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("key create: %v", err)

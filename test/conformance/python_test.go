@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // pythonClients use the library workos of PyPI. Each version is installed with its
@@ -17,7 +19,7 @@ var pythonClients = []client{
 
 func drivePython(version string) func(*testing.T, world, func(line)) {
 	return func(t *testing.T, w world, report func(line)) {
-		python := tool(t, "python3")
+		python := testenv.Tool(t, "python3")
 		run(t, report, "python", append(w.environment(), workosOf(t, version)), python, "-B", "-S", "life.py", version)
 	}
 }
@@ -30,7 +32,7 @@ var pythonExamples = []example{
 
 func pythonExample(program, version string) func(*testing.T) *exec.Cmd {
 	return func(t *testing.T) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), tool(t, "python3"), "-B", "-S", program)
+		cmd := exec.CommandContext(t.Context(), testenv.Tool(t, "python3"), "-B", "-S", program)
 		cmd.Dir = "python"
 		cmd.Env = []string{workosOf(t, version)}
 		return cmd

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/testenv"
+	"github.com/countersign-mfa/countersign/test/executable"
 )
 
 // A line is the output of a runner: the outcome of a step, or secrets.
@@ -42,7 +44,7 @@ func run(t *testing.T, seen func(line), dir string, env []string, program string
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
-	cmd.Env = append(cleanEnvironment(), env...)
+	cmd.Env = append(executable.Environment(), env...)
 	cmd.WaitDelay = 10 * time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -110,7 +112,7 @@ func judge(t *testing.T, l line) {
 // scan reads the QR code of a PNG image in a data URI with an independent program.
 func scan(t *testing.T, dataURI string) string {
 	t.Helper()
-	zbarimg := tool(t, "zbarimg")
+	zbarimg := testenv.Tool(t, "zbarimg")
 	encoded, ok := strings.CutPrefix(dataURI, "data:image/png;base64,")
 	if !ok {
 		t.Fatalf("not a PNG image in a data URI: %.40q", dataURI)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/test/executable"
 )
 
 // TestResendExamples runs the program of docs/clients.md for the routes that no library
@@ -29,7 +30,7 @@ func TestResendExamples(t *testing.T) {
 			challenge := s.post(t, "/auth/factors/"+factor+"/challenge", "{}")
 			cmd := nodeExample("resend.mjs", library)(t)
 			cmd.Args = append(cmd.Args, challenge)
-			cmd.Env = append(cleanEnvironment(), "COUNTERSIGN_URL="+s.URL, "COUNTERSIGN_API_KEY="+s.APIKey)
+			cmd.Env = append(executable.Environment(), "COUNTERSIGN_URL="+s.URL, "COUNTERSIGN_API_KEY="+s.APIKey)
 			out, err := cmd.CombinedOutput()
 			if want := "The message is delivered.\nSent again; 2 more are possible.\n"; err != nil || string(out) != want {
 				t.Errorf("it said %q (%v); want %q", out, err, want)

@@ -10,18 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	// The server runs as a separate process. Without this import go test would not know
-	// that the results depend on it, and would return cached results.
-	_ "github.com/countersign-mfa/countersign/internal/cli"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
+	"github.com/countersign-mfa/countersign/internal/testenv"
+	"github.com/countersign-mfa/countersign/test/executable"
 )
 
 var binaries string // the directory of the programs that are built once for all tests
@@ -38,33 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build builds the command, with the race detector if the tests have it.
-var build = sync.OnceValues(func() (path string, err error) {
-	path = filepath.Join(binaries, "countersign")
-	args := []string{"build", "-o", path}
-	if underRaceDetector() {
-		args = append(args, "-race")
-	}
-	cmd := exec.Command("go", append(args, "./cmd/countersign")...)
-	cmd.Dir = "../.."
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func underRaceDetector() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	for _, s := range info.Settings {
-		if s.Key == "-race" {
-			return s.Value == "true"
-		}
-	}
-	return false
-}
+// build builds the command once.
+var build = sync.OnceValues(func() (string, error) { return executable.Build(binaries) })
 
 // A server is a running countersign dev.
 type server struct {
@@ -84,7 +56,7 @@ func start(t *testing.T, flags ...string) server {
 	args := append([]string{"dev", "--json", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir)}, flags...)
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = dir
-	cmd.Env = cleanEnvironment()
+	cmd.Env = executable.Environment()
 	var log bytes.Buffer // read only after the process has ended
 	cmd.Stderr = io.MultiWriter(logcapture.Log(t, t.Name()), &log)
 	stdout, err := cmd.StdoutPipe()
@@ -138,38 +110,6 @@ func lastLines(text []byte, n int) []byte {
 	return bytes.Join(lines[max(0, len(lines)-n-1):], nil)
 }
 
-// cleanEnvironment returns the environment without the variables that would change the
-// settings of a server under test.
-func cleanEnvironment() []string {
-	var env []string
-	for _, entry := range os.Environ() {
-		if !strings.HasPrefix(entry, "COUNTERSIGN_") {
-			env = append(env, entry)
-		}
-	}
-	return env
-}
-
-// tool returns the path of a program that the test needs.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		missing(t, err)
-	}
-	return path
-}
-
-// missing skips a test because a program or file is not installed. It fails the test if
-// everything must be installed.
-func missing(t *testing.T, err error) {
-	t.Helper()
-	if os.Getenv("CI") == "true" || os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1" {
-		t.Fatalf("required here: %v", err)
-	}
-	t.Skipf("not installed; run scripts/setup: %v", err)
-}
-
 // installed makes the result of a test depend on the programs in a directory and on the
 // libraries that they pin; go test cannot see these otherwise. It skips the test unless
 // all libraries, which are paths in that directory, exist.
@@ -193,7 +133,7 @@ func installed(t *testing.T, dir string, libraries ...string) {
 	for _, library := range libraries {
 		switch _, err := os.Stat(filepath.Join(dir, library)); {
 		case errors.Is(err, fs.ErrNotExist):
-			missing(t, err)
+			testenv.Missing(t, err)
 		case err != nil:
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 func TestDevPrintsOneLineOfJSON(t *testing.T) {
@@ -188,8 +189,8 @@ func TestTheWelcomeCanBePasted(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			bash, zbarimg := tool(t, "bash"), tool(t, "zbarimg")
-			tool(t, "curl")
+			bash, zbarimg := testenv.Tool(t, "bash"), testenv.Tool(t, "zbarimg")
+			testenv.Tool(t, "curl")
 			dir := t.TempDir()
 			p := launch(t, nil, append([]string{"dev", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir)}, tc.flags...)...)
 			welcome := p.await(p.out, `(?s)^.*Ctrl-C stops the server.*`)[0]

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/testenv"
+	"github.com/countersign-mfa/countersign/test/executable"
 )
 
 // overSocket asks curl for a path of the server behind a unix socket.
@@ -22,7 +24,7 @@ func overSocket(t *testing.T, socket, path string) (status, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, tool(t, "curl"), "-sS", "-w", "\n%{http_code}", "--unix-socket", socket, "http://localhost"+path).Output()
+	out, err := exec.CommandContext(ctx, testenv.Tool(t, "curl"), "-sS", "-w", "\n%{http_code}", "--unix-socket", socket, "http://localhost"+path).Output()
 	if err != nil {
 		t.Fatalf("curl --unix-socket %s %s: %v", socket, path, err)
 	}
@@ -134,7 +136,7 @@ func TestServeGoesOnWhenTheReaderOfItsLogIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "serve", "--addr", "127.0.0.1:0", "--log-format", "text", "--store", "sqlite:"+filepath.Join(t.TempDir(), "countersign.db"))
-	cmd.Env, cmd.Stdout, cmd.Stderr = environment(), writer, writer
+	cmd.Env, cmd.Stdout, cmd.Stderr = executable.Environment(), writer, writer
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/test/executable"
 )
 
 // patience is how long a test waits for what should come soon.
@@ -55,7 +56,7 @@ func launchBy(t testing.TB, env []string, cmd *exec.Cmd) *program {
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.log
 	// The race detector would let a program that ends wait for a second.
-	p.cmd.Env = append(environment(), "GORACE=atexit_sleep_ms=0")
+	p.cmd.Env = append(executable.Environment(), "GORACE=atexit_sleep_ms=0")
 	if dir := directoryOf(cmd.Args); dir != "" {
 		p.cmd.Dir = dir
 		p.cmd.Env = append(p.cmd.Env, "COUNTERSIGN_KEYSET=file:"+filepath.Join(dir, "countersign.db.keyset"))
@@ -80,17 +81,6 @@ func launchBy(t testing.TB, env []string, cmd *exec.Cmd) *program {
 		}
 	})
 	return p
-}
-
-// environment returns this process's own, without what would configure the program.
-func environment() []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "COUNTERSIGN_") {
-			env = append(env, v)
-		}
-	}
-	return env
 }
 
 // dev starts 'countersign dev --json' over a database in dir and waits until it

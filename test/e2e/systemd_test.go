@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 const unit = "../../deploy/systemd/countersign.service"
@@ -22,7 +24,7 @@ func TestTheDocumentShowsTheUnit(t *testing.T) {
 // TestTheUnitExposesLittle has systemd rate the unit, from 0 for a service that can do
 // nothing to 100 for one that can do everything.
 func TestTheUnitExposesLittle(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), tool(t, "systemd-analyze"), "security", "--offline=true", "--threshold=15", "--no-pager", unit).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), testenv.Tool(t, "systemd-analyze"), "security", "--offline=true", "--threshold=15", "--no-pager", unit).CombinedOutput()
 	if err != nil {
 		t.Errorf("systemd-analyze security: %v\n%s", err, out)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 var cluster *pgtest.Cluster
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 		var err error
 		if cluster, err = pgtest.New(); err != nil {
 			fmt.Println("PostgreSQL is not there:", err)
-			if pgtest.Required() {
+			if testenv.ToolsRequired() {
 				return 1
 			}
 			return 0

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/pgtest"
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 // TestMain lets the bench start this program again as its ceiling.
@@ -31,7 +31,7 @@ func TestBenchFromEndToEnd(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	stores := "sqlite"
-	if pgtest.Required() {
+	if testenv.ToolsRequired() {
 		stores += ",postgres"
 	}
 	args := []string{

@@ -25,6 +25,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/smpp"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 const (
@@ -63,18 +64,9 @@ type serverEvent struct {
 // startServer starts the server; certificate and key are files, if it is to use TLS.
 func startServer(t *testing.T, tls ...string) *testServer {
 	t.Helper()
-	missing := func(err error) {
-		if os.Getenv("CI") == "true" || os.Getenv("COUNTERSIGN_REQUIRE_TOOLS") == "1" {
-			t.Fatalf("required here: %v", err)
-		}
-		t.Skipf("needs what scripts/setup installs: %v", err)
-	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing(err)
-	}
+	node := testenv.Tool(t, "node")
 	if _, err := os.Stat(filepath.Join("smpptest", "node_modules", "smpp", "package.json")); err != nil {
-		missing(err)
+		testenv.Missing(t, err)
 	}
 	for _, name := range []string{"server.mjs", "package-lock.json"} { // whose change must run the test anew
 		if _, err := os.ReadFile(filepath.Join("smpptest", name)); err != nil {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/testenv"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/smstest"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/webhook"
@@ -312,10 +313,8 @@ func TestRefusesForgedReceipts(t *testing.T) {
 
 // TestExample runs what the page for operators shows for a shell.
 func TestExample(t *testing.T) {
-	for _, tool := range []string{"sh", "openssl", "curl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(err)
-		}
+	for _, name := range []string{"sh", "openssl", "curl"} {
+		testenv.Tool(t, name)
 	}
 	page, err := os.ReadFile("../../../../docs/delivery/webhook.md")
 	if err != nil {
