@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// BreakerOptions say when a provider is passed over for a while; zero fields take
-// their defaults. A failure is an answer or a silence of the kinds Unavailable and
-// Uncertain. Refused is none, nor is what is Healthy: the service did its work.
+// BreakerOptions say when a failing provider is paused; zero fields take their defaults.
+// A try fails if its Kind is Unavailable or Uncertain. Refused and Healthy errors do not
+// count as failures: the service works.
 //
-// Two rules find two kinds of trouble. Failures in a row find an outage after a few
-// messages, however little traffic there is. The share of failures finds a provider
-// that is half broken, where one success after another would end every row; it asks
-// for a number of tries so that chance alone does not trip it: with one failure in
-// twenty, ten of twenty fail once in a hundred million times.
+// Two rules find two kinds of failure. Consecutive failures find an outage after a few
+// messages, also with little traffic. The ratio of failures finds a provider that fails
+// partly, where single successes keep ending the run of failures. The ratio needs a
+// minimum number of tries, or chance could trip it: if one try in twenty fails, ten of
+// twenty fail once in a hundred million times.
 type BreakerOptions struct {
-	Failures int           // how many in a row pause the provider; default 5
-	Ratio    float64       // the share of failures within Window that does, above 0 to 1; default 0.5
-	MinTries int           // how many tries within Window Ratio takes; default 20
+	Failures int           // consecutive failures that pause the provider; default 5
+	Ratio    float64       // ratio of failures within Window that pauses it, above 0 to 1; default 0.5
+	MinTries int           // tries within Window that Ratio needs; default 20
 	Window   time.Duration // default 30 s
-	Pause    time.Duration // the first one; each failed probe doubles it; default 5 s
-	MaxPause time.Duration // the longest, also if the service asks for more; default 5 min
+	Pause    time.Duration // the first pause; each failed probe doubles it; default 5 s
+	MaxPause time.Duration // the longest pause, also if the service asks for more; default 5 min
 }
 
 func (o BreakerOptions) withDefaults() (BreakerOptions, error) {
@@ -35,7 +35,7 @@ func (o BreakerOptions) withDefaults() (BreakerOptions, error) {
 	switch {
 	case o.Failures < 0:
 		return o, fmt.Errorf("breaker failures is %d; it must be at least 1", o.Failures)
-	case !(o.Ratio > 0 && o.Ratio <= 1): // so that NaN is none
+	case !(o.Ratio > 0 && o.Ratio <= 1): // written this way to refuse NaN
 		return o, fmt.Errorf("breaker ratio is %v; it must be above 0 and at most 1", o.Ratio)
 	case o.MinTries < 0:
 		return o, fmt.Errorf("breaker min tries is %d; it must be at least 1", o.MinTries)
@@ -57,49 +57,49 @@ func orElse[T comparable](field *T, value T) {
 	}
 }
 
-// A BreakerState says how a provider is chosen.
+// A BreakerState decides whether a provider is chosen.
 type BreakerState string
 
 const (
-	Closed   BreakerState = "closed"    // it takes messages
-	Open     BreakerState = "open"      // it is paused: others come first
-	HalfOpen BreakerState = "half_open" // its pause is over, and one message at a time probes it
+	Closed   BreakerState = "closed"    // the provider gets messages
+	Open     BreakerState = "open"      // the provider is paused: others come first
+	HalfOpen BreakerState = "half_open" // the pause is over, and one message at a time probes the provider
 )
 
-// A breaker remembers how a provider fared and admits tries accordingly.
+// A breaker records the outcomes of a provider's tries and decides which tries it admits.
 type breaker struct {
 	opts BreakerOptions
 
 	mu      sync.Mutex
 	until   time.Time // the end of the pause; zero while closed
-	resting bool      // the service itself asked for the pause
-	probing bool      // a probe is under way
-	pauses  int       // guessed ones since it was last closed
-	row     int       // failures in a row while closed
+	resting bool      // the service asked for the pause
+	probing bool      // a probe is in progress
+	pauses  int       // pauses that open chose since it was last closed
+	row     int       // consecutive failures while closed
 	recent  window    // since it was last closed
-	stretch int       // counts changes between closed and not closed
+	stretch int       // number of the current period: it grows when the breaker closes or stops being closed
 }
 
 func newBreaker(o BreakerOptions, now time.Time) *breaker {
 	return &breaker{opts: o, recent: window{start: now, width: o.Window / slots}}
 }
 
-// A pass is the leave to try a provider once; it must be handed back to done.
+// A pass is the permission to try a provider once. It must be returned with done.
 type pass struct {
 	stretch int
 	probe   bool
 }
 
-// A verdict is what a try says about the provider.
+// A verdict is what the outcome of a try means for the health of the provider.
 type verdict int
 
 const (
-	nothing verdict = iota // the caller broke it off
+	nothing verdict = iota // the caller gave up
 	healthy
 	failing
 )
 
-// admit returns a pass if the provider is to be tried now.
+// admit returns a pass if the provider may be tried now.
 func (b *breaker) admit(now time.Time) (pass, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -115,26 +115,26 @@ func (b *breaker) admit(now time.Time) (pass, bool) {
 	return pass{}, false
 }
 
-// force returns a pass whatever the state.
+// force returns a pass in any state.
 func (b *breaker) force() pass {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return pass{stretch: b.stretch}
 }
 
-// done takes a pass back with what the try said. retryAfter is how long the service
-// wants to be left alone, or 0.
+// done returns a pass with the verdict of its try. retryAfter is the pause that the
+// service asks for, or 0.
 func (b *breaker) done(p pass, now time.Time, v verdict, retryAfter time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	late := p.stretch != b.stretch // it began before the state last changed
+	late := p.stretch != b.stretch // the try began before the state last changed
 	if p.probe && !late {
 		b.probing = false
 	}
 	switch {
 	case v == nothing:
 	case v == failing && retryAfter > 0:
-		b.rest(now, retryAfter) // a wish is never late
+		b.rest(now, retryAfter) // also counts for a late answer
 	case late:
 	case b.until.IsZero():
 		b.count(now, v)
@@ -145,7 +145,7 @@ func (b *breaker) done(p pass, now time.Time, v verdict, retryAfter time.Duratio
 	}
 }
 
-// count takes in a try of a closed breaker.
+// count records a try of a closed breaker.
 func (b *breaker) count(now time.Time, v verdict) {
 	b.recent.add(now, v == failing)
 	if v == healthy {
@@ -159,7 +159,7 @@ func (b *breaker) count(now time.Time, v verdict) {
 	}
 }
 
-// open pauses the provider for a guessed time, twice that of the last guess.
+// open pauses the provider, for twice as long as the last time.
 func (b *breaker) open(now time.Time) {
 	b.leave()
 	pause := b.opts.MaxPause
@@ -170,8 +170,8 @@ func (b *breaker) open(now time.Time) {
 	b.until, b.resting = now.Add(pause), false
 }
 
-// rest pauses the provider for as long as the service asked, which needs no guess
-// and is no reason to guess longer next time.
+// rest pauses the provider for as long as the service asked. It does not lengthen the
+// next pause of open.
 func (b *breaker) rest(now time.Time, d time.Duration) {
 	b.leave()
 	until := now.Add(min(d, b.opts.MaxPause))
@@ -180,7 +180,7 @@ func (b *breaker) rest(now time.Time, d time.Duration) {
 	}
 }
 
-// leave ends a closed stretch, if it is one.
+// leave ends the current period if the breaker is closed.
 func (b *breaker) leave() {
 	if b.until.IsZero() {
 		b.stretch++
@@ -195,8 +195,8 @@ func (b *breaker) close() {
 	b.recent.clear()
 }
 
-// standing returns the state, when the pause ends or ended, and whether the service
-// itself asked for it.
+// standing returns the state, the end of the pause, which may be past, and whether the
+// service asked for the pause.
 func (b *breaker) standing(now time.Time) (s BreakerState, until time.Time, resting bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -214,10 +214,10 @@ func (b *breaker) state(now time.Time) BreakerState {
 	return HalfOpen
 }
 
-// slots is how many parts a window has: it moves on by one part at a time.
+// slots is the number of parts of a window. The window moves by one part at a time.
 const slots = 10
 
-// A window counts the tries of the last slots times width.
+// A window counts the tries of the last period of slots times width.
 type window struct {
 	start time.Time
 	width time.Duration
@@ -251,6 +251,6 @@ func (w *window) sum(now time.Time) (failed, tries int) {
 
 func (w *window) clear() { clear(w.slots[:]) }
 
-// number is that of the slot of a time; a clock that went back before the start
-// counts as being there.
+// number returns the number of the slot of a time. A time before the start counts as
+// the start.
 func (w *window) number(now time.Time) int64 { return int64(max(0, now.Sub(w.start)) / w.width) }

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A routerClock stands still until it is moved.
+// A routerClock changes only by move.
 type routerClock struct{ now time.Time }
 
 func newRouterClock() *routerClock {
@@ -38,7 +38,7 @@ func TestBreakerOpensAfterFailuresInARow(t *testing.T) {
 		r.wants(t, "a unavailable, b accepted")
 	}
 	r.services[0].says(fails(sms.Refused, "21211"), fails(sms.Uncertain, ""))
-	r.wants(t, "a refused") // no failure: it ends the row
+	r.wants(t, "a refused") // not a failure: it ends the run of failures
 	for range 5 {
 		r.standing(t, 0, sms.Closed, time.Time{}, false)
 		r.wants(t, "a uncertain, b accepted")
@@ -49,7 +49,7 @@ func TestBreakerOpensAfterFailuresInARow(t *testing.T) {
 	clock.move(5 * time.Second)
 	r.services[0].says(accepts, fails(sms.Unavailable, "500"))
 	r.wants(t, "a accepted")
-	for range 5 { // it takes a whole row again
+	for range 5 { // a whole run of failures is needed again
 		r.standing(t, 0, sms.Closed, time.Time{}, false)
 		r.wants(t, "a unavailable, b accepted")
 	}
@@ -72,12 +72,12 @@ func TestBreakerOpensByRatio(t *testing.T) {
 	a.says(accepts, fails(sms.Unavailable, "500"))
 	r.wants(t, "a accepted")
 	r.wants(t, "a unavailable, b accepted")
-	r.standing(t, 0, sms.Closed, time.Time{}, false) // what was before is forgotten
+	r.standing(t, 0, sms.Closed, time.Time{}, false) // earlier tries no longer count
 }
 
-// One try in two fails. At one pair every 3 s the window of 30 s holds the twenty
-// tries that the ratio takes; at a slower pace it never does.
-func TestBreakerForgetsWhatIsOutOfTheWindow(t *testing.T) {
+// Every second try fails. With one pair every 3 s the window of 30 s holds the twenty
+// tries that the ratio needs; at a slower rate it never does.
+func TestBreakerForgetsTriesOutsideTheWindow(t *testing.T) {
 	for _, tc := range []struct {
 		pace  time.Duration
 		opens bool
@@ -118,7 +118,7 @@ func TestBreakerPauseDoublesToItsCap(t *testing.T) {
 	r.wants(t, "a accepted")
 	r.standing(t, 0, sms.Closed, time.Time{}, false)
 	r.wants(t, "a unavailable, b accepted")
-	r.standing(t, 0, sms.Open, clock.now.Add(time.Second), false) // it starts anew
+	r.standing(t, 0, sms.Open, clock.now.Add(time.Second), false) // it starts again from the first pause
 }
 
 func TestBreakerProbeThatIsRefusedCloses(t *testing.T) {
@@ -146,14 +146,14 @@ func TestBreakerCountsNoFailureOfAHealthyService(t *testing.T) {
 	r.wants(t, "a unavailable, b accepted")
 	r.standing(t, 0, sms.Open, clock.now.Add(5*time.Second), false)
 	clock.move(5 * time.Second)
-	r.wants(t, "a unavailable, b accepted") // a probe that it answers
+	r.wants(t, "a unavailable, b accepted") // a probe with an answer
 	r.standing(t, 0, sms.Closed, time.Time{}, false)
 }
 
-func TestBreakerHonoursRetryAfter(t *testing.T) {
+func TestBreakerHonorsRetryAfter(t *testing.T) {
 	clock := newRouterClock()
 	r := newFakeRouter(t, nil, clock.options(sms.BreakerOptions{}), throttles(90*time.Second), accepts)
-	r.wants(t, "a unavailable, b accepted") // once is enough
+	r.wants(t, "a unavailable, b accepted") // one failure is enough
 	r.standing(t, 0, sms.Open, clock.now.Add(90*time.Second), true)
 	clock.move(90*time.Second - 1)
 	r.wants(t, "b accepted")
@@ -164,7 +164,7 @@ func TestBreakerHonoursRetryAfter(t *testing.T) {
 	clock.move(5 * time.Minute)
 	r.services[0].says(fails(sms.Unavailable, "500"))
 	r.wants(t, "a unavailable, b accepted")
-	r.standing(t, 0, sms.Open, clock.now.Add(5*time.Second), false) // what the service asked for doubled nothing
+	r.standing(t, 0, sms.Open, clock.now.Add(5*time.Second), false) // the requested pause does not double the next one
 }
 
 func TestBreakersThatAreAllOpen(t *testing.T) {
@@ -176,19 +176,19 @@ func TestBreakersThatAreAllOpen(t *testing.T) {
 	t.Run("the first pause to end comes first, and who asked for it is left alone", func(t *testing.T) {
 		clock.move(time.Second)
 		r.wants(t, "a unavailable (forced), b unavailable (forced)")
-		r.standing(t, 0, sms.Open, clock.now.Add(4*time.Second), false) // a forced failure prolongs nothing
+		r.standing(t, 0, sms.Open, clock.now.Add(4*time.Second), false) // a forced failure does not extend the pause
 	})
 	t.Run("a probe comes before a forced try", func(t *testing.T) {
 		clock.move(time.Second)
 		r.wants(t, "c unavailable, a unavailable (forced), b unavailable (forced)")
 	})
 	t.Run("a longer pause comes later", func(t *testing.T) {
-		clock.move(3 * time.Second) // a and b are at their end
+		clock.move(3 * time.Second) // the pauses of a and b are over
 		b.says(accepts)
 		r.wants(t, "a unavailable, b accepted")
 		b.says(fails(sms.Unavailable, "500"))
 		r.wants(t, "b unavailable, c unavailable, a unavailable (forced)")
-		r.wants(t, "b unavailable (forced), a unavailable (forced)") // 5 s of b, 10 s of a
+		r.wants(t, "b unavailable (forced), a unavailable (forced)") // b has a pause of 5 s, a one of 10 s
 	})
 	t.Run("a forced try that succeeds closes", func(t *testing.T) {
 		b.says(accepts)
@@ -205,7 +205,7 @@ func TestBreakersThatAreAllOpen(t *testing.T) {
 		r.standing(t, 0, sms.Open, clock.now.Add(20*time.Second), true)
 	})
 	t.Run("but one that did not ask is tried before it", func(t *testing.T) {
-		clock.move(30 * time.Second) // a and b are at their end, c rests 10 s more
+		clock.move(30 * time.Second) // the pauses of a and b are over, c is paused for 10 s more
 		a.says(throttles(time.Second))
 		b.says(fails(sms.Unavailable, "500"))
 		r.wants(t, "a unavailable, b unavailable")
@@ -236,7 +236,7 @@ func TestBreakerLetsOneProbeThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newFakeRouter(t, nil, sms.RouterOptions{Breaker: sms.BreakerOptions{Failures: 1}}, fails(sms.Unavailable, "500"), accepts)
 		r.wants(t, "a unavailable, b accepted")
-		time.Sleep(5 * time.Second) // in the bubble
+		time.Sleep(5 * time.Second) // of the bubble's clock
 		r.services[0].says(takes(time.Second, fails(sms.Unavailable, "500")), accepts)
 		var all sync.WaitGroup
 		for range 20 {
@@ -252,7 +252,7 @@ func TestBreakerLetsOneProbeThrough(t *testing.T) {
 	})
 }
 
-func TestBreakerProbeThatIsCalledOffFreesItsPlace(t *testing.T) {
+func TestBreakerFreesThePlaceOfACanceledProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newFakeRouter(t, nil, sms.RouterOptions{Breaker: sms.BreakerOptions{Failures: 1}}, fails(sms.Unavailable, "500"), accepts)
 		r.wants(t, "a unavailable, b accepted")
@@ -265,7 +265,7 @@ func TestBreakerProbeThatIsCalledOffFreesItsPlace(t *testing.T) {
 	})
 }
 
-// A try that began before the breaker opened or closed says nothing about now.
+// A try that began before the breaker opened or closed does not change its state.
 func TestBreakerIgnoresLateAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newFakeRouter(t, nil, sms.RouterOptions{Breaker: sms.BreakerOptions{Failures: 1, Pause: time.Second}}, accepts, accepts)
@@ -283,15 +283,15 @@ func TestBreakerIgnoresLateAnswers(t *testing.T) {
 		begin(fails(sms.Unavailable, "500"))
 		opened := time.Now()
 		time.Sleep(600 * time.Millisecond)
-		r.standing(t, 0, sms.Open, opened.Add(time.Second), false) // the late success closed nothing
+		r.standing(t, 0, sms.Open, opened.Add(time.Second), false) // the late success does not close it
 		time.Sleep(600 * time.Millisecond)
 		begin(accepts)
 		r.standing(t, 0, sms.Closed, time.Time{}, false)
 		time.Sleep(time.Second)
-		r.standing(t, 0, sms.Closed, time.Time{}, false) // the late failure opened nothing
+		r.standing(t, 0, sms.Closed, time.Time{}, false) // the late failure does not open it
 		begin(fails(sms.Unavailable, "500"))
 		time.Sleep(900 * time.Millisecond)
-		r.standing(t, 0, sms.Open, opened.Add(3*time.Second+time.Minute), true) // but a wish is heard while open
+		r.standing(t, 0, sms.Open, opened.Add(3*time.Second+time.Minute), true) // but a Retry-After counts while open
 	})
 }
 
@@ -310,8 +310,8 @@ func TestBreakerIgnoresForcedTriesThatFailLate(t *testing.T) {
 	})
 }
 
-// breakerModel says the same as a breaker in the simplest way: it keeps every try
-// since it was last closed.
+// A breakerModel behaves as a breaker in the simplest way: it keeps every try since it
+// was last closed.
 type breakerModel struct {
 	opts   sms.BreakerOptions
 	start  time.Time

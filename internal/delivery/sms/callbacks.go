@@ -21,23 +21,24 @@ const (
 	maxRecording = 64  // callbacks that are checked and recorded at once
 )
 
-// Callbacks is the http.Handler behind the callback URLs: it records what services
-// report. A service that gets no 2xx tries again, but most of them only after a 5xx.
+// Callbacks is the http.Handler of the callback URLs: it records the receipts that
+// services send. Without a 2xx answer a service tries again, most of them only after a
+// 5xx.
 //
-// Callbacks need no API key. So they have limits of their own, and use no place of
-// requests with an API key: further callbacks are answered 503. Bodies that arrive
-// slowly use no place of callbacks that are being recorded.
+// Callbacks need no API key. They therefore have separate limits and use no capacity of
+// requests with an API key: further callbacks receive 503. Bodies that arrive slowly use
+// no capacity for recording.
 type Callbacks struct {
 	receivers map[string]Receiver
 	record    func(ctx context.Context, provider string, r Receipt) error
 	log       *slog.Logger
 
-	reading, recording chan struct{} // each holds a token for each callback
+	reading, recording chan struct{} // a token for each callback in that stage
 	crowded            admission.Notice
 }
 
-// NewCallbacks returns the Callbacks of those providers that are Receivers. It hands
-// record every receipt, at least once, including those of messages of other senders.
+// NewCallbacks returns the Callbacks of the providers that are Receivers. It calls record
+// at least once for every receipt, including receipts for messages of other senders.
 func NewCallbacks(providers []Named, record func(ctx context.Context, provider string, r Receipt) error, log *slog.Logger) *Callbacks {
 	c := &Callbacks{
 		receivers: map[string]Receiver{}, record: record, log: log,
@@ -51,8 +52,8 @@ func NewCallbacks(providers []Named, record func(ctx context.Context, provider s
 	return c
 }
 
-// ServeHTTP receives a callback to the provider that the path value "provider" names.
-// It refuses a callback that the provider's service did not sign.
+// ServeHTTP serves a callback for the provider in the path value "provider". It refuses a
+// callback that the provider's service did not sign.
 func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	provider := r.PathValue("provider")
 	receiver, ok := c.receivers[provider]
@@ -68,7 +69,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, errCrowded):
 		if c.crowded.Due(time.Now()) {
-			c.log.Warn("callbacks are refused: too many at once", "provider", provider)
+			c.log.Warn("callbacks refused: too many at once", "provider", provider)
 		}
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case tooLarge:
@@ -78,7 +79,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case err == nil:
-		w.WriteHeader(http.StatusOK) // as Vonage and MessageBird ask; to the others any 2xx will do
+		w.WriteHeader(http.StatusOK) // required by Vonage and MessageBird; the others accept any 2xx
 	case errors.Is(err, ErrSignature):
 		c.log.Info("callback refused: its signature is wrong", "provider", provider)
 		w.WriteHeader(http.StatusForbidden)
@@ -86,7 +87,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.log.Warn("callback refused", "provider", provider, "error", err)
 		w.WriteHeader(http.StatusBadRequest)
 	default:
-		c.log.Warn("callback not taken in", "provider", provider, "error", err)
+		c.log.Warn("callback not recorded", "provider", provider, "error", err)
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 }
@@ -126,7 +127,7 @@ func (c *Callbacks) receive(r *http.Request, from Receiver, provider string, bod
 	return c.recordAll(r.Context(), provider, receipts)
 }
 
-// enter takes a place, or returns errCrowded if all are taken.
+// enter takes a place, or returns errCrowded if none is free.
 func enter(places chan struct{}) (leave func(), err error) {
 	select {
 	case places <- struct{}{}:
@@ -136,7 +137,8 @@ func enter(places chan struct{}) (leave func(), err error) {
 	}
 }
 
-// recordAll goes on when the service hangs up, which some do after 2 seconds.
+// recordAll records receipts. It continues if the service closes the connection, which
+// some do after 2 seconds.
 func (c *Callbacks) recordAll(ctx context.Context, provider string, receipts []Receipt) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()

@@ -43,20 +43,20 @@ func TestCallbacks(t *testing.T) {
 	}
 	smstest.RunCallbacks(t, providers, []string{smstest.Number[1:], "gw:1"}, []smstest.Callback{
 		{Name: "posted", Provider: "gateway", Request: smstest.GatewayPost(delivered), Status: 200, Kept: "gateway gw:1 delivered"},
-		{Name: "about nothing known", Provider: "gateway", Request: smstest.GatewayPost(`{"id":"gw:1","state":"teleported"}`), Status: 400, Logged: `level=WARN msg="callback refused" provider=gateway error="the callback is malformed"`},
+		{Name: "with an unknown state", Provider: "gateway", Request: smstest.GatewayPost(`{"id":"gw:1","state":"teleported"}`), Status: 400, Logged: `level=WARN msg="callback refused" provider=gateway error="the callback is malformed"`},
 		{Name: "of the largest size", Provider: "gateway", Request: smstest.GatewayPost(delivered + strings.Repeat(" ", 64<<10-len(delivered))), Status: 200, Kept: "gateway gw:1 delivered"},
 		{Name: "too large", Provider: "gateway", Request: smstest.GatewayPost(delivered + strings.Repeat(" ", 64<<10+1-len(delivered))), Status: 413},
 		{Name: "cut short", Provider: "gateway", Request: httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(errors.New("reset"))), Status: 400},
 		{Name: "unsigned", Provider: "gateway", Request: unsigned(), Status: 403, Logged: `level=INFO msg="callback refused: its signature is wrong" provider=gateway`},
 		{Name: "malformed", Provider: "gateway", Request: smstest.GatewayPost(`{"id":"` + smstest.Number), Status: 400, Logged: `provider=gateway error="the callback is malformed"`},
-		{Name: "not to be kept now", Provider: "gateway", Request: smstest.GatewayPost(delivered), Record: errors.New("store is full"), Status: 503, Kept: "gateway gw:1 delivered", Logged: `provider=gateway error="store is full"`},
+		{Name: "not recorded", Provider: "gateway", Request: smstest.GatewayPost(delivered), Record: errors.New("store is full"), Status: 503, Kept: "gateway gw:1 delivered", Logged: `provider=gateway error="store is full"`},
 		{Name: "to a provider that reports nothing", Provider: "mute", Request: smstest.GatewayPost(delivered), Status: 404},
-		{Name: "to an unknown provider", Provider: "nobody", Request: smstest.GatewayPost(delivered), Status: 404},
+		{Name: "to an unknown provider", Provider: "unknown", Request: smstest.GatewayPost(delivered), Status: 404},
 		{Name: "to another provider", Provider: "bird", Request: smstest.GatewayPost(delivered), Status: 403, Logged: "provider=bird"},
 	}...)
 }
 
-// A fakeReceiver reports what it is told to.
+// A fakeReceiver returns its receipts for every callback.
 type fakeReceiver struct {
 	fakeService
 	receipts []sms.Receipt
@@ -64,7 +64,7 @@ type fakeReceiver struct {
 
 func (f *fakeReceiver) Receipts(*http.Request, []byte) ([]sms.Receipt, error) { return f.receipts, nil }
 
-func TestCallbacksStopAtWhatIsNotRecorded(t *testing.T) {
+func TestCallbacksStopAfterAReceiptThatIsNotRecorded(t *testing.T) {
 	p := &fakeReceiver{receipts: []sms.Receipt{{ID: "1", State: sms.Sent}, {ID: "2", State: sms.Sent}}}
 	for _, tc := range []struct {
 		err    error
@@ -87,7 +87,7 @@ func TestCallbacksAreBounded(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		most int
-		// stuck makes callbacks that stay until release is closed.
+		// stuck makes callbacks that end only after release is closed.
 		stuck func(release chan struct{}) (*http.Request, func(context.Context) error)
 	}{
 		{"by bodies that do not arrive", 256, func(release chan struct{}) (*http.Request, func(context.Context) error) {
@@ -123,16 +123,16 @@ func TestCallbacksAreBounded(t *testing.T) {
 				synctest.Wait()
 				for range 100 {
 					if w := smstest.Call(c, "gateway", smstest.GatewayPost(delivered)); w.Code != http.StatusServiceUnavailable {
-						t.Fatalf("one more is answered %d; want 503 at once", w.Code)
+						t.Fatalf("a further callback is answered %d; want 503 at once", w.Code)
 					}
 				}
 				if n := strings.Count(log.String(), "too many at once"); n != 1 {
-					t.Errorf("the log tells it %d times; want once", n)
+					t.Errorf("it is logged %d times; want once", n)
 				}
 				close(release)
 				all.Wait()
 				if w := smstest.Call(c, "gateway", smstest.GatewayPost(delivered)); w.Code != http.StatusOK {
-					t.Errorf("afterwards one is answered %d; want 200", w.Code)
+					t.Errorf("a later callback is answered %d; want 200", w.Code)
 				}
 			})
 		})
@@ -143,7 +143,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
-// A body that does not arrive is given up, whatever time the server gives to others.
+// Callbacks wait briefly for a body, also if the server allows more time for others.
 func TestCallbacksWaitBrieflyForABody(t *testing.T) {
 	t.Parallel()
 	c := sms.NewCallbacks([]sms.Named{{Name: "p", Provider: &fakeReceiver{}}}, nil, slog.New(slog.DiscardHandler))

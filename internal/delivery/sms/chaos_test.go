@@ -29,13 +29,13 @@ const (
 	chaosCallers = 64
 	chaosBudget  = 300 * time.Millisecond
 
-	// chaosPatience is far beyond the budget, since a busy machine may leave a goroutine
-	// waiting for seconds, and far below what a call without one would take. To the
-	// nanosecond the budget is tested in TestRouterChaosKeepsTheBudget.
+	// chaosPatience is far above the budget, because a goroutine may wait for seconds on a
+	// busy machine, and far below the duration of a call without a budget.
+	// TestRouterChaosKeepsTheBudget tests the budget to the nanosecond.
 	chaosPatience = 15 * time.Second
 )
 
-// A whim is what a chaosDouble does with a request.
+// A whim is the reaction of a chaosDouble to a request.
 type whim int
 
 const (
@@ -46,24 +46,24 @@ const (
 	throttleFor
 	reset
 	neverAnswer
-	refuse // for bad numbers alone
+	refuse // only for bad numbers
 	whims
 )
 
-// Of a thousand requests in good times and in bad ones.
+// moods have the number of each whim in a thousand requests: in good and in bad times.
 var moods = [2][refuse]int{
 	{accept: 800, acceptLate: 80, breakDown: 40, throttle: 20, throttleFor: 10, reset: 30, neverAnswer: 20},
 	{accept: 50, acceptLate: 50, breakDown: 400, throttle: 150, throttleFor: 50, reset: 200, neverAnswer: 100},
 }
 
-// A chaosDouble is an SMS service with moods, which change every few hundred requests.
+// A chaosDouble is an SMS service whose mood changes every few hundred requests.
 type chaosDouble struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	requests int
 	did      map[string]whim   // by reference
-	accepted map[string]string // ids by reference, whether or not the caller heard of it
-	twice    []string          // references that came twice
+	accepted map[string]string // ids by reference, also if the caller did not receive them
+	twice    []string          // references that arrived twice
 	counts   [whims]int
 }
 
@@ -94,13 +94,13 @@ func (d *chaosDouble) decide(m chaosMessage) (w whim, id string, wait time.Durat
 		id = fmt.Sprintf("id-%d", d.requests)
 		d.accepted[m.Reference] = id
 	}
-	return w, id, time.Duration(d.rand.IntN(150)) * time.Millisecond // late is sometimes too late
+	return w, id, time.Duration(d.rand.IntN(150)) * time.Millisecond // sometimes longer than the caller waits
 }
 
 func (d *chaosDouble) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var m chaosMessage
 	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
-		return // the caller hung up while it was writing
+		return // the caller closed the connection while it was writing
 	}
 	what, id, wait := d.decide(m)
 	answer := func(status int, body string) {
@@ -137,7 +137,7 @@ func (d *chaosDouble) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A chaosProvider speaks to a chaosDouble.
+// A chaosProvider sends to a chaosDouble.
 type chaosProvider struct {
 	client *http.Client
 	url    string
@@ -173,7 +173,7 @@ func (p *chaosProvider) Send(ctx context.Context, m sms.Message) (string, error)
 	return "", failure
 }
 
-// A chaosSend is what became of one message.
+// A chaosSend is the outcome of one message.
 type chaosSend struct {
 	accepted sms.Accepted
 	err      error
@@ -181,7 +181,7 @@ type chaosSend struct {
 	took     time.Duration
 }
 
-// check says what every send must be true to, whatever the providers do.
+// check checks the promises of Send, which hold for every behavior of the providers.
 func (s chaosSend) check(t *testing.T) {
 	t.Helper()
 	failed, ok := errors.AsType[*sms.DeliveryError](s.err)
@@ -189,7 +189,7 @@ func (s chaosSend) check(t *testing.T) {
 		t.Fatalf("Send = %v; want a *DeliveryError with the tries that were observed: %+v", s.err, s.tries)
 	}
 	if s.err == nil && s.accepted.Tries != len(s.tries) {
-		t.Fatalf("Send = %+v; observed were %d tries", s.accepted, len(s.tries))
+		t.Fatalf("Send = %+v; %d tries were observed", s.accepted, len(s.tries))
 	}
 	asked := map[string]bool{}
 	for i, try := range s.tries {
@@ -198,7 +198,7 @@ func (s chaosSend) check(t *testing.T) {
 		case try.Number != i+1, asked[try.Provider]:
 			t.Fatalf("tries = %+v; want them numbered, each at another provider", s.tries)
 		case (try.Kind == "") != (last && s.err == nil):
-			t.Fatalf("Send = %v after %+v; want an accepted try at the end of a success, and nowhere else", s.err, s.tries)
+			t.Fatalf("Send = %v after %+v; want an accepted try only at the end of a success", s.err, s.tries)
 		case try.Kind == sms.Refused && !last:
 			t.Fatalf("tries = %+v; want none after a refusal", s.tries)
 		case try.Kind == "" && (try.ID != s.accepted.ID || try.Provider != s.accepted.Provider):
@@ -208,7 +208,7 @@ func (s chaosSend) check(t *testing.T) {
 	}
 }
 
-// chaosRun sends n messages from many callers and returns what became of each.
+// chaosRun sends n messages from many callers and returns the outcome of each.
 func chaosRun(t *testing.T, router *sms.Router, observed func(reference string) []sms.Try, n int) map[string]chaosSend {
 	var (
 		mu   sync.Mutex
@@ -243,7 +243,7 @@ func chaosRun(t *testing.T, router *sms.Router, observed func(reference string) 
 	return sends
 }
 
-// A triesByReference is the memory of an observer.
+// triesByReference keeps the observed tries.
 type triesByReference struct {
 	mu    sync.Mutex
 	tries map[string][]sms.Try
@@ -274,7 +274,7 @@ func TestRouterChaos(t *testing.T) {
 	for i, name := range []string{"a", "b", "c"} {
 		d := &chaosDouble{
 			rand:     rand.New(rand.NewPCG(seed, uint64(i))),
-			requests: 100 * i, // so that bad times do not coincide at first
+			requests: 100 * i, // bad times then do not coincide at first
 			did:      map[string]whim{}, accepted: map[string]string{},
 		}
 		server := httptest.NewServer(d)
@@ -300,7 +300,7 @@ func TestRouterChaos(t *testing.T) {
 	client.CloseIdleConnections()
 	for _, s := range servers {
 		s.CloseClientConnections()
-		s.Close() // waits for its requests: from here on the doubles are still
+		s.Close() // waits for the requests: after that the doubles do not change
 	}
 
 	if len(sends) != chaosSends {
@@ -319,7 +319,7 @@ func TestRouterChaos(t *testing.T) {
 		}
 		for w, n := range d.counts {
 			if n == 0 {
-				t.Errorf("%s never did %d: that was no chaos", name, w)
+				t.Errorf("%s never did %d: the test was not chaotic", name, w)
 			}
 		}
 		if got := len(d.did); got > sum.tries[name] || got < sum.tries[name]-sum.unanswered[name] {
@@ -327,7 +327,7 @@ func TestRouterChaos(t *testing.T) {
 		}
 	}
 	if sum.forced == 0 || sum.failovers == 0 || sum.failed == 0 || sum.accepted == 0 {
-		t.Errorf("accepted %d, failed %d, failovers %d, forced %d: that was no chaos, or no router", sum.accepted, sum.failed, sum.failovers, sum.forced)
+		t.Errorf("accepted %d, failed %d, failovers %d, forced %d: the test or the router does too little", sum.accepted, sum.failed, sum.failovers, sum.forced)
 	}
 	t.Logf("%d sends in %v: %d accepted, %d of them by fail-over; %d failed: %v; %d tries at paused providers",
 		chaosSends, elapsed.Round(time.Millisecond), sum.accepted, sum.failovers, sum.failed, sum.reasons, sum.forced)
@@ -341,32 +341,32 @@ func TestRouterChaos(t *testing.T) {
 		select {
 		case <-wait:
 			stacks := make([]byte, 1<<16)
-			t.Fatalf("%d goroutines are left over; there were %d\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
+			t.Fatalf("%d goroutines are left; before there were %d\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-// checkDoubles compares what became of a message with what the services know.
+// checkDoubles compares the outcome of a message with the records of the services.
 func checkDoubles(t *testing.T, doubles map[string]*chaosDouble, reference string, s chaosSend) {
 	t.Helper()
 	if s.took > chaosPatience {
 		t.Errorf("%s took %v; the budget is %v", reference, s.took, chaosBudget)
 	}
 	if s.err == nil && doubles[s.accepted.Provider].accepted[reference] != s.accepted.ID {
-		t.Errorf("%s: Send = %+v, which %s never said", reference, s.accepted, s.accepted.Provider)
+		t.Errorf("%s: Send = %+v, which %s did not answer", reference, s.accepted, s.accepted.Provider)
 	}
 	kinds := map[string]sms.Kind{}
 	for _, try := range s.tries {
 		kinds[try.Provider] = try.Kind
 		if did, ok := doubles[try.Provider].did[reference]; try.Code != "" && (!ok || did < breakDown || did > throttleFor && did != refuse) {
-			t.Errorf("%s: %s answered %s; it says that it did %d", reference, try.Provider, try.Code, did)
+			t.Errorf("%s: %s answered %s; its own record is %d", reference, try.Provider, try.Code, did)
 		}
 	}
 	for name, d := range doubles {
 		kind, tried := kinds[name]
 		if _, saw := d.did[reference]; saw && !tried {
-			t.Errorf("%s came to %s without a try", reference, name)
+			t.Errorf("%s reached %s without a try", reference, name)
 		}
 		if _, ok := d.accepted[reference]; ok && kind != "" && kind != sms.Uncertain {
 			t.Errorf("%s: %s accepted it, but the try counts as %s", reference, name, kind)
@@ -374,7 +374,7 @@ func checkDoubles(t *testing.T, doubles map[string]*chaosDouble, reference strin
 	}
 }
 
-// chaosSums adds up what the callers saw.
+// chaosSums are the sums of the outcomes that the callers saw.
 type chaosSums struct {
 	accepted, failed, failovers, forced int
 
@@ -433,8 +433,8 @@ func (c *chaosSums) took(percent int) time.Duration {
 	return c.latencies[(len(c.latencies)*percent+99)/100-1].Round(time.Millisecond)
 }
 
-// The same with the real budget, where time passes only when everybody waits: so
-// that not a nanosecond beyond it is forgiven.
+// This test uses the real budget and a clock that moves only while every goroutine waits,
+// so a send may not exceed the budget by a nanosecond.
 func TestRouterChaosKeepsTheBudget(t *testing.T) {
 	const budget = 11500 * time.Millisecond // the default
 	seed := uint64(time.Now().UnixNano())

@@ -6,48 +6,49 @@ import (
 	"time"
 )
 
-// Health says how a provider fares since the Router was made.
+// Health is the state of a provider and the outcomes of its tries since the Router was
+// made.
 type Health struct {
 	Provider string
 	State    BreakerState
-	Until    time.Time // when the pause ends or ended; zero while closed
-	Asked    bool      // the service itself asked for the pause
+	Until    time.Time // end of the pause, which may be past; zero while closed
+	Asked    bool      // the service asked for the pause
 
-	// What the tries came to; together they are all tries.
+	// Numbers of tries by outcome. Their sum is the number of all tries.
 	Accepted, Refused, Unavailable, Uncertain uint64
 
-	Last    Try     // the last one that was not accepted, or zero
-	Latency Latency // of all tries, whatever they came to
+	Last    Try     // the last try that failed, or the zero Try
+	Latency Latency // of all tries, successful or not
 }
 
-// A Latency sums up how long tries took.
+// A Latency summarizes the durations of tries.
 type Latency struct {
 	Total    time.Duration // of all tries
-	P50, P99 time.Duration // of the last 256
+	P50, P99 time.Duration // of the last 256 tries
 }
 
-// Health returns how each provider fares, in the order of NewRouter. It is what
-// this process saw: other nodes may see something else.
+// Health returns the health of each provider, in the order of NewRouter. It covers only
+// the tries of this process.
 func (r *Router) Health() []Health {
 	now := r.opts.Now()
 	all := make([]Health, len(r.members))
 	for i, m := range r.members {
-		all[i] = m.tally.health()
+		all[i] = m.counter.health()
 		all[i].Provider = m.Name
 		all[i].State, all[i].Until, all[i].Asked = m.breaker.standing(now)
 	}
 	return all
 }
 
-// A tally counts the tries of a provider.
-type tally struct {
+// A tryCounter counts the tries of a provider.
+type tryCounter struct {
 	mu     sync.Mutex
 	sum    Health
-	took   [256]time.Duration // a ring of the last tries
-	before int                // how many tries there were
+	took   [256]time.Duration // durations of the last tries, as a ring
+	before int                // number of tries so far
 }
 
-func (t *tally) add(try Try) {
+func (t *tryCounter) add(try Try) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch try.Kind {
@@ -68,7 +69,7 @@ func (t *tally) add(try Try) {
 	t.before++
 }
 
-func (t *tally) health() Health {
+func (t *tryCounter) health() Health {
 	t.mu.Lock()
 	h := t.sum
 	took := slices.Clone(t.took[:min(t.before, len(t.took))])
@@ -80,7 +81,7 @@ func (t *tally) health() Health {
 	return h
 }
 
-// rank returns the smallest value that percent of all do not exceed.
+// rank returns the percentile of sorted values by the nearest rank.
 func rank(sorted []time.Duration, percent int) time.Duration {
 	return sorted[(len(sorted)*percent+99)/100-1]
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// A Route says which providers take the messages to some numbers.
+// A Route lists the providers for the numbers with a prefix.
 type Route struct {
-	Prefix  string   // how the numbers begin: "+1", "+4915"; "" for all; the longest that fits counts, alone
+	Prefix  string   // the start of the numbers: "+1", "+4915"; "" for all numbers. Only the longest matching prefix counts
 	Choices []Choice // at least one
 }
 
@@ -25,10 +25,10 @@ type Route struct {
 type Choice struct {
 	Provider string // its name
 	Priority int    // the lowest is tried first, as in SRV records (RFC 2782); at least 0
-	Weight   int    // its share among those of its priority, up to 1,000,000; default 1
+	Weight   int    // its share of the messages among the choices with its priority, up to 1,000,000; default 1
 }
 
-// Named is a provider under the name that routes, metrics and errors call it by.
+// Named is a provider with its name in routes, metrics and errors.
 type Named struct {
 	Name string
 	Provider
@@ -36,45 +36,45 @@ type Named struct {
 
 // RouterOptions change how a Router behaves; zero fields take their defaults.
 type RouterOptions struct {
-	TryTimeout time.Duration  // for one try while another may follow; default 4 s
-	Budget     time.Duration  // for all tries of a message; default 11.5 s, so that clients that wait 15 s hear of it
-	MinTry     time.Duration  // a try with less time left is not begun; default 500 ms
-	Breaker    BreakerOptions // of each provider
-	Observe    func(Try)      // called after every try, by the goroutine that sends: it must not wait
+	TryTimeout time.Duration  // for one try while another provider is left; default 4 s
+	Budget     time.Duration  // for all tries of a message; default 11.5 s, which is less than the 15 s that clients wait
+	MinTry     time.Duration  // the least time left to begin a try; default 500 ms
+	Breaker    BreakerOptions // for each provider
+	Observe    func(Try)      // called after every try by the sending goroutine; it must not block
 	Now        func() time.Time
 	Rand       io.Reader // safe for concurrent use; default crypto/rand.Reader
 }
 
-// An Accepted says who took a message.
+// An Accepted names the provider that accepted a message.
 type Accepted struct {
 	Provider string
-	ID       string // that the service gave it
-	Tries    int    // how many it took, with the last
+	ID       string // from the service
+	Tries    int    // number of tries, including the successful one
 }
 
-// A Try is one attempt to hand a message to one provider. It holds neither number
-// nor text.
+// A Try is one attempt to send a message through one provider. It contains neither
+// number nor text.
 type Try struct {
 	Reference string // of the message
-	Number    int    // 1 is the message's first
+	Number    int    // 1 for the message's first try
 	Provider  string
-	ID        string // that the service gave it, if it accepted
-	Kind      Kind   // "" if it accepted
+	ID        string // from the service, if it accepted the message
+	Kind      Kind   // "" if the service accepted the message
 	Code      string // as in Error
 	Reason    string // as in Error
 	Healthy   bool   // as in Error
-	Forced    bool   // its provider was paused, and no other was left
+	Forced    bool   // the provider was paused, and no other was left
 	At        time.Time
 	Took      time.Duration
 }
 
-// A DeliveryError means that no provider acknowledged a message. It holds neither
-// number nor text.
+// A DeliveryError means that no provider accepted a message. It contains neither number
+// nor text.
 type DeliveryError struct {
-	Reason string // why there was no other try, in short words
-	Tries  []Try  // in their order; may be empty
+	Reason string // why no other try followed, in short words
+	Tries  []Try  // in order; may be empty
 
-	all bool // every provider of the route was tried
+	all bool // whether every provider of the route was tried
 }
 
 func (e *DeliveryError) Error() string {
@@ -90,16 +90,16 @@ func (e *DeliveryError) Error() string {
 	return text.String()
 }
 
-// Timeout reports whether the message may have been sent all the same.
+// Timeout reports whether the message may have been sent.
 func (e *DeliveryError) Timeout() bool { return e.any(Uncertain) }
 
-// Is reports that e is an mfa.ErrRecipientRefused, if it is Refused.
+// Is makes e an mfa.ErrRecipientRefused if it is Refused.
 func (e *DeliveryError) Is(target error) bool {
 	return target == mfa.ErrRecipientRefused && e.Refused()
 }
 
-// Refused reports whether the number is the reason: a provider refused it, or each
-// provider of the route is well and does not serve it. Another try would end the same.
+// Refused reports whether the number is the reason: a provider refused it, or every
+// provider of the route works but does not serve it. Another try would fail too.
 func (e *DeliveryError) Refused() bool {
 	served := func(t Try) bool { return !t.Healthy }
 	return e.any(Refused) || e.all && len(e.Tries) > 0 && !slices.ContainsFunc(e.Tries, served)
@@ -109,20 +109,20 @@ func (e *DeliveryError) any(k Kind) bool {
 	return slices.ContainsFunc(e.Tries, func(t Try) bool { return t.Kind == k })
 }
 
-// A Router hands each message to one of several providers, and to another when that
-// one does not take it. It is safe for concurrent use.
+// A Router sends each message through one of several providers, and through another one
+// if that provider does not accept it. It is safe for concurrent use.
 type Router struct {
 	members []*member
-	routes  map[string][]choice // by prefix, in the order of priority
-	longest int                 // prefix, in bytes
+	routes  map[string][]choice // by prefix, sorted by priority
+	longest int                 // length of the longest prefix in bytes
 	opts    RouterOptions
 }
 
-// A member is a provider and how it fares.
+// A member is a provider with its breaker and its counts.
 type member struct {
 	Named
 	breaker *breaker
-	tally   tally
+	counter tryCounter
 }
 
 type choice struct {
@@ -130,9 +130,9 @@ type choice struct {
 	priority, weight int
 }
 
-// NewRouter returns a Router of providers. Without routes all numbers go to the
-// first provider, and to the others, in their order, when it fails. A provider that
-// no route names gets no messages.
+// NewRouter returns a Router of providers. Without routes all messages go to the first
+// provider, and to the others, in order, if it fails. A provider that is in no route
+// gets no messages.
 func NewRouter(routes []Route, providers []Named, opts RouterOptions) (*Router, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -193,7 +193,7 @@ func (o RouterOptions) withDefaults() (RouterOptions, error) {
 	return o, err
 }
 
-// inOrder makes each provider the fall-back of the one before.
+// inOrder makes each provider the fallback of the one before it.
 func inOrder(providers []Named) []Choice {
 	choices := make([]Choice, len(providers))
 	for i, p := range providers {
@@ -209,7 +209,7 @@ func (r *Router) add(route Route, byName map[string]*member) error {
 	case !isPrefix(route.Prefix):
 		return errors.New("the prefix must be empty, or a + and 1 to 15 digits of which the first is not 0")
 	case r.routes[route.Prefix] != nil:
-		return errors.New("there are two with this prefix")
+		return errors.New("two routes have this prefix")
 	case len(route.Choices) == 0:
 		return errors.New("it has no provider")
 	}
@@ -220,7 +220,7 @@ func (r *Router) add(route Route, byName map[string]*member) error {
 		case m == nil:
 			return fmt.Errorf("there is no provider %q", c.Provider)
 		case slices.ContainsFunc(choices, func(other choice) bool { return other.member == m }):
-			return fmt.Errorf("provider %q stands there twice", c.Provider)
+			return fmt.Errorf("provider %q is listed twice", c.Provider)
 		case c.Priority < 0:
 			return fmt.Errorf("the priority of %q is %d; it must be at least 0", c.Provider, c.Priority)
 		case c.Weight < 0 || c.Weight > maxWeight:
@@ -242,18 +242,18 @@ func isPrefix(s string) bool {
 	return ok && len(digits) >= 1 && len(digits) <= 15 && digits[0] != '0' && strings.Trim(digits, "0123456789") == ""
 }
 
-// Send hands m to one provider after another until one accepts it, one refuses it,
-// or no provider or no time is left. Every error is a *DeliveryError.
+// Send hands m to one provider after another until one accepts it, one refuses it, or
+// no provider or no time is left. Every error is a *DeliveryError.
 //
-// After a try without an answer the next provider gets the same message: the phone
-// may then show the same code twice, which is better than not at all.
+// After a try without an answer the next provider gets the same message. The phone may
+// then show the code twice, which is better than no code.
 //
-// The provider to avoid stands behind all others of the route, whatever its priority.
-// Only paused ones come still later, as after any provider.
+// Send tries the provider in m.Avoid after all others of the route, also if it has a
+// lower priority number. Only paused providers come later.
 func (r *Router) Send(ctx context.Context, m Message) (Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Budget)
 	defer cancel()
-	waiting := r.line(m.To.Reveal(), m.Avoid)
+	waiting := r.candidates(m.To.Reveal(), m.Avoid)
 	if waiting == nil {
 		return Accepted{}, &DeliveryError{Reason: "no route to the number"}
 	}
@@ -274,16 +274,17 @@ func (r *Router) Send(ctx context.Context, m Message) (Accepted, error) {
 		case "":
 			return Accepted{Provider: t.Provider, ID: t.ID, Tries: len(tries)}, nil
 		case Refused:
-			return Accepted{}, &DeliveryError{Reason: "the message can go nowhere", Tries: tries}
+			return Accepted{}, &DeliveryError{Reason: "the number was refused", Tries: tries}
 		}
 	}
 	return Accepted{}, &DeliveryError{Reason: "no provider is left", Tries: tries, all: len(waiting) == 0}
 }
 
-// tooLate says why no other try may begin, or "". Its clock is that of contexts.
+// tooLate returns the reason why no other try may begin, or "". It uses the clock of
+// contexts.
 func (r *Router) tooLate(ctx context.Context) string {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return "called off"
+		return "the caller gave up"
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < r.opts.MinTry {
 		return "no time is left"
@@ -291,12 +292,12 @@ func (r *Router) tooLate(ctx context.Context) string {
 	return ""
 }
 
-// A line has the providers of a message that are still to be tried, in their order.
-type line []choice
+// candidates are the providers that are left to try for a message, in order.
+type candidates []choice
 
-// line returns the providers for a number, or nil if no route leads to it. Those of
-// one priority are shuffled by their weights; the one named avoid stands last.
-func (r *Router) line(number, avoid string) line {
+// candidates returns the providers for a number, or nil if no route matches it. Providers
+// with the same priority are shuffled by weight. The provider named avoid comes last.
+func (r *Router) candidates(number, avoid string) candidates {
 	for n := min(len(number), r.longest); n >= 0; n-- {
 		if route, ok := r.routes[number[:n]]; ok {
 			l := slices.Clone(route)
@@ -314,8 +315,9 @@ func (r *Router) line(number, avoid string) line {
 	return nil
 }
 
-// draw returns the index of one of those that share the priority of the first, by
-// chance and weight. A source of randomness that fails stops no message.
+// draw returns the index of one of the choices that share the priority of the first,
+// at random by weight. If the source of randomness fails, it returns 0: the message is
+// still sent.
 func (r *Router) draw(from []choice) int {
 	total, n := uint64(0), 0
 	for n < len(from) && from[n].priority == from[0].priority {
@@ -329,7 +331,7 @@ func (r *Router) draw(from []choice) int {
 	if _, err := io.ReadFull(r.opts.Rand, random[:]); err != nil {
 		return 0
 	}
-	left := binary.BigEndian.Uint64(random[:]) % total // its bias is below total/2^64
+	left := binary.BigEndian.Uint64(random[:]) % total // the bias is below total/2^64
 	for i := range n {
 		weight := uint64(from[i].weight)
 		if left < weight {
@@ -340,20 +342,20 @@ func (r *Router) draw(from []choice) int {
 	return 0
 }
 
-// A turn is a provider and the leave to try it.
+// A turn is a provider and the permission to try it once.
 type turn struct {
 	*member
 	pass   pass
 	forced bool
 	number int  // of the try
-	last   bool // no other is waiting
+	last   bool // no other candidate is left
 }
 
-// next takes out of the line who is to be tried now: the first whose breaker admits
-// it, or else the one whose pause ends first. A message that would fail for sure is
-// worth a try at a provider that fails perhaps; but one that asked to be left alone
-// gets it only if nothing else was tried.
-func (l *line) next(now time.Time, tried bool) turn {
+// next removes and returns the provider to try now: the first that its breaker admits,
+// or else the one whose pause ends first. A try at a paused provider may fail, but
+// without it the message fails for certain. A provider that asked for its pause is tried
+// only if no other provider was tried.
+func (l *candidates) next(now time.Time, tried bool) turn {
 	for i, c := range *l {
 		if p, ok := c.breaker.admit(now); ok {
 			l.remove(i)
@@ -378,10 +380,10 @@ func (l *line) next(now time.Time, tried bool) turn {
 	return turn{member: m, pass: m.breaker.force(), forced: true}
 }
 
-func (l *line) remove(i int) { *l = slices.Delete(*l, i, i+1) }
+func (l *candidates) remove(i int) { *l = slices.Delete(*l, i, i+1) }
 
-// try hands m to one provider. What is left of the budget is for a last try, unless
-// it is one of little hope.
+// try sends m through one provider. The last try may use the rest of the budget, unless
+// the provider is paused.
 func (r *Router) try(ctx context.Context, turn turn, m Message) Try {
 	budget := ctx
 	if !turn.last || turn.forced {
@@ -391,7 +393,7 @@ func (r *Router) try(ctx context.Context, turn turn, m Message) Try {
 	}
 	t := Try{Reference: m.Reference, Number: turn.number, Provider: turn.Name, Forced: turn.forced, At: r.opts.Now()}
 	said, retryAfter := nothing, time.Duration(0)
-	defer func() { turn.breaker.done(turn.pass, r.opts.Now(), said, retryAfter) }() // also if the provider panics
+	defer func() { turn.breaker.done(turn.pass, r.opts.Now(), said, retryAfter) }() // deferred, for a provider that panics
 	id, err := turn.Send(ctx, m)
 	t.Took = r.opts.Now().Sub(t.At)
 	if err == nil {
@@ -402,16 +404,16 @@ func (r *Router) try(ctx context.Context, turn turn, m Message) Try {
 		switch {
 		case e.Kind == Refused || e.Healthy:
 			said = healthy
-		case !errors.Is(budget.Err(), context.Canceled): // else the caller hung up, not the service
+		case !errors.Is(budget.Err(), context.Canceled): // a canceled budget means that the caller gave up; the service did not fail
 			said, retryAfter = failing, e.RetryAfter
 		}
 	}
-	turn.tally.add(t)
+	turn.counter.add(t)
 	return t
 }
 
-// asError is the *Error that a Provider must return. Of any other error nothing is
-// known, and its text is kept from logs.
+// asError returns the *Error that a Provider must return. Any other error becomes
+// Uncertain, without its text, which might hold personal data.
 func asError(err error) *Error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e == nil {

@@ -30,10 +30,10 @@ func routedMessage() sms.Message {
 	return sms.Message{To: secret.NewString(routedNumber), Text: secret.NewString(routedText), Reference: "m-1"}
 }
 
-// A reply is what a fakeService says to one message.
+// A reply is the answer of a fakeService to one message.
 type reply func(ctx context.Context) (id string, err error)
 
-// A fakeService says what it is told to: the last reply again and again.
+// A fakeService gives its replies in order and repeats the last one.
 type fakeService struct {
 	mu      sync.Mutex
 	replies []reply
@@ -71,7 +71,7 @@ func throttles(d time.Duration) reply {
 	}
 }
 
-// hangs answers when nobody waits any more.
+// hangs answers only after the caller has given up.
 func hangs(ctx context.Context) (string, error) {
 	<-ctx.Done()
 	return "", &sms.Error{Kind: sms.Uncertain, Reason: "timed out"}
@@ -118,23 +118,23 @@ func newFakeRouter(t testing.TB, routes []sms.Route, opts sms.RouterOptions, rep
 	return f
 }
 
-// story sends a message and tells what happened: "a unavailable, b accepted".
+// story sends a message and returns its tries as text: "a unavailable, b accepted".
 func (f *fakeRouter) story(ctx context.Context) (string, error) {
 	f.tries = nil
 	_, err := f.Send(ctx, routedMessage())
-	return f.told(), err
+	return f.triesText(), err
 }
 
-// storyOf tells what happened to a message that avoids a provider.
+// storyOf is story for a message that avoids a provider.
 func (f *fakeRouter) storyOf(ctx context.Context, avoid string) string {
 	f.tries = nil
 	m := routedMessage()
 	m.Avoid = avoid
 	f.Send(ctx, m)
-	return f.told()
+	return f.triesText()
 }
 
-func (f *fakeRouter) told() string {
+func (f *fakeRouter) triesText() string {
 	var parts []string
 	for _, try := range f.tries {
 		what := string(try.Kind)
@@ -165,23 +165,23 @@ func TestRouterSend(t *testing.T) {
 		name              string
 		replies           []reply
 		want              string
-		reason            string // of the error; "" for none
+		reason            string // of the error; "" if Send returns nil
 		timeout, refusing bool
 	}{
 		{"the first accepts", []reply{accepts, accepts}, "a accepted", "", false, false},
 		{"the second after unavailable", []reply{unavailable, accepts}, "a unavailable, b accepted", "", false, false},
 		{"the second after uncertain", []reply{uncertain, accepts, accepts}, "a uncertain, b accepted", "", false, false},
 		{"the third", []reply{unavailable, uncertain, accepts}, "a unavailable, b uncertain, c accepted", "", false, false},
-		{"none after refused", []reply{refused, accepts}, "a refused", "the message can go nowhere", false, true},
-		{"refused by the second", []reply{unavailable, refused, accepts}, "a unavailable, b refused", "the message can go nowhere", false, true},
-		{"refused after uncertain may have been sent", []reply{uncertain, refused}, "a uncertain, b refused", "the message can go nowhere", true, true},
+		{"none after refused", []reply{refused, accepts}, "a refused", "the number was refused", false, true},
+		{"refused by the second", []reply{unavailable, refused, accepts}, "a unavailable, b refused", "the number was refused", false, true},
+		{"refused after uncertain may have been sent", []reply{uncertain, refused}, "a uncertain, b refused", "the number was refused", true, true},
 		{"no provider serves the number", []reply{unserved, unserved}, "a unavailable, b unavailable", "no provider is left", false, true},
-		{"not served, then taken", []reply{unserved, accepts}, "a unavailable, b accepted", "", false, false},
+		{"not served, then accepted", []reply{unserved, accepts}, "a unavailable, b accepted", "", false, false},
 		{"not served by one, and the other is down", []reply{unserved, unavailable}, "a unavailable, b unavailable", "no provider is left", false, false},
-		{"not served, and perhaps sent by the other", []reply{uncertain, unserved}, "a uncertain, b unavailable", "no provider is left", true, false},
+		{"not served, and maybe sent by the other", []reply{uncertain, unserved}, "a uncertain, b unavailable", "no provider is left", true, false},
 		{"all unavailable", []reply{unavailable, unavailable}, "a unavailable, b unavailable", "no provider is left", false, false},
 		{"one of them uncertain", []reply{uncertain, unavailable}, "a uncertain, b unavailable", "no provider is left", true, false},
-		{"an error of no kind is uncertain", []reply{fails("", "x"), accepts}, "a uncertain, b accepted", "", false, false},
+		{"an error without a kind is uncertain", []reply{fails("", "x"), accepts}, "a uncertain, b accepted", "", false, false},
 		{"a nil *Error is uncertain", []reply{func(context.Context) (string, error) { return "", (*sms.Error)(nil) }, accepts}, "a uncertain, b accepted", "", false, false},
 		{"any other error is uncertain", []reply{func(context.Context) (string, error) { return "", io.EOF }}, "a uncertain", "no provider is left", true, false},
 	} {
@@ -230,7 +230,7 @@ func TestRouterErrorsHoldNoSecret(t *testing.T) {
 	_, err := r.Send(t.Context(), routedMessage())
 	for _, text := range []string{fmt.Sprint(err), fmt.Sprintf("%+v", err), fmt.Sprintf("%+v", r.tries), fmt.Sprintf("%+v", r.Health())} {
 		if strings.Contains(text, routedNumber[1:]) || strings.Contains(text, "482913") {
-			t.Errorf("it tells a secret: %s", text)
+			t.Errorf("the error shows a secret: %s", text)
 		}
 	}
 	want := "not accepted, no provider is left; a: uncertain, unknown error after 0s; b: unavailable, because (20003) after 0s"
@@ -245,9 +245,9 @@ func TestRouterLongestPrefixWins(t *testing.T) {
 	}
 	everywhere := []sms.Route{to("+4915", "c"), to("", "a"), to("+49", "b"), to("+1", "d")}
 	for _, tc := range []struct{ name, number, want string }{
-		{"no prefix fits", "+447911123456", "a"},
+		{"no prefix matches", "+447911123456", "a"},
 		{"the country", "+4930123456", "b"},
-		{"a range of it", "+4915112345678", "c"},
+		{"a range of the country", "+4915112345678", "c"},
 		{"the prefix itself", "+4915", "c"},
 		{"shorter than the prefix", "+491", "b"},
 		{"one digit", "+16073517112", "d"},
@@ -285,9 +285,9 @@ func TestRouterAvoids(t *testing.T) {
 		replies     []reply
 		want        string
 	}{
-		{"nobody", "", []reply{accepts, accepts, accepts}, "a accepted"},
+		{"no provider", "", []reply{accepts, accepts, accepts}, "a accepted"},
 		{"the first", "a", []reply{accepts, accepts, accepts}, "b accepted"},
-		{"the first, and it stands last", "a", []reply{accepts, unavailable, unavailable}, "b unavailable, c unavailable, a accepted"},
+		{"the first, which comes last", "a", []reply{accepts, unavailable, unavailable}, "b unavailable, c unavailable, a accepted"},
 		{"the second", "b", []reply{unavailable, accepts, unavailable}, "a unavailable, c unavailable, b accepted"},
 		{"the last", "c", []reply{unavailable, unavailable, accepts}, "a unavailable, b unavailable, c accepted"},
 		{"one of another route", "d", []reply{unavailable, accepts, accepts, accepts}, "a unavailable, b accepted"},
@@ -343,7 +343,7 @@ func TestRouterWeightsAndPriorities(t *testing.T) {
 		}
 		orders[order.String()]++
 	}
-	// Each place is drawn among those left: abc has 7/10 of 2/3.
+	// Each position is drawn among the remaining providers: abc has 7/10 of 2/3.
 	want := map[string]float64{
 		"abcd": 7. / 10 * 2 / 3, "acbd": 7. / 10 * 1 / 3,
 		"bacd": 2. / 10 * 7 / 8, "bcad": 2. / 10 * 1 / 8,
@@ -365,26 +365,26 @@ func TestRouterOrdersWithoutRandomness(t *testing.T) {
 	r.wants(t, "a unavailable, b accepted")
 }
 
-// Times are exact here: they pass only when everybody waits.
+// Times are exact here: the clock moves only while every goroutine waits.
 func TestRouterTimes(t *testing.T) {
 	const s = time.Second
 	quick, late := fails(sms.Unavailable, ""), takes(s, accepts)
 	for _, tc := range []struct {
 		name    string
 		replies []reply
-		caller  time.Duration // until the deadline of its context; 0 for none
+		caller  time.Duration // until the deadline of its context; 0 means no deadline
 		want    string
 		took    time.Duration
 		reason  string
 	}{
 		{"a slow answer in time", []reply{takes(4*s-1, accepts), accepts}, 0, "a accepted", 4*s - 1, ""},
-		{"the next one at once after a time-out", []reply{hangs, late}, 0, "a uncertain, b accepted", 5 * s, ""},
-		{"the last gets what is left", []reply{hangs, hangs, hangs}, 0, "a uncertain, b uncertain, c uncertain", 11500 * time.Millisecond, "no provider is left"},
-		{"an only one gets everything", []reply{takes(11*s, accepts)}, 0, "a accepted", 11 * s, ""},
-		{"but no more", []reply{hangs}, 0, "a uncertain", 11500 * time.Millisecond, "no provider is left"},
+		{"the next one at once after a timeout", []reply{hangs, late}, 0, "a uncertain, b accepted", 5 * s, ""},
+		{"the last gets the remaining time", []reply{hangs, hangs, hangs}, 0, "a uncertain, b uncertain, c uncertain", 11500 * time.Millisecond, "no provider is left"},
+		{"a single provider gets the whole budget", []reply{takes(11*s, accepts)}, 0, "a accepted", 11 * s, ""},
+		{"but not more than the budget", []reply{hangs}, 0, "a uncertain", 11500 * time.Millisecond, "no provider is left"},
 		{"four that hang", []reply{hangs, hangs, hangs, hangs}, 0, "a uncertain, b uncertain, c uncertain", 11500 * time.Millisecond, "no time is left"},
-		{"a short while is enough", []reply{hangs, quick, hangs, accepts}, 8500 * time.Millisecond, "a uncertain, b unavailable, c uncertain, d accepted", 8 * s, ""},
-		{"too short a while is not", []reply{hangs, quick, hangs, accepts}, 8499 * time.Millisecond, "a uncertain, b unavailable, c uncertain", 8 * s, "no time is left"},
+		{"the least time is enough", []reply{hangs, quick, hangs, accepts}, 8500 * time.Millisecond, "a uncertain, b unavailable, c uncertain, d accepted", 8 * s, ""},
+		{"less than the least time is not", []reply{hangs, quick, hangs, accepts}, 8499 * time.Millisecond, "a uncertain, b unavailable, c uncertain", 8 * s, "no time is left"},
 		{"the caller's deadline", []reply{hangs, hangs}, 5 * s, "a uncertain, b uncertain", 5 * s, "no provider is left"},
 		{"a caller in a hurry", []reply{accepts}, 499 * time.Millisecond, "", 0, "no time is left"},
 	} {
@@ -411,18 +411,18 @@ func TestRouterTimes(t *testing.T) {
 	}
 }
 
-func TestRouterStopsWhenCalledOff(t *testing.T) {
+func TestRouterStopsWhenTheCallerGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newFakeRouter(t, nil, sms.RouterOptions{Breaker: sms.BreakerOptions{Failures: 1}}, hangs, accepts)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		got, err := r.story(ctx)
 		failed, ok := errors.AsType[*sms.DeliveryError](err)
-		if got != "a uncertain" || !ok || failed.Reason != "called off" || !failed.Timeout() {
-			t.Errorf("tries = %q, %v; want one, called off, perhaps sent", got, err)
+		if got != "a uncertain" || !ok || failed.Reason != "the caller gave up" || !failed.Timeout() {
+			t.Errorf("tries = %q, %v; want one, given up, and maybe sent", got, err)
 		}
 		if h := r.Health()[0]; h.State != sms.Closed {
-			t.Errorf("state = %v; a caller that hangs up is no failure of the provider", h.State)
+			t.Errorf("state = %v; a caller that gives up must not count as a failure of the provider", h.State)
 		}
 	})
 }
@@ -471,7 +471,7 @@ func TestRouterHealth(t *testing.T) {
 			t.Errorf("latency = %+v; want %+v", got, want)
 		}
 		if h[0].Last.Kind != sms.Uncertain || h[1].Last.Code != "502" {
-			t.Errorf("last failures = %+v, %+v; want the time-out, and 502", h[0].Last, h[1].Last)
+			t.Errorf("last failures = %+v, %+v; want the timeout, and 502", h[0].Last, h[1].Last)
 		}
 		if h[0].State != sms.Closed || !h[0].Until.IsZero() {
 			t.Errorf("state = %v until %v; want closed", h[0].State, h[0].Until)
@@ -490,7 +490,7 @@ func TestRouterHealthForgetsOldLatencies(t *testing.T) {
 			r.Send(t.Context(), routedMessage())
 		}
 		if got := r.Health()[0].Latency; got.P99 != time.Millisecond || got.Total != 256*time.Second+255*time.Millisecond {
-			t.Errorf("latency = %+v; want P99 1ms, and all in the total", got)
+			t.Errorf("latency = %+v; want P99 1ms, and every try in the total", got)
 		}
 	})
 }
@@ -516,27 +516,27 @@ func TestNewRouterRefuses(t *testing.T) {
 		{"one name twice", nil, []sms.Named{a, a}, sms.RouterOptions{}, `two providers are named "a"`},
 		{"no choice", route("+1"), both, sms.RouterOptions{}, `route "+1": it has no provider`},
 		{"unknown provider", route("+1", sms.Choice{Provider: "z"}), both, sms.RouterOptions{}, `there is no provider "z"`},
-		{"one provider twice", route("+1", ok, ok), both, sms.RouterOptions{}, `provider "a" stands there twice`},
-		{"one prefix twice", append(route("+1", ok), route("+1", ok)...), both, sms.RouterOptions{}, "two with this prefix"},
+		{"one provider twice", route("+1", ok, ok), both, sms.RouterOptions{}, `provider "a" is listed twice`},
+		{"one prefix twice", append(route("+1", ok), route("+1", ok)...), both, sms.RouterOptions{}, "two routes have this prefix"},
 		{"negative priority", route("", sms.Choice{Provider: "a", Priority: -1}), both, sms.RouterOptions{}, "priority"},
 		{"negative weight", route("", sms.Choice{Provider: "a", Weight: -1}), both, sms.RouterOptions{}, "weight"},
 		{"huge weight", route("", sms.Choice{Provider: "a", Weight: 1_000_001}), both, sms.RouterOptions{}, "weight"},
 		{"no plus", route("49", ok), both, sms.RouterOptions{}, "the prefix must"},
-		{"plus alone", route("+", ok), both, sms.RouterOptions{}, "the prefix must"},
+		{"only a plus", route("+", ok), both, sms.RouterOptions{}, "the prefix must"},
 		{"leading zero", route("+049", ok), both, sms.RouterOptions{}, "the prefix must"},
 		{"a letter", route("+4a", ok), both, sms.RouterOptions{}, "the prefix must"},
 		{"16 digits", route("+1234567890123456", ok), both, sms.RouterOptions{}, "the prefix must"},
 		{"budget below a try", nil, both, sms.RouterOptions{Budget: 3 * time.Second}, "budget is 3s"},
-		{"try below the least", nil, both, sms.RouterOptions{TryTimeout: time.Millisecond}, "try timeout is 1ms"},
-		{"negative least", nil, both, sms.RouterOptions{MinTry: -1}, "min try"},
+		{"try timeout below the least", nil, both, sms.RouterOptions{TryTimeout: time.Millisecond}, "try timeout is 1ms"},
+		{"negative min try", nil, both, sms.RouterOptions{MinTry: -1}, "min try"},
 		{"negative failures", nil, both, breaker(sms.BreakerOptions{Failures: -1}), "failures"},
 		{"ratio above 1", nil, both, breaker(sms.BreakerOptions{Ratio: 1.1}), "ratio"},
 		{"negative ratio", nil, both, breaker(sms.BreakerOptions{Ratio: -1}), "ratio"},
-		{"ratio that is no number", nil, both, breaker(sms.BreakerOptions{Ratio: math.NaN()}), "ratio"},
+		{"ratio that is not a number", nil, both, breaker(sms.BreakerOptions{Ratio: math.NaN()}), "ratio"},
 		{"negative tries", nil, both, breaker(sms.BreakerOptions{MinTries: -1}), "min tries"},
 		{"tiny window", nil, both, breaker(sms.BreakerOptions{Window: 1}), "window"},
 		{"negative pause", nil, both, breaker(sms.BreakerOptions{Pause: -1}), "pause"},
-		{"most below least pause", nil, both, breaker(sms.BreakerOptions{MaxPause: time.Second}), "max pause"},
+		{"max pause below pause", nil, both, breaker(sms.BreakerOptions{MaxPause: time.Second}), "max pause"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := sms.NewRouter(tc.routes, tc.providers, tc.opts); err == nil || !strings.Contains(err.Error(), tc.want) {

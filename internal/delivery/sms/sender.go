@@ -11,7 +11,7 @@ import (
 // A Sender is an mfa.Sender over a Router.
 type Sender struct{ Router *Router }
 
-// Send hands m to one provider, or to several in turn until one takes it.
+// Send hands m to one provider after another until one accepts it.
 func (s Sender) Send(ctx context.Context, m mfa.Message) (mfa.Accepted, error) {
 	accepted, err := s.Router.Send(ctx, Message{
 		To:        m.To.Secret(),
@@ -23,7 +23,7 @@ func (s Sender) Send(ctx context.Context, m mfa.Message) (mfa.Accepted, error) {
 	return mfa.Accepted{Provider: accepted.Provider, ID: accepted.ID}, err
 }
 
-// reference names a message by its challenge, short enough for all services.
+// reference returns an identifier made from the challenge, short enough for all services.
 func reference(m mfa.Message) string {
 	text := m.Challenge.String()
 	text = text[strings.LastIndexByte(text, '_')+1:]

@@ -1,5 +1,3 @@
-// Package sms hands text messages to the services that deliver them: one file a
-// provider, and a Router that chooses among them.
 package sms
 
 import (
@@ -12,41 +10,41 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// A Message is one text message, as a provider is handed it.
+// A Message is one text message for a provider to send.
 type Message struct {
 	To        secret.String // the number, in E.164: +16073517112
-	Text      secret.String // what the phone is to show
-	Reference string        // names the message in every try and in receipts: 1 to 40 letters, digits, dashes, underscores
-	ValidFor  time.Duration // how long the message is of use; a provider rounds it as it must
-	Avoid     string        // names who accepted it before, and the phone did not get it; "" for none
+	Text      secret.String // the text that the phone shows
+	Reference string        // identifies the message in every try and in receipts: 1 to 40 letters, digits, dashes, underscores
+	ValidFor  time.Duration // how long the message is useful; providers round it to a time that their service accepts
+	Avoid     string        // the provider that accepted an earlier message which did not arrive; may be empty
 }
 
-// A Provider hands messages to one service. It is safe for concurrent use.
+// A Provider sends messages through one service. It is safe for concurrent use.
 type Provider interface {
-	// Send hands m over and returns the id that the service gave it, or "" if no receipt
-	// can find it. It tries once. A nil error means accepted, not read. Every other error
-	// is an *Error.
+	// Send sends m and returns the id that the service gave it, or "" if no receipt can
+	// refer to it. It tries once. A nil error means that the service accepted the message,
+	// not that the phone has it. Every other error is an *Error.
 	Send(ctx context.Context, m Message) (id string, err error)
 }
 
-// A Receiver is a Provider whose service reports what became of messages.
+// A Receiver is a Provider whose service reports the state of messages by callbacks.
 type Receiver interface {
 	Provider
 
-	// Receipts reads what the service posts to the callback URL. It returns
-	// ErrSignature unless the service signed it. What it does not know it leaves out.
+	// Receipts reads a callback of the service. It returns ErrSignature unless the service
+	// signed the callback. It leaves out receipts with an unknown state.
 	Receipts(r *http.Request, body []byte) ([]Receipt, error)
 }
 
-// A Receipt is what a service says about a message that it accepted.
+// A Receipt reports the state of a message that a service accepted.
 type Receipt struct {
 	ID     string // as Send returned it
-	Also   string // another reading of the id, if no message has the first; or ""
+	Also   string // another reading of the id, for use if no message has the first; or ""
 	State  State
 	Reason string // the service's own code for a failure, or ""
 }
 
-// A State is how far a message has come.
+// A State is the last known stage of a message's delivery.
 type State string
 
 const (
@@ -57,22 +55,23 @@ const (
 	Failed      State = "failed"      // the service could not hand it to a carrier
 )
 
-// A Kind says what may be done after an error.
+// A Kind decides the next step after an error.
 type Kind string
 
 const (
-	Refused     Kind = "refused"     // the number is not valid, gets no text messages, opted out or is blocked: no provider may try
-	Unavailable Kind = "unavailable" // not accepted; another provider may take it
-	Uncertain   Kind = "uncertain"   // it may have been accepted: no answer came
+	Refused     Kind = "refused"     // the number is not valid, cannot receive text messages, opted out or is blocked: no provider may try
+	Unavailable Kind = "unavailable" // not accepted; another provider may accept it
+	Uncertain   Kind = "uncertain"   // no answer arrived: the service may have accepted the message
 )
 
-// An Error says why a message was not accepted. It holds neither number nor text.
+// An Error is the reason why a message was not accepted. It contains neither number nor
+// text.
 type Error struct {
 	Kind       Kind
-	Code       string        // the service's own, "21211"; or "" if it gave none
-	Reason     string        // in short words of ours
-	RetryAfter time.Duration // how long the service wants to be left alone; 0 if it did not say
-	Healthy    bool          // the service is well, but does not serve numbers like this one, of a country for example
+	Code       string        // the service's own code, such as "21211"; "" if it gave none
+	Reason     string        // a short phrase of Countersign
+	RetryAfter time.Duration // the pause that the service asks for, or 0
+	Healthy    bool          // the service works but does not serve this kind of number, for example the numbers of a country
 }
 
 func (e *Error) Error() string {
@@ -82,13 +81,13 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s (%s)", e.Kind, e.Reason, e.Code)
 }
 
-// Timeout reports whether the message may have been sent all the same, in the
-// way that package mfa asks a Sender's error.
+// Timeout reports whether the message may have been sent. Package mfa calls it on the
+// error of a Sender.
 func (e *Error) Timeout() bool { return e.Kind == Uncertain }
 
 // ErrMalformed means that a signed callback cannot be read. It shows nothing of the
 // callback.
 var ErrMalformed = errors.New("the callback is malformed")
 
-// ErrSignature means that a callback was not signed by the service it is for.
+// ErrSignature means that the service of the callback URL did not sign the callback.
 var ErrSignature = errors.New("the signature of the callback is wrong")

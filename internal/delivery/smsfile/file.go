@@ -20,7 +20,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// file has the keys of the file. The rules at the top level are those of all
+// file has the keys of the file. The rules at the top level apply to all
 // environments; a section of an environment replaces some of them.
 type file struct {
 	environment `yaml:",inline"`
@@ -46,7 +46,7 @@ type choice struct {
 	Weight   *int   `yaml:"weight"` // nil means 1
 }
 
-// The fields of breaker are those of sms.BreakerOptions, in their order.
+// A breaker has the same fields as sms.BreakerOptions, in the same order.
 type breaker struct {
 	Failures int           `yaml:"failures"`
 	Ratio    float64       `yaml:"ratio"`
@@ -56,8 +56,8 @@ type breaker struct {
 	MaxPause time.Duration `yaml:"max_pause"`
 }
 
-// read reads and checks the file at path. countries are those of the --sms-countries
-// flag, which count if the file names none.
+// read reads and checks the file at path. countries is the value of the --sms-countries
+// flag, which counts if the file names no country.
 func read(path string, countries []string) (*file, Rules, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {

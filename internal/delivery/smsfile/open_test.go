@@ -29,9 +29,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
-// TestTheFilesOfTheDocumentationAreTaken opens each file of providers that the
-// pages for operators show, with secrets of its own in place of theirs.
-func TestTheFilesOfTheDocumentationAreTaken(t *testing.T) {
+// TestTheFilesOfTheDocumentationAreAccepted opens each file of providers that the pages
+// for operators show, with the secrets of this test instead of theirs.
+func TestTheFilesOfTheDocumentationAreAccepted(t *testing.T) {
 	pages, err := filepath.Glob("../../../docs/delivery/*.md")
 	if err != nil || len(pages) < 8 {
 		t.Fatalf("%d pages, %v", len(pages), err)
@@ -76,8 +76,8 @@ func TestTheFilesOfTheDocumentationAreTaken(t *testing.T) {
 	}
 }
 
-// checkCallbackURLs fails the test unless every provider of a file gets receipts, at
-// the path under which its name is served.
+// checkCallbackURLs fails the test unless every provider of a file gets receipts at the
+// path with its name.
 func checkCallbackURLs(t *testing.T, file string) {
 	t.Helper()
 	var shown struct {
@@ -107,7 +107,7 @@ type carrier struct {
 	conn net.Conn
 }
 
-// next returns the next message of ours, which has a command, a status and a number.
+// next reads the next message of Countersign.
 func (c carrier) next() (command, status, number uint32) {
 	c.t.Helper()
 	var head [4]uint32
@@ -158,7 +158,7 @@ func TestReceiptsAreRecordedUnderTheirProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	if health := opened.Router.Health(); len(health) != 2 || health[1].Provider != "carrier-de" {
-		t.Errorf("the router knows %+v", health)
+		t.Errorf("the health of the providers is %+v", health)
 	}
 
 	body, at := `{"id":"gw:1","state":"delivered"}`, strconv.FormatInt(time.Now().Unix(), 10)

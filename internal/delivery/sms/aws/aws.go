@@ -28,41 +28,41 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// The APIs through which AWS takes text messages.
+// The APIs of AWS that send text messages.
 const (
 	EndUserMessaging = "end_user_messaging" // SendTextMessage of pinpoint-sms-voice-v2
-	SNS              = "sns"                // Publish to a number: no validity, no receipts
+	SNS              = "sns"                // Publish to a number: without validity and receipts
 )
 
-// Options say how to reach AWS, and from whom messages come.
+// Options configure a Provider.
 type Options struct {
 	Region          string        `yaml:"region"`            // "eu-central-1"; required
 	API             string        `yaml:"api"`               // EndUserMessaging, the default, or SNS
-	AccessKeyID     string        `yaml:"access_key_id"`     // with SecretAccessKey; default what the AWS SDK finds: environment, files, web identity, instance role
+	AccessKeyID     string        `yaml:"access_key_id"`     // with SecretAccessKey; default the credentials that the AWS SDK finds: environment, files, web identity, instance role
 	SecretAccessKey secret.String `yaml:"secret_access_key"` // see AccessKeyID
 	SessionToken    secret.String `yaml:"session_token"`     // of temporary keys; default none
 
-	OriginationIdentity  string `yaml:"origination_identity"`  // a number, sender id, pool, or the ARN of one; for SNS a number or sender id; default AWS chooses
-	ConfigurationSet     string `yaml:"configuration_set"`     // EndUserMessaging: whose event destination reports what became of messages; default none
-	ProtectConfiguration string `yaml:"protect_configuration"` // EndUserMessaging: the id of rules on countries; default those of the account
-	MaxPrice             string `yaml:"max_price"`             // most that a message, or with SNS each of its parts, may cost, in US dollars: "0.05"; default no limit
-	EntityID             string `yaml:"entity_id"`             // of the sender as registered in India; with TemplateID; default none
-	TemplateID           string `yaml:"template_id"`           // of the text as registered in India; with EntityID
+	OriginationIdentity  string `yaml:"origination_identity"`  // a number, a sender id, a pool, or its ARN; for SNS a number or a sender id; default AWS chooses
+	ConfigurationSet     string `yaml:"configuration_set"`     // EndUserMessaging: its event destination reports the states of messages; default none
+	ProtectConfiguration string `yaml:"protect_configuration"` // EndUserMessaging: the id of rules for countries; default the rules of the account
+	MaxPrice             string `yaml:"max_price"`             // highest price of a message, or with SNS of each part, in US dollars: "0.05"; default no limit
+	EntityID             string `yaml:"entity_id"`             // of the sender registered in India; with TemplateID; default none
+	TemplateID           string `yaml:"template_id"`           // of the text registered in India; with EntityID
 
-	TopicARN string `yaml:"topic_arn"` // EndUserMessaging: the SNS topic that posts receipts; default: none are taken
+	TopicARN string `yaml:"topic_arn"` // EndUserMessaging: the SNS topic that posts receipts; default none: no receipts
 
-	BaseURL     string           `yaml:"base_url"` // default what AWS has in the region
-	TopicClient *http.Client     // fetches SNS's certificates and confirms the subscription; default one without redirects
+	BaseURL     string           `yaml:"base_url"` // default the URL of AWS in the region
+	TopicClient *http.Client     // fetches SNS's certificates and confirms the subscription; default a client that follows no redirects
 	Now         func() time.Time // default time.Now
 }
 
-// Provider sends by AWS End User Messaging SMS, or by SNS.
+// A Provider sends through AWS End User Messaging SMS or SNS.
 type Provider struct {
 	opts   Options
 	client *http.Client
 	eum    *pinpointsmsvoicev2.Client
 	sns    *sns.Client
-	topic  *topic // nil if no receipts are taken
+	topic  *topic // nil without TopicARN
 }
 
 var (
@@ -73,8 +73,8 @@ var (
 	codePattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z_.]{0,99}$`)
 )
 
-// New returns a Provider. It reads the files that the AWS SDK reads, but calls
-// nobody.
+// New returns a Provider. It reads the configuration files of the AWS SDK but makes no
+// request.
 func New(o Options) (*Provider, error) {
 	if o.API == "" {
 		o.API = EndUserMessaging
@@ -115,7 +115,7 @@ func (o *Options) check() error {
 	case o.Region == "":
 		return errors.New("region is missing")
 	case !regionPattern.MatchString(o.Region):
-		return fmt.Errorf("region %q is none of AWS", o.Region)
+		return fmt.Errorf("region %q is not an AWS region", o.Region)
 	case (o.AccessKeyID == "") != (o.SecretAccessKey.Reveal() == ""):
 		return errors.New("access_key_id and secret_access_key need each other")
 	case o.AccessKeyID == "" && o.SessionToken.Reveal() != "":
@@ -129,7 +129,7 @@ func (o *Options) check() error {
 	case plainSNS && o.ProtectConfiguration != "":
 		return errors.New("protect_configuration does not apply to api sns")
 	case plainSNS && o.TopicARN != "":
-		return errors.New("topic_arn does not apply to api sns, which reports to CloudWatch alone")
+		return errors.New("topic_arn does not apply to api sns, which reports only to CloudWatch")
 	case plainSNS && from != "" && !numberPattern.MatchString(from) && !senderPattern.MatchString(from):
 		return errors.New("origination_identity must be a number or a sender id of up to 11 letters and digits with api sns")
 	}
@@ -141,7 +141,7 @@ func (o *Options) check() error {
 	return nil
 }
 
-// Send implements Provider.
+// Send implements sms.Provider.
 func (a *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	trip := &roundTrip{client: a.client}
 	send := a.sendTextMessage
@@ -158,7 +158,7 @@ func (a *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	return id, nil
 }
 
-// What AWS takes as the time that a message is of use, in seconds.
+// The least and the largest validity that AWS accepts, in seconds.
 const minTTL, maxTTL = 5, 259_200
 
 func (a *Provider) sendTextMessage(ctx context.Context, m sms.Message, trip *roundTrip) (string, error) {
@@ -224,12 +224,12 @@ func optional(s string) *string {
 	return &s
 }
 
-// An roundTrip is one call of the SDK to AWS. It keeps what became of the request,
-// which the errors of the SDK do not tell.
+// A roundTrip is one call of the SDK to AWS. It keeps the outcome of the HTTP request,
+// which the errors of the SDK do not contain.
 type roundTrip struct {
 	client *http.Client
-	failed *sms.Error // no answer came
-	status int        // 0 until one did
+	failed *sms.Error // set if no answer arrived
+	status int        // 0 until an answer arrived
 	header http.Header
 }
 
@@ -248,13 +248,13 @@ func (t *roundTrip) Do(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// explain turns an error of the SDK into one of ours. The SDK's own text, which
-// may quote the request, goes nowhere.
+// explain turns an error of the SDK into an sms.Error. It drops the text of the SDK, which
+// may quote the request.
 func (t *roundTrip) explain(err error) *sms.Error {
 	switch {
 	case t.failed != nil:
 		return t.failed
-	case t.status == 0: // the request was never made
+	case t.status == 0: // the SDK made no request
 		e := &sms.Error{Kind: sms.Unavailable, Reason: "found no credentials"}
 		if errors.Is(err, context.DeadlineExceeded) {
 			e.Reason = "timed out looking for credentials"
@@ -287,9 +287,8 @@ func (t *roundTrip) explain(err error) *sms.Error {
 	return e
 }
 
-// refusesNumber reports whether AWS refused the number itself. Another provider may
-// take it: AWS also refuses good numbers that the region, the account or its own
-// tables do not serve.
+// refusesNumber reports whether AWS refused the number. Another provider may accept it:
+// AWS also refuses valid numbers that the region, the account or its tables do not serve.
 func refusesNumber(err error, api smithy.APIError) bool {
 	if e, ok := errors.AsType[*eum.ValidationException](err); ok {
 		return slices.ContainsFunc(e.Fields, func(f eum.ValidationExceptionField) bool {
@@ -299,8 +298,8 @@ func refusesNumber(err error, api smithy.APIError) bool {
 	return api.ErrorCode() == "InvalidParameter" && strings.HasPrefix(api.ErrorMessage(), "Invalid parameter: PhoneNumber ") // of SNS
 }
 
-// errorReasons says what the errors of both APIs mean. All of them leave a message to the
-// next provider.
+// errorReasons has the error codes of both APIs. After each of them the next provider may
+// try the message.
 var errorReasons = map[string]string{
 	"ThrottlingException": "throttled",
 	"Throttling":          "throttled",
@@ -335,7 +334,7 @@ var errorReasons = map[string]string{
 	"InvalidParameterValue":     "refused a parameter",
 }
 
-// codes says what the reasons mean that exceptions of End User Messaging give.
+// codes has the reasons in exceptions of End User Messaging.
 var codes = wire.Codes{
 	"DESTINATION_PHONE_NUMBER_OPTED_OUT":                          {Kind: sms.Refused, Reason: "the number opted out"},
 	"DESTINATION_PHONE_NUMBER_NOT_VERIFIED":                       {Kind: wire.Unserved, Reason: "the account is in the sandbox, and the number not verified"},
@@ -348,13 +347,13 @@ var codes = wire.Codes{
 	"COUNTRY_NOT_ENABLED":                                         {Kind: wire.Unserved, Reason: "the country is not enabled"},
 	"DESTINATION_COUNTRY_BLOCKED_BY_PROTECT_CONFIGURATION":        {Kind: wire.Unserved, Reason: "the country is blocked by protect_configuration"},
 	"DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE": {Kind: sms.Refused, Reason: "the number is blocked by protect_configuration"},
-	"INTERNATIONAL_SENDING_NOT_SUPPORTED":                         {Kind: wire.Unserved, Reason: "the origination identity is for its own country alone"},
+	"INTERNATIONAL_SENDING_NOT_SUPPORTED":                         {Kind: wire.Unserved, Reason: "the origination identity is only for its own country"},
 	"INVALID_IDENTITY_FOR_DESTINATION_COUNTRY":                    {Kind: wire.Unserved, Reason: "the origination identity is not for the country"},
 	"SENDER_ID_NOT_REGISTERED":                                    {Kind: wire.Unserved, Reason: "the sender id is not registered"},
-	"SENDER_ID_NOT_SUPPORTED":                                     {Kind: wire.Unserved, Reason: "the country takes no sender id"},
+	"SENDER_ID_NOT_SUPPORTED":                                     {Kind: wire.Unserved, Reason: "the country accepts no sender id"},
 	"SENDER_ID_REQUIRES_REGISTRATION":                             {Kind: wire.Unserved, Reason: "the sender id is not registered"},
-	"PRICE_OVER_THRESHOLD":                                        {Kind: wire.Unserved, Reason: "dearer than max_price"},
-	"MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT":                        {Kind: sms.Unavailable, Reason: "the spending limit of the month is reached"},
+	"PRICE_OVER_THRESHOLD":                                        {Kind: wire.Unserved, Reason: "more expensive than max_price"},
+	"MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT":                        {Kind: sms.Unavailable, Reason: "the monthly spending limit is reached"},
 	"INSUFFICIENT_ACCOUNT_REPUTATION":                             {Kind: sms.Unavailable, Reason: "the account lacks reputation"},
 	"ACCOUNT_DISABLED":                                            {Kind: sms.Unavailable, Reason: "the account is disabled"},
 }

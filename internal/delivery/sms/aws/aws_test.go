@@ -26,7 +26,7 @@ func newMessage() sms.Message {
 	}
 }
 
-// hideAWSConfig hides what the machine knows of AWS.
+// hideAWSConfig hides the AWS configuration of this machine.
 func hideAWSConfig(t *testing.T) {
 	for _, name := range []string{
 		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL",
@@ -55,7 +55,7 @@ func open(t *testing.T, o aws.Options) *aws.Provider {
 	return a
 }
 
-// sendError wants an *Error that tells nothing it should not.
+// sendError fails the test unless err is an *sms.Error without personal data and secrets.
 func sendError(t *testing.T, err error) *sms.Error {
 	t.Helper()
 	var e *sms.Error
@@ -65,7 +65,7 @@ func sendError(t *testing.T, err error) *sms.Error {
 	for _, s := range []string{fmt.Sprint(err), fmt.Sprintf("%+v", *e)} {
 		for _, hidden := range []string{"491701234567", "482913", testSecret, testKeyID} {
 			if strings.Contains(s, hidden) {
-				t.Errorf("the error %q tells %q", s, hidden)
+				t.Errorf("the error %q shows %q", s, hidden)
 			}
 		}
 	}
@@ -161,7 +161,7 @@ func TestFindsCredentials(t *testing.T) {
 	}
 }
 
-// What AWS quotes must not come out.
+// quotingError is an error text of AWS that quotes number and text. No error may show it.
 const quotingError = "Invalid parameter: PhoneNumber Reason: +491701234567 is not valid to publish to: 482913"
 
 func TestClassifiesErrors(t *testing.T) {
@@ -179,10 +179,10 @@ func TestClassifiesErrors(t *testing.T) {
 		{"", 400, "ConflictException", "SOMETHING_NEW", sms.Error{Kind: sms.Unavailable, Reason: "cannot send in the state of the account"}},
 		{"", 400, "ValidationException", "DESTINATION_COUNTRY_BLOCKED", sms.Error{Kind: sms.Unavailable, Reason: "the country is not enabled", Healthy: true}},
 		{"", 400, "ValidationException", "INVALID_IDENTITY_FOR_DESTINATION_COUNTRY", sms.Error{Kind: sms.Unavailable, Reason: "the origination identity is not for the country", Healthy: true}},
-		{"", 400, "ValidationException", "PRICE_OVER_THRESHOLD", sms.Error{Kind: sms.Unavailable, Reason: "dearer than max_price", Healthy: true}},
+		{"", 400, "ValidationException", "PRICE_OVER_THRESHOLD", sms.Error{Kind: sms.Unavailable, Reason: "more expensive than max_price", Healthy: true}},
 		{"", 400, "ValidationException", "INVALID_PARAMETER", sms.Error{Kind: sms.Unavailable, Reason: "refused a parameter"}},
 		{"", 400, "ThrottlingException", "", sms.Error{Kind: sms.Unavailable, Reason: "throttled", RetryAfter: 7 * time.Second}},
-		{"", 400, "ServiceQuotaExceededException", "MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT", sms.Error{Kind: sms.Unavailable, Reason: "the spending limit of the month is reached"}},
+		{"", 400, "ServiceQuotaExceededException", "MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT", sms.Error{Kind: sms.Unavailable, Reason: "the monthly spending limit is reached"}},
 		{"", 400, "AccessDeniedException", "ACCOUNT_DISABLED", sms.Error{Kind: sms.Unavailable, Reason: "the account is disabled"}},
 		{"", 400, "AccessDeniedException", "", sms.Error{Kind: sms.Unavailable, Reason: "not permitted"}},
 		{"", 400, "ResourceNotFoundException", "", sms.Error{Kind: sms.Unavailable, Reason: "origination identity or configuration set not found"}},
@@ -223,7 +223,7 @@ func TestClassifiesErrors(t *testing.T) {
 	}
 }
 
-func TestAnswersThatAreNone(t *testing.T) {
+func TestUnreadableAnswers(t *testing.T) {
 	answer := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
@@ -243,7 +243,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		{"an unreadable 503", answer(503, "<html>busy</html>"), sms.Unavailable, "503"},
 		{"a bad gateway", answer(502, "<html>bad</html>"), sms.Uncertain, "502"},
 		{"an unreadable 429", answer(429, "slow"), sms.Unavailable, "429"},
-		{"a code that quotes", answer(400, `{"__type":"+491701234567"}`), sms.Unavailable, "400"},
+		{"a code that quotes the number", answer(400, `{"__type":"+491701234567"}`), sms.Unavailable, "400"},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 		}, sms.Unavailable, "307"},
@@ -282,7 +282,7 @@ func TestNotReached(t *testing.T) {
 	l.Close()
 	_, err = open(t, testOptions("http://"+l.Addr().String())).Send(t.Context(), newMessage())
 	if e := sendError(t, err); e.Kind != sms.Unavailable {
-		t.Errorf("Send to nobody = %v; want unavailable", e)
+		t.Errorf("Send to a closed port = %v; want unavailable", e)
 	}
 }
 
@@ -310,12 +310,12 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"no such region", func(o *aws.Options) { o.Region = "example.com/" }, "region"},
 		{"no such api", func(o *aws.Options) { o.API = "pinpoint" }, "api"},
 		{"half a key", func(o *aws.Options) { o.SecretAccessKey = secret.String{} }, "secret_access_key"},
-		{"a token alone", func(o *aws.Options) {
+		{"only a session token", func(o *aws.Options) {
 			o.AccessKeyID, o.SecretAccessKey, o.SessionToken = "", secret.String{}, secret.NewString("x")
 		}, "session_token"},
 		{"a price in words", func(o *aws.Options) { o.MaxPrice = "cheap" }, "max_price"},
 		{"an entity without a template", func(o *aws.Options) { o.EntityID = "1" }, "template_id"},
-		{"a topic that is none", func(o *aws.Options) { o.TopicARN = "arn:aws:sns:eu-central-1:1:x" }, "topic_arn"},
+		{"a topic that is not a topic", func(o *aws.Options) { o.TopicARN = "arn:aws:sns:eu-central-1:1:x" }, "topic_arn"},
 		{"a base without a host", func(o *aws.Options) { o.BaseURL = "localhost" }, "base_url"},
 		{"a topic with sns", func(o *aws.Options) { o.API, o.TopicARN = aws.SNS, testTopic }, "topic_arn"},
 		{"a set with sns", func(o *aws.Options) { o.API, o.ConfigurationSet = aws.SNS, "otp" }, "configuration_set"},
@@ -326,9 +326,9 @@ func TestOptionsAreChecked(t *testing.T) {
 			o := testOptions("")
 			tc.change(&o)
 			if _, err := aws.New(o); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("NewAWS = %v; want an error that names %s", err, tc.want)
+				t.Errorf("New = %v; want an error that names %s", err, tc.want)
 			} else if strings.Contains(err.Error(), testSecret) {
-				t.Errorf("the error %q tells the key", err)
+				t.Errorf("the error %q shows the key", err)
 			}
 		})
 	}

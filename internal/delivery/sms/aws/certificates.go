@@ -10,16 +10,16 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 )
 
-// Bounds on the work that unsigned posts can cause: a certificate must be fetched
-// before a signature can be checked.
+// Bounds on the work that unsigned posts can cause. A signature can be checked only after
+// its certificate was fetched.
 const (
-	maxFetches    = 2               // certificates that are fetched at once
-	maxWaiting    = 16              // posts that wait for one at once
-	maxWait       = 2 * time.Second // of a post; SNS posts again after an error
-	fetchTimeout  = 5 * time.Second // for one fetch, which goes on when its posts have given up
+	maxFetches    = 2               // certificates fetched at the same time
+	maxWaiting    = 16              // posts that wait for a certificate at the same time
+	maxWait       = 2 * time.Second // of a post; SNS repeats a post after an error
+	fetchTimeout  = 5 * time.Second // of a fetch, which continues after its posts gave up
 	fetchInterval = time.Second     // between the starts of two fetches
-	keepError     = 5 * time.Second // a fetch that failed, until it is tried again
-	keepMissing   = time.Minute     // that SNS has no such certificate
+	keepError     = 5 * time.Second // how long a failed fetch is not repeated
+	keepMissing   = time.Minute     // how long a missing certificate is not fetched again
 )
 
 var (
@@ -27,9 +27,9 @@ var (
 	errSlow    = errors.New("the certificate of SNS did not arrive in time")
 )
 
-// certificates keeps the certificates that posts of SNS name. Posts that name the
-// same one share its fetch. A certificate is kept until it expires, since its name
-// changes with its content, and a failure for a short time.
+// certificates is a cache of the certificates that posts of SNS name. Posts that name the
+// same certificate share one fetch. A certificate is kept until it expires, because its
+// name changes with its content. A failure is kept for a short time.
 type certificates struct {
 	fetch func(ctx context.Context, path string) (*x509.Certificate, error)
 	now   func() time.Time
@@ -41,12 +41,12 @@ type certificates struct {
 	started time.Time // when the last fetch began
 }
 
-// A certificateFetch is a fetch and its result, which is there once done is closed.
+// A certificateFetch is a fetch and its result, which may be read after done is closed.
 type certificateFetch struct {
 	done  chan struct{}
 	cert  *x509.Certificate
 	err   error
-	until time.Time // when the result is forgotten; zero while it is not there
+	until time.Time // expiry of the result; zero during the fetch
 }
 
 // get returns the certificate at path. It waits for at most maxWait.
@@ -76,7 +76,7 @@ func (c *certificates) get(ctx context.Context, path string) (*x509.Certificate,
 	}
 }
 
-// wait counts posts that wait, and reports whether there is room for n more.
+// wait adds n to the number of waiting posts, or reports false if that is too many.
 func (c *certificates) wait(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +87,7 @@ func (c *certificates) wait(n int) bool {
 	return true
 }
 
-// find returns the fetch of path. It begins one if path has none, or returns
+// find returns the fetch of path. It starts a fetch if path has no result, or returns
 // errCrowded.
 func (c *certificates) find(path string) (*certificateFetch, error) {
 	c.mu.Lock()
@@ -99,7 +99,7 @@ func (c *certificates) find(path string) (*certificateFetch, error) {
 	if c.running >= maxFetches || now.Sub(c.started) < fetchInterval {
 		return nil, errCrowded
 	}
-	for other, f := range c.all { // few: one is added in a second at most
+	for other, f := range c.all { // few entries: at most one is added in a second
 		if !f.until.IsZero() && !now.Before(f.until) {
 			delete(c.all, other)
 		}

@@ -32,7 +32,7 @@ func (h *hangingSNS) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// forgedSNS is a post whose signature cannot be checked without another certificate.
+// forgedSNS returns a post whose signature cannot be checked without certificate n.
 func forgedSNS(t testing.TB, n int) []byte {
 	p := snsNotification(eventJSON("TEXT_DELIVERED"))
 	p["SigningCertURL"] = fmt.Sprintf("https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-%032x.pem", n)
@@ -44,7 +44,7 @@ func TestCallbacksWhileSNSHangs(t *testing.T) {
 	hideAWSConfig(t)
 	for _, tc := range []struct {
 		name  string
-		posts func(i int) int // the certificate that a post names
+		posts func(i int) int // the number of the certificate that a post names
 	}{
 		{"one certificate", func(int) int { return 1 }},
 		{"a certificate for each post", func(i int) int { return i }},
@@ -79,7 +79,7 @@ func TestCallbacksWhileSNSHangs(t *testing.T) {
 				if left := 500 - answered.Load(); left < 1 || left > 16 {
 					t.Errorf("%d posts wait; want 1 to 16", left)
 				}
-				// Meanwhile what another provider posts is taken at once.
+				// The post of another provider is accepted at once.
 				if w := smstest.Call(c, "gateway", smstest.GatewayPost(`{"id":"gw:1","state":"delivered"}`)); w.Code != http.StatusOK || time.Since(start) != 0 {
 					t.Errorf("a receipt of another provider: %d after %v; want 200 at once", w.Code, time.Since(start))
 				}
@@ -87,7 +87,7 @@ func TestCallbacksWhileSNSHangs(t *testing.T) {
 				if took := time.Duration(slowest.Load()); took > 2*time.Second {
 					t.Errorf("a post waited for %v; want at most 2s", took)
 				}
-				time.Sleep(time.Minute) // of the test's own clock
+				time.Sleep(time.Minute) // of the bubble's clock
 				if hanging.waiting.Load() != 0 || hanging.most.Load() > 2 || hanging.calls.Load() > 2 {
 					t.Errorf("%d fetches wait; %d were made, %d at once; want 0, and at most 2", hanging.waiting.Load(), hanging.calls.Load(), hanging.most.Load())
 				}
@@ -96,7 +96,7 @@ func TestCallbacksWhileSNSHangs(t *testing.T) {
 	}
 }
 
-// synctestStart is when the clock of each bubble starts.
+// synctestStart is the first time of the clock of each bubble.
 var synctestStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func TestCertificatesAreKept(t *testing.T) {
@@ -120,20 +120,20 @@ func TestCertificatesAreKept(t *testing.T) {
 		t.Errorf("Receipts = %v; want an error after which SNS tries again", err)
 	}
 	d.status = 0
-	now = now.Add(4 * time.Second) // a failure is remembered for 5 s
+	now = now.Add(4 * time.Second) // a failure is kept for 5 s
 	if _, err := receive(t, a, genuine); err == nil || len(d.calls) != 1 {
 		t.Errorf("Receipts 4 s later = %v, %d fetches; want the same failure, and 1", err, len(d.calls))
 	}
 	now = now.Add(time.Second)
 	check(nil, 2)
 	d.broken = errors.New("no route")
-	for range 3 { // the certificate is kept, whoever else cannot be reached
+	for range 3 { // the certificate is kept
 		now = now.Add(20 * time.Minute)
 		check(nil, 2)
 	}
 }
 
-// A caller who hangs up does not end the fetch that others wait for.
+// A caller that gives up does not end the fetch for other callers.
 func TestFetchOutlivesItsCaller(t *testing.T) {
 	hideAWSConfig(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -28,18 +28,18 @@ const (
 	testRegion = "eu-central-1"
 )
 
-// A double answers as AWS does in one region: End User Messaging by JSON, SNS
-// by the query protocol. It refuses what AWS refuses.
+// A double answers as AWS does in one region: End User Messaging by JSON, SNS by the query
+// protocol. It refuses the requests that AWS refuses.
 type double struct {
 	*httptest.Server
-	answer http.HandlerFunc // instead of its own, once the request is found good
+	answer http.HandlerFunc // answers valid requests instead of the double
 
 	mu       sync.Mutex
 	messages []acceptedMessage
 	tries    int
 }
 
-// An acceptedMessage is what the double accepted, the same for both APIs.
+// An acceptedMessage is a message that the double accepted by one of the APIs.
 type acceptedMessage struct {
 	To, Text, Kind, From string
 	ConfigurationSet     string
@@ -208,8 +208,8 @@ func refuseXML(w http.ResponseWriter, status int, code, message, _ string) {
 
 var authorizationPattern = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=([^/]+)/([0-9]{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=[0-9a-f]{64}$`)
 
-// checkSignature signs the request anew, as far as it says it was signed, and
-// returns AWS's error if that gives something else.
+// checkSignature signs the signed headers of the request again and returns AWS's error code
+// if the signatures differ.
 func checkSignature(r *http.Request, body []byte, service string) (code string) {
 	parts := authorizationPattern.FindStringSubmatch(r.Header.Get("Authorization"))
 	if parts == nil {

@@ -24,10 +24,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 )
 
-// Receipts implements Receiver: it reads what the SNS topic of a configuration set
-// posts. It also confirms the subscription of the callback URL to that topic, once
-// SNS asks. An error other than sms.ErrSignature is one of ours or of the network: SNS
-// is to try again.
+// Receipts implements sms.Receiver for the posts of the SNS topic of a configuration set.
+// It also confirms the subscription of the callback URL to that topic when SNS asks for
+// it. An error other than sms.ErrSignature is a failure of this process or of the network:
+// SNS should try again.
 func (a *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error) {
 	if a.topic == nil {
 		return nil, sms.ErrSignature
@@ -48,8 +48,8 @@ func (a *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 	return nil, nil
 }
 
-// readEvent reads one event of End User Messaging. What is not about a text
-// message gives none.
+// readEvent reads an event of End User Messaging. It returns nil if the event is not about
+// a text message.
 func readEvent(event string) []sms.Receipt {
 	var e struct {
 		EventType string `json:"eventType"`
@@ -73,29 +73,29 @@ var states = map[string]sms.State{
 	"TEXT_QUEUED":              sms.Queued,
 	"TEXT_PENDING":             sms.Queued,
 	"TEXT_SENT":                sms.Sent,
-	"TEXT_SUCCESSFUL":          sms.Sent, // the carrier accepted it; in some countries nothing more is heard
+	"TEXT_SUCCESSFUL":          sms.Sent, // the carrier accepted it; in some countries this is the last event
 	"TEXT_DELIVERED":           sms.Delivered,
-	"TEXT_UNREACHABLE":         sms.Undelivered, // switched off, or out of reach
+	"TEXT_UNREACHABLE":         sms.Undelivered, // the phone is off or out of reach
 	"TEXT_CARRIER_UNREACHABLE": sms.Undelivered,
 	"TEXT_BLOCKED":             sms.Undelivered,
 	"TEXT_CARRIER_BLOCKED":     sms.Undelivered,
-	"TEXT_SPAM":                sms.Undelivered, // as the carrier sees it
-	"TEXT_UNKNOWN":             sms.Undelivered, // nothing was heard for 72 hours
+	"TEXT_SPAM":                sms.Undelivered, // classified by the carrier
+	"TEXT_UNKNOWN":             sms.Undelivered, // no state arrived for 72 hours
 	"TEXT_TTL_EXPIRED":         sms.Failed,
-	"TEXT_INVALID":             sms.Failed, // the number
+	"TEXT_INVALID":             sms.Failed, // the number is not valid
 	"TEXT_INVALID_MESSAGE":     sms.Failed,
 	"TEXT_PROTECT_BLOCKED":     sms.Failed, // by the rules of the account
 }
 
-// An notification is what SNS posts to a subscriber.
+// A notification is the body of a post of SNS to a subscriber.
 type notification struct {
 	Type, MessageID, Token, TopicArn, Message, Timestamp, SubscribeURL string
 	Subject                                                            *string
 	SignatureVersion, Signature, SigningCertURL                        string
 }
 
-// signed is what the signature covers: names and values by line, the names in
-// order. ok is false for a type that SNS does not have.
+// signed returns the text that the signature covers: names and values in lines, sorted by
+// name. ok is false if the type is unknown.
 func (n *notification) signed() (text string, ok bool) {
 	var b strings.Builder
 	line := func(name, value string) { b.WriteString(name + "\n" + value + "\n") }
@@ -119,7 +119,7 @@ func (n *notification) signed() (text string, ok bool) {
 	return b.String(), true
 }
 
-// An topic is a topic whose posts are taken.
+// A topic is an SNS topic that posts receipts.
 type topic struct {
 	arn    string
 	host   string // of SNS in the topic's region
@@ -132,7 +132,7 @@ type topic struct {
 var (
 	topicPattern           = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):sns:([a-z]{2,}(?:-[a-z]+)+-[0-9]+):[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
 	certificatePathPattern = regexp.MustCompile(`^/SimpleNotificationService-[0-9a-f]{1,64}\.pem$`)
-	// sns.amazonaws.com, with the region in its name in newer and in separate ones
+	// sns.amazonaws.com; newer certificates, and all in separate partitions, name the region
 	certificateNamePattern = regexp.MustCompile(`^sns(-[a-z0-9-]+)?(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?$`)
 )
 
@@ -155,14 +155,14 @@ func newTopic(arn string, client *http.Client, now func() time.Time) (*topic, er
 }
 
 const (
-	callTimeout  = 10 * time.Second // of a call to SNS, which itself waits 15 s for our answer
-	maxAge       = 75 * time.Minute // SNS tries again for an hour at most
-	maxAhead     = 5 * time.Minute  // of our clock
+	callTimeout  = 10 * time.Second // of a call to SNS; SNS waits 15 s for the answer to its post
+	maxAge       = 75 * time.Minute // SNS repeats a post for at most an hour
+	maxAhead     = 5 * time.Minute  // of the local clock
 	minSignature = 128              // bytes of a signature: an RSA key of 1,024 bits
 )
 
-// verify returns sms.ErrSignature unless SNS signed the note for this topic, recently. All
-// that can be checked without the certificate is checked before it is fetched.
+// verify returns sms.ErrSignature unless SNS signed n for this topic and recently. It makes
+// all checks that need no certificate before it fetches the certificate.
 func (t *topic) verify(ctx context.Context, n *notification) error {
 	at, err := time.Parse(time.RFC3339, n.Timestamp)
 	if err != nil || n.TopicArn != t.arn {
@@ -206,8 +206,8 @@ func (t *topic) verify(ctx context.Context, n *notification) error {
 	return nil
 }
 
-// certificatePath returns the path of a URL at which SNS may have a certificate, or
-// sms.ErrSignature.
+// certificatePath returns the path of a certificate's URL, or sms.ErrSignature if the URL is
+// not one of SNS in the topic's region.
 func (t *topic) certificatePath(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "https" || u.Host != t.host || u.User != nil ||
@@ -217,15 +217,16 @@ func (t *topic) certificatePath(address string) (string, error) {
 	return u.Path, nil
 }
 
-// fetchCertificate returns what SNS has at a path. It is trustworthy because HTTPS
-// brought it from SNS in the topic's region: SNS serves it without those above it.
+// fetchCertificate returns the certificate of SNS at a path. It is trusted because it was
+// fetched by HTTPS from SNS in the topic's region: SNS does not serve the certificates of
+// its issuers.
 func (t *topic) fetchCertificate(ctx context.Context, path string) (*x509.Certificate, error) {
 	status, body, err := t.get(ctx, "https://"+t.host+path)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("fetch a certificate of SNS: %w", err)
 	case status == http.StatusNotFound || status == http.StatusForbidden:
-		return nil, sms.ErrSignature // SNS has none there
+		return nil, sms.ErrSignature // SNS has no certificate at this path
 	case status != http.StatusOK:
 		return nil, fmt.Errorf("fetch a certificate of SNS: status %d", status)
 	}
@@ -243,8 +244,8 @@ func (t *topic) fetchCertificate(ctx context.Context, path string) (*x509.Certif
 	return cert, nil
 }
 
-// confirm subscribes the callback URL to the topic. It builds the URL itself: the
-// one of the note says the same, and could say more.
+// confirm subscribes the callback URL to the topic. It does not use the URL in the post,
+// which could contain more than the token.
 func (t *topic) confirm(ctx context.Context, token string) error {
 	query := url.Values{"Action": {"ConfirmSubscription"}, "TopicArn": {t.arn}, "Token": {token}}
 	status, _, err := t.get(ctx, "https://"+t.host+"/?"+query.Encode())
@@ -257,13 +258,13 @@ func (t *topic) confirm(ctx context.Context, token string) error {
 	return nil
 }
 
-// get fetches a URL of SNS. Its errors do not quote the URL, which may hold a token.
+// get fetches a URL of SNS. Its errors do not quote the URL, which may contain a token.
 func (t *topic) get(ctx context.Context, address string) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return 0, nil, errors.New("no request could be made")
+		return 0, nil, errors.New("cannot make a request")
 	}
 	reply, err := t.client.Do(req)
 	if err != nil {

@@ -45,12 +45,12 @@ var signingKeys = sync.OnceValue(func() (keys [2]*rsa.PrivateKey) {
 	return keys
 })
 
-// A snsDouble is SNS in one region, as far as its subscribers see it. As an
-// http.RoundTripper it stands where the network would.
+// A snsDouble is the part of SNS in one region that subscribers see. It is an
+// http.RoundTripper and replaces the network.
 type snsDouble struct {
 	certs  map[string][]byte // by path
-	status int               // instead of an answer
-	broken error             // instead of a connection
+	status int               // answered instead of a certificate
+	broken error             // returned instead of an answer
 
 	mu    sync.Mutex
 	calls []string
@@ -99,7 +99,7 @@ func (d *snsDouble) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// A snsPost is what SNS posts, before it is signed.
+// A snsPost is a post of SNS before it is signed.
 type snsPost map[string]string
 
 func snsNotification(message string) snsPost {
@@ -226,7 +226,7 @@ func TestReceipts(t *testing.T) {
 			t.Errorf("Receipts = %+v, %v", got, err)
 		}
 	})
-	t.Run("of what is no event", func(t *testing.T) {
+	t.Run("of text that is not an event", func(t *testing.T) {
 		p := snsNotification("hello").sign(t, signingKeys()[0])
 		if got, err := receive(t, a, p.body(t)); err != nil || got != nil {
 			t.Errorf("Receipts = %+v, %v; want none", got, err)
@@ -252,7 +252,7 @@ func TestRefusesReceipts(t *testing.T) {
 		{"an unknown version", delivered().sign(t, ours).set("SignatureVersion", "3").body(t)},
 		{"an unknown type", delivered().set("Type", "Wish").sign(t, ours).body(t)},
 		{"stale", delivered().set("Timestamp", "2026-11-24T10:44:59.000Z").sign(t, ours).body(t)},
-		{"of the future", delivered().set("Timestamp", "2026-11-24T12:05:01.000Z").sign(t, ours).body(t)},
+		{"from the future", delivered().set("Timestamp", "2026-11-24T12:05:01.000Z").sign(t, ours).body(t)},
 		{"without a time", delivered().set("Timestamp", "").sign(t, ours).body(t)},
 		{"of another topic", delivered().set("TopicArn", testTopic+"2").sign(t, ours).body(t)},
 		{"a certificate from elsewhere", delivered().set("SigningCertURL", "https://sns.evil.example"+certPath).sign(t, ours).body(t)},
@@ -263,7 +263,7 @@ func TestRefusesReceipts(t *testing.T) {
 		{"a certificate with a query", delivered().set("SigningCertURL", certURL+"?x=1").sign(t, ours).body(t)},
 		{"another file", delivered().set("SigningCertURL", "https://sns.eu-central-1.amazonaws.com/bucket/x.pem").sign(t, ours).body(t)},
 		{"no such certificate", delivered().set("SigningCertURL", strings.Replace(certURL, "0123", "4567", 1)).sign(t, ours).body(t)},
-		{"a signature that is no base64", delivered().set("Signature", "%").body(t)},
+		{"a signature that is not base64", delivered().set("Signature", "%").body(t)},
 		{"raw delivery", []byte(eventJSON("TEXT_DELIVERED"))},
 		{"malformed", []byte(`{"Type":`)},
 		{"empty", nil},

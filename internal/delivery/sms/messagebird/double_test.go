@@ -20,14 +20,14 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/smstest"
 )
 
-// A double behaves as POST /messages of rest.messagebird.com is documented to.
+// A double answers as the documentation of POST /messages of rest.messagebird.com says.
 type double struct {
 	*httptest.Server
 
 	mu       sync.Mutex
 	accepted []acceptedMessage
 	broke    bool
-	failed   int // the status error code that messages fail with at once
+	failed   int // the status error code of messages, which then fail at once
 }
 
 type acceptedMessage struct {
@@ -54,7 +54,7 @@ func newDouble(t *testing.T) *double {
 	return d
 }
 
-// all returns the messages that were accepted.
+// all returns the accepted messages.
 func (d *double) all() []acceptedMessage {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -137,7 +137,7 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// statusReport is the query of a status report.
+// statusReport returns the query of a status report.
 func statusReport(id, status string, more ...string) string {
 	q := url.Values{
 		"id": {id}, "status": {status}, "reference": {"auth_challenge_01FVYZWQ-1"}, "recipient": {smstest.Number[1:]},
@@ -149,7 +149,7 @@ func statusReport(id, status string, more ...string) string {
 	return q.Encode()
 }
 
-// signToken signs a request to a URL as a JSON Web Token does.
+// signToken returns a JSON Web Token with a header and claims.
 func signToken(key, header string, claims map[string]any) string {
 	text, err := json.Marshal(claims)
 	if err != nil {
@@ -163,7 +163,7 @@ func signToken(key, header string, claims map[string]any) string {
 
 const tokenHeader = `{"alg":"HS256","typ":"JWT"}`
 
-// newClaims are what a token for a URL and a body says at a time.
+// newClaims returns the claims of a token for a URL and a body at a time.
 func newClaims(at time.Time, url string, body []byte) map[string]any {
 	sum := func(data []byte) string { h := sha256.Sum256(data); return hex.EncodeToString(h[:]) }
 	claims := map[string]any{
@@ -176,8 +176,8 @@ func newClaims(at time.Time, url string, body []byte) map[string]any {
 	return claims
 }
 
-// setOldSignature signs a query and no body in the older way. The query must be
-// sorted by key.
+// setOldSignature adds the older signature to a request with a query that is sorted by key
+// and without a body.
 func setOldSignature(r *http.Request, key string, at time.Time, query string) {
 	t, empty := strconv.FormatInt(at.Unix(), 10), sha256.Sum256(nil)
 	mac := hmac.New(sha256.New, []byte(key))

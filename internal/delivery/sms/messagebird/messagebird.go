@@ -1,3 +1,4 @@
+// Package messagebird sends messages through MessageBird, now named Bird.
 package messagebird
 
 import (
@@ -19,18 +20,17 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// Options say how messages are sent through MessageBird, which is Bird
-// today.
+// Options configure a Provider.
 type Options struct {
 	AccessKey   secret.String    `yaml:"access_key"`   // of the REST API; required
 	Originator  string           `yaml:"originator"`   // a number in E.164, a short code, or up to 11 letters and digits; required
-	SigningKey  secret.String    `yaml:"signing_key"`  // what status reports are signed with; required with CallbackURL
-	CallbackURL string           `yaml:"callback_url"` // where receipts go, https; default where the account says
+	SigningKey  secret.String    `yaml:"signing_key"`  // checks the signatures of status reports; required with CallbackURL
+	CallbackURL string           `yaml:"callback_url"` // https URL for receipts; default as set in the account
 	BaseURL     string           `yaml:"base_url"`     // default https://rest.messagebird.com
 	Now         func() time.Time // default time.Now
 }
 
-// Provider sends through the SMS part of MessageBird's REST API.
+// A Provider sends through the SMS part of MessageBird's REST API.
 type Provider struct {
 	opts     Options
 	messages string // the URL to post to
@@ -38,12 +38,12 @@ type Provider struct {
 }
 
 const (
-	maxAge      = 5 * time.Minute // how far from now a status report may have been signed
-	clockSkew   = time.Minute     // how far two clocks may be apart
-	maxValidity = 48 * time.Hour  // the longest
+	maxAge      = 5 * time.Minute // largest difference between now and the time of a signature
+	clockSkew   = time.Minute     // largest difference between two clocks
+	maxValidity = 48 * time.Hour  // the longest that MessageBird accepts
 )
 
-// New returns a MessageBird, or an error that names the option at fault.
+// New returns a Provider, or an error that names the wrong option.
 func New(o Options) (*Provider, error) {
 	fail := func(text string) (*Provider, error) { return nil, errors.New("messagebird: " + text) }
 	switch {
@@ -54,7 +54,7 @@ func New(o Options) (*Provider, error) {
 	case !wire.IsSender(o.Originator):
 		return fail("originator must be a number in E.164, a short code, or up to 11 letters, digits and spaces")
 	case o.CallbackURL != "" && o.SigningKey.Reveal() == "":
-		return fail("signing_key is missing: callback_url needs it")
+		return fail("signing_key is missing; callback_url needs it")
 	}
 	if err := wire.CheckCallbackURL(o.CallbackURL); err != nil {
 		return nil, fmt.Errorf("messagebird: %w", err)
@@ -75,19 +75,19 @@ type messageRequest struct {
 	Body       string   `json:"body"`
 	Type       string   `json:"type"`
 	DataCoding string   `json:"datacoding"`
-	Reference  string   `json:"reference"` // no status report is sent without one
+	Reference  string   `json:"reference"` // MessageBird sends no status report without it
 	Validity   int64    `json:"validity,omitempty"`
 	ReportURL  string   `json:"reportUrl,omitempty"`
 }
 
-// Send hands m over, as Provider says.
+// Send implements sms.Provider.
 func (b *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	msg := messageRequest{
 		Originator: b.opts.Originator,
 		Recipients: []string{strings.TrimPrefix(m.To.Reveal(), "+")},
 		Body:       m.Text.Reveal(),
 		Type:       "sms",
-		DataCoding: "auto", // GSM-7 if the text fits in it, or else UCS-2; the default loses what does not fit
+		DataCoding: "auto", // GSM-7 if it has all characters of the text, otherwise UCS-2; the default drops characters
 		Reference:  m.Reference,
 		ReportURL:  b.opts.CallbackURL,
 	}
@@ -96,7 +96,7 @@ func (b *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	}
 	text, err := json.Marshal(msg)
 	if err != nil {
-		return "", &sms.Error{Kind: sms.Unavailable, Reason: "no request can be made"}
+		return "", &sms.Error{Kind: sms.Unavailable, Reason: "cannot make a request"}
 	}
 	req, err := wire.NewPost(b.messages, "application/json", string(text))
 	if err != nil {
@@ -113,8 +113,8 @@ func (b *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	return readReply(status, body)
 }
 
-// readReply returns the id of a message that was taken. It may have failed
-// at once, which the answer says of its one recipient.
+// readReply returns the id of an accepted message. The message may have failed at once:
+// then the status of its only recipient says so.
 func readReply(status int, body []byte) (string, error) {
 	var reply struct {
 		ID         string `json:"id"`
@@ -137,12 +137,12 @@ func readReply(status int, body []byte) (string, error) {
 	return reply.ID, nil
 }
 
-// failureCodes is what status error codes mean here. Those from 103 on are
-// of the service itself, which kept the message from the carrier.
+// failureCodes has the status error codes. Codes from 103 on are from MessageBird, which
+// did not hand the message to a carrier.
 var failureCodes = wire.Codes{
 	"1":   {Kind: sms.Refused, Reason: "number is unknown"},
 	"9":   {Kind: sms.Refused, Reason: "number is not in service"},
-	"11":  {Kind: sms.Refused, Reason: "number gets no text messages"},
+	"11":  {Kind: sms.Refused, Reason: "number cannot receive text messages"},
 	"13":  {Kind: sms.Refused, Reason: "number is barred"},
 	"103": {Kind: sms.Refused, Reason: "number has opted out"},
 	"104": {Kind: wire.Unserved, Reason: "sender is not registered"},
@@ -151,8 +151,8 @@ var failureCodes = wire.Codes{
 	"107": {Kind: sms.Unavailable, Reason: "throttled for the campaign"},
 }
 
-// codes is what the codes of a refused request mean here. Another
-// provider may take it, unless codes 9 or 10 are about the recipient.
+// codes has the error codes of a refused request. Another provider may accept the message,
+// unless code 9 or 10 is about the recipient.
 var codes = wire.Codes{
 	"2":  {Kind: sms.Unavailable, Reason: "refused the credentials, or does not allow it"},
 	"9":  {Kind: sms.Unavailable, Reason: "a parameter is missing"},
@@ -164,7 +164,7 @@ var codes = wire.Codes{
 	"99": {Kind: sms.Unavailable, Reason: "internal error of the service"},
 }
 
-// readError is the error of an answer that refuses a message.
+// readError returns the error of an answer that refuses a message.
 func readError(status int, header http.Header, body []byte) *sms.Error {
 	e := wire.StatusError(status, header)
 	var reply struct {
@@ -198,8 +198,8 @@ var states = map[string]sms.State{
 	"delivery_failed": sms.Undelivered,
 }
 
-// Receipts reads a status report, as Receiver says: a GET request with everything
-// in its query.
+// Receipts implements sms.Receiver. A status report is a GET request with all data in its
+// query.
 func (b *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error) {
 	if b.opts.SigningKey.Reveal() == "" || !b.signed(r, body) {
 		return nil, sms.ErrSignature
@@ -224,9 +224,8 @@ func (b *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 	return []sms.Receipt{receipt}, nil
 }
 
-// signed reports whether a request is signed in either of the two ways that
-// Provider has: a JSON Web Token, or what it had before. The older one counts
-// only where there is no token.
+// signed reports whether a request has one of MessageBird's two kinds of signature: a JSON
+// Web Token or the older header. The older one counts only if there is no token.
 func (b *Provider) signed(r *http.Request, body []byte) bool {
 	if token := r.Header.Get("MessageBird-Signature-JWT"); token != "" {
 		return b.token(token, r.URL.RawQuery, body)
@@ -244,8 +243,9 @@ func (b *Provider) signed(r *http.Request, body []byte) bool {
 	return hmac.Equal(signature, mac.Sum(nil))
 }
 
-// token checks a JSON Web Token: its signature, its times, and that it was made for
-// this URL and this body. The URL is what was asked for, whatever a proxy made of it.
+// token checks a JSON Web Token: its signature, its times, and that it was made for this
+// URL and this body. The URL is CallbackURL with the query of the request, because a proxy
+// may have changed the rest.
 func (b *Provider) token(token, query string, body []byte) bool {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -285,7 +285,7 @@ func (b *Provider) token(token, query string, body []byte) bool {
 	return sameHash(claims.PayloadHash, body) && sameHash(claims.URLHash, []byte(asked))
 }
 
-// decodePart reads a part of a JSON Web Token into v.
+// decodePart decodes a part of a JSON Web Token into v.
 func decodePart(part string, v any) bool {
 	text, err := base64.RawURLEncoding.DecodeString(part)
 	return err == nil && json.Unmarshal(text, v) == nil

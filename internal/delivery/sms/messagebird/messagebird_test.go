@@ -22,7 +22,7 @@ const (
 	messageID = "eef0ab57a9e049be946f3821568c2b2e"
 )
 
-// options are options that work, as they are after change.
+// options returns valid options after change.
 func options(baseURL string, change func(*messagebird.Options)) messagebird.Options {
 	o := messagebird.Options{
 		AccessKey: secret.NewString(accessKey), Originator: "Acme", SigningKey: secret.NewString(signing),
@@ -49,11 +49,11 @@ func TestSends(t *testing.T) {
 		change   func(*messagebird.Options)
 		text     string
 		validFor time.Duration
-		validity int // 0 for none
+		validity int // 0 if the field is missing
 		report   string
 	}{
 		{"plain", nil, smstest.Text, 10 * time.Minute, 600, callback},
-		{"beyond GSM-7", nil, "Код: 739105 <&> 🔑", 90*time.Second + time.Millisecond, 90, callback},
+		{"outside of GSM-7", nil, "Код: 739105 <&> 🔑", 90*time.Second + time.Millisecond, 90, callback},
 		{"longer than may be", nil, smstest.Text, 100 * time.Hour, 172800, callback},
 		{"hardly", nil, smstest.Text, time.Millisecond, 1, callback},
 		{"for as long as the service likes", nil, smstest.Text, 0, 0, callback},
@@ -91,7 +91,7 @@ func TestIsRefused(t *testing.T) {
 	}{
 		{"wrong key", func(o *messagebird.Options) { o.AccessKey = secret.NewString("test_" + smstest.Secret) }, nil, smstest.Number, sms.Error{Kind: sms.Unavailable, Code: "2"}},
 		{"sender not allowed", func(o *messagebird.Options) { o.Originator = "Forbidden" }, nil, smstest.Number, sms.Error{Kind: sms.Unavailable, Code: "10"}},
-		{"no number", nil, nil, "+1607", sms.Error{Kind: sms.Refused, Code: "9"}},
+		{"not a number", nil, nil, "+1607", sms.Error{Kind: sms.Refused, Code: "9"}},
 		{"no number, sender not allowed", func(o *messagebird.Options) { o.Originator = "Forbidden" }, nil, "+1607", sms.Error{Kind: sms.Refused, Code: "9"}},
 		{"out of credit", nil, func(d *double) { d.broke = true }, smstest.Number, sms.Error{Kind: sms.Unavailable, Code: "25"}},
 		{"unknown at once", nil, func(d *double) { d.failed = 1 }, smstest.Number, sms.Error{Kind: sms.Refused, Code: "1"}},
@@ -140,7 +140,7 @@ func TestErrorCodes(t *testing.T) {
 	}
 }
 
-func TestOnBrokenWires(t *testing.T) {
+func TestFailuresOfTheService(t *testing.T) {
 	open := func(t *testing.T, baseURL string) sms.Provider { return open(t, baseURL, nil) }
 	smstest.RunBroken(t, open)
 	smstest.RunUnreadable(t, open, 201, `{"id":null}`, `{"id":"`+smstest.Number+`"}`)
@@ -150,7 +150,7 @@ func TestOptions(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(*messagebird.Options)
-		want   string // in the error; "" if there is none
+		want   string // part of the error; "" if New succeeds
 	}{
 		{"complete", nil, ""},
 		{"defaults", func(o *messagebird.Options) { o.BaseURL, o.Now = "", nil }, ""},
@@ -165,13 +165,14 @@ func TestOptions(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := messagebird.New(options("", tc.change))
 			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("NewMessageBird: %v; want an error with %q", err, tc.want)
+				t.Errorf("New: %v; want an error with %q", err, tc.want)
 			}
 		})
 	}
 }
 
-// callbackRequest is a status report, signed with a token. A proxy has changed its path.
+// callbackRequest returns a status report, signed with a token. A proxy has changed its
+// path.
 func callbackRequest(query string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/inside?"+query, nil)
 	r.Header.Set("MessageBird-Signature-JWT", signToken(signing, tokenHeader, newClaims(fixedNow, callback+"?"+query, nil)))
@@ -193,7 +194,7 @@ func TestReceipts(t *testing.T) {
 		{"without a code", statusReport(messageID, "delivery_failed", "statusErrorCode", "0", "statusReason", "carrier rejected"), []sms.Receipt{{ID: messageID, State: sms.Undelivered, Reason: "carrier_rejected"}}},
 		{"opted out", statusReport(messageID, "delivery_failed", "statusErrorCode", "103"), []sms.Receipt{{ID: messageID, State: sms.Failed, Reason: "103"}}},
 		{"a reason that may be a number", statusReport(messageID, "delivery_failed", "statusReason", smstest.Number[1:]), []sms.Receipt{{ID: messageID, State: sms.Undelivered}}},
-		{"a status of tomorrow", statusReport(messageID, "teleported"), nil},
+		{"an unknown status", statusReport(messageID, "teleported"), nil},
 		{"no id", statusReport("", "delivered"), nil},
 		{"an id that is none", statusReport("a b", "delivered"), nil},
 	} {
@@ -219,8 +220,8 @@ func TestReceipts(t *testing.T) {
 	})
 }
 
-// The signatures are examples of MessageBird's own client libraries: of
-// ruby-rest-api, signed_request_verification.rb, and of go-rest-api,
+// The signatures are examples in MessageBird's client libraries:
+// ruby-rest-api, signed_request_verification.rb, and go-rest-api,
 // signature_jwt/testdata/reference.json.
 func TestExamples(t *testing.T) {
 	t.Run("older signature", func(t *testing.T) {
@@ -286,7 +287,7 @@ func TestRefusesForgedReceipts(t *testing.T) {
 		{"genuine", token(signing, tokenHeader, nil), "", true},
 		{"a clock that is behind", set("nbf", now+60), "", true},
 		{"a clock that is ahead", set("exp", now-60), "", true},
-		{"of the future", set("nbf", now+61), "", false},
+		{"from the future", set("nbf", now+61), "", false},
 		{"stale", set("exp", now-61), "", false},
 		{"for ever", token(signing, tokenHeader, func(c map[string]any) { delete(c, "exp") }), "", false},
 		{"of another issuer", set("iss", "Bird"), "", false},
@@ -320,7 +321,7 @@ func TestRefusesForgedReceipts(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := open(t, "", nil).Receipts(tc.r, []byte(tc.body))
 			if tc.ok != (err == nil) || err != nil && !errors.Is(err, sms.ErrSignature) {
-				t.Errorf("Receipts: %v; want it taken: %v", err, tc.ok)
+				t.Errorf("Receipts: %v; want it accepted: %v", err, tc.ok)
 			}
 		})
 	}

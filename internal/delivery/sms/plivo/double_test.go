@@ -27,12 +27,12 @@ const (
 	powerpack = "86bbb125-97bb-4d72-89fd-81d5c515b015"
 )
 
-// A double answers as Plivo's Message API does, as far as sending goes.
+// A double answers as Plivo's Message API does when a message is sent.
 type double struct {
 	*httptest.Server
 	mu       sync.Mutex
 	accepted []map[string]any
-	refuse   int // status to refuse all with
+	refuse   int // the status that refuses every message
 }
 
 func newDouble(t *testing.T) *double {
@@ -123,8 +123,8 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sign is written from the description of version 3 of Plivo's signature, apart
-// from the code under test.
+// sign is written from the description of version 3 of Plivo's signature, independently
+// of the code under test.
 func sign(token, callback, nonce string, form url.Values) string {
 	pairs := []string{}
 	for name := range form {

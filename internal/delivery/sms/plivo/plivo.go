@@ -1,3 +1,4 @@
+// Package plivo sends messages through Plivo.
 package plivo
 
 import (
@@ -21,17 +22,17 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// Options configure Plivo.
+// Options configure a Provider.
 type Options struct {
 	AuthID        string        `yaml:"auth_id"`        // of the account or a subaccount, 20 characters from MA or SA; required
-	AuthToken     secret.String `yaml:"auth_token"`     // of that account; also signs receipts; required
+	AuthToken     secret.String `yaml:"auth_token"`     // of that account; also checks the signatures of receipts; required
 	From          string        `yaml:"from"`           // the sender: a number, a short code or a name; excludes PowerpackUUID
-	PowerpackUUID string        `yaml:"powerpack_uuid"` // Provider chooses the sender from this powerpack; excludes From
-	CallbackURL   string        `yaml:"callback_url"`   // public https URL for receipts, without a query; default none, and no receipts
+	PowerpackUUID string        `yaml:"powerpack_uuid"` // Plivo chooses the sender from this powerpack; excludes From
+	CallbackURL   string        `yaml:"callback_url"`   // public https URL for receipts, without a query; default none: no receipts
 	BaseURL       string        `yaml:"base_url"`       // default https://api.plivo.com
 }
 
-// Provider sends through Plivo's Message API.
+// A Provider sends through Plivo's Message API.
 type Provider struct {
 	client   *http.Client
 	opts     Options
@@ -43,7 +44,7 @@ var (
 	powerpackPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 )
 
-// New returns a Plivo, or an error that names the option which is wrong.
+// New returns a Provider, or an error that names the wrong option.
 func New(o Options) (*Provider, error) {
 	fail := func(text string) (*Provider, error) { return nil, errors.New("plivo: " + text) }
 	switch {
@@ -52,7 +53,7 @@ func New(o Options) (*Provider, error) {
 	case o.AuthToken.Reveal() == "":
 		return fail("auth_token is missing")
 	case o.From == "" && o.PowerpackUUID == "":
-		return fail("from is missing, and so is powerpack_uuid")
+		return fail("from or powerpack_uuid must be set")
 	case o.From != "" && o.PowerpackUUID != "":
 		return fail("from and powerpack_uuid exclude each other")
 	case o.PowerpackUUID != "" && !powerpackPattern.MatchString(o.PowerpackUUID):
@@ -70,21 +71,21 @@ func New(o Options) (*Provider, error) {
 	return &Provider{client: wire.NewClient(), opts: o, messages: base + "/v1/Account/" + o.AuthID + "/Message/"}, nil
 }
 
-// messageRequest is the request that sends a message. Plivo chooses GSM-7 or UCS-2 by
-// the text.
+// A messageRequest is the body of the request that sends a message. Plivo chooses GSM-7 or
+// UCS-2 by the text.
 type messageRequest struct {
 	From      string `json:"src,omitempty"`
 	Powerpack string `json:"powerpack_uuid,omitempty"`
-	To        string `json:"dst"` // without a plus; "<" would separate several
+	To        string `json:"dst"` // without a plus; "<" separates several numbers
 	Text      string `json:"text"`
 	Type      string `json:"type"`
 	Callback  string `json:"url,omitempty"`
 	Method    string `json:"method,omitempty"`
 	Expiry    int64  `json:"message_expiry,omitempty"` // wire.Seconds in Plivo's queue
-	Log       bool   `json:"log"`                      // false: Plivo keeps no text and masks the number
+	Log       bool   `json:"log"`                      // false: Plivo stores no text and masks the number
 }
 
-// Send implements Provider.
+// Send implements sms.Provider.
 func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	message := messageRequest{
 		From:      p.opts.From,
@@ -102,7 +103,7 @@ func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	}
 	text, err := json.Marshal(message)
 	if err != nil {
-		return "", &sms.Error{Kind: sms.Unavailable, Reason: "no request can be made"}
+		return "", &sms.Error{Kind: sms.Unavailable, Reason: "cannot make a request"}
 	}
 	req, err := wire.NewPost(p.messages, "application/json", string(text))
 	if err != nil {
@@ -115,9 +116,9 @@ func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	}
 	var reply struct {
 		IDs     []string          `json:"message_uuid"`
-		Invalid []json.RawMessage `json:"invalid_number"` // those of the numbers that get nothing
+		Invalid []json.RawMessage `json:"invalid_number"` // the numbers that Plivo does not accept
 	}
-	// An answer of another shape leaves its fields empty.
+	// Fields stay empty if the answer has another form.
 	_ = json.Unmarshal(body, &reply)
 	refused := wire.StatusError(status, header)
 	switch {
@@ -132,21 +133,21 @@ func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	return "", codes.Judge(refused, refused.Code)
 }
 
-// codes has the statuses of https://www.plivo.com/docs/messaging/api/response:
-// Provider refuses without a code, and tells the rest in receipts.
+// codes has the statuses of https://www.plivo.com/docs/messaging/api/response. Plivo
+// refuses a message without an error code and reports all other failures in receipts.
 var codes = wire.Codes{
 	"400": {Kind: sms.Unavailable, Reason: "a parameter is missing or not valid"},
 	"401": {Kind: sms.Unavailable, Reason: "refused the credentials"},
 	"402": {Kind: sms.Unavailable, Reason: "out of credit"},
-	"403": {Kind: sms.Unavailable, Reason: "the account is not allowed to"},
+	"403": {Kind: sms.Unavailable, Reason: "the account is not permitted to send"},
 	"404": {Kind: sms.Unavailable, Reason: "the account is unknown"},
-	"405": {Kind: sms.Unavailable, Reason: "the API is not the one expected"},
+	"405": {Kind: sms.Unavailable, Reason: "wrong API"},
 	"429": {Kind: sms.Unavailable, Reason: "throttled"},
-	"500": {Kind: sms.Unavailable, Reason: "failed inside"},
+	"500": {Kind: sms.Unavailable, Reason: "internal error of the service"},
 }
 
-// Receipts implements Receiver. Plivo signs a nonce, but no time: an old receipt is
-// as genuine as a new one.
+// Receipts implements sms.Receiver. Plivo's signature covers a nonce but no time, so an old
+// receipt is as valid as a new one.
 func (p *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error) {
 	if r.Method != http.MethodPost {
 		return nil, sms.ErrSignature
@@ -155,7 +156,7 @@ func (p *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 	if err != nil || !p.signs(form, r.Header) {
 		return nil, sms.ErrSignature
 	}
-	id := form.Get("ParentMessageUUID") // the message, where a receipt is for one part of it
+	id := form.Get("ParentMessageUUID") // of the message, if the receipt is for one part of it
 	if id == "" {
 		id = form.Get("MessageUUID")
 	}
@@ -170,12 +171,12 @@ func (p *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 	return []sms.Receipt{receipt}, nil
 }
 
-// signs reports whether a signature of version 3 is there and right: HMAC-SHA-256
-// under the auth token of the callback URL, "?", the parameters, sorted and with
-// nothing between them, "." and the nonce. Version 2 covers no parameter, and does
-// not count. X-Plivo-Signature-V3 is under the token of the account that sent,
-// X-Plivo-Signature-Ma-V3 under that of its main account, and each has one signature
-// for each token that is active.
+// signs reports whether one of the signatures of version 3 is valid: the HMAC-SHA-256,
+// keyed with the auth token, of the callback URL, "?", the sorted parameters without
+// separators, "." and the nonce. Signatures of version 2 do not count, because they do not
+// cover the parameters. The key of X-Plivo-Signature-V3 is the token of the sending
+// account, the key of X-Plivo-Signature-Ma-V3 the token of its main account. Each header
+// has one signature for each active token.
 func (p *Provider) signs(form url.Values, header http.Header) bool {
 	nonce := header.Get("X-Plivo-Signature-V3-Nonce")
 	if p.opts.CallbackURL == "" || nonce == "" {

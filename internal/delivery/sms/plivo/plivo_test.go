@@ -130,7 +130,7 @@ func TestRefuses(t *testing.T) {
 		"accepted, but not for the number":    {202, `{"message":"message(s) queued","message_uuid":[],"invalid_number":["` + smstest.Number[1:] + `"]}`, sms.Refused, "202"},
 		"accepted twice":                      {202, `{"message_uuid":["db3ce55a-7f1d-11e1-8ea7-000000000001","db3ce55a-7f1d-11e1-8ea7-000000000002"]}`, sms.Uncertain, ""},
 		"accepted under a strange id":         {202, `{"message_uuid":["` + smstest.Number + `"]}`, sms.Uncertain, ""},
-		"accepted in part":                    {202, `{"message_uuid":["` + smstest.Number + `"],"invalid_number":["` + smstest.Number[1:] + `"]}`, sms.Uncertain, ""},
+		"partly accepted":                     {202, `{"message_uuid":["` + smstest.Number + `"],"invalid_number":["` + smstest.Number[1:] + `"]}`, sms.Uncertain, ""},
 		"failing inside with invalid numbers": {500, `{"invalid_number":["` + smstest.Number[1:] + `"]}`, sms.Unavailable, "500"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-func TestOnBrokenWires(t *testing.T) {
+func TestFailuresOfTheService(t *testing.T) {
 	open := func(t *testing.T, base string) sms.Provider { return open(t, options(base)) }
 	smstest.RunBroken(t, open)
 	smstest.RunUnreadable(t, open, 202, `{"message_uuid":["`+message+`"`, `{"message_uuid":[]}`, `["`+smstest.Number+`"]`)
@@ -150,7 +150,7 @@ func TestOnBrokenWires(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, tc := range []struct {
-		want string // in the error; "" for none
+		want string // part of the error; "" if New succeeds
 		set  func(*plivo.Options)
 	}{
 		{"", func(*plivo.Options) {}},
@@ -172,9 +172,9 @@ func TestOptions(t *testing.T) {
 		p, err := plivo.New(o)
 		switch {
 		case tc.want == "" && err != nil:
-			t.Errorf("NewPlivo = %v", err)
+			t.Errorf("New = %v", err)
 		case tc.want != "" && (err == nil || p != nil || !strings.Contains(err.Error(), tc.want)):
-			t.Errorf("NewPlivo = %v; want an error about %s", err, tc.want)
+			t.Errorf("New = %v; want an error about %s", err, tc.want)
 		}
 	}
 }
@@ -214,7 +214,7 @@ func TestReceipts(t *testing.T) {
 					want[i].ID = message
 				}
 				form := receiptForm(tc.status, tc.code)
-				// Another token is active; Plivo signs no time, so the second time is as good as the first.
+				// Another token is active. The signature does not cover a time, so a repeated receipt is valid.
 				signatures := sign("another", callback, nonce, form) + ", " + sign(authToken, callback, nonce, form)
 				for range 2 {
 					got, err := p.Receipts(callbackRequest("", header, signatures), []byte(form.Encode()))
@@ -273,8 +273,8 @@ func TestRefusesReceipts(t *testing.T) {
 		{"shorter", p, callbackRequest("", v3, right), strings.Replace(body, "ErrorCode=80&", "", 1)},
 		{"malformed", p, callbackRequest("", v3, right), "%zz" + body},
 		{"empty", p, callbackRequest("", v3, right), ""},
-		{"got", p, get, body},
-		{"where none are expected", open(t, without), callbackRequest("", v3, sign(authToken, "", nonce, form)), body},
+		{"sent with GET", p, get, body},
+		{"without a callback URL", open(t, without), callbackRequest("", v3, sign(authToken, "", nonce, form)), body},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := tc.p.Receipts(tc.r, []byte(tc.body))
@@ -285,7 +285,7 @@ func TestRefusesReceipts(t *testing.T) {
 	}
 }
 
-// The signature is what openssl dgst -sha256 -hmac my_auth_token prints, in Base64, for
+// The signature is the Base64 of the output of openssl dgst -sha256 -hmac my_auth_token for
 // https://mfa.example.com/sms/plivo?ErrorCode000From14152828726MessageUUIDdb3ce55a-7f1d-11e1-8ea7-1231380bc196StatusdeliveredTo4915112345678.24725744043720739450
 func TestSignature(t *testing.T) {
 	o := options("")

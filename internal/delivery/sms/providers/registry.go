@@ -44,7 +44,8 @@ var registry = map[string]opener{
 // A field without a tag cannot be set: a clock, for example.
 type Settings map[string]yaml.Node
 
-// Parts are what a provider gets from the process, besides its settings.
+// Parts are the things that a provider gets from the process, in addition to its
+// settings.
 type Parts struct {
 	Dir    string                                   // the paths of settings are relative to it
 	Record func(context.Context, sms.Receipt) error // receives the receipts that arrive over the provider's own connection

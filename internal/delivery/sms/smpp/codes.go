@@ -9,14 +9,15 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 )
 
-// The command_status that answer what the other side sends.
+// The values of command_status in answers to the carrier.
 const (
 	statusUnknownCommand = 0x03
 	statusQueueFull      = 0x14
 	statusTryAgain       = 0x64 // ESME_RX_T_APPN
 )
 
-// statusError is what a command_status (section 5.1.3) means for a message.
+// statusError returns the error of a message that was answered with a command_status
+// (section 5.1.3). refused are further values that refuse the number.
 func statusError(status uint32, refused []uint32) *sms.Error {
 	e := &sms.Error{Kind: sms.Unavailable, Code: fmt.Sprintf("0x%08X", status), Reason: "refused"}
 	if known, ok := statuses[status]; ok {
@@ -56,7 +57,7 @@ var statuses = map[uint32]wire.Meaning{
 	0x64: {Kind: sms.Unavailable, Reason: "temporary error"},
 	0x65: {Kind: sms.Unavailable, Reason: "permanent error"},
 	0x66: {Kind: sms.Unavailable, Reason: "rejected"},
-	0xC0: {Kind: sms.Unavailable, Reason: "optional part"},
+	0xC0: {Kind: sms.Unavailable, Reason: "optional parameters"},
 	0xC1: {Kind: sms.Unavailable, Reason: "optional parameter not allowed"},
 	0xC2: {Kind: sms.Unavailable, Reason: "parameter length"},
 	0xC3: {Kind: sms.Unavailable, Reason: "parameter missing"},
@@ -65,7 +66,7 @@ var statuses = map[uint32]wire.Meaning{
 	0xFF: {Kind: sms.Unavailable, Reason: "unknown error"},
 }
 
-// noAnswer says why there is none.
+// noAnswer returns the error of a request without an answer.
 func noAnswer(r requestResult) *sms.Error {
 	e := &sms.Error{Kind: sms.Unavailable, Reason: "connection lost"}
 	switch {

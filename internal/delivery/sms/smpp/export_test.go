@@ -8,7 +8,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 )
 
-// What the fuzz functions of package sms_test reach.
+// The functions below are for fuzz tests.
 
 func ParseReceipt(body []byte) (sms.Receipt, error) { return parseReceipt(body) }
 

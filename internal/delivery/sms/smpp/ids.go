@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// idPattern is a message id that can be kept, for receipts to find their message.
+// idPattern matches the message ids that can be stored. Receipts find their message by it.
 var idPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 
 var (
@@ -14,9 +14,9 @@ var (
 	decimalDigits = regexp.MustCompile(`^[0-9]{1,64}$`)
 )
 
-// cleanID returns an id in the form in which ids are compared: without padding,
-// and if it is a number, decimal or hexadecimal, without leading zeros and in lower
-// case. It is "" if the id cannot be kept.
+// cleanID returns an id in the form in which ids are compared: without padding and, if it
+// is a decimal or hexadecimal number, without leading zeros and in lower case. It returns ""
+// if the id cannot be stored.
 func cleanID(id string) string {
 	id = strings.Trim(id, " \t\r\n\x00\"'")
 	digits := strings.TrimPrefix(strings.ToLower(id), "0x")
@@ -32,10 +32,10 @@ func cleanID(id string) string {
 	return id
 }
 
-// receiptID returns the id that submit_sm_resp gave the message of a receipt: the
-// setting ReceiptIDs says in which base the two are. also is another reading, or "".
-// It counts if no message has the first, and is returned only if it cannot be meant
-// otherwise: a letter in one of the two ids shows that it is hexadecimal.
+// receiptID returns the id in submit_sm_resp of the message that a receipt names with id.
+// ReceiptIDs gives the bases of both. also is another reading for use if no message has the
+// first, or "". receiptID returns it only if it is certain: a letter in one of the two ids
+// shows that this id is hexadecimal.
 func (o *Options) receiptID(id string) (first, also string) {
 	toHex, toDecimal := "", "" // empty if the id has no such reading
 	if decimalDigits.MatchString(id) {
@@ -60,7 +60,7 @@ func (o *Options) receiptID(id string) (first, also string) {
 	return first, ""
 }
 
-// convertBase writes a number in another base.
+// convertBase converts a number from one base to another.
 func convertBase(digits string, from, to int) string {
 	n, ok := new(big.Int).SetString(digits, from)
 	if !ok {

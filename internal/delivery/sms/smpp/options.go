@@ -13,48 +13,48 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// How a text that is too long for one message is handed over.
+// The ways to send a text that is too long for one message.
 const (
-	Segments = "segments" // as several, joined by a header (UDH), which every carrier takes
-	Payload  = "payload"  // as one message_payload, which the carrier takes apart
+	Segments = "segments" // as several messages, joined by a header (UDH), which every carrier accepts
+	Payload  = "payload"  // as one message_payload, which the carrier splits
 )
 
-// How a receipt names the message that submit_sm_resp named.
+// The bases of the message ids in submit_sm_resp and in receipts.
 const (
 	SameID    = "same"
 	DecimalID = "decimal" // submit_sm_resp in hexadecimal, the receipt in decimal
-	HexID     = "hex"     // the other way round
+	HexID     = "hex"     // submit_sm_resp in decimal, the receipt in hexadecimal
 )
 
-// Options say how to reach a carrier or an aggregator by SMPP 3.4, and how it
-// wants its messages.
+// Options configure a Provider: the connection to a carrier or an aggregator by SMPP 3.4,
+// and the form of messages that it requires.
 type Options struct {
 	Address    string        `yaml:"address"`       // host and port: "smpp.example.com:3550"; required
-	TLS        bool          `yaml:"tls"`           // default plain, which shows codes to everyone on the way
-	ServerName string        `yaml:"server_name"`   // that the certificate must have; default the host of Address
-	RootCAs    []byte        `yaml:"root_cas_file"` // PEM of who may have signed the certificate; default those of the system
-	SystemID   string        `yaml:"system_id"`     // who binds; required, at most 15 characters
-	Password   secret.String `yaml:"password"`      // at most 8 characters by the book, 63 here; default none
+	TLS        bool          `yaml:"tls"`           // default no TLS: codes are readable on the network
+	ServerName string        `yaml:"server_name"`   // the name in the certificate; default the host of Address
+	RootCAs    []byte        `yaml:"root_cas_file"` // PEM certificates of the trusted issuers; default the issuers that the system trusts
+	SystemID   string        `yaml:"system_id"`     // identifies the client in a bind; required, at most 15 characters
+	Password   secret.String `yaml:"password"`      // at most 8 characters in the standard, 63 here; default none
 	SystemType string        `yaml:"system_type"`   // at most 12 characters; default none
 
 	Source         string   `yaml:"source"`          // a number or a name, at most 20 characters; default the carrier chooses
-	SourceTON      *int     `yaml:"source_ton"`      // type of number: 0 to 6; default by the look of Source: 5 a name, 3 a short code, 1 a number
+	SourceTON      *int     `yaml:"source_ton"`      // type of number: 0 to 6; default 5 if Source is a name, 3 for a short code, 1 for a number
 	SourceNPI      *int     `yaml:"source_npi"`      // numbering plan: 0 to 18; default 1 for a number, else 0
 	DestinationTON *int     `yaml:"destination_ton"` // default 1, international
 	DestinationNPI *int     `yaml:"destination_npi"` // default 1, E.164
 	ServiceType    string   `yaml:"service_type"`    // at most 5 characters; default none
 	LongMessages   string   `yaml:"long_messages"`   // Segments, the default, or Payload
 	ReceiptIDs     string   `yaml:"receipt_ids"`     // SameID, the default, DecimalID or HexID
-	RefusedCodes   []uint32 `yaml:"refused_codes"`   // the carrier's own command_status (0x400 to 0x4FF) for a number that gets no messages
+	RefusedCodes   []uint32 `yaml:"refused_codes"`   // the carrier's own values of command_status (0x400 to 0x4FF) that refuse a number for good
 
-	Window         int           `yaml:"window"`          // messages that may wait for their answer; default 10
-	EnquireLink    time.Duration `yaml:"enquire_link"`    // of silence before the connection is tried; default 30 s
+	Window         int           `yaml:"window"`          // messages that may wait for an answer; default 10
+	EnquireLink    time.Duration `yaml:"enquire_link"`    // silence before the connection is checked; default 30 s
 	AnswerTimeout  time.Duration `yaml:"answer_timeout"`  // for a connection, bind, enquire_link and unbind; default 5 s
-	ReconnectAfter time.Duration `yaml:"reconnect_after"` // first pause, which doubles up to a minute; default 1 s
+	ReconnectAfter time.Duration `yaml:"reconnect_after"` // first pause before another bind; it doubles up to a minute; default 1 s
 
-	// OnReceipt takes what the carrier reports, one at a time and while messages are
-	// sent. After an error the carrier is told to report again. Default: no receipts
-	// are asked for.
+	// OnReceipt receives the receipts of the carrier, one at a time, also while messages
+	// are sent. After an error the carrier is asked to send the receipt again. If nil,
+	// messages ask for no receipts.
 	OnReceipt func(context.Context, sms.Receipt) error
 
 	Logger *slog.Logger     // default slog.Default()

@@ -8,8 +8,8 @@ import (
 	"io"
 )
 
-// The commands of SMPP 3.4 (section 5.1.2.1) that a sender meets. An answer has
-// the top bit set.
+// The commands of SMPP 3.4 (section 5.1.2.1) that a sender uses. In an answer the top bit
+// is set.
 const (
 	bindTransceiver = 0x00000009
 	submitSM        = 0x00000004
@@ -20,7 +20,7 @@ const (
 	genericNack     = 0x80000000
 )
 
-// The optional parameters (section 5.3.2) that are read or written here.
+// The tags of the optional parameters (section 5.3.2) that this package uses.
 const (
 	tagReceiptedMessageID = 0x001E
 	tagNetworkErrorCode   = 0x0423
@@ -30,16 +30,16 @@ const (
 
 const (
 	headerSize = 16
-	maxPDU     = 128 << 10 // a payload has 64 KiB at most
+	maxPDU     = 128 << 10 // bytes; a payload has at most 64 KiB
 )
 
-// A pdu is one frame, its body as it is on the wire.
+// A pdu is one frame. Its body has the encoding of the wire.
 type pdu struct {
 	command, status, sequence uint32
 	body                      []byte
 }
 
-// frame returns what goes over the wire.
+// frame returns the bytes of the frame.
 func (p pdu) frame() []byte {
 	b := make([]byte, headerSize, headerSize+len(p.body))
 	binary.BigEndian.PutUint32(b[0:], uint32(headerSize+len(p.body)))
@@ -49,7 +49,7 @@ func (p pdu) frame() []byte {
 	return append(b, p.body...)
 }
 
-// readPDU reads one frame. After an error the stream is of no more use.
+// readPDU reads one frame. After an error the stream cannot be used.
 func readPDU(r io.Reader) (pdu, error) {
 	var h [headerSize]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -86,7 +86,7 @@ func (w *bodyWriter) parameter(tag uint16, value []byte) {
 
 var errShortBody = errors.New("a body ends too early")
 
-// A bodyReader takes a body apart. Its first error stays.
+// A bodyReader reads the fields of a body. It keeps its first error.
 type bodyReader struct {
 	rest []byte
 	err  error
@@ -120,8 +120,8 @@ func (r *bodyReader) text() string {
 	return s
 }
 
-// parameters returns the optional parameters up to the end; of several with one
-// tag the last.
+// parameters returns the optional parameters up to the end. If a tag occurs more than once,
+// the last value counts.
 func (r *bodyReader) parameters() map[uint16][]byte {
 	all := map[uint16][]byte{}
 	for r.err == nil && len(r.rest) > 0 {
@@ -137,7 +137,7 @@ func (r *bodyReader) parameters() map[uint16][]byte {
 	return all
 }
 
-// A submitBody is the body of submit_sm (section 4.4.1), as far as it is used.
+// A submitBody has the fields of submit_sm (section 4.4.1) that this package sets.
 type submitBody struct {
 	serviceType                    string
 	sourceTON, sourceNPI           byte
@@ -148,7 +148,7 @@ type submitBody struct {
 	validity                       string
 	receipt                        bool
 	short                          []byte // at most 254 octets
-	payload                        []byte // instead of short
+	payload                        []byte // sent instead of short
 }
 
 func (s submitBody) body() []byte {
@@ -174,7 +174,7 @@ func (s submitBody) body() []byte {
 	return w.Bytes()
 }
 
-// A deliverBody is the body of deliver_sm (section 4.6.1), as far as it is used.
+// A deliverBody has the fields of deliver_sm (section 4.6.1) that this package reads.
 type deliverBody struct {
 	esmClass   byte
 	text       []byte
@@ -200,7 +200,7 @@ func parseDeliver(body []byte) (deliverBody, error) {
 	if r.err != nil {
 		return d, r.err
 	}
-	d.parameters = r.parameters() // those before one that is cut short
+	d.parameters = r.parameters() // all before a truncated one
 	if payload, ok := d.parameters[tagMessagePayload]; ok && len(d.text) == 0 {
 		d.text = payload
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 )
 
-// deliver handles one deliver_sm. A reply from a phone is acknowledged and dropped.
+// deliver handles one deliver_sm. It acknowledges and drops replies from phones.
 func (p *Provider) deliver(body []byte) (status uint32) {
 	if p.opts.OnReceipt == nil {
 		return 0
@@ -20,7 +20,7 @@ func (p *Provider) deliver(body []byte) (status uint32) {
 	receipt, err := parseReceipt(body)
 	if err != nil {
 		p.opts.Logger.Warn("smpp: receipt not read", "address", p.opts.Address, "id", receipt.ID, "reason", err)
-		return 0 // the carrier would send the same again
+		return 0 // otherwise the carrier sends the same receipt again
 	}
 	if receipt.ID == "" {
 		return 0
@@ -35,23 +35,23 @@ func (p *Provider) deliver(body []byte) (status uint32) {
 	return 0
 }
 
-// An unreadableReceipt says why a receipt cannot be read. It holds neither number nor
-// text.
+// An unreadableReceipt is the reason why a receipt cannot be read. It contains neither
+// number nor text.
 type unreadableReceipt string
 
 func (e unreadableReceipt) Error() string { return string(e) }
 
-// parseReceipt reads a deliver_sm. It returns the zero Receipt for one that is not
-// a receipt. The error is an unreadableReceipt; the id is then set if there is one.
+// parseReceipt reads a deliver_sm. It returns the zero Receipt if the deliver_sm is not a
+// receipt. The error is an unreadableReceipt; the id is then set if the receipt has one.
 //
-// What a receipt says is in optional parameters, in a text, or in both; parameters
-// come first, unless they say nothing that is known. The form of the text (appendix B)
-// is only a custom: "id:3 sub:001 dlvrd:001 submit date:… done date:… stat:DELIVRD
+// The data of a receipt is in optional parameters, in a text, or in both. Parameters take
+// precedence unless their value is unknown. The form of the text (appendix B) is only a
+// convention: "id:3 sub:001 dlvrd:001 submit date:… done date:… stat:DELIVRD
 // err:000 text:…".
 func parseReceipt(body []byte) (r sms.Receipt, err error) {
 	d, err := parseDeliver(body)
 	if err != nil {
-		return r, unreadableReceipt("the deliver_sm is cut short")
+		return r, unreadableReceipt("the deliver_sm is truncated")
 	}
 	if !d.isReceipt() {
 		return r, nil
@@ -75,7 +75,7 @@ func parseReceipt(body []byte) (r sms.Receipt, err error) {
 	case state == "" && fields.state == "":
 		return sms.Receipt{ID: r.ID}, unreadableReceipt("it has no state")
 	case state == "":
-		return sms.Receipt{ID: r.ID}, unreadableReceipt(fmt.Sprintf("its state %q is not known", wire.Word(fields.state)))
+		return sms.Receipt{ID: r.ID}, unreadableReceipt(fmt.Sprintf("its state %q is unknown", wire.Word(fields.state)))
 	}
 	r.State = states[state]
 	if r.State == sms.Undelivered || r.State == sms.Failed {
@@ -87,12 +87,12 @@ func parseReceipt(body []byte) (r sms.Receipt, err error) {
 	return r, nil
 }
 
-// isReceipt reports whether a deliver_sm reports on a message. Some carriers
-// mark it only by optional parameters, which a phone cannot send. A text without them
-// could be a reply that looks like a receipt.
+// isReceipt reports whether a deliver_sm is a receipt. Some carriers mark receipts only with
+// optional parameters, which a phone cannot send. A text without these parameters may be a
+// reply that looks like a receipt.
 func (d deliverBody) isReceipt() bool {
 	switch d.esmClass & 0x3C {
-	case 0x04, 0x20: // a receipt, and a report on the way
+	case 0x04, 0x20: // a receipt, and an intermediate report
 		return true
 	case 0x00:
 		_, id := d.parameters[tagReceiptedMessageID]
@@ -102,9 +102,9 @@ func (d deliverBody) isReceipt() bool {
 	return false
 }
 
-// receiptText returns the text of a receipt as ASCII. It looks at the octets, not
-// at data_coding, which some carriers set wrongly. Characters beyond ASCII become
-// "?", and control characters spaces.
+// receiptText returns the text of a receipt as ASCII. It finds the encoding from the octets
+// and not from data_coding, which some carriers set wrongly. It replaces characters outside
+// of ASCII with "?" and control characters with spaces.
 func receiptText(esmClass byte, text []byte) string {
 	text = withoutHeader(esmClass, text)
 	var even, odd int // octets that are 0
@@ -143,8 +143,8 @@ func receiptText(esmClass byte, text []byte) string {
 	}, string(utf16.Decode(units)))
 }
 
-// withoutHeader drops a user data header in front of a text. esm_class announces
-// one (0x40), which some carriers forget.
+// withoutHeader removes a user data header from the start of a text. A bit of esm_class
+// (0x40) announces the header, but some carriers do not set it.
 func withoutHeader(esmClass byte, text []byte) []byte {
 	if len(text) == 0 {
 		return text
@@ -165,19 +165,19 @@ func withoutHeader(esmClass byte, text []byte) []byte {
 	return text[length+1:]
 }
 
-// receiptFields are what the text of a receipt says.
+// receiptFields are the fields in the text of a receipt.
 type receiptFields struct{ id, state, code string }
 
 var (
-	// A name, what separates it from its value, and a value with or without quotes.
+	// A name, a separator, and a value with or without quotes.
 	fieldPattern = regexp.MustCompile(`(?i)(?:^|[^a-z0-9_])(id|stat|state|status|err|error|text)["']?\s*[:=]\s*["']?([^\s,;"']*)`)
-	// A name that follows one without a value.
+	// The name of a field that follows a field without a value.
 	nextFieldPattern = regexp.MustCompile(`(?i)^(id|sub|dlvrd|submit|done|date|stat|state|status|err|error|text)[:=]`)
 	errPattern       = regexp.MustCompile(`^[0-9A-Za-z]{1,8}$`)
 )
 
-// readFields reads the text of a receipt. The first of each field counts. What
-// follows "text:" is a message, and could say anything.
+// readFields reads the text of a receipt. If a field occurs more than once, the first value
+// counts. It stops at "text:", because a message follows, which may look like fields.
 func readFields(text string) (f receiptFields) {
 	for len(text) > 0 {
 		at := fieldPattern.FindStringSubmatchIndex(text)
@@ -205,8 +205,8 @@ func readFields(text string) (f receiptFields) {
 	return f
 }
 
-// stateNumber reads a message_state, which some carriers write with more octets than
-// one.
+// stateNumber reads a message_state, for which some carriers use more than one octet. It
+// returns -1 if value is not a number.
 func stateNumber(value []byte) int {
 	if len(value) == 0 || len(value) > 4 {
 		return -1
@@ -218,14 +218,14 @@ func stateNumber(value []byte) int {
 	return state
 }
 
-// stateNames are the values of message_state (section 5.2.28, and 4.7.15 of version
-// 5.0) as texts call them. 0 means SCHEDULED in 5.0, and nothing in 3.4.
+// stateNames has the values of message_state (section 5.2.28, and 4.7.15 of version 5.0)
+// and their names in texts. 0 means SCHEDULED in version 5.0 and has no meaning in 3.4.
 var stateNames = map[int]string{
 	0: "SCHEDULED", 1: "ENROUTE", 2: "DELIVRD", 3: "EXPIRED", 4: "DELETED", 5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD", 9: "SKIPPED",
 }
 
-// stateName returns the name of a state as appendix B writes it, in seven letters,
-// for a name that is written out or a number. It is "" for an unknown one.
+// stateName returns the name of a state in the form of appendix B, with seven letters, for
+// a full name or a number. It returns "" if the state is unknown.
 func stateName(text string) string {
 	name := strings.ToUpper(strings.Trim(text, ".:=-_"))
 	if _, known := states[name]; known {

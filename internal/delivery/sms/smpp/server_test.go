@@ -30,18 +30,18 @@ import (
 
 const (
 	testPassword = "s3cretpw"
-	wait         = 10 * time.Second // for what must happen
+	wait         = 10 * time.Second // for events that must happen
 )
 
-// A testServer is smpptest/server.mjs, running.
+// A testServer is a running smpptest/server.mjs.
 type testServer struct {
 	address string
 	orders  io.Writer
 	events  chan serverEvent
-	earlier []serverEvent // that nobody has asked for yet
+	earlier []serverEvent // events that next has not returned yet
 }
 
-// A serverEvent is a line of its output.
+// A serverEvent is a line of the output of a testServer.
 type serverEvent struct {
 	Event       string
 	Port        int
@@ -61,14 +61,15 @@ type serverEvent struct {
 	Message     string
 }
 
-// startServer starts the server; certificate and key are files, if it is to use TLS.
+// startServer starts the server. With TLS its arguments are the files of a certificate and
+// its key.
 func startServer(t *testing.T, tls ...string) *testServer {
 	t.Helper()
 	node := testenv.Tool(t, "node")
 	if _, err := os.Stat(filepath.Join("smpptest", "node_modules", "smpp", "package.json")); err != nil {
 		testenv.Missing(t, err)
 	}
-	for _, name := range []string{"server.mjs", "package-lock.json"} { // whose change must run the test anew
+	for _, name := range []string{"server.mjs", "package-lock.json"} { // a change of these files must run the test again
 		if _, err := os.ReadFile(filepath.Join("smpptest", name)); err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +124,7 @@ func (s *testServer) next(t *testing.T, kind string) serverEvent {
 		select {
 		case e := <-s.events:
 			if e.Event == "error" {
-				t.Fatalf("the SMPP server says %s", e.Message)
+				t.Fatalf("the SMPP server reports %s", e.Message)
 			}
 			if e.Event == kind {
 				return e
@@ -135,7 +136,7 @@ func (s *testServer) next(t *testing.T, kind string) serverEvent {
 	}
 }
 
-// order gives an order, and returns when it is obeyed.
+// order sends an order and returns after the server has carried it out.
 func (s *testServer) order(t *testing.T, order string) {
 	t.Helper()
 	if _, err := io.WriteString(s.orders, order+"\n"); err != nil {
@@ -144,7 +145,7 @@ func (s *testServer) order(t *testing.T, order string) {
 	s.next(t, "obeyed")
 }
 
-// A logBuffer is what was logged.
+// A logBuffer keeps the log.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -169,8 +170,8 @@ func testOptions(address string) smpp.Options {
 	}
 }
 
-// open returns a provider that is closed with the test, and whose log is then
-// searched for what must not be there.
+// open returns a provider that is closed at the end of the test. Its log must not contain
+// personal data and secrets.
 func open(t *testing.T, o smpp.Options) *smpp.Provider {
 	t.Helper()
 	log := &logBuffer{}
@@ -185,7 +186,7 @@ func open(t *testing.T, o smpp.Options) *smpp.Provider {
 		}
 		for _, hidden := range []string{testPassword, "491701234567", "482913"} {
 			if strings.Contains(log.String(), hidden) {
-				t.Errorf("the log tells %q: %s", hidden, log)
+				t.Errorf("the log shows %q: %s", hidden, log)
 			}
 		}
 	})

@@ -12,16 +12,16 @@ import (
 
 const (
 	writeTimeout  = 10 * time.Second // for one frame
-	forgetAfter   = time.Minute      // a request that is not answered leaves the window
-	maxDeliveries = 256              // deliver_sm that wait for their callback
+	forgetAfter   = time.Minute      // after it, a request without an answer leaves the window
+	maxDeliveries = 256              // deliver_sm that wait for OnReceipt
 )
 
-// A session is one connection, from its bind to its end.
+// A session is one connection from bind to end.
 type session struct {
 	conn     net.Conn
 	in       *bufio.Reader
-	answerIn time.Duration // to enquire_link and unbind
-	window   chan struct{} // holds a token for each submit_sm that is not answered
+	answerIn time.Duration // how long an answer to enquire_link and unbind may take
+	window   chan struct{} // a token for each submit_sm without an answer
 	out      chan outgoingFrame
 	inbox    chan pdu // deliver_sm
 	ended    chan struct{}
@@ -31,27 +31,27 @@ type session struct {
 	mu       sync.Mutex
 	sequence uint32
 	pending  map[uint32]*pendingRequest
-	heard    time.Time // when anything last arrived
-	why      error     // it ended
+	heard    time.Time // when the last frame arrived
+	why      error     // the reason of the end
 }
 
-// A outgoingFrame waits for the writer.
+// An outgoingFrame waits for the writer.
 type outgoingFrame struct {
 	bytes []byte
-	wrote func(error) // called once; after an error the frame cannot have arrived whole
+	wrote func(error) // called once; after an error the carrier cannot have received the whole frame
 }
 
 // A pendingRequest waits for its answer.
 type pendingRequest struct {
-	result  chan requestResult // holds one
+	result  chan requestResult // has room for one
 	since   time.Time
-	release func() // gives its place in the window back
+	release func() // frees its place in the window
 }
 
 type requestResult struct {
 	answer  pdu
 	err     error
-	arrived bool // the request may have, where err is set
+	arrived bool // whether the request may have arrived, if err is set
 }
 
 func newSession(conn net.Conn, window int, answerIn time.Duration) *session {
@@ -63,8 +63,8 @@ func newSession(conn net.Conn, window int, answerIn time.Duration) *session {
 	}
 }
 
-// bind asks to send and receive, before anything else does. The error is an *Error
-// if the other side answered.
+// bind binds the session, before it is used otherwise. The error is an *sms.Error if the
+// carrier answered.
 func (s *session) bind(ctx context.Context, body []byte) error {
 	stop := context.AfterFunc(ctx, func() { s.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -88,8 +88,8 @@ func (s *session) bind(ctx context.Context, body []byte) error {
 	}
 }
 
-// run serves a bound session until it ends, and returns why it did. deliver
-// returns the status that answers a deliver_sm.
+// run serves a bound session until it ends and returns the reason. deliver handles a
+// deliver_sm and returns the status of the answer.
 func (s *session) run(enquireEvery time.Duration, now func() time.Time, deliver func(body []byte) (status uint32)) error {
 	s.heard = now()
 	s.tasks.Go(s.write)
@@ -112,7 +112,7 @@ func (s *session) run(enquireEvery time.Duration, now func() time.Time, deliver 
 	return s.why
 }
 
-// end closes the connection. What waits for an answer learns that none will come.
+// end closes the connection. All pending requests end without an answer.
 func (s *session) end(why error) {
 	s.endOnce.Do(func() {
 		s.mu.Lock()
@@ -132,14 +132,15 @@ func (r *pendingRequest) finish(result requestResult) {
 	select {
 	case r.result <- result:
 		r.release()
-	default: // it has its result already
+	default: // it already has a result
 	}
 }
 
-var errWindowFull = errors.New("too many messages are not answered")
+var errWindowFull = errors.New("too many messages wait for an answer")
 
-// request sends one and waits for its answer. Those of the window wait for a place
-// in it, and keep that until they are answered, also after ctx is done.
+// request sends a request and waits for its answer. If windowed is set, it first waits for a
+// place in the window. The request keeps the place until it is answered, also after ctx is
+// done.
 func (s *session) request(ctx context.Context, command uint32, body []byte, windowed bool, now time.Time) requestResult {
 	release := func() {}
 	if windowed {
@@ -183,8 +184,8 @@ func (s *session) request(ctx context.Context, command uint32, body []byte, wind
 	}
 }
 
-// await makes r wait for the answer to the number that it returns; not ok means
-// that the session has ended.
+// await registers r for the answer with the sequence number that it returns. ok is false if
+// the session has ended.
 func (s *session) await(r *pendingRequest) (sequence uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +202,7 @@ func (s *session) await(r *pendingRequest) (sequence uint32, ok bool) {
 	return s.sequence, true
 }
 
-// settle gives the request of that number its result, if it still waits.
+// settle gives a pending request its result. It does nothing if no request has the number.
 func (s *session) settle(sequence uint32, result requestResult) {
 	s.mu.Lock()
 	r, ok := s.pending[sequence]
@@ -255,7 +256,7 @@ func (s *session) read(now func() time.Time) {
 			case <-done:
 			case <-s.ended:
 			}
-			s.end(errors.New("unbound by the other side"))
+			s.end(errors.New("unbound by the carrier"))
 			return
 		case p.command == enquireLink:
 			s.reply(p, 0)
@@ -280,8 +281,8 @@ func (s *session) send(p pdu, wrote func(error)) {
 	}
 }
 
-// enquire asks whether the other side is there when it has been silent, and forgets
-// requests that it never answered.
+// enquire sends enquire_link after a time of silence, and ends requests that the carrier
+// never answered.
 func (s *session) enquire(every time.Duration, now func() time.Time) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -316,7 +317,7 @@ func (s *session) enquire(every time.Duration, now func() time.Time) {
 	}
 }
 
-// unbind takes leave, and ends the session.
+// unbind sends unbind, waits for the answer and ends the session.
 func (s *session) unbind(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, s.answerIn)
 	defer cancel()

@@ -16,22 +16,22 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 )
 
-// Provider sends over one connection that it keeps up. It must be closed.
+// A Provider sends over one connection, which it keeps open. It must be closed.
 type Provider struct {
 	opts Options
-	tls  *tls.Config // nil if plain
+	tls  *tls.Config // nil without TLS
 	stop context.CancelFunc
 
-	withoutID sync.Once     // the log tells of a message without an id
-	gone      chan struct{} // closed when the connection is no longer kept up
+	withoutID sync.Once     // logs the first message without an id
+	gone      chan struct{} // closed when keepUp ends
 
 	mu      sync.Mutex
-	session *session      // bound; else nil
+	session *session      // nil unless bound
 	trying  chan struct{} // closed when an attempt to bind ends; nil between attempts
-	last    *sms.Error    // why there is no session
+	last    *sms.Error    // the reason why there is no session
 }
 
-// New returns a Provider, and begins to connect.
+// New returns a Provider and starts to connect.
 func New(o Options) (*Provider, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func New(o Options) (*Provider, error) {
 
 const maxPause = time.Minute
 
-// keepUp binds, and binds again when the connection is lost, until ctx is done.
+// keepUp binds, and binds again after the connection is lost, until ctx is done.
 func (p *Provider) keepUp(ctx context.Context) {
 	defer close(p.gone)
 	pause := p.opts.ReconnectAfter
@@ -90,7 +90,7 @@ func (p *Provider) keepUp(ctx context.Context) {
 	}
 }
 
-// connect returns a bound session. Its error shows no more than addresses.
+// connect returns a bound session. Its error contains no data except addresses.
 func (p *Provider) connect(ctx context.Context) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.AnswerTimeout)
 	defer cancel()
@@ -116,7 +116,7 @@ func (p *Provider) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// tried tells those who wait how the attempt to bind ended.
+// tried records the result of an attempt to bind and wakes the waiting senders.
 func (p *Provider) tried(s *session, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +137,7 @@ func (p *Provider) lost() {
 	p.session, p.last = nil, &sms.Error{Kind: sms.Unavailable, Reason: "not connected"}
 }
 
-// bound returns the session, which it waits for while one is being bound.
+// bound returns the session. It waits during an attempt to bind.
 func (p *Provider) bound(ctx context.Context) (*session, *sms.Error) {
 	p.mu.Lock()
 	trying := p.trying
@@ -159,9 +159,9 @@ func (p *Provider) bound(ctx context.Context) (*session, *sms.Error) {
 	return p.session, nil
 }
 
-// Send implements Provider. The id of a message in several parts is that of the last,
-// the only one for which a receipt is asked. It is "" if the carrier accepted the
-// message without an id that can be kept: then no receipt finds it.
+// Send implements sms.Provider. For a message in several parts it asks for a receipt of the
+// last part only, and returns the id of that part. It returns "" if the carrier accepted the
+// message without an id that can be stored: no receipt can then find the message.
 func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	s, failed := p.bound(ctx)
 	if failed != nil {
@@ -187,7 +187,7 @@ func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 		}
 		if e != nil {
 			if i > 0 {
-				e.Kind = sms.Uncertain // the phone may show the parts that were accepted
+				e.Kind = sms.Uncertain // the phone may show the accepted parts
 			}
 			return "", e
 		}
@@ -195,20 +195,20 @@ func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	return id, nil
 }
 
-// submittedID reads a submit_sm_resp that accepts a message. Its body may be missing,
-// or lack the octet that ends the id.
+// submittedID reads the id in a submit_sm_resp that accepts a message. The body, and the
+// octet at the end of the id, may be missing.
 func (p *Provider) submittedID(body []byte) string {
 	text, _, _ := bytes.Cut(body, []byte{0})
 	id := cleanID(string(text))
 	if id == "" && p.opts.OnReceipt != nil {
 		p.withoutID.Do(func() {
-			p.opts.Logger.Warn("smpp: the carrier accepts messages without an id that can be kept; their receipts are lost", "address", p.opts.Address)
+			p.opts.Logger.Warn("smpp: the carrier accepts messages without an id that can be stored; their receipts are lost", "address", p.opts.Address)
 		})
 	}
 	return id
 }
 
-// bodies returns those of the submit_sm that m takes.
+// bodies returns the bodies of the submit_sm that send m.
 func (p *Provider) bodies(m sms.Message) [][]byte {
 	text := newEncodedText(m.Text.Reveal())
 	submit := submitBody{
@@ -227,7 +227,7 @@ func (p *Provider) bodies(m sms.Message) [][]byte {
 		submit.payload = text.bytes()
 		return [][]byte{submit.body()}
 	}
-	// What joins the parts must differ between messages to one phone.
+	// This number joins the parts. It must differ between messages to one phone.
 	joint := sha256.Sum256([]byte(m.Reference))[0]
 	var bodies [][]byte
 	for i, part := range parts {
@@ -240,8 +240,8 @@ func (p *Provider) bodies(m sms.Message) [][]byte {
 	return bodies
 }
 
-// relativeTime is a relative time (section 7.1.1.1), in whole seconds, of at most
-// 28 days; "" leaves it to the carrier.
+// relativeTime returns d as a relative time (section 7.1.1.1), in whole seconds and at most
+// 28 days. "" means the default of the carrier.
 func relativeTime(d time.Duration) string {
 	if d <= 0 {
 		return ""
@@ -250,8 +250,7 @@ func relativeTime(d time.Duration) string {
 	return fmt.Sprintf("0000%02d%02d%02d%02d000R", s/86400, s/3600%24, s/60%60, s%60)
 }
 
-// Close takes leave of the other side and frees the connection. Messages that wait
-// for their answer are uncertain.
+// Close unbinds and closes the connection. Messages without an answer become uncertain.
 func (p *Provider) Close() error {
 	p.stop()
 	<-p.gone

@@ -26,7 +26,7 @@ func newMessage(text string) sms.Message {
 
 const messageText = "Your code is 482913"
 
-// sendError wants an *Error that tells nothing it should not.
+// sendError fails the test unless err is an *sms.Error without personal data and secrets.
 func sendError(t *testing.T, err error) sms.Error {
 	t.Helper()
 	e, ok := errors.AsType[*sms.Error](err)
@@ -35,7 +35,7 @@ func sendError(t *testing.T, err error) sms.Error {
 	}
 	for _, hidden := range []string{"491701234567", "482913", testPassword} {
 		if strings.Contains(fmt.Sprintf("%v %+v", err, *e), hidden) {
-			t.Errorf("the error %+v tells %q", *e, hidden)
+			t.Errorf("the error %+v shows %q", *e, hidden)
 		}
 	}
 	return *e
@@ -66,7 +66,7 @@ func TestSends(t *testing.T) {
 		{"160 characters", strings.Repeat("a", 160), nil, want(strings.Repeat("a", 160), nil)},
 		{"80 escaped characters", strings.Repeat("€", 80), nil, want(strings.Repeat("€", 80), nil)},
 		{"UCS-2", "验证码 482913", nil, want("验证码 482913", ucs2)},
-		{"beyond the basic plane", "482913 🔑", nil, want("482913 🔑", ucs2)},
+		{"outside of the basic plane", "482913 🔑", nil, want("482913 🔑", ucs2)},
 		{"70 characters of UCS-2", strings.Repeat("码", 70), nil, want(strings.Repeat("码", 70), ucs2)},
 		{"no text", "", nil, want("", nil)},
 		{"a payload", strings.Repeat("a", 161), payload, want(strings.Repeat("a", 161), func(e *serverEvent) { e.Payload = true })},
@@ -81,11 +81,11 @@ func TestSends(t *testing.T) {
 			want(messageText, func(e *serverEvent) { e.Source, e.SourceTON = "12345", 3 }),
 		},
 		{
-			"from nobody", messageText, func(o *smpp.Options) { o.Source = "" },
+			"without a source", messageText, func(o *smpp.Options) { o.Source = "" },
 			want(messageText, func(e *serverEvent) { e.Source, e.SourceTON = "", 0 }),
 		},
 		{
-			"from what the carrier wants", messageText, func(o *smpp.Options) { o.Source, o.SourceTON, o.SourceNPI = "12345", number(6), number(9) },
+			"with the types of the carrier", messageText, func(o *smpp.Options) { o.Source, o.SourceTON, o.SourceNPI = "12345", number(6), number(9) },
 			want(messageText, func(e *serverEvent) { e.Source, e.SourceTON, e.SourceNPI = "12345", 6, 9 }),
 		},
 		{
@@ -163,7 +163,7 @@ func TestSendsSegments(t *testing.T) {
 			}
 		})
 	}
-	t.Run("of which one is refused", func(t *testing.T) {
+	t.Run("with one refused segment", func(t *testing.T) {
 		s.order(t, `{"statuses": [0, 11]}`)
 		_, err := p.Send(t.Context(), newMessage(strings.Repeat("a", 400)))
 		if e := sendError(t, err); e.Kind != sms.Uncertain || e.Code != "0x0000000B" {
@@ -226,7 +226,7 @@ func TestClassifiesErrors(t *testing.T) {
 	}
 }
 
-func TestAnswersThatAreNone(t *testing.T) {
+func TestMissingAnswers(t *testing.T) {
 	for _, tc := range []struct {
 		mode string
 		want sms.Error
@@ -255,7 +255,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
-// waitForSend wants a message to go through soon.
+// waitForSend waits until a message is accepted.
 func waitForSend(t *testing.T, p *smpp.Provider) {
 	t.Helper()
 	err := errors.New("never tried")
@@ -268,7 +268,7 @@ func waitForSend(t *testing.T, p *smpp.Provider) {
 }
 
 func TestNotConnected(t *testing.T) {
-	t.Run("nobody is there", func(t *testing.T) {
+	t.Run("no server listens", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -279,7 +279,7 @@ func TestNotConnected(t *testing.T) {
 			t.Errorf("Send = %+v", e)
 		}
 	})
-	t.Run("nobody answers", func(t *testing.T) {
+	t.Run("no answer", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -406,7 +406,7 @@ func TestKeepsItsWindow(t *testing.T) {
 	full, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := p.Send(full, newMessage(messageText))
-	if e := sendError(t, err); e != (sms.Error{Kind: sms.Unavailable, Reason: "too many messages are not answered"}) {
+	if e := sendError(t, err); e != (sms.Error{Kind: sms.Unavailable, Reason: "too many messages wait for an answer"}) {
 		t.Errorf("Send beyond the window = %+v", e)
 	}
 }
@@ -460,18 +460,18 @@ func TestReceipts(t *testing.T) {
 		{"rejected", ``, before + "stat:REJECTD err:0A1 text:", sms.Receipt{ID: "7bc0", State: sms.Failed, Reason: "REJECTD 0A1"}},
 		{"unknown", ``, before + "stat:UNKNOWN err:000 text:", sms.Receipt{ID: "7bc0", State: sms.Undelivered, Reason: "UNKNOWN"}},
 		{"accepted", ``, before + "stat:ACCEPTD err:000 text:", sms.Receipt{ID: "7bc0", State: sms.Sent}},
-		{"on its way", `"esm_class": 32,`, before + "stat:ENROUTE err:000 text:", sms.Receipt{ID: "7bc0", State: sms.Sent}},
+		{"in transit", `"esm_class": 32,`, before + "stat:ENROUTE err:000 text:", sms.Receipt{ID: "7bc0", State: sms.Sent}},
 		{"in small letters", ``, strings.ToLower(before + "STAT:DELIVRD ERR:000"), sms.Receipt{ID: "7bc0", State: sms.Delivered}},
-		{"a text that lies", ``, before + "stat:UNDELIV err:001 text:id:other stat:DELIVRD err:000", sms.Receipt{ID: "7bc0", State: sms.Undelivered, Reason: "UNDELIV 001"}},
-		{"a text that adds", ``, "id:7bc0 err:000 text:my stat:DELIVRD", sms.Receipt{}},
+		{"a message that looks like fields", ``, before + "stat:UNDELIV err:001 text:id:other stat:DELIVRD err:000", sms.Receipt{ID: "7bc0", State: sms.Undelivered, Reason: "UNDELIV 001"}},
+		{"a message that adds a field", ``, "id:7bc0 err:000 text:my stat:DELIVRD", sms.Receipt{}},
 		{"by parameters", `"receipted_message_id": "9e1f", "message_state": 2,`, "", sms.Receipt{ID: "9e1f", State: sms.Delivered}},
-		{"by parameters that failed", `"receipted_message_id": "9e1f", "message_state": 5,`, "", sms.Receipt{ID: "9e1f", State: sms.Undelivered, Reason: "UNDELIV"}},
+		{"by parameters, undelivered", `"receipted_message_id": "9e1f", "message_state": 5,`, "", sms.Receipt{ID: "9e1f", State: sms.Undelivered, Reason: "UNDELIV"}},
 		{"by both", `"receipted_message_id": "9e1f", "message_state": 8,`, before + "stat:UNDELIV err:005", sms.Receipt{ID: "9e1f", State: sms.Failed, Reason: "REJECTD 005"}},
 		{"in a payload", `"message_payload": {"message": "` + before + `stat:DELIVRD err:000"},`, "", sms.Receipt{ID: "7bc0", State: sms.Delivered}},
-		{"somebody's reply", `"esm_class": 0,`, before + "stat:DELIVRD err:000", sms.Receipt{}},
+		{"a reply from a phone", `"esm_class": 0,`, before + "stat:DELIVRD err:000", sms.Receipt{}},
 		{"without an id", ``, "stat:DELIVRD err:000", sms.Receipt{}},
-		{"of a state to come", ``, before + "stat:TELEPAT err:000", sms.Receipt{}},
-		{"of a value to come", `"receipted_message_id": "9e1f", "message_state": 99,`, "id:9e1f", sms.Receipt{}},
+		{"with an unknown state", ``, before + "stat:TELEPAT err:000", sms.Receipt{}},
+		{"with an unknown value", `"receipted_message_id": "9e1f", "message_state": 99,`, "id:9e1f", sms.Receipt{}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s.order(t, fmt.Sprintf(`{"deliver": {"esm_class": 4, %s "message": "%s"}}`, tc.deliver, hex.EncodeToString([]byte(tc.text))))
@@ -479,7 +479,7 @@ func TestReceipts(t *testing.T) {
 				t.Errorf("deliver_sm was answered with %d", got.Status)
 			}
 			var got sms.Receipt
-			select { // the answer came after the callback
+			select { // the answer follows OnReceipt
 			case got = <-taken:
 			default:
 			}
@@ -494,7 +494,7 @@ func TestReceipts(t *testing.T) {
 	}
 }
 
-func TestReceiptsComeAgain(t *testing.T) {
+func TestReceiptsAreSentAgain(t *testing.T) {
 	s := startServer(t)
 	fails := make(chan error, 2)
 	fails <- errors.New("the database is away")
@@ -510,8 +510,8 @@ func TestReceiptsComeAgain(t *testing.T) {
 			t.Errorf("deliver_sm was answered with %#x; want %#x", got, want)
 		}
 	}
-	// While one callback takes its time, messages are sent, and too many receipts
-	// are put off.
+	// During a slow OnReceipt messages are sent, and the carrier is asked to send further
+	// receipts later.
 	s.order(t, strings.Replace(deliver, `"esm_class"`, `"times": 300, "esm_class"`, 1))
 	if _, err := p.Send(t.Context(), newMessage(messageText)); err != nil {
 		t.Errorf("Send = %v", err)
@@ -527,7 +527,7 @@ func TestReceiptsComeAgain(t *testing.T) {
 		}
 	}
 	if putOff < 40 || putOff > 44 {
-		t.Errorf("%d of 300 receipts were put off", putOff)
+		t.Errorf("%d of 300 receipts were refused for now", putOff)
 	}
 }
 
@@ -542,8 +542,8 @@ func TestOverTLS(t *testing.T) {
 		{"by address", func(*smpp.Options) {}, true},
 		{"by name", func(o *smpp.Options) { o.ServerName = "smsc.example" }, true},
 		{"by another name", func(o *smpp.Options) { o.ServerName = "other.example" }, false},
-		{"of nobody known", func(o *smpp.Options) { o.RootCAs = nil }, false},
-		{"as if plain", func(o *smpp.Options) { o.TLS, o.RootCAs, o.AnswerTimeout = false, nil, 300*time.Millisecond }, false},
+		{"of an unknown issuer", func(o *smpp.Options) { o.RootCAs = nil }, false},
+		{"without TLS", func(o *smpp.Options) { o.TLS, o.RootCAs, o.AnswerTimeout = false, nil, 300*time.Millisecond }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := testOptions(s.address)
@@ -616,7 +616,7 @@ func TestOptionsAreChecked(t *testing.T) {
 				p.Close()
 			}
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), testPassword) {
-				t.Errorf("NewSMPP = %v; want an error that names %s", err, tc.want)
+				t.Errorf("New = %v; want an error that names %s", err, tc.want)
 			}
 		})
 	}

@@ -7,24 +7,24 @@ import (
 	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
-// The values of data_coding that are used.
+// The values of data_coding that this package uses.
 const (
-	defaultAlphabet = 0x00 // GSM 7 bit, an octet a character
+	defaultAlphabet = 0x00 // GSM-7, one octet per septet
 	ucS2            = 0x08
 )
 
-// What one message holds, and one part of several, after the header that joins
-// them: octets as they are here, the first unpacked.
+// The sizes in octets of a text in one message, and of one part of a longer text without
+// the header that joins the parts. GSM-7 is not packed here: one octet per septet.
 const (
 	wholeGSM, partGSM   = 160, 153
 	wholeUCS2, partUCS2 = 140, 134
 )
 
-// A encodedText is a text as SMPP carries it.
+// An encodedText is a text in the encoding of SMPP.
 type encodedText struct {
 	coding      byte
-	units       [][]byte // its characters, none of which may be parted
-	whole, part int      // octets that fit
+	units       [][]byte // the characters; a part never ends within one
+	whole, part int      // sizes in octets
 }
 
 func newEncodedText(text string) encodedText {
@@ -51,7 +51,7 @@ func newUCS2Text(text string) encodedText {
 	return t
 }
 
-// bytes is the text in one piece.
+// bytes returns the whole text.
 func (t encodedText) bytes() []byte {
 	b := []byte{}
 	for _, u := range t.units {
@@ -60,8 +60,8 @@ func (t encodedText) bytes() []byte {
 	return b
 }
 
-// parts returns the text in as many pieces as it needs; several share what one
-// message holds with the header that joins them.
+// parts returns the text in as few parts as possible. Each of several parts leaves room for
+// the header that joins them.
 func (t encodedText) parts() [][]byte {
 	if all := t.bytes(); len(all) <= t.whole {
 		return [][]byte{all}

@@ -19,10 +19,10 @@ func AnswerCode(status int, before, after string) func(code string) http.Handler
 	return func(code string) http.HandlerFunc { return Answer(status, before+code+after) }
 }
 
-// RunUnserved checks that codes, sorted, are those of tables that are about a country or
-// a sender in it, as the service documents them. Each of them, answered by the service,
-// must give an error that is Healthy; the code other must not. An empty other means that
-// the service answers with no code.
+// RunUnserved checks that the codes in tables with the kind wire.Unserved are exactly
+// codes, which are sorted. If the service answers with one of them, the error of Send must
+// be Healthy; for the code other it must not be. other is empty if the service answers
+// without codes.
 func RunUnserved(t *testing.T, open func(base string) sms.Provider, answer func(code string) http.HandlerFunc, tables []wire.Codes, codes []string, other string) {
 	found := map[string]bool{}
 	for _, table := range tables {

@@ -20,6 +20,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
+// Parts of the message that the tests send. Secret is a value for credentials.
 const (
 	Number    = "+16073517112"
 	Code      = "739105"
@@ -28,7 +29,7 @@ const (
 	Secret    = "0123456789abcdef-a-secret-of-the-wire"
 )
 
-// NewMessage is a message of text to the number of these tests.
+// NewMessage returns a message with text to Number.
 func NewMessage(text string) sms.Message {
 	return sms.Message{
 		To: secret.NewString(Number), Text: secret.NewString(text),
@@ -36,7 +37,8 @@ func NewMessage(text string) sms.Message {
 	}
 }
 
-// CheckError fails unless err is an *sms.Error as wanted that shows no secret.
+// CheckError fails the test unless err is an *sms.Error with the kind, code and
+// RetryAfter of want that shows no secret.
 func CheckError(t *testing.T, err error, want sms.Error) {
 	t.Helper()
 	got, ok := errors.AsType[*sms.Error](err)
@@ -58,8 +60,8 @@ func CheckError(t *testing.T, err error, want sms.Error) {
 	}
 }
 
-// RunBroken checks what a provider makes of a service that is not well, or not
-// there. open returns one that sends to baseURL.
+// RunBroken checks the errors of a provider whose service fails or does not answer. open
+// returns a provider that sends to baseURL.
 func RunBroken(t *testing.T, open func(t *testing.T, baseURL string) sms.Provider) {
 	serve := func(t *testing.T, h http.HandlerFunc) sms.Provider {
 		srv := httptest.NewServer(h)
@@ -74,7 +76,7 @@ func RunBroken(t *testing.T, open func(t *testing.T, baseURL string) sms.Provide
 		{"internal error", Answer(500, "oops "+Number), sms.Error{Kind: sms.Unavailable, Code: "500"}},
 		{"internal error without a body", Answer(500, ""), sms.Error{Kind: sms.Unavailable, Code: "500"}},
 		{"bad gateway", Answer(502, "<html>"), sms.Error{Kind: sms.Uncertain, Code: "502"}},
-		{"gateway time-out", Answer(504, "<html>"), sms.Error{Kind: sms.Uncertain, Code: "504"}},
+		{"gateway timeout", Answer(504, "<html>"), sms.Error{Kind: sms.Uncertain, Code: "504"}},
 		{"maintenance", Answer(503, "{}", "Retry-After", "90"), sms.Error{Kind: sms.Unavailable, Code: "503", RetryAfter: 90 * time.Second}},
 		{"throttled", Answer(429, "{}", "Retry-After", "7"), sms.Error{Kind: sms.Unavailable, Code: "429", RetryAfter: 7 * time.Second}},
 		{"refused with an empty body", Answer(422, ""), sms.Error{Kind: sms.Unavailable, Code: "422"}},
@@ -93,7 +95,7 @@ func RunBroken(t *testing.T, open func(t *testing.T, baseURL string) sms.Provide
 			}
 		})
 	}
-	t.Run("slow beyond the deadline", func(t *testing.T) {
+	t.Run("slower than the deadline", func(t *testing.T) {
 		over := make(chan struct{})
 		p := serve(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); <-over })
 		t.Cleanup(func() { close(over) }) // before the server closes
@@ -102,7 +104,7 @@ func RunBroken(t *testing.T, open func(t *testing.T, baseURL string) sms.Provide
 		_, err := p.Send(ctx, NewMessage(Text))
 		CheckError(t, err, sms.Error{Kind: sms.Uncertain})
 	})
-	t.Run("nobody listens", func(t *testing.T) {
+	t.Run("no server listens", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -138,8 +140,8 @@ func RunBroken(t *testing.T, open func(t *testing.T, baseURL string) sms.Provide
 	}
 }
 
-// RunUnreadable checks that an answer with the status of one that accepts, but
-// without a good id, is uncertain. The bodies are added to those of every service.
+// RunUnreadable checks that an answer with the status of an accepted message, but without
+// a valid id, is uncertain. It tries bodies and some that are wrong for every service.
 func RunUnreadable(t *testing.T, open func(t *testing.T, baseURL string) sms.Provider, status int, bodies ...string) {
 	for _, body := range append(bodies, "", "{", "{}", "<html>") {
 		t.Run("accepted with "+body, func(t *testing.T) {
@@ -151,7 +153,7 @@ func RunUnreadable(t *testing.T, open func(t *testing.T, baseURL string) sms.Pro
 	}
 }
 
-// Answer answers with a status, a body and headers, whatever is asked.
+// Answer returns a handler that gives every request the same answer.
 func Answer(status int, body string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -170,7 +172,7 @@ func AnswerJSON(w http.ResponseWriter, status int, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
-// Post is a callback as net/http hands it to a server.
+// Post returns a callback as net/http passes it to a handler.
 func Post(callback, media, body string, header ...string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, callback, strings.NewReader(body))
 	r.Header.Set("Content-Type", media)
@@ -182,7 +184,7 @@ func Post(callback, media, body string, header ...string) *http.Request {
 
 const FormMedia = "application/x-www-form-urlencoded"
 
-// CheckReceipts fails unless the receipts are these.
+// CheckReceipts fails the test unless got is want and err is nil.
 func CheckReceipts(t *testing.T, got []sms.Receipt, err error, want ...sms.Receipt) {
 	t.Helper()
 	if err != nil || len(got) != len(want) {
@@ -195,7 +197,7 @@ func CheckReceipts(t *testing.T, got []sms.Receipt, err error, want ...sms.Recei
 	}
 }
 
-// CheckFuzzed fails unless receipts that were read from anything are complete.
+// CheckFuzzed fails the test unless the receipts read from fuzzed input are complete.
 func CheckFuzzed(t *testing.T, got []sms.Receipt, err error) {
 	t.Helper()
 	if errors.Is(err, sms.ErrSignature) || err != nil && got != nil {

@@ -57,7 +57,7 @@ func newDouble(t *testing.T) *double {
 	return d
 }
 
-// all returns the messages that were accepted.
+// all returns the accepted messages.
 func (d *double) all() []acceptedMessage {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -132,7 +132,7 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 		m.Encoding = "GSM-7"
 		for _, c := range m.Text {
 			if c > 127 {
-				m.Encoding = "UCS-2" // close enough: no test has other letters of GSM-7
+				m.Encoding = "UCS-2" // sufficient: no test has other letters of GSM-7
 			}
 		}
 		d.accepted = append(d.accepted, m)
@@ -146,7 +146,7 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// webhookBody is a webhook as Telnyx posts it about a message.
+// webhookBody returns the body of a Telnyx webhook about a message.
 func webhookBody(event, id, status string, errors ...string) []byte {
 	list := []any{}
 	for _, code := range errors {
@@ -171,7 +171,7 @@ func webhookBody(event, id, status string, errors ...string) []byte {
 	return body
 }
 
-// signedRequest makes the request that carries body, signed at a time.
+// signedRequest returns a request with body, signed at a time.
 func signedRequest(key ed25519.PrivateKey, at time.Time, body []byte) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/sms/telnyx", nil)
 	t := strconv.FormatInt(at.Unix(), 10)

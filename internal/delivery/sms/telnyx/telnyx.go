@@ -1,3 +1,4 @@
+// Package telnyx sends messages through Telnyx.
 package telnyx
 
 import (
@@ -17,42 +18,42 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// Options say how messages are sent through Telnyx.
+// Options configure a Provider.
 type Options struct {
 	APIKey             secret.String    `yaml:"api_key"`              // of the account, "KEY..."; required
 	From               string           `yaml:"from"`                 // a number in E.164, a short code or up to 11 letters and digits; default one of the profile's numbers
 	MessagingProfileID string           `yaml:"messaging_profile_id"` // required without From, and with a From that has letters
-	PublicKey          string           `yaml:"public_key"`           // what the account's webhooks are signed with, in base64; required with CallbackURL
-	CallbackURL        string           `yaml:"callback_url"`         // where receipts go, https; default where the messaging profile says
+	PublicKey          string           `yaml:"public_key"`           // checks the signatures of the account's webhooks, in base64; required with CallbackURL
+	CallbackURL        string           `yaml:"callback_url"`         // https URL for receipts; default as set in the messaging profile
 	BaseURL            string           `yaml:"base_url"`             // default https://api.telnyx.com
 	Now                func() time.Time // default time.Now
 }
 
-// Provider sends through the messaging API of Telnyx, version 2.
+// A Provider sends through version 2 of the messaging API of Telnyx.
 type Provider struct {
 	opts     Options
 	messages string            // the URL to post to
-	key      ed25519.PublicKey // nil if there is none
+	key      ed25519.PublicKey // nil without PublicKey
 	client   *http.Client
 }
 
-// maxAge is how far from now a webhook may have been signed.
+// maxAge is the largest difference between now and the time of a signature.
 const maxAge = 5 * time.Minute
 
-// New returns a Telnyx, or an error that names the option at fault.
+// New returns a Provider, or an error that names the wrong option.
 func New(o Options) (*Provider, error) {
 	fail := func(text string) (*Provider, error) { return nil, errors.New("telnyx: " + text) }
 	switch {
 	case o.APIKey.Reveal() == "":
 		return fail("api_key is missing")
 	case o.From == "" && o.MessagingProfileID == "":
-		return fail("from is missing, and so is messaging_profile_id")
+		return fail("from or messaging_profile_id must be set")
 	case o.From != "" && !wire.IsSender(o.From):
 		return fail("from must be a number in E.164, a short code, or up to 11 letters, digits and spaces")
 	case wire.IsName(o.From) && o.MessagingProfileID == "":
-		return fail("messaging_profile_id is missing: from is a name")
+		return fail("messaging_profile_id is missing; a from that is a name needs it")
 	case o.CallbackURL != "" && o.PublicKey == "":
-		return fail("public_key is missing: callback_url needs it")
+		return fail("public_key is missing; callback_url needs it")
 	}
 	if err := wire.CheckCallbackURL(o.CallbackURL); err != nil {
 		return nil, fmt.Errorf("telnyx: %w", err)
@@ -75,8 +76,8 @@ func New(o Options) (*Provider, error) {
 	return t, nil
 }
 
-// messageRequest is what POST /v2/messages takes. There is no field for how long
-// the message is of use, none for a reference, and the encoding is found out there.
+// A messageRequest is the body of POST /v2/messages. The API has no fields for the validity
+// and the reference of a message, and Telnyx chooses the encoding.
 type messageRequest struct {
 	From               string `json:"from,omitempty"`
 	MessagingProfileID string `json:"messaging_profile_id,omitempty"`
@@ -87,19 +88,19 @@ type messageRequest struct {
 	UseProfileWebhooks *bool  `json:"use_profile_webhooks,omitempty"`
 }
 
-// Send hands m over, as Provider says.
+// Send implements sms.Provider.
 func (t *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	msg := messageRequest{
 		From: t.opts.From, MessagingProfileID: t.opts.MessagingProfileID,
 		To: m.To.Reveal(), Text: m.Text.Reveal(), Type: "SMS",
 	}
 	if t.opts.CallbackURL != "" {
-		// Webhooks repeat the text: none may go to the profile's URL instead.
+		// Webhooks contain the text, so none may go to the URL of the profile.
 		msg.WebhookURL, msg.UseProfileWebhooks = t.opts.CallbackURL, new(bool)
 	}
 	text, err := json.Marshal(msg)
 	if err != nil {
-		return "", &sms.Error{Kind: sms.Unavailable, Reason: "no request can be made"}
+		return "", &sms.Error{Kind: sms.Unavailable, Reason: "cannot make a request"}
 	}
 	req, err := wire.NewPost(t.messages, "application/json", string(text))
 	if err != nil {
@@ -124,8 +125,7 @@ func (t *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	return reply.Data.ID, nil
 }
 
-// codes is what the codes of an answer mean here. A code that is missing is
-// judged by the status of the answer.
+// codes has the error codes of an answer. For other codes the HTTP status decides.
 var codes = wire.Codes{
 	"40001": {Kind: sms.Refused, Reason: "number is a landline or not routable"},
 	"40012": {Kind: sms.Refused, Reason: "number is invalid"},
@@ -143,7 +143,7 @@ var codes = wire.Codes{
 	"40010": {Kind: wire.Unserved, Reason: "sender is not registered for the USA"},
 	"40011": {Kind: sms.Unavailable, Reason: "throttled by the carrier"},
 	"40013": {Kind: sms.Unavailable, Reason: "sender is not allowed"},
-	"40015": {Kind: sms.Unavailable, Reason: "taken for spam"},
+	"40015": {Kind: sms.Unavailable, Reason: "classified as spam"},
 	"40100": {Kind: sms.Unavailable, Reason: "sender cannot send messages"},
 	"40301": {Kind: wire.Unserved, Reason: "no SMS to this number from this sender"},
 	"40305": {Kind: sms.Unavailable, Reason: "sender is not allowed"},
@@ -163,11 +163,11 @@ var codes = wire.Codes{
 	"40333": {Kind: sms.Unavailable, Reason: "spend limit is reached"},
 }
 
-// recipientCodes are codes that refuse a number if the error points at "to": they
-// are used of any number in a request.
+// recipientCodes are codes about any number in a request. They refuse the recipient if the
+// error points at "to".
 var recipientCodes = map[string]bool{"10001": true, "10002": true, "10016": true}
 
-// readError is the error of an answer that refuses a message.
+// readError returns the error of an answer that refuses a message.
 func readError(status int, header http.Header, body []byte) *sms.Error {
 	e := wire.StatusError(status, header)
 	if e.RetryAfter == 0 && status == http.StatusTooManyRequests {
@@ -192,8 +192,8 @@ func readError(status int, header http.Header, body []byte) *sms.Error {
 	return e
 }
 
-// states has the states of an outbound message. One whose delivery stays
-// unconfirmed was sent, and no more is known.
+// states has the states of an outbound message. A message with an unconfirmed delivery was
+// sent; no further state may follow.
 var states = map[string]sms.State{
 	"scheduled":            sms.Queued,
 	"queued":               sms.Queued,
@@ -207,8 +207,8 @@ var states = map[string]sms.State{
 	"cancelled":            sms.Failed,
 }
 
-// Receipts reads a webhook, as Receiver says. Its signature is of the time, a bar
-// and the body.
+// Receipts implements sms.Receiver. The signature covers the time, a vertical bar and the
+// body.
 func (t *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error) {
 	at := r.Header.Get("Telnyx-Timestamp")
 	signature, err := base64.StdEncoding.DecodeString(r.Header.Get("Telnyx-Signature-Ed25519"))
@@ -228,7 +228,7 @@ func (t *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 		return nil, sms.ErrMalformed
 	}
 	if event.Data.Type != "message.sent" && event.Data.Type != "message.finalized" {
-		return nil, nil // an inbound message, a call
+		return nil, nil // for example an inbound message or a call
 	}
 	var p struct {
 		ID string `json:"id"`

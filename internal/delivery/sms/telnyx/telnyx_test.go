@@ -24,7 +24,7 @@ var (
 	public   = base64.StdEncoding.EncodeToString(private.Public().(ed25519.PublicKey))
 )
 
-// options are options that work, as they are after change.
+// options returns valid options after change.
 func options(baseURL string, change func(*telnyx.Options)) telnyx.Options {
 	o := telnyx.Options{
 		APIKey: secret.NewString(signingKey), From: sender, PublicKey: public,
@@ -54,7 +54,7 @@ func TestSends(t *testing.T) {
 		want   acceptedMessage
 	}{
 		{"from a number", nil, smstest.Text, acceptedMessage{From: sender, Encoding: "GSM-7", WebhookURL: "https://mfa.example.com/sms/telnyx"}},
-		{"beyond GSM-7", nil, "Код: 739105 <&> 🔑", acceptedMessage{From: sender, Encoding: "UCS-2", WebhookURL: "https://mfa.example.com/sms/telnyx"}},
+		{"outside of GSM-7", nil, "Код: 739105 <&> 🔑", acceptedMessage{From: sender, Encoding: "UCS-2", WebhookURL: "https://mfa.example.com/sms/telnyx"}},
 		{"from a name", func(o *telnyx.Options) { o.From, o.MessagingProfileID = "Acme", profile }, smstest.Text,
 			acceptedMessage{From: "Acme", MessagingProfileID: profile, Encoding: "GSM-7", WebhookURL: "https://mfa.example.com/sms/telnyx"}},
 		{"from a pool, without receipts", func(o *telnyx.Options) {
@@ -74,7 +74,7 @@ func TestSends(t *testing.T) {
 			if got.From != tc.want.From || got.MessagingProfileID != tc.want.MessagingProfileID || got.Encoding != tc.want.Encoding || got.WebhookURL != tc.want.WebhookURL {
 				t.Errorf("accepted %+v; want %+v", got, tc.want)
 			}
-			// The text goes to nobody but the callback URL, if there is one.
+			// The text goes only to the callback URL, if there is one.
 			if (got.WebhookURL != "") != (got.UseProfileWebhooks != nil && !*got.UseProfileWebhooks) {
 				t.Errorf("use_profile_webhooks is %v with webhook_url %q", got.UseProfileWebhooks, got.WebhookURL)
 			}
@@ -91,9 +91,9 @@ func TestIsRefused(t *testing.T) {
 		want   sms.Error
 	}{
 		{"wrong key", func(o *telnyx.Options) { o.APIKey = secret.NewString("KEY-other-" + smstest.Secret) }, nil, smstest.Number, sms.Error{Kind: sms.Unavailable, Code: "10009"}},
-		{"sender of others", func(o *telnyx.Options) { o.From = "+18445559999" }, nil, smstest.Number, sms.Error{Kind: sms.Unavailable, Code: "40305"}},
+		{"a sender of another account", func(o *telnyx.Options) { o.From = "+18445559999" }, nil, smstest.Number, sms.Error{Kind: sms.Unavailable, Code: "40305"}},
 		{"not E.164", nil, nil, "6073517112", sms.Error{Kind: sms.Refused, Code: "10016"}},
-		{"no number", nil, nil, "+1607", sms.Error{Kind: sms.Refused, Code: "40310"}},
+		{"not a number", nil, nil, "+1607", sms.Error{Kind: sms.Refused, Code: "40310"}},
 		{"opted out", nil, func(d *double) { d.optedOut[smstest.Number] = true }, smstest.Number, sms.Error{Kind: sms.Refused, Code: "40300"}},
 		{"out of credit", nil, func(d *double) { d.broke = true }, smstest.Number, sms.Error{Kind: sms.Unavailable, Code: "20100"}},
 		{"throttled", nil, func(d *double) { d.waits = "12" }, smstest.Number, sms.Error{Kind: sms.Unavailable, Code: "10011", RetryAfter: 12 * time.Second}},
@@ -128,7 +128,7 @@ func TestErrorCodes(t *testing.T) {
 		{"40309", "", 403, sms.Unavailable}, {"40312", "", 403, sms.Unavailable}, {"40318", "", 429, sms.Unavailable},
 		{"40322", "", 403, sms.Unavailable}, {"40333", "", 403, sms.Unavailable}, {"49999", "", 400, sms.Unavailable},
 	} {
-		for _, format := range []string{`"%s"`, `%s`} { // documented as a string, and as a number
+		for _, format := range []string{`"%s"`, `%s`} { // documented as a string and as a number
 			t.Run(tc.code+tc.pointer+format, func(t *testing.T) {
 				body := fmt.Sprintf(`{"errors":[{"code":`+format+`,"title":"t","detail":"%s","source":{"pointer":"%s"}}]}`, tc.code, smstest.Number, tc.pointer)
 				srv := httptest.NewServer(smstest.Answer(tc.status, body))
@@ -140,7 +140,7 @@ func TestErrorCodes(t *testing.T) {
 	}
 }
 
-func TestOnBrokenWires(t *testing.T) {
+func TestFailuresOfTheService(t *testing.T) {
 	open := func(t *testing.T, baseURL string) sms.Provider { return open(t, baseURL, nil) }
 	smstest.RunBroken(t, open)
 	smstest.RunUnreadable(t, open, 200, `{"data":{}}`, `{"data":{"id":7}}`, `{"data":{"id":"`+smstest.Number+`"}}`)
@@ -150,7 +150,7 @@ func TestOptions(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(*telnyx.Options)
-		want   string // in the error; "" if there is none
+		want   string // part of the error; "" if New succeeds
 	}{
 		{"complete", nil, ""},
 		{"defaults", func(o *telnyx.Options) { o.BaseURL, o.Now = "", nil }, ""},
@@ -161,14 +161,14 @@ func TestOptions(t *testing.T) {
 		{"a long name", func(o *telnyx.Options) { o.From, o.MessagingProfileID = "TwelveLetter", profile }, "from"},
 		{"a name without a profile", func(o *telnyx.Options) { o.From = "Acme" }, "messaging_profile_id"},
 		{"a callback that cannot be checked", func(o *telnyx.Options) { o.PublicKey = "" }, "public_key"},
-		{"a key that is none", func(o *telnyx.Options) { o.PublicKey = "c2hvcnQ=" }, "public_key"},
+		{"an invalid key", func(o *telnyx.Options) { o.PublicKey = "c2hvcnQ=" }, "public_key"},
 		{"a plain callback", func(o *telnyx.Options) { o.CallbackURL = "http://mfa.example.com/" }, "callback_url"},
 		{"a bad base", func(o *telnyx.Options) { o.BaseURL = "api.telnyx.com" }, "base_url"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := telnyx.New(options("", tc.change))
 			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("NewTelnyx: %v; want an error with %q", err, tc.want)
+				t.Errorf("New: %v; want an error with %q", err, tc.want)
 			}
 		})
 	}
@@ -193,11 +193,11 @@ func TestReceipts(t *testing.T) {
 		{"failed without a code", webhookBody("message.finalized", id, "sending_failed"), []sms.Receipt{{ID: id, State: sms.Failed}}},
 		{"a code that may be a number", webhookBody("message.finalized", id, "sending_failed", smstest.Number[1:]), []sms.Receipt{{ID: id, State: sms.Failed}}},
 		{"delivered in spite of an error", webhookBody("message.finalized", id, "delivered", "40011"), []sms.Receipt{{ID: id, State: sms.Delivered}}},
-		{"a status of tomorrow", webhookBody("message.finalized", id, "teleported"), nil},
+		{"an unknown status", webhookBody("message.finalized", id, "teleported"), nil},
 		{"no id", webhookBody("message.finalized", "", "delivered"), nil},
-		{"an answer of the phone", webhookBody("message.received", id, "delivered"), nil},
+		{"a reply from a phone", webhookBody("message.received", id, "delivered"), nil},
 		{"a call", []byte(`{"data":{"event_type":"call.hangup","payload":{"to":"+18005550199"}}}`), nil},
-		{"nobody's", []byte(`{"data":{"event_type":"message.sent","payload":{"id":"` + id + `","to":[]}}}`), nil},
+		{"without a recipient", []byte(`{"data":{"event_type":"message.sent","payload":{"id":"` + id + `","to":[]}}}`), nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := p.Receipts(signedRequest(private, fixedNow, tc.body), tc.body)
@@ -229,22 +229,22 @@ func TestRefusesForgedReceipts(t *testing.T) {
 		ok   bool
 	}{
 		{"genuine", genuine(func(*http.Request) {}), body, true},
-		{"as old as it may be", signedRequest(private, fixedNow.Add(-5*time.Minute), body), body, true},
+		{"at the age limit", signedRequest(private, fixedNow.Add(-5*time.Minute), body), body, true},
 		{"stale", signedRequest(private, fixedNow.Add(-5*time.Minute-time.Second), body), body, false},
-		{"of the future", signedRequest(private, fixedNow.Add(5*time.Minute+time.Second), body), body, false},
+		{"from the future", signedRequest(private, fixedNow.Add(5*time.Minute+time.Second), body), body, false},
 		{"altered", genuine(func(*http.Request) {}), bytes.Replace(body, []byte("delivered"), []byte("expired"), 1), false},
 		{"signed by another", signedRequest(other, fixedNow, body), body, false},
-		{"replayed under a new time", genuine(func(r *http.Request) { r.Header.Set("telnyx-timestamp", "1795514401") }), body, false},
+		{"replayed with a new time", genuine(func(r *http.Request) { r.Header.Set("telnyx-timestamp", "1795514401") }), body, false},
 		{"no signature", genuine(func(r *http.Request) { r.Header.Del("telnyx-signature-ed25519") }), body, false},
 		{"a short signature", genuine(func(r *http.Request) { r.Header.Set("telnyx-signature-ed25519", "AAAA") }), body, false},
-		{"a signature that is no base64", genuine(func(r *http.Request) { r.Header.Set("telnyx-signature-ed25519", "*") }), body, false},
+		{"a signature that is not base64", genuine(func(r *http.Request) { r.Header.Set("telnyx-signature-ed25519", "*") }), body, false},
 		{"no time", genuine(func(r *http.Request) { r.Header.Del("telnyx-timestamp") }), body, false},
-		{"a time that is none", genuine(func(r *http.Request) { r.Header.Set("telnyx-timestamp", "now") }), body, false},
+		{"an invalid time", genuine(func(r *http.Request) { r.Header.Set("telnyx-timestamp", "now") }), body, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := open(t, "", nil).Receipts(tc.r, tc.body)
 			if tc.ok != (err == nil) || err != nil && !errors.Is(err, sms.ErrSignature) {
-				t.Errorf("Receipts: %v; want it taken: %v", err, tc.ok)
+				t.Errorf("Receipts: %v; want it accepted: %v", err, tc.ok)
 			}
 		})
 	}

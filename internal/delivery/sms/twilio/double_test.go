@@ -28,8 +28,7 @@ const (
 	sender     = "+15017122661"
 )
 
-// A double answers as Twilio's Messages resource does, as far as creating
-// messages goes.
+// A double answers as Twilio's Messages resource does when a message is created.
 type double struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -123,7 +122,7 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sign is written from the description of Twilio's signature, apart from the
+// sign is written from the description of Twilio's signature, independently of the
 // code under test.
 func sign(token, callback string, form url.Values) string {
 	names := make([]string, 0, len(form))

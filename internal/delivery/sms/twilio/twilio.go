@@ -1,3 +1,4 @@
+// Package twilio sends messages through Twilio.
 package twilio
 
 import (
@@ -22,25 +23,25 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// Options configure Twilio. Requests are authenticated with the API key if
-// there is one, and else with the auth token.
+// Options configure a Provider. It authenticates requests with the API key if there is
+// one, and otherwise with the auth token.
 type Options struct {
 	AccountSID          string        `yaml:"account_sid"`           // the account that sends, AC and 32 hexadecimal digits; required
-	AuthToken           secret.String `yaml:"auth_token"`            // of that account; required without an API key, and for receipts, which it signs
+	AuthToken           secret.String `yaml:"auth_token"`            // of that account; required without an API key, and to check the signatures of receipts
 	APIKeySID           string        `yaml:"api_key_sid"`           // SK and 32 hexadecimal digits; excludes requests with the auth token
 	APIKeySecret        secret.String `yaml:"api_key_secret"`        // required with APIKeySID
 	From                string        `yaml:"from"`                  // the sender: a number in E.164, a short code or a name; excludes MessagingServiceSID
 	MessagingServiceSID string        `yaml:"messaging_service_sid"` // MG and 32 hexadecimal digits: Twilio chooses the sender; excludes From
-	CallbackURL         string        `yaml:"callback_url"`          // public https URL for receipts, as Twilio sees it; default none, and no receipts
-	BaseURL             string        `yaml:"base_url"`              // default https://api.twilio.com; another region has its own
+	CallbackURL         string        `yaml:"callback_url"`          // public https URL for receipts, as Twilio calls it; default none: no receipts
+	BaseURL             string        `yaml:"base_url"`              // default https://api.twilio.com; other regions have other URLs
 }
 
-// Provider sends through Twilio's Programmable Messaging (API version 2010-04-01).
+// A Provider sends through Twilio's Programmable Messaging (API version 2010-04-01).
 type Provider struct {
 	client   *http.Client
 	opts     Options
 	messages string   // the URL to post to
-	signed   []string // the callback URL in every way that Twilio may sign it
+	signed   []string // the callback URL in every form that Twilio may sign
 }
 
 var (
@@ -50,7 +51,7 @@ var (
 	messagePattern = regexp.MustCompile(`^[SM]M[0-9a-fA-F]{32}$`)
 )
 
-// New returns a Twilio, or an error that names the option which is wrong.
+// New returns a Provider, or an error that names the wrong option.
 func New(o Options) (*Provider, error) {
 	fail := func(text string) (*Provider, error) { return nil, errors.New("twilio: " + text) }
 	hasToken, hasKey, hasKeySecret := o.AuthToken.Reveal() != "", o.APIKeySID != "", o.APIKeySecret.Reveal() != ""
@@ -64,11 +65,11 @@ func New(o Options) (*Provider, error) {
 	case !hasKey && hasKeySecret:
 		return fail("api_key_sid is missing; api_key_secret is set")
 	case !hasKey && !hasToken:
-		return fail("auth_token is missing, and so is api_key_sid")
+		return fail("auth_token or api_key_sid must be set")
 	case o.CallbackURL != "" && !hasToken:
-		return fail("auth_token is missing; with callback_url it is needed to check receipts, whatever api_key_sid says")
+		return fail("auth_token is missing; callback_url needs it to check receipts, also if api_key_sid is set")
 	case o.From == "" && o.MessagingServiceSID == "":
-		return fail("from is missing, and so is messaging_service_sid")
+		return fail("from or messaging_service_sid must be set")
 	case o.From != "" && o.MessagingServiceSID != "":
 		return fail("from and messaging_service_sid exclude each other")
 	case o.MessagingServiceSID != "" && !servicePattern.MatchString(o.MessagingServiceSID):
@@ -89,7 +90,7 @@ func New(o Options) (*Provider, error) {
 	}, nil
 }
 
-// Send implements Provider. Twilio chooses GSM-7 or UCS-2 by the text.
+// Send implements sms.Provider. Twilio chooses GSM-7 or UCS-2 by the text.
 func (t *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	form := url.Values{"To": {m.To.Reveal()}, "Body": {m.Text.Reveal()}}
 	set := func(name, value string) {
@@ -118,11 +119,11 @@ func (t *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	}
 	var reply struct {
 		SID       string `json:"sid"`        // accepted
-		Status    string `json:"status"`     // accepted: a word; refused: a number, and an error of decoding
-		ErrorCode int    `json:"error_code"` // accepted, and failed at once
+		Status    string `json:"status"`     // accepted: a word; refused: a number, which json.Unmarshal reports as an error
+		ErrorCode int    `json:"error_code"` // accepted, then failed at once
 		Code      int    `json:"code"`       // refused
 	}
-	// An answer of another shape leaves its fields empty.
+	// Fields stay empty if the answer has another form.
 	_ = json.Unmarshal(body, &reply)
 	switch {
 	case status >= 300:
@@ -136,8 +137,8 @@ func (t *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	return reply.SID, nil
 }
 
-// codes has the codes of https://www.twilio.com/docs/api/errors that creating
-// a message answers with. All others are Unavailable.
+// codes has the codes of https://www.twilio.com/docs/api/errors that Twilio may answer
+// when a message is created. All other codes are Unavailable.
 var codes = wire.Codes{
 	"21211": {Kind: sms.Refused, Reason: "not a valid number"},
 	"21217": {Kind: sms.Refused, Reason: "not a valid number"},
@@ -145,9 +146,9 @@ var codes = wire.Codes{
 	"21610": {Kind: sms.Refused, Reason: "the number opted out"},
 	"21614": {Kind: sms.Refused, Reason: "not a mobile number"},
 	"21635": {Kind: sms.Refused, Reason: "the number is a landline"},
-	"30004": {Kind: sms.Refused, Reason: "the number is blocked"}, // 30004 to 30006 if a message failed at once
+	"30004": {Kind: sms.Refused, Reason: "the number is blocked"}, // 30004 to 30006 occur if a message fails at once
 	"30005": {Kind: sms.Refused, Reason: "the number is unknown"},
-	"30006": {Kind: sms.Refused, Reason: "the number is a landline, or out of reach for good"},
+	"30006": {Kind: sms.Refused, Reason: "the number is a landline, or never reachable"},
 
 	"14107": {Kind: sms.Unavailable, Reason: "throttled"},
 	"20003": {Kind: sms.Unavailable, Reason: "refused the credentials"},
@@ -164,7 +165,7 @@ var codes = wire.Codes{
 	"21611": {Kind: sms.Unavailable, Reason: "the queue of the sender is full"},
 	"21612": {Kind: wire.Unserved, Reason: "the sender does not reach the number"},
 	"21617": {Kind: sms.Unavailable, Reason: "the text is too long"},
-	"21657": {Kind: wire.Unserved, Reason: "the country does not take the sender"},
+	"21657": {Kind: wire.Unserved, Reason: "the country does not accept the sender"},
 	"21660": {Kind: sms.Unavailable, Reason: "the sender belongs to another account"},
 	"21661": {Kind: sms.Unavailable, Reason: "the sender cannot send messages"},
 	"21701": {Kind: sms.Unavailable, Reason: "the messaging service is unknown"},
@@ -176,8 +177,8 @@ var codes = wire.Codes{
 	"30002": {Kind: sms.Unavailable, Reason: "the account is suspended"},
 }
 
-// Receipts implements Receiver. Twilio signs no time: an old receipt is as genuine
-// as a new one.
+// Receipts implements sms.Receiver. Twilio's signature does not cover a time, so an old
+// receipt is as valid as a new one.
 func (t *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error) {
 	if r.Method != http.MethodPost {
 		return nil, sms.ErrSignature
@@ -197,8 +198,8 @@ func (t *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 	return []sms.Receipt{receipt}, nil
 }
 
-// signs reports whether signature is Twilio's: HMAC-SHA-1 under the auth token of
-// the callback URL and the parameters, sorted, with nothing between them
+// signs reports whether signature is Twilio's: the HMAC-SHA-1, keyed with the auth token,
+// of the callback URL and the sorted parameters, without separators
 // (https://www.twilio.com/docs/usage/security).
 func (t *Provider) signs(form url.Values, signature string) bool {
 	var params strings.Builder
@@ -218,8 +219,8 @@ func (t *Provider) signs(form url.Values, signature string) bool {
 	return right
 }
 
-// signedURLs returns the ways in which Twilio writes a callback URL when it signs
-// it: with its port and without, which varies.
+// signedURLs returns the forms of a callback URL that Twilio may sign: with the port and
+// without it.
 func signedURLs(callback string) []string {
 	if callback == "" {
 		return nil

@@ -53,17 +53,17 @@ func TestSends(t *testing.T) {
 		}, smstest.Text, 0, url.Values{
 			"To": {smstest.Number}, "Body": {smstest.Text}, "MessagingServiceSid": {mg},
 		}},
-		{"what GSM-7 lacks, with an API key beside the token", func(o *twilio.Options) {
+		{"outside of GSM-7, with an API key and a token", func(o *twilio.Options) {
 			o.APIKeySID, o.APIKeySecret = keySID, secret.NewString(keySecret)
 		}, "Ваш код & ключ = 739105 🔑+%", 1500 * time.Millisecond, url.Values{
 			"To": {smstest.Number}, "Body": {"Ваш код & ключ = 739105 🔑+%"}, "From": {sender},
 			"StatusCallback": {callback}, "ValidityPeriod": {"1"},
 		}},
-		{"for less than Twilio's least", func(*twilio.Options) {}, smstest.Text, time.Millisecond, url.Values{
+		{"for less than Twilio's minimum", func(*twilio.Options) {}, smstest.Text, time.Millisecond, url.Values{
 			"To": {smstest.Number}, "Body": {smstest.Text}, "From": {sender},
 			"StatusCallback": {callback}, "ValidityPeriod": {"1"},
 		}},
-		{"for more than Twilio's most", func(*twilio.Options) {}, smstest.Text, 24 * time.Hour, url.Values{
+		{"for more than Twilio's maximum", func(*twilio.Options) {}, smstest.Text, 24 * time.Hour, url.Values{
 			"To": {smstest.Number}, "Body": {smstest.Text}, "From": {sender},
 			"StatusCallback": {callback}, "ValidityPeriod": {"36000"},
 		}},
@@ -139,7 +139,7 @@ func TestRefuses(t *testing.T) {
 	})
 }
 
-func TestOnBrokenWires(t *testing.T) {
+func TestFailuresOfTheService(t *testing.T) {
 	open := func(t *testing.T, base string) sms.Provider { return open(t, options(base)) }
 	smstest.RunBroken(t, open)
 	smstest.RunUnreadable(t, open, 201, `{"sid":"SM00000000000000000000000000000001"`, `{"sid":"`+smstest.Number+`"}`, `["`+smstest.Number+`"]`)
@@ -147,7 +147,7 @@ func TestOnBrokenWires(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, tc := range []struct {
-		want string // in the error; "" for none
+		want string // part of the error; "" if New succeeds
 		set  func(*twilio.Options)
 	}{
 		{"", func(*twilio.Options) {}},
@@ -182,9 +182,9 @@ func TestOptions(t *testing.T) {
 		p, err := twilio.New(o)
 		switch {
 		case tc.want == "" && err != nil:
-			t.Errorf("NewTwilio = %v", err)
+			t.Errorf("New = %v", err)
 		case tc.want != "" && (err == nil || p != nil || !strings.Contains(err.Error(), tc.want)):
-			t.Errorf("NewTwilio = %v; want an error about %s", err, tc.want)
+			t.Errorf("New = %v; want an error about %s", err, tc.want)
 		case err != nil && (strings.Contains(err.Error(), authToken) || strings.Contains(err.Error(), keySecret)):
 			t.Errorf("the error shows a secret: %v", err)
 		}
@@ -229,7 +229,7 @@ func TestReceipts(t *testing.T) {
 			for i := range tc.want {
 				tc.want[i].ID = "SM00000000000000000000000000000001"
 			}
-			// Twilio signs no time, so the second time is as good as the first.
+			// The signature does not cover a time, so a repeated receipt is valid.
 			for range 2 {
 				got, err := p.Receipts(smstest.Post(callback, smstest.FormMedia, body, "X-Twilio-Signature", sign(authToken, callback, form)), []byte(body))
 				smstest.CheckReceipts(t, got, err, tc.want...)
@@ -275,12 +275,12 @@ func TestRefusesReceipts(t *testing.T) {
 		{"shorter", p, smstest.Post(callback, smstest.FormMedia, body, "X-Twilio-Signature", signature), strings.Replace(body, "ErrorCode=30003&", "", 1)},
 		{"malformed", p, smstest.Post(callback, smstest.FormMedia, body, "X-Twilio-Signature", signature), "%zz" + body},
 		{"empty", p, smstest.Post(callback, smstest.FormMedia, "", "X-Twilio-Signature", signature), ""},
-		{"got", p, httptest.NewRequest(http.MethodGet, callback+"?"+body, nil), body},
-		{"where none are expected", open(t, without), smstest.Post(callback, smstest.FormMedia, body, "X-Twilio-Signature", sign(authToken, "", form)), body},
-		{"where none are expected, for no URL", open(t, without), smstest.Post(callback, smstest.FormMedia, body, "X-Twilio-Signature", sign(authToken, "://", form)), body},
+		{"sent with GET", p, httptest.NewRequest(http.MethodGet, callback+"?"+body, nil), body},
+		{"without a callback URL", open(t, without), smstest.Post(callback, smstest.FormMedia, body, "X-Twilio-Signature", sign(authToken, "", form)), body},
+		{"without a callback URL, signed for an empty URL", open(t, without), smstest.Post(callback, smstest.FormMedia, body, "X-Twilio-Signature", sign(authToken, "://", form)), body},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if tc.name == "got" {
+			if tc.name == "sent with GET" {
 				tc.r.Header.Set("X-Twilio-Signature", signature)
 			}
 			got, err := tc.p.Receipts(tc.r, []byte(tc.body))
@@ -291,7 +291,7 @@ func TestRefusesReceipts(t *testing.T) {
 	}
 }
 
-// The example is that of Twilio's own libraries.
+// The example comes from Twilio's libraries.
 func TestSignature(t *testing.T) {
 	form := url.Values{
 		"CallSid": {"CA1234567890ABCDE"}, "Caller": {"+14158675309"}, "Digits": {"1234"},

@@ -123,7 +123,7 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sign is written from the description of Vonage's signature, apart from the
+// sign is written from the description of Vonage's signature, independently of the
 // code under test.
 func sign(method, secret string, params map[string]string) string {
 	lines := []string{}

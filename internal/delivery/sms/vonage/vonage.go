@@ -1,3 +1,4 @@
+// Package vonage sends messages through Vonage.
 package vonage
 
 import (
@@ -28,32 +29,32 @@ import (
 	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
-// Options configure Vonage.
+// Options configure a Provider.
 type Options struct {
 	APIKey          string           `yaml:"api_key"`          // required
 	APISecret       secret.String    `yaml:"api_secret"`       // required
 	From            string           `yaml:"from"`             // the sender: a number or a name of up to 11 characters; required
-	SignatureSecret secret.String    `yaml:"signature_secret"` // signs receipts; required with CallbackURL
-	SignatureMethod string           `yaml:"signature_method"` // of receipts, as in the dashboard: md5hash, md5, sha1, sha256 or sha512; default sha256
-	CallbackURL     string           `yaml:"callback_url"`     // public https URL for receipts, without a query; default none, and no receipts
+	SignatureSecret secret.String    `yaml:"signature_secret"` // checks the signatures of receipts; required with CallbackURL
+	SignatureMethod string           `yaml:"signature_method"` // signature method of receipts, as set in the dashboard: md5hash, md5, sha1, sha256 or sha512; default sha256
+	CallbackURL     string           `yaml:"callback_url"`     // public https URL for receipts, without a query; default none: no receipts
 	BaseURL         string           `yaml:"base_url"`         // default https://rest.nexmo.com
 	Now             func() time.Time // default time.Now
 }
 
-// Provider sends through Vonage's SMS API.
+// A Provider sends through Vonage's SMS API.
 type Provider struct {
 	client   *http.Client
 	opts     Options
 	messages string // the URL to post to
 }
 
-// hmacHashes has the methods that are an HMAC. The other is md5hash: an MD5 of
-// the parameters and the secret.
+// hmacHashes has the signature methods that use HMAC. The other method is md5hash: an MD5
+// of the parameters and the secret.
 var hmacHashes = map[string]func() hash.Hash{"md5": md5.New, "sha1": sha1.New, "sha256": sha256.New, "sha512": sha512.New}
 
 const md5Hash = "md5hash"
 
-// New returns a Vonage, or an error that names the option which is wrong.
+// New returns a Provider, or an error that names the wrong option.
 func New(o Options) (*Provider, error) {
 	fail := func(text string) (*Provider, error) { return nil, errors.New("vonage: " + text) }
 	hasSignature := o.SignatureSecret.Reveal() != ""
@@ -68,13 +69,13 @@ func New(o Options) (*Provider, error) {
 	case o.From == "":
 		return fail("from is missing")
 	case o.CallbackURL != "" && !hasSignature:
-		return fail("signature_secret is missing; with callback_url it is needed to check receipts")
+		return fail("signature_secret is missing; callback_url needs it to check receipts")
 	case o.CallbackURL == "" && hasSignature:
 		return fail("callback_url is missing; signature_secret is set")
 	case hmacHashes[o.SignatureMethod] == nil && o.SignatureMethod != md5Hash:
 		return fail("signature_method must be md5hash, md5, sha1, sha256 or sha512")
 	case strings.Contains(o.CallbackURL, "?"):
-		return fail("callback_url must have no query, to which Vonage adds its own")
+		return fail("callback_url must have no query, because Vonage adds one")
 	}
 	if err := wire.CheckCallbackURL(o.CallbackURL); err != nil {
 		return nil, fmt.Errorf("vonage: %w", err)
@@ -89,8 +90,8 @@ func New(o Options) (*Provider, error) {
 	return &Provider{client: wire.NewClient(), opts: o, messages: base + "/sms/json"}, nil
 }
 
-// Send implements Provider. A long text is several messages to Vonage, each with an
-// id and receipts of its own; the id that counts is that of the first.
+// Send implements sms.Provider. Vonage treats a long text as several messages, each with
+// its own id and receipts. Send returns the id of the first.
 func (v *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	form := url.Values{
 		"api_key":    {v.opts.APIKey},
@@ -118,8 +119,8 @@ func (v *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	return readReply(status, header, body)
 }
 
-// readReply reads an answer, which has one entry for each part of a message, each
-// accepted or refused for itself, and the HTTP status 200 in either case.
+// readReply reads an answer. It has one entry for each part of a message, which is
+// accepted or refused separately; the HTTP status is 200 in both cases.
 func readReply(status int, header http.Header, body []byte) (string, error) {
 	var reply struct {
 		Messages []struct {
@@ -146,7 +147,7 @@ func readReply(status int, header http.Header, body []byte) (string, error) {
 		refused.Code, refused.Reason = "", "not accepted"
 		return "", codes.Judge(refused, first.Status.String())
 	case accepted < len(reply.Messages):
-		return "", &sms.Error{Kind: sms.Uncertain, Reason: "accepted in part"}
+		return "", &sms.Error{Kind: sms.Uncertain, Reason: "partly accepted"}
 	case !wire.IsID(first.ID):
 		return "", wire.UnreadableError(status)
 	}
@@ -163,7 +164,7 @@ var codes = wire.Codes{
 	"2":  {Kind: sms.Unavailable, Reason: "a parameter is missing"},
 	"3":  {Kind: sms.Unavailable, Reason: "a parameter is not valid"},
 	"4":  {Kind: sms.Unavailable, Reason: "refused the credentials"},
-	"5":  {Kind: sms.Unavailable, Reason: "failed inside"},
+	"5":  {Kind: sms.Unavailable, Reason: "internal error of the service"},
 	"6":  {Kind: wire.Unserved, Reason: "no route to the number"},
 	"8":  {Kind: sms.Unavailable, Reason: "the account is barred"},
 	"9":  {Kind: sms.Unavailable, Reason: "out of credit"},
@@ -178,8 +179,8 @@ var codes = wire.Codes{
 	"32": {Kind: sms.Unavailable, Reason: "the account wants signed requests"},
 }
 
-// textType says how Vonage is to encode text. It would put question marks for
-// what type=text has no place for.
+// textType returns the encoding that Vonage must use for text. With type=text Vonage
+// replaces characters outside of GSM-7 with question marks.
 func textType(text string) string {
 	for _, r := range text {
 		if _, ok := smstext.Septets(r); !ok {
@@ -189,14 +190,14 @@ func textType(text string) string {
 	return "text"
 }
 
-// Provider repeats a receipt for 24 hours under the time of its first try.
+// Vonage repeats a receipt for 24 hours with the timestamp of the first try.
 const (
 	repeatWindow = 24*time.Hour + clockSkew
-	clockSkew    = 5 * time.Minute // between Vonage's clock and ours
+	clockSkew    = 5 * time.Minute // between Vonage's clock and this one
 )
 
-// Receipts implements Receiver. Vonage calls with GET, a posted form or posted JSON,
-// as the account's settings say.
+// Receipts implements sms.Receiver. Vonage sends a GET request, a posted form or posted
+// JSON, depending on the settings of the account.
 func (v *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error) {
 	params, ok := callbackParams(r, body)
 	if !ok || !v.signs(params) {
@@ -216,8 +217,8 @@ func (v *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 	return []sms.Receipt{receipt}, nil
 }
 
-// callbackParams returns the parameters of a callback. It is false for what could be
-// read, and so signed, in two ways.
+// callbackParams returns the parameters of a callback. ok is false if the callback could
+// be read in two ways, because a signature would then cover both.
 func callbackParams(r *http.Request, body []byte) (params map[string]string, ok bool) {
 	params = map[string]string{}
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -265,8 +266,8 @@ func callbackParams(r *http.Request, body []byte) (params map[string]string, ok 
 	return params, true
 }
 
-// signs reports whether the sig among the parameters is Vonage's: over the others,
-// sorted, each as "&name=value", with "_" for what separates them
+// signs reports whether the parameter sig is Vonage's signature of the other parameters:
+// sorted, each as "&name=value", with "_" instead of "&" and "=" in values
 // (https://developer.vonage.com/en/getting-started/concepts/signing-messages).
 func (v *Provider) signs(params map[string]string) bool {
 	if v.opts.CallbackURL == "" {
@@ -288,7 +289,7 @@ func (v *Provider) signs(params map[string]string) bool {
 		mac.Write([]byte(text.String()))
 		want = mac.Sum(nil)
 	}
-	got, err := hex.DecodeString(params["sig"]) // in capitals or not, by method
+	got, err := hex.DecodeString(params["sig"]) // upper or lower case, depending on the method
 	return err == nil && hmac.Equal(got, want)
 }
 

@@ -53,7 +53,7 @@ func TestSends(t *testing.T) {
 		{"GSM-7 with its extension", "[Ünder] ^{1€} \\ ~ | Åß & = +%\n\f", "text", 0, ""},
 		{"UCS-2", "Ваш код 739105", "unicode", time.Second, "20000"},
 		{"UCS-2 for one letter", "Kód 739105 ç", "unicode", 30 * 24 * time.Hour, "604800000"},
-		{"beyond the basic plane", "🔑 739105", "unicode", 90 * time.Second, "90000"},
+		{"outside of the basic plane", "🔑 739105", "unicode", 90 * time.Second, "90000"},
 		{"in parts", strings.Repeat("0123456789", 33), "text", 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestRefuses(t *testing.T) {
 		_, err := open(t, o).Send(t.Context(), smstest.NewMessage(smstest.Text))
 		smstest.CheckError(t, err, sms.Error{Kind: sms.Unavailable, Code: "4"})
 	})
-	t.Run("a status that is none", func(t *testing.T) {
+	t.Run("an invalid status", func(t *testing.T) {
 		server := httptest.NewServer(smstest.Answer(200, `{"messages":[{"status":`+smstest.Number[1:]+`}]}`))
 		defer server.Close()
 		_, err := open(t, options(server.URL)).Send(t.Context(), smstest.NewMessage(smstest.Text))
@@ -153,7 +153,7 @@ func TestRefuses(t *testing.T) {
 	})
 }
 
-func TestOnBrokenWires(t *testing.T) {
+func TestFailuresOfTheService(t *testing.T) {
 	open := func(t *testing.T, base string) sms.Provider { return open(t, options(base)) }
 	smstest.RunBroken(t, open)
 	smstest.RunUnreadable(t, open, 200, `{"messages":[{"status":"0","message-id":"0A00000000ABCD00"}]`, `{"messages":[]}`,
@@ -162,7 +162,7 @@ func TestOnBrokenWires(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, tc := range []struct {
-		want string // in the error; "" for none
+		want string // part of the error; "" if New succeeds
 		set  func(*vonage.Options)
 	}{
 		{"", func(*vonage.Options) {}},
@@ -183,9 +183,9 @@ func TestOptions(t *testing.T) {
 		p, err := vonage.New(o)
 		switch {
 		case tc.want == "" && err != nil:
-			t.Errorf("NewVonage = %v", err)
+			t.Errorf("New = %v", err)
 		case tc.want != "" && (err == nil || p != nil || !strings.Contains(err.Error(), tc.want)):
-			t.Errorf("NewVonage = %v; want an error about %s", err, tc.want)
+			t.Errorf("New = %v; want an error about %s", err, tc.want)
 		}
 	}
 }
@@ -199,7 +199,7 @@ func receiptParams(status, code string) map[string]string {
 	}
 }
 
-// callbackRequest is a receipt in one of the three ways that an account can be set to:
+// callbackRequest returns a receipt in one of the three formats of an account:
 // "GET", "POST" or "JSON".
 func callbackRequest(way string, params map[string]string) (*http.Request, []byte) {
 	form := url.Values{}
@@ -257,9 +257,9 @@ func TestReceiptsAge(t *testing.T) {
 		age  time.Duration
 		want error
 	}{
-		{"from a clock that is fast", -5 * time.Minute, nil},
+		{"from a fast clock", -5 * time.Minute, nil},
 		{"from the future", -5*time.Minute - time.Second, sms.ErrSignature},
-		{"repeated for a day", 24 * time.Hour, nil},
+		{"repeated after a day", 24 * time.Hour, nil},
 		{"last second", 24*time.Hour + 5*time.Minute, nil},
 		{"stale", 24*time.Hour + 5*time.Minute + time.Second, sms.ErrSignature},
 	} {
@@ -284,7 +284,7 @@ func TestRefusesReceipts(t *testing.T) {
 		name   string
 		opts   vonage.Options
 		secret string
-		before func(map[string]string) // it is signed
+		before func(map[string]string) // changes the parameters before they are signed
 		after  func(map[string]string)
 	}{
 		{"unsigned", options(""), signature, nil, func(p map[string]string) { delete(p, "sig") }},
@@ -302,7 +302,7 @@ func TestRefusesReceipts(t *testing.T) {
 			delete(p, "err-code")
 		}},
 		{"without a time", options(""), signature, func(p map[string]string) { delete(p, "timestamp") }, nil},
-		{"at no time", options(""), signature, func(p map[string]string) { p["timestamp"] = "now" }, nil},
+		{"at an invalid time", options(""), signature, func(p map[string]string) { p["timestamp"] = "now" }, nil},
 	} {
 		for _, way := range []string{"GET", "POST", "JSON"} {
 			t.Run(tc.name+" "+way, func(t *testing.T) {
@@ -346,8 +346,8 @@ func TestRefusesReceipts(t *testing.T) {
 	}
 }
 
-// The examples are those of Vonage's own libraries: incoming messages, which are
-// signed as receipts are.
+// The examples come from Vonage's libraries: incoming messages, which have the same
+// signature as receipts.
 func TestSignature(t *testing.T) {
 	params := map[string]string{
 		"message-timestamp": "2013-11-21 15:27:30", "messageId": "020000001B0FE827", "msisdn": "14843472194",

@@ -1,3 +1,4 @@
+// Package webhook posts messages to a gateway of the operator, which sends them.
 package webhook
 
 import (
@@ -18,15 +19,15 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// Options say how messages are handed to a gateway of the operator's own.
+// Options configure a Provider.
 type Options struct {
-	URL         string           `yaml:"url"`          // where messages are posted, https, or http on this machine; required
+	URL         string           `yaml:"url"`          // https URL of the gateway, or http on this machine; required
 	Secret      secret.String    `yaml:"secret"`       // signs messages and receipts, at least 32 bytes; required
-	CallbackURL string           `yaml:"callback_url"` // where receipts go, https; given with each message; default none
+	CallbackURL string           `yaml:"callback_url"` // https URL for receipts, sent with each message; default none: no receipts
 	Now         func() time.Time // default time.Now
 }
 
-// Provider posts messages to a gateway, which sends them.
+// A Provider posts messages to a gateway, which sends them.
 type Provider struct {
 	opts   Options
 	client *http.Client
@@ -34,14 +35,14 @@ type Provider struct {
 
 const (
 	signatureHeader = "Countersign-Signature"
-	maxAge          = 5 * time.Minute // how far from now a receipt may have been signed
-	minSecret       = 32              // bytes, the fewest
+	maxAge          = 5 * time.Minute // largest difference between now and the time of a signature
+	minSecret       = 32              // bytes
 )
 
-// idPattern is how a gateway may name a message: in visible ASCII characters.
+// idPattern matches the ids that a gateway may give: visible ASCII characters.
 var idPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 
-// New returns a Webhook, or an error that names the option at fault.
+// New returns a Provider, or an error that names the wrong option.
 func New(o Options) (*Provider, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -58,7 +59,7 @@ func New(o Options) (*Provider, error) {
 	return &Provider{opts: o, client: wire.NewClient()}, nil
 }
 
-// A messageRequest is what is posted.
+// A messageRequest is the body of the posted request.
 type messageRequest struct {
 	ID          string `json:"id"`
 	To          string `json:"to"`
@@ -67,18 +68,18 @@ type messageRequest struct {
 	CallbackURL string `json:"callback_url,omitempty"`
 }
 
-// Send hands m over, as Provider says. The id is the message's reference unless
-// the gateway gives another.
+// Send implements sms.Provider. The id is the reference of the message unless the gateway
+// gives another.
 //
-// There is no Idempotency-Key in the request: net/http would send it once more by
-// itself after a connection broke.
+// The request has no Idempotency-Key: with one, net/http would repeat the request after a
+// broken connection.
 func (w *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	text, err := json.Marshal(messageRequest{
 		ID: m.Reference, To: m.To.Reveal(), Text: m.Text.Reveal(),
 		ValidFor: int64(m.ValidFor / time.Second), CallbackURL: w.opts.CallbackURL,
 	})
 	if err != nil {
-		return "", &sms.Error{Kind: sms.Unavailable, Reason: "no request can be made"}
+		return "", &sms.Error{Kind: sms.Unavailable, Reason: "cannot make a request"}
 	}
 	req, err := wire.NewPost(w.opts.URL, "application/json", string(text))
 	if err != nil {
@@ -95,7 +96,7 @@ func (w *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 		Refused bool   `json:"refused"`
 		Reason  string `json:"reason"`
 	}
-	wrong := json.Unmarshal(body, &reply) // an answer may be empty, or not JSON
+	wrong := json.Unmarshal(body, &reply) // the body may be empty, or not JSON
 	if status < 200 || status > 299 {
 		e := wire.StatusError(status, header)
 		if wrong != nil {
@@ -115,7 +116,7 @@ func (w *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	return m.Reference, nil
 }
 
-// mac is what a signature at t, in seconds since 1970, must be.
+// mac returns the valid signature of body at t, in seconds since 1970.
 func (w *Provider) mac(t string, body []byte) []byte {
 	mac := hmac.New(sha256.New, []byte(w.opts.Secret.Reveal()))
 	mac.Write([]byte(t))
@@ -127,8 +128,8 @@ func (w *Provider) mac(t string, body []byte) []byte {
 // states has the states that a gateway may report.
 var states = map[sms.State]bool{sms.Queued: true, sms.Sent: true, sms.Delivered: true, sms.Undelivered: true, sms.Failed: true}
 
-// Receipts reads what the gateway posts, as Receiver says: one receipt. A message
-// of ours that is sent back has the same signature, but no state, and is malformed.
+// Receipts implements sms.Receiver. A callback has one receipt. A message of Countersign
+// that is posted back has a valid signature but no state, so it is malformed.
 func (w *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error) {
 	if !w.signed(r.Header.Get(signatureHeader), body) {
 		return nil, sms.ErrSignature
@@ -151,8 +152,8 @@ func (w *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 	return []sms.Receipt{got}, nil
 }
 
-// signed reports whether one of the signatures in header is right and recent.
-// There may be several, while the secret is being replaced.
+// signed reports whether one of the signatures in header is valid and recent. A gateway
+// may send several while the secret is being replaced.
 func (w *Provider) signed(header string, body []byte) bool {
 	var t string
 	var signatures []string

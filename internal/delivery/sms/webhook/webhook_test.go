@@ -28,15 +28,15 @@ var fixedNow = time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
 
 const callback = "https://mfa.example.com/sms/webhook"
 
-// A double is a gateway as docs/delivery/webhook.md asks for.
+// A double is a gateway that does what docs/delivery/webhook.md requires.
 type double struct {
 	*httptest.Server
 
 	mu       sync.Mutex
 	accepted []acceptedMessage
-	refused  []string          // what was wrong with requests
-	optedOut map[string]string // why, by number
-	name     bool              // give ids of its own
+	refused  []string          // the faults of wrong requests
+	optedOut map[string]string // reasons by number
+	name     bool              // give its own ids
 }
 
 type acceptedMessage struct {
@@ -86,7 +86,7 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// options are options that work, as they are after change.
+// options returns valid options after change.
 func options(url string, change func(*webhook.Options)) webhook.Options {
 	o := webhook.Options{
 		URL: url, Secret: secret.NewString(smstest.Secret), CallbackURL: callback,
@@ -115,13 +115,13 @@ func TestSends(t *testing.T) {
 		text     string
 		validFor time.Duration
 		id       string
-		valid    int // 0 for none
+		valid    int // 0 if the field is missing
 		callback string
 	}{
 		{"plain", nil, false, smstest.Text, 10 * time.Minute, "auth_challenge_01FVYZWQ-1", 600, callback},
-		{"beyond GSM-7", nil, false, "Код: 739105 <&> 🔑", 90*time.Second + time.Millisecond, "auth_challenge_01FVYZWQ-1", 90, callback},
+		{"outside of GSM-7", nil, false, "Код: 739105 <&> 🔑", 90*time.Second + time.Millisecond, "auth_challenge_01FVYZWQ-1", 90, callback},
 		{"with an id of the gateway", nil, true, smstest.Text, time.Minute, "gw:1", 60, callback},
-		{"for as long as the gateway likes", nil, false, smstest.Text, 0, "auth_challenge_01FVYZWQ-1", 0, callback},
+		{"without validity", nil, false, smstest.Text, 0, "auth_challenge_01FVYZWQ-1", 0, callback},
 		{"without receipts", func(o *webhook.Options) { o.CallbackURL = "" }, false, smstest.Text, time.Minute, "auth_challenge_01FVYZWQ-1", 60, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestSends(t *testing.T) {
 	}
 }
 
-// The digest is what openssl dgst -sha256 -hmac prints for "1795514400.{}" under the
+// The digest is the output of openssl dgst -sha256 -hmac for "1795514400.{}" and the
 // secret.
 func TestSignature(t *testing.T) {
 	const want = "t=1795514400,v1=356c20e336dc286d620fc1d21abe6beadd98fccbda5dfecc64be1921993a721a"
@@ -166,9 +166,9 @@ func TestIsRefused(t *testing.T) {
 		{"refused for a number", smstest.Answer(400, `{"refused":true,"reason":"`+smstest.Number[1:]+`"}`), sms.Error{Kind: sms.Refused, Code: "400"}},
 		{"refused for a text", smstest.Answer(400, `{"refused":true,"reason":"spam: `+smstest.Text+`"}`), sms.Error{Kind: sms.Refused, Code: "400"}},
 		{"not refused", smstest.Answer(422, `{"refused":false,"reason":"no_route"}`), sms.Error{Kind: sms.Unavailable, Code: "no_route"}},
-		{"refused by a server in trouble", smstest.Answer(500, `{"refused":true,"reason":"bug"}`), sms.Error{Kind: sms.Unavailable, Code: "bug"}},
+		{"refused by a failing server", smstest.Answer(500, `{"refused":true,"reason":"bug"}`), sms.Error{Kind: sms.Unavailable, Code: "bug"}},
 		{"wrong signature", smstest.Answer(401, ""), sms.Error{Kind: sms.Unavailable, Code: "401"}},
-		{"not there", smstest.Answer(404, "404 page not found"), sms.Error{Kind: sms.Unavailable, Code: "404"}},
+		{"not found", smstest.Answer(404, "404 page not found"), sms.Error{Kind: sms.Unavailable, Code: "404"}},
 		{"its provider gave no answer", smstest.Answer(504, `{"reason":"upstream"}`), sms.Error{Kind: sms.Uncertain, Code: "upstream"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestIsRefused(t *testing.T) {
 	})
 }
 
-func TestOnBrokenWires(t *testing.T) {
+func TestFailuresOfTheService(t *testing.T) {
 	smstest.RunBroken(t, func(t *testing.T, baseURL string) sms.Provider { return open(t, baseURL, nil) })
 	for _, body := range []string{"", "{", "{}", `{"id":null}`, `{"id":7}`, `{"id":"a b"}`, `{"id":"` + strings.Repeat("x", 129) + `"}`, "OK", `{"refused":true}`} {
 		t.Run("accepted with "+body[:min(len(body), 20)], func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestOptions(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(*webhook.Options)
-		want   string // in the error; "" if there is none
+		want   string // part of the error; "" if New succeeds
 	}{
 		{"complete", nil, ""},
 		{"default", func(o *webhook.Options) { o.Now = nil }, ""},
@@ -228,13 +228,13 @@ func TestOptions(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := webhook.New(options("https://gateway.example.com/send", tc.change))
 			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("NewWebhook: %v; want an error with %q", err, tc.want)
+				t.Errorf("New: %v; want an error with %q", err, tc.want)
 			}
 		})
 	}
 }
 
-// callbackRequest is a receipt with a signature.
+// callbackRequest returns a callback with a signature.
 func callbackRequest(signature string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/sms/webhook", nil)
 	r.Header.Set("Countersign-Signature", signature)
@@ -262,7 +262,7 @@ func TestReceipts(t *testing.T) {
 	}
 	for _, body := range []string{
 		"", "{", "[]", `{"id":7}`, `{"id":"gw:1","state":"teleported"}`, `{"state":"sent"}`, `{"id":"a b","state":"sent"}`,
-		`{"id":"gw:1","to":"+16073517112","text":"hello"}`, // a message, sent back
+		`{"id":"gw:1","to":"+16073517112","text":"hello"}`, // a message that is posted back
 	} {
 		t.Run("malformed "+body, func(t *testing.T) {
 			got, err := p.Receipts(callbackRequest(smstest.SignWebhook(smstest.Secret, fixedNow, []byte(body))), []byte(body))
@@ -287,13 +287,13 @@ func TestRefusesForgedReceipts(t *testing.T) {
 		{"in another order, with spaces", digest + ", " + at, string(body), true},
 		{"in capitals", at + ",v1=" + strings.ToUpper(digest[3:]), string(body), true},
 		{"by two secrets", at + "," + other + "," + digest, string(body), true},
-		{"with what comes after", at + ",v2=abc," + digest, string(body), true},
-		{"as old as it may be", smstest.SignWebhook(smstest.Secret, fixedNow.Add(-5*time.Minute), body), string(body), true},
+		{"with a later version", at + ",v2=abc," + digest, string(body), true},
+		{"at the age limit", smstest.SignWebhook(smstest.Secret, fixedNow.Add(-5*time.Minute), body), string(body), true},
 		{"stale", smstest.SignWebhook(smstest.Secret, fixedNow.Add(-5*time.Minute-time.Second), body), string(body), false},
-		{"of the future", smstest.SignWebhook(smstest.Secret, fixedNow.Add(5*time.Minute+time.Second), body), string(body), false},
+		{"from the future", smstest.SignWebhook(smstest.Secret, fixedNow.Add(5*time.Minute+time.Second), body), string(body), false},
 		{"altered", genuine, `{"id":"gw:1","state":"expired"}`, false},
 		{"by another secret", foreign, string(body), false},
-		{"under a new time", "t=1795514401," + digest, string(body), false},
+		{"with a new time", "t=1795514401," + digest, string(body), false},
 		{"with two times", genuine + ",t=1795514401", string(body), false},
 		{"without a time", digest, string(body), false},
 		{"without a digest", at, string(body), false},
@@ -305,13 +305,13 @@ func TestRefusesForgedReceipts(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := p.Receipts(callbackRequest(tc.signature), []byte(tc.body))
 			if tc.ok != (err == nil) || err != nil && !errors.Is(err, sms.ErrSignature) {
-				t.Errorf("Receipts: %v; want it taken: %v", err, tc.ok)
+				t.Errorf("Receipts: %v; want it accepted: %v", err, tc.ok)
 			}
 		})
 	}
 }
 
-// TestExample runs what the page for operators shows for a shell.
+// TestExample runs the shell example of the page for operators.
 func TestExample(t *testing.T) {
 	for _, name := range []string{"sh", "openssl", "curl"} {
 		testenv.Tool(t, name)
@@ -372,16 +372,16 @@ func TestRetryAfter(t *testing.T) {
 	}{
 		{"seconds", "7", sent, 7 * time.Second},
 		{"nothing", "", sent, 0},
-		{"no seconds", "0", sent, 0},
-		{"seconds gone by", "-7", sent, 0},
+		{"zero seconds", "0", sent, 0},
+		{"negative seconds", "-7", sent, 0},
 		{"a day", "86400", sent, 24 * time.Hour},
 		{"more than a day", "86401", sent, 24 * time.Hour},
-		{"more than a time has", "9223372036854775807", sent, 24 * time.Hour},
+		{"more than a duration holds", "9223372036854775807", sent, 24 * time.Hour},
 		{"a date", "Tue, 24 Nov 2026 10:01:30 GMT", sent, 90 * time.Second},
 		{"a date in an older form", "Tuesday, 24-Nov-26 10:01:30 GMT", sent, 90 * time.Second},
-		{"a date gone by", "Tue, 24 Nov 2026 09:59:59 GMT", sent, 0},
-		{"a date far off", "Fri, 31 Dec 9999 23:59:59 GMT", sent, 24 * time.Hour},
-		{"a date after none", "Tue, 24 Nov 2026 10:01:30 GMT", "yesterday", 0},
+		{"a date in the past", "Tue, 24 Nov 2026 09:59:59 GMT", sent, 0},
+		{"a date in the far future", "Fri, 31 Dec 9999 23:59:59 GMT", sent, 24 * time.Hour},
+		{"a date without a valid Date header", "Tue, 24 Nov 2026 10:01:30 GMT", "yesterday", 0},
 		{"nonsense", "soon", sent, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 )
 
 // CheckBaseURL returns base, or def if base is empty, without a slash at the end. It
-// refuses the URLs that CheckTarget refuses, and those with a query.
+// refuses a URL with a query, and every URL that CheckTarget refuses.
 func CheckBaseURL(base, def string) (string, error) {
 	switch {
 	case base == "":

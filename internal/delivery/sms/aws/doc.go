@@ -1,0 +1,5 @@
+// Package aws sends messages through AWS End User Messaging SMS or SNS.
+//
+// Start with Provider.Send in aws.go. Provider.Receipts in receipts.go checks the posts of
+// an SNS topic, and certificates.go fetches the certificates that this needs.
+package aws
