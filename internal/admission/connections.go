@@ -1,5 +1,3 @@
-// Package admission bounds how many connections a server keeps, so that no crowd
-// takes its memory or keeps it from answering those that it has let in.
 package admission
 
 import (
@@ -11,65 +9,75 @@ import (
 )
 
 const (
-	// idleFor is how long nothing must have been asked on a connection before it is
-	// closed to make room: on one that has just been used the next request may be on
-	// its way.
+	// idleFor is how long a connection must have been idle before it is closed to make
+	// room. On a connection that was just used, the next request may be on its way.
 	idleFor = 5 * time.Second
-	// silentFor is the same for one on which nothing was ever asked.
+	// silentFor is the same for a connection that has not had a request yet.
 	silentFor = time.Second
-	// Spare is how many connections are let in beyond the limit: on these, those who
-	// come too many are told so, and probes answered.
+	// Spare is the number of connections beyond the limit. They serve to refuse excess
+	// clients, and to answer probes.
 	Spare = 64
-	// pause is between two that are let in on the spare ones. To refuse is not much
-	// cheaper than to answer: if it went faster, too little would be left for those who
-	// were let in. See docs/adr/0014-admission.md for what was measured.
+	// pause is the time between two connections that get a spare place. A refusal is not
+	// much cheaper than an answer: faster refusals would leave too little time for the
+	// other requests. docs/adr/0014-admission.md has the measurements.
 	pause = 2 * time.Millisecond
 )
 
-// Connections are those that a server keeps: no more than a limit and Spare. To let
-// another one in, one is closed on which nothing was ever asked, or nothing for
-// longest. While there is none, who comes waits in the queue of the operating system,
-// whose length is bounded, and one after the other gets a spare one. As long as there
-// are more than the limit, every answer ends its connection; otherwise those who keep
-// the spare ones would keep everybody else out. A server needs all of Listener, Track
-// and Handler.
+// Connections are the connections that a server keeps: at most a limit and Spare. To
+// make room for another connection, they close one that has not had a request yet, or
+// the one that has been idle for the longest time. If no connection can be closed,
+// further connections wait in the queue of the operating system, whose length is bounded,
+// and get the spare places at a limited rate. While there are more connections than the
+// limit, every answer ends its connection. Otherwise the clients on the spare places could
+// keep them, and no other client would get an answer. A server needs all of Listener,
+// Track and Handler.
 type Connections struct {
-	limit   int
-	crowded func()
-	freed   chan struct{} // holds one: that there may be room
-	now     func() time.Time
+	limit int
+	opts  Options
+	freed chan struct{} // has one element if a connection has closed since the last receive
 
-	n    atomic.Int64 // how many are open
+	n    atomic.Int64 // the number of open connections
 	mu   sync.Mutex
 	open map[net.Conn]*connection
-	// The rings of those without a request, the longest idle first.
+	// The rings of the connections without a request in progress, the longest idle first.
 	idle, silent connection
 }
 
-// A connection is in a ring while no request is being answered on it: in that of the
-// silent until the first has come.
+// A connection is in a ring while no request is in progress on it: in the ring silent
+// until its first request, and then in the ring idle.
 type connection struct {
 	net        net.Conn
-	since      time.Time // it is idle
+	since      time.Time // when it entered its ring
 	prev, next *connection
 }
 
-// NewConnections returns Connections with a limit, which must be positive. It calls
-// crowded whenever there are too many: that may be often.
-func NewConnections(limit int, crowded func()) *Connections {
-	c := &Connections{limit: limit, crowded: crowded, freed: make(chan struct{}, 1), now: time.Now, open: map[net.Conn]*connection{}}
+// Options change how Connections behave; zero fields take their defaults.
+type Options struct {
+	Crowded func()           // called for each event of a crowd, so it may be called often; default: no call
+	Now     func() time.Time // default time.Now
+}
+
+// NewConnections returns Connections with a limit, which must be positive.
+func NewConnections(limit int, opts Options) *Connections {
+	if opts.Crowded == nil {
+		opts.Crowded = func() {}
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	c := &Connections{limit: limit, opts: opts, freed: make(chan struct{}, 1), open: map[net.Conn]*connection{}}
 	c.idle.prev, c.idle.next = &c.idle, &c.idle
 	c.silent.prev, c.silent.next = &c.silent, &c.silent
 	return c
 }
 
-// Open returns how many connections are open.
+// Open returns the number of open connections.
 func (c *Connections) Open() int { return int(c.n.Load()) }
 
-// isCrowded reports whether there are more than the limit.
+// isCrowded reports whether there are more connections than the limit.
 func (c *Connections) isCrowded() bool { return c.Open() > c.limit }
 
-// Track is told what becomes of a connection; see http.Server.ConnState.
+// Track follows the states of the connections. It is the value for http.Server.ConnState.
 func (c *Connections) Track(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,7 +105,7 @@ func (c *Connections) Track(conn net.Conn, state http.ConnState) {
 // rest puts a connection at the end of a ring.
 func (c *Connections) rest(k, ring *connection) {
 	k.leave()
-	k.since = c.now()
+	k.since = c.opts.Now()
 	k.prev, k.next = ring.prev, ring
 	k.prev.next, k.next.prev = k, k
 }
@@ -120,37 +128,39 @@ func (c *Connections) forget(k *connection) {
 	}
 }
 
-// room reports whether there is room for one more, with so many spare ones. It makes
-// room if it can.
+// room reports whether there is room for one more connection, with the given number of
+// spare places. If there is none, it tries to close a connection to make room.
 func (c *Connections) room(spare int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.open) < c.limit+spare || c.close(&c.silent, silentFor) || c.close(&c.idle, idleFor)
 }
 
-// close closes the first of a ring if it has been there for so long.
+// close closes the first connection of a ring if it has been there for at least that
+// long, and reports whether it did.
 func (c *Connections) close(ring *connection, atLeast time.Duration) bool {
 	k := ring.next
-	if k == ring || c.now().Sub(k.since) < atLeast {
+	if k == ring || c.opts.Now().Sub(k.since) < atLeast {
 		return false
 	}
 	c.forget(k)
-	go k.net.Close() // which may wait for the other side of TLS
+	go k.net.Close() // over TLS, Close may wait for the client
 	return true
 }
 
-// bodyWithin is how long the body of a request may take while there are too many.
+// bodyWithin is how long the body of a request may take in a crowd.
 const bodyWithin = time.Second
 
-// Handler returns a handler that has next answer. While there are more than the limit
-// it has the answer end the connection and does not wait for long for a body.
+// Handler wraps next. While there are more connections than the limit, it makes each
+// answer end its connection, and limits the time for a body.
 func (c *Connections) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c.isCrowded() {
-			c.crowded()
+			c.opts.Crowded()
 			w.Header().Set("Connection", "close")
-			if r.ContentLength != 0 { // without a body, net/http takes a deadline for the end of the caller
-				// The error is that of a writer that knows no deadlines, which is none of a server.
+			if r.ContentLength != 0 { // without a body, net/http would cancel the request at the deadline
+				// SetReadDeadline fails only for writers without deadlines. Those of a server have
+				// them, and they use the system clock.
 				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
 			}
 		}
@@ -158,7 +168,7 @@ func (c *Connections) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Listener returns ln, with Accept held back while there is no room.
+// Listener wraps ln. Its Accept waits while there is no room.
 func (c *Connections) Listener(ln net.Listener) net.Listener {
 	return &listener{Listener: ln, connections: c, closed: make(chan struct{})}
 }
@@ -178,7 +188,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if l.connections.room(0) {
 		return conn, nil
 	}
-	l.connections.crowded()
+	l.connections.opts.Crowded()
 	wait := time.NewTicker(pause)
 	defer wait.Stop()
 	for spare := 0; !l.connections.room(spare); {

@@ -17,30 +17,30 @@ import (
 	"github.com/countersign-mfa/countersign/internal/admission"
 )
 
-// A house is a server that keeps few connections, with a handler whose answers wait
-// for their turn.
-type house struct {
+// A fixture is a server with a low limit of connections. Each of its answers waits for a
+// value in the channel answer.
+type fixture struct {
 	t           *testing.T
 	connections *admission.Connections
-	clock       *admission.Clock
+	clock       *clock
 	addr        string
-	arrived     chan bool // one for each request that is at work
-	answer      chan bool // one for each that may be answered
+	arrived     chan bool // one value for each request that has arrived
+	answer      chan bool // one value for each request that may be answered
 	ended       chan error
 	server      *http.Server
 }
 
-func open(t *testing.T, limit int) *house {
+func open(t *testing.T, limit int) *fixture {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{
-		t: t, connections: admission.NewConnections(limit, func() {}), addr: ln.Addr().String(),
+	h := &fixture{
+		t: t, clock: newClock(), addr: ln.Addr().String(),
 		arrived: make(chan bool, 1024), answer: make(chan bool, 1024), ended: make(chan error, 1),
 	}
-	h.clock = h.connections.StopClock()
+	h.connections = admission.NewConnections(limit, admission.Options{Now: h.clock.now})
 	h.server = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.arrived <- true
@@ -57,8 +57,18 @@ func open(t *testing.T, limit int) *house {
 	return h
 }
 
-// ask sends a request on a connection of its own.
-func (h *house) ask() *caller {
+// A clock shows the same time until advance moves it.
+type clock struct {
+	start  time.Time
+	passed atomic.Int64
+}
+
+func newClock() *clock                   { return &clock{start: time.Now()} }
+func (c *clock) now() time.Time          { return c.start.Add(time.Duration(c.passed.Load())) }
+func (c *clock) advance(d time.Duration) { c.passed.Add(int64(d)) }
+
+// ask sends a request on a new connection.
+func (h *fixture) ask() *caller {
 	h.t.Helper()
 	conn, err := net.Dial("tcp", h.addr)
 	if err != nil {
@@ -96,20 +106,20 @@ func (c *caller) answered() error {
 	return err
 }
 
-// atWork waits until so many more requests are at work.
-func (h *house) atWork(n int) {
+// atWork waits until n more requests have arrived.
+func (h *fixture) atWork(n int) {
 	h.t.Helper()
 	for range n {
 		select {
 		case <-h.arrived:
 		case <-time.After(10 * time.Second):
-			h.t.Fatalf("a request is not at work; %d connections are open", h.connections.Open())
+			h.t.Fatalf("a request did not arrive; %d connections are open", h.connections.Open())
 		}
 	}
 }
 
-// opens waits until so many connections are open.
-func (h *house) opens(n int) {
+// opens waits until n connections are open.
+func (h *fixture) opens(n int) {
 	h.t.Helper()
 	for end := time.Now().Add(10 * time.Second); h.connections.Open() != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -118,9 +128,9 @@ func (h *house) opens(n int) {
 	}
 }
 
-// rest waits until so many connections are idle or silent: a server notes it after
-// the answer is sent.
-func (h *house) rest(idle, silent int) {
+// rest waits until the given numbers of connections are idle and silent. A server changes
+// the state after it has sent the answer.
+func (h *fixture) rest(idle, silent int) {
 	h.t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		i, s := h.connections.Resting()
@@ -133,7 +143,7 @@ func (h *house) rest(idle, silent int) {
 	}
 }
 
-// TestNoMoreThanTheLimitAndSpare has all that come be at work.
+// TestNoMoreThanTheLimitAndSpare has a request in progress on every connection.
 func TestNoMoreThanTheLimitAndSpare(t *testing.T) {
 	const limit, beyond = 3, 40
 	h := open(t, limit)
@@ -144,12 +154,12 @@ func TestNoMoreThanTheLimitAndSpare(t *testing.T) {
 	h.atWork(limit + admission.Spare)
 	select {
 	case <-h.arrived:
-		t.Errorf("more than %d are at work", limit+admission.Spare)
+		t.Errorf("more than %d requests are in progress", limit+admission.Spare)
 	case <-time.After(50 * admission.Pause):
 	}
 	h.opens(limit + admission.Spare)
 
-	// As those at work leave, the others come in.
+	// When requests end, the waiting connections get their places.
 	for range callers {
 		h.answer <- true
 	}
@@ -169,7 +179,7 @@ func TestNoMoreThanTheLimitAndSpare(t *testing.T) {
 	h.opens(0)
 }
 
-// TestTheLongestIdleMakesRoom has two connections idle, one of them for longer.
+// TestTheLongestIdleMakesRoom has two idle connections, one of them idle for longer.
 func TestTheLongestIdleMakesRoom(t *testing.T) {
 	h := open(t, 3)
 	var idle []*caller
@@ -181,22 +191,22 @@ func TestTheLongestIdleMakesRoom(t *testing.T) {
 		}
 		idle = append(idle, c)
 		h.rest(len(idle), 0)
-		h.clock.Advance(time.Second)
+		h.clock.advance(time.Second)
 	}
 	atWork := h.ask()
 	h.atWork(3)
-	h.clock.Advance(admission.IdleFor - 3*time.Second)
-	spare := h.ask() // nobody is idle for long enough
+	h.clock.advance(admission.IdleFor - 3*time.Second)
+	spare := h.ask() // no connection is idle for long enough
 	h.atWork(1)
 	h.opens(4)
-	h.clock.Advance(time.Second)
+	h.clock.advance(time.Second)
 	another := h.ask()
 	h.atWork(1)
 	h.opens(4)
 	if err := idle[0].answered(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("on the longest idle connection: %v; want its end", err)
 	}
-	idle[1].send() // is still open
+	idle[1].send() // this connection is still open
 	h.atWork(1)
 	for range 4 {
 		h.answer <- true
@@ -208,7 +218,7 @@ func TestTheLongestIdleMakesRoom(t *testing.T) {
 	}
 }
 
-// TestSilentConnectionsMakeRoom has callers connect and say nothing.
+// TestSilentConnectionsMakeRoom has clients that connect and send no request.
 func TestSilentConnectionsMakeRoom(t *testing.T) {
 	h := open(t, 2)
 	for range 2 {
@@ -219,7 +229,7 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 		defer conn.Close()
 	}
 	h.rest(0, 2)
-	h.clock.Advance(admission.SilentFor)
+	h.clock.advance(admission.SilentFor)
 	h.answer <- true
 	if err := h.ask().answered(); err != nil {
 		t.Error(err)
@@ -227,13 +237,13 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 	h.opens(2)
 }
 
-// TestHandlerEndsConnectionsInACrowd has more connections than the limit: their answers
-// end them, a body is not waited for for long, and a caller without one may take its
-// time.
+// TestHandlerEndsConnectionsInACrowd has more connections than the limit: answers end
+// their connections, a body must arrive in a short time, and a request without a body may
+// take longer.
 func TestHandlerEndsConnectionsInACrowd(t *testing.T) {
 	var told atomic.Int64
-	c := admission.NewConnections(1, func() { told.Add(1) })
-	c.StopClock() // so that nobody is idle for long
+	// With a clock that does not move, no connection is idle for long enough to be closed.
+	c := admission.NewConnections(1, admission.Options{Crowded: func() { told.Add(1) }, Now: newClock().now})
 	results := make(chan error, 16)
 	server := httptest.NewUnstartedServer(c.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
@@ -296,8 +306,8 @@ func TestNotice(t *testing.T) {
 	}
 }
 
-// TestCloseWhileSomeoneWaits closes the server while the listener has no room.
-func TestCloseWhileSomeoneWaits(t *testing.T) {
+// TestCloseWhileAConnectionWaits closes the server while its listener has no room.
+func TestCloseWhileAConnectionWaits(t *testing.T) {
 	h := open(t, 1)
 	for range 1 + admission.Spare + 1 {
 		h.ask()
@@ -310,11 +320,11 @@ func TestCloseWhileSomeoneWaits(t *testing.T) {
 			t.Errorf("Serve = %v; want %v", err, http.ErrServerClosed)
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("Serve goes on")
+		t.Error("Serve does not return")
 	}
 }
 
-// TestCrowd has many callers come, ask and go at once.
+// TestCrowd has many clients that connect, send requests and disconnect at the same time.
 func TestCrowd(t *testing.T) {
 	h := open(t, 4)
 	var all sync.WaitGroup

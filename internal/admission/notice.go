@@ -5,16 +5,17 @@ import (
 	"time"
 )
 
-// every is how long it is silent after a notice.
-const every = 10 * time.Second
+// interval is the shortest time between two messages of a Notice.
+const interval = 10 * time.Second
 
-// A Notice is said from time to time of what happens thousands of times a second. The
-// zero value is ready to use, by any number of goroutines.
-type Notice struct{ last atomic.Int64 } // in Unix nanoseconds
+// A Notice rate-limits a log message for frequent conditions. The zero value is ready to
+// use. A Notice is safe for concurrent use.
+type Notice struct{ last atomic.Int64 } // Unix nanoseconds
 
-// Due reports whether it is to be said now; then it is not for ten seconds.
+// Due reports whether the message should be logged now. After it has returned true, it
+// returns false for ten seconds.
 func (n *Notice) Due(now time.Time) bool {
 	last := n.last.Load()
-	since := now.UnixNano() - last // negative after the clock was set back
-	return (since < 0 || since >= int64(every)) && n.last.CompareAndSwap(last, now.UnixNano())
+	since := now.UnixNano() - last // negative if the clock was set back
+	return (since < 0 || since >= int64(interval)) && n.last.CompareAndSwap(last, now.UnixNano())
 }

@@ -2,12 +2,12 @@ package admission
 
 import "sync"
 
-// Shares bounds how many requests are in progress at once. No key can keep
-// the others out. Up to limit requests, every key may have as many as it likes. The
-// eighth beyond that is for keys with few: a key may have at most 8 times as many
-// requests as there are places free. So one key, or any number of keys that take all
-// they can get, leave places to the others. See docs/adr/0023-shares.md. Shares are
-// safe for concurrent use.
+// Shares bound how many requests are in progress at once, so no key can take all places.
+// Up to the limit, each key may have any number of requests. Beyond the limit there is
+// an eighth more, for keys with few requests: a key may have at most 8 times as many
+// requests as there are free places. So one key, or any number of keys that take all they
+// can get, leave places to the others. See docs/adr/0023-shares.md. Shares are safe for
+// concurrent use.
 type Shares[K comparable] struct {
 	limit, total int
 
@@ -16,8 +16,8 @@ type Shares[K comparable] struct {
 	of   map[K]int
 }
 
-// beyond is which part of the limit there is beyond it, and how many times the free
-// places one key may have.
+// beyond determines the places beyond the limit, limit/beyond, and how many requests one
+// key may have, beyond times the free places.
 const beyond = 8
 
 // NewShares returns Shares with a limit, which must be positive.
@@ -25,8 +25,8 @@ func NewShares[K comparable](limit int) *Shares[K] {
 	return &Shares[K]{limit: limit, total: limit + max(1, limit/beyond), of: map[K]int{}}
 }
 
-// Enter takes a place for a request of key, and reports whether there was one. The
-// caller must call Leave if so.
+// Enter takes a place for a request of key and reports whether it got one. If it did, the
+// caller must call Leave.
 func (s *Shares[K]) Enter(key K) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,12 +38,12 @@ func (s *Shares[K]) Enter(key K) bool {
 	return true
 }
 
-// Leave gives a place back.
+// Leave returns a place that Enter took.
 func (s *Shares[K]) Leave(key K) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used--
 	if s.of[key]--; s.of[key] == 0 {
-		delete(s.of, key) // the map holds no more than the keys of requests in progress
+		delete(s.of, key) // the map has only the keys of requests in progress
 	}
 }

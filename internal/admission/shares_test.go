@@ -7,7 +7,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/admission"
 )
 
-// fill takes all the places that key gets, and returns how many.
+// fill takes places for key until it gets no more, and returns their number.
 func fill(s *admission.Shares[string], key string) (n int) {
 	for s.Enter(key) {
 		n++
@@ -41,7 +41,7 @@ func TestUpToTheLimitNoKeyIsRefused(t *testing.T) {
 	}
 }
 
-// Greedy keys take turns, and each takes all it can get.
+// The greedy keys take places in turns, until none of them gets another one.
 func TestGreedyKeysLeavePlaces(t *testing.T) {
 	const limit = 4096
 	for _, tc := range []struct{ greedy, left int }{{1, 400}, {2, 200}, {5, 80}, {20, 20}} {

@@ -149,8 +149,8 @@ func checkJSON(body []byte) error {
 	return &web.BodyError{Cause: errors.New("not valid JSON")}
 }
 
-// cutValue splits valid JSON after its first value. The value is nil if there is none
-// before the end of the object. rest begins with the colon, comma or brace that follows
+// cutValue splits valid JSON after its first value. The value is nil if the object ends
+// first. rest begins with the colon, comma or brace that follows
 // the value.
 //
 // With this function decode takes 0.4 µs for a code. With encoding/json it took 2 µs,

@@ -2,9 +2,9 @@ package httpapi
 
 import "github.com/countersign-mfa/countersign/internal/mfa"
 
-// appendKinds has, for each kind of factor with data of its own, the function that appends
-// this data to the JSON of a factor: a comma, the name of the kind and an object. e is nil
-// except for a new factor. A kind without data, such as generic_otp, is not in the table.
+// appendKinds has a function for each kind of factor that shows data. The function appends
+// a comma, the name of the kind and an object to the JSON of a factor. e is nil except for
+// a new factor. A kind without data, such as generic_otp, is not in the table.
 var appendKinds = map[mfa.FactorType]func(b []byte, d *mfa.Details, e *mfa.Enrollment) []byte{
 	mfa.TOTP: appendTOTP,
 	mfa.SMS:  appendSMS,

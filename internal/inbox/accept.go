@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// wantsJSON reports whether a request asks for JSON: by ?format=json, or by an
-// Accept header that does not prefer HTML. Where it likes both alike, what it
-// names is preferred to what a wildcard covers; if that decides nothing either it
-// is JSON. So a lone */*, or no Accept at all, is answered with JSON: it comes
-// from a program such as curl, since browsers always name text/html.
+// wantsJSON reports whether a request asks for JSON: by ?format=json, or by an Accept
+// header that does not prefer HTML. If the header gives both the same quality, the type
+// that it names is preferred to one that a wildcard matches. If this does not decide
+// either, the answer is JSON. So the answer to */* or to no Accept header is JSON: such a
+// request comes from a program such as curl, because browsers always name text/html.
 func wantsJSON(r *http.Request) bool {
 	if r.URL.Query().Get("format") == "json" {
 		return true
@@ -21,19 +21,19 @@ func wantsJSON(r *http.Request) bool {
 	return preferenceFor(accept, "text", "html").compare(preferenceFor(accept, "application", "json")) <= 0
 }
 
-// A preference is how much an Accept header likes a media type (RFC 9110, section
-// 12.5.1). Its zero value: not at all.
+// A preference is the weight that an Accept header gives to a media type (RFC 9110,
+// section 12.5.1). The zero value means that the client does not accept the type.
 type preference struct {
 	quality   float64 // 0 to 1
-	precision int     // of the range that says so: 3 type/subtype, 2 type/*, 1 */*
+	precision int     // of the matching range: 3 for type/subtype, 2 for type/*, 1 for */*
 }
 
 func (p preference) compare(q preference) int {
 	return cmp.Or(cmp.Compare(p.quality, q.quality), cmp.Compare(p.precision, q.precision))
 }
 
-// preferenceFor finds the most precise range of accept that covers a media type.
-// Ranges that cannot be read are skipped.
+// preferenceFor returns the preference of the most precise range of accept that matches a
+// media type. It skips malformed ranges.
 func preferenceFor(accept, mainType, subtype string) preference {
 	var best preference
 	for part := range strings.SplitSeq(accept, ",") {
@@ -55,12 +55,12 @@ func preferenceFor(accept, mainType, subtype string) preference {
 		}
 	}
 	if best.quality == 0 {
-		return preference{} // q=0 says no, however precisely
+		return preference{} // q=0 refuses the type, with any precision
 	}
 	return best
 }
 
-// quality reads a q parameter, which is 1 where it is absent or makes no sense.
+// quality returns the value of a q parameter, and 1 if it is absent or invalid.
 func quality(q string) float64 {
 	v, err := strconv.ParseFloat(q, 64)
 	if err != nil || !(v >= 0 && v <= 1) {

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// The inbox has no password: it shows codes to everyone who reaches its address.
-// That is meant for the people and programs of one machine or network. It is not
-// meant for a web site that one of them happens to visit, whose scripts run in a
-// browser that reaches the address too. The functions here keep those out.
+// The inbox has no password: it shows codes to every client that reaches its address.
+// These are meant to be the people and programs of one machine or network. But the scripts
+// of a website that one of these people visits run in a browser that also reaches the
+// address. The functions in this file refuse such scripts.
 
-// answersTo reports whether the inbox may be reached under the host of a request.
+// answersTo reports whether the inbox answers requests with this host.
 //
-// A site at evil.example may point its name at 127.0.0.1 once its page is loaded
-// (DNS rebinding). To the browser the inbox then belongs to evil.example, whose
-// scripts may read it. But the browser still names evil.example as the host. An
-// address or localhost cannot be pointed elsewhere, and a name from the options
-// belongs to whoever runs this server.
+// The website evil.example can point its name at 127.0.0.1 after a browser has loaded its
+// page (DNS rebinding). For the browser, the inbox is then part of evil.example, so that
+// site's scripts may read it. But the browser still sends evil.example as the host. An
+// address or localhost cannot point to another machine, and a name from the options
+// belongs to the operator of this server.
 func (in *Inbox) answersTo(host string) bool {
 	u, err := url.Parse("//" + host)
-	if err != nil || u.Host != host { // a path, a user name or a bad port
+	if err != nil || u.Host != host { // host contains a path, a user name or an invalid port
 		return false
 	}
 	name := canonicalHost(u.Hostname())
@@ -29,32 +29,32 @@ func (in *Inbox) answersTo(host string) bool {
 	return err == nil || name == "localhost" || in.hosts[name]
 }
 
-// canonicalHost gives one spelling to host names that mean the same.
+// canonicalHost returns the same spelling for equivalent host names.
 func canonicalHost(name string) string {
 	return strings.ToLower(strings.TrimSuffix(name, "."))
 }
 
-// isForeign reports whether a request was made by another site, for itself. Its
-// scripts could not read the answer without CORS, but they could embed it, time it
-// or pull it into their process. To follow a link to the page is fine: then
-// nobody but the user sees it.
+// isForeign reports whether another website made this request for its own use. Without
+// CORS its scripts cannot read the answer, but they could embed it, measure its time or
+// load it into their process. A link to the page is fine: then only the user sees the
+// page.
 //
-// Browsers send these headers, and scripts cannot change them. Other programs
-// send none (and to an address that is neither https nor the same machine,
-// browsers do not either: there the headers of protect must do).
+// Browsers send these headers, and scripts cannot change them. Other programs do not send
+// them. Browsers do not send them either if the address is neither https nor the same
+// machine: then the headers of protect are the only protection.
 func isForeign(r *http.Request) bool {
 	fetch := func(what string) string { return r.Header.Get("Sec-Fetch-" + what) }
 	visit := fetch("Mode") == "navigate" && fetch("Dest") == "document"
 	return fetch("Site") == "cross-site" && !visit
 }
 
-// protect sets what every answer carries, refusals too.
+// protect sets the headers of every answer, including refusals.
 func protect(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Referrer-Policy", "no-referrer") // an address may have a phone number in it
+	h.Set("Referrer-Policy", "no-referrer") // the URL may contain a phone number
 	h.Set("Vary", "Accept")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")

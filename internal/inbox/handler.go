@@ -8,15 +8,15 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// ServeHTTP answers GET and HEAD with the messages, newest first: as JSON for a
-// program, as a page for a browser (see wantsJSON). The query parameter to selects
-// a number; a page takes part of a number too.
+// ServeHTTP answers GET and HEAD with the messages, newest first: as JSON for a program,
+// and as a page for a browser (see wantsJSON). The query parameter to selects a phone
+// number; for a page, a part of the number is enough.
 func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
 	switch {
 	case !in.answersTo(r.Host):
 		refuse(w, r, http.StatusForbidden,
-			"The development inbox answers under an IP address, localhost or a host name that it was given, and under no other.")
+			"The development inbox answers only under an IP address, localhost, or a host name from its options.")
 	case isForeign(r):
 		refuse(w, r, http.StatusForbidden,
 			"The development inbox does not answer to other sites.")
@@ -30,7 +30,7 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// messageJSON is a message as programs read it.
+// messageJSON is the JSON of a message.
 type messageJSON struct {
 	To     string `json:"to"`
 	Text   string `json:"text"`
@@ -42,7 +42,7 @@ const timestamp = "2006-01-02T15:04:05.000Z"
 
 func (in *Inbox) serveJSON(w http.ResponseWriter, r *http.Request) {
 	found := in.newest(exactly(r.URL.Query().Get("to")))
-	list := make([]messageJSON, len(found)) // not nil: none is [], not null
+	list := make([]messageJSON, len(found)) // not nil: an empty list is [], not null
 	for i, m := range found {
 		list[i] = newMessageJSON(m)
 	}
@@ -58,7 +58,7 @@ func newMessageJSON(m mfa.Message) messageJSON {
 	}
 }
 
-// refuse answers with an error in the form of the API.
+// refuse answers with an error in the JSON form of the API.
 func refuse(w http.ResponseWriter, r *http.Request, status int, message string) {
 	replyJSON(w, r, status, map[string]string{"message": message})
 }
@@ -71,7 +71,7 @@ func replyJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
 	reply(w, r, status, "application/json; charset=utf-8", append(body, '\n'))
 }
 
-// reply answers with body, or to HEAD with all but the body.
+// reply sends the headers and, unless the method is HEAD, the body.
 func reply(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)

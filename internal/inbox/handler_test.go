@@ -26,16 +26,16 @@ func TestAccept(t *testing.T) {
 		name, query, accept, want string
 	}{
 		{"a test", "", "application/json", json},
-		{"a test in capitals", "", "Application/JSON", json},
+		{"a test in upper case", "", "Application/JSON", json},
 		{"curl", "", "*/*", json},
 		{"Go's client", "", "", json},
 		{"axios", "", "application/json, text/plain, */*", json},
 		{"Firefox", "", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", html},
 		{"Chrome", "", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7", html},
-		{"html and anything alike", "", "text/html, */*", html},
+		{"html and anything with the same quality", "", "text/html, */*", html},
 		{"any text", "", "text/*", html},
 		{"any application", "", "application/*", json},
-		{"both alike", "", "text/html, application/json", json},
+		{"both with the same quality", "", "text/html, application/json", json},
 		{"json preferred", "", "text/html;q=0.5, application/json;q=0.6", json},
 		{"html preferred", "", "application/json;q=0.5, text/html;q=0.6", html},
 		{"html refused", "", "text/html;q=0, */*;q=0.1", json},
@@ -43,7 +43,7 @@ func TestAccept(t *testing.T) {
 		{"neither", "", "image/png", json},
 		{"quality out of range", "", "text/html;q=7, application/json;q=0.9", html},
 		{"nonsense", "", ";;,/,q=1,text", json},
-		{"query beats header", "?format=json", "text/html", json},
+		{"the query takes precedence over the header", "?format=json", "text/html", json},
 		{"unknown format", "?format=xml", "text/html", html},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestMethods(t *testing.T) {
 		body := get(in, "/dev/inbox", "Accept", accept).Body.Len()
 		w := do(in, http.MethodHead, "/dev/inbox", "Accept", accept)
 		if w.Code != http.StatusOK || w.Body.Len() != 0 {
-			t.Errorf("HEAD of %s = %d with %d bytes; want 200 with none", accept, w.Code, w.Body.Len())
+			t.Errorf("HEAD of %s = %d with %d bytes; want 200 with 0 bytes", accept, w.Code, w.Body.Len())
 		}
 		if got, want := w.Header().Get("Content-Length"), strconv.Itoa(body); got != want {
 			t.Errorf("HEAD of %s: Content-Length = %s; want %s", accept, got, want)
@@ -145,13 +145,13 @@ func TestOtherSitesAreRefused(t *testing.T) {
 		site, mode, dest string
 		want             int
 	}{
-		{"own script", "same-origin", "cors", "empty", 200},
+		{"its own script", "same-origin", "cors", "empty", 200},
 		{"typed address", "none", "navigate", "document", 200},
 		{"page of the same machine", "same-site", "navigate", "document", 200},
 		{"script of the same machine", "same-site", "cors", "empty", 200},
 		{"link", "cross-site", "navigate", "document", 200},
 		{"script", "cross-site", "cors", "empty", 403},
-		{"script that need not read", "cross-site", "no-cors", "empty", 403},
+		{"script that cannot read the answer", "cross-site", "no-cors", "empty", 403},
 		{"script element", "cross-site", "no-cors", "script", 403},
 		{"image", "cross-site", "no-cors", "image", 403},
 		{"frame", "cross-site", "navigate", "iframe", 403},
@@ -256,7 +256,7 @@ var hostile = []string{
 	`<meta http-equiv=refresh content=0>`,
 }
 
-// tag finds what a browser would take for a tag.
+// tag matches text that a browser would parse as a tag.
 var tag = regexp.MustCompile(`<[a-zA-Z/!][^>]*>`)
 
 func TestHostileTextStaysText(t *testing.T) {
@@ -265,7 +265,7 @@ func TestHostileTextStaysText(t *testing.T) {
 		send(t, in, ada, text, code)
 		target := "/dev/inbox?to=" + to
 		page := get(in, target, "Accept", "text/html").Body.String()
-		// What is within style and script is none, and is the same for all.
+		// The matches within style and script are not tags. They are the same on all pages.
 		return tag.FindAllString(page, -1)
 	}
 	plain := strings.Join(tags("hello", "C", "607"), "\n")
@@ -273,7 +273,7 @@ func TestHostileTextStaysText(t *testing.T) {
 		if got := strings.Join(tags(text, "C", "607"), "\n"); got != plain {
 			t.Errorf("text %q changes the tags of the page:\n%s\nwant\n%s", text, got, plain)
 		}
-		// The code stands in an attribute too, which only its own value may change.
+		// The code is also in an attribute. It may change only the value of this attribute.
 		got := tags("hello", text, "607")
 		for i, want := range strings.Split(plain, "\n") {
 			if i >= len(got) || attributes(got[i]) != attributes(want) {
@@ -307,7 +307,7 @@ func TestHostileTextStaysJSON(t *testing.T) {
 		send(t, in, ada, text, text)
 		w := get(in, "/dev/inbox", "Accept", "application/json")
 		if strings.ContainsAny(w.Body.String(), "<>&\u2028") {
-			t.Errorf("JSON of %q has something in it that HTML or a script would read", text)
+			t.Errorf("JSON of %q contains characters with a meaning in HTML or scripts", text)
 		}
 		if got, want := list(t, in, "")[0].Text, strings.ToValidUTF8(text, "\ufffd"); got != want {
 			t.Errorf("text = %q; want %q", got, want)
@@ -315,7 +315,7 @@ func TestHostileTextStaysJSON(t *testing.T) {
 	}
 }
 
-func TestPageSaysHowAMessageGetsHere(t *testing.T) {
+func TestEmptyPageShowsHowToSendAMessage(t *testing.T) {
 	in := inbox.New(inbox.Options{})
 	for _, tc := range []struct {
 		name string
@@ -343,7 +343,7 @@ func TestPageSaysHowAMessageGetsHere(t *testing.T) {
 		{"before the first message", "", true, false},
 		{"before the first message, filtered", "?to=1", true, false},
 		{"after it", "", false, false},
-		{"after it, to somebody else", "?to=99", false, true},
+		{"after it, for another number", "?to=99", false, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if strings.HasPrefix(tc.name, "after") {
@@ -351,16 +351,16 @@ func TestPageSaysHowAMessageGetsHere(t *testing.T) {
 			}
 			page := get(in, "/dev/inbox"+tc.query, "Accept", "text/html").Body.String()
 			if got := !strings.Contains(page, `id="empty" hidden`); got != tc.empty {
-				t.Errorf("shows how to begin: %t; want %t", got, tc.empty)
+				t.Errorf("shows how to send a message: %t; want %t", got, tc.empty)
 			}
 			if got := !strings.Contains(page, `id="none" hidden`); got != tc.noneSuch {
-				t.Errorf("shows that the filter finds none: %t; want %t", got, tc.noneSuch)
+				t.Errorf("shows that no message matches the filter: %t; want %t", got, tc.noneSuch)
 			}
 		})
 	}
 }
 
-func TestPageSaysWhen(t *testing.T) {
+func TestPageShowsTheTimeOfAMessage(t *testing.T) {
 	for _, tc := range []struct {
 		age  time.Duration
 		want string
@@ -385,7 +385,7 @@ func TestPageSaysWhen(t *testing.T) {
 	}
 }
 
-// A real server treats HEAD, Content-Length and an odd Host in its own way.
+// net/http's server changes the treatment of HEAD, Content-Length and an odd Host.
 func TestOnARealServer(t *testing.T) {
 	in := inbox.New(inbox.Options{})
 	send(t, in, ada, "hello", "123456")
@@ -415,7 +415,7 @@ func TestOnARealServer(t *testing.T) {
 
 var attribute = regexp.MustCompile(`\s([a-z-]+)(?:=(?:"[^"]*"|'[^']*'))?`)
 
-// attributes returns the name of a tag and those of its attributes, in order.
+// attributes returns the name of a tag and the sorted names of its attributes.
 func attributes(tag string) string {
 	names := []string{strings.Trim(strings.Fields(tag)[0], "<>")}
 	for _, m := range attribute.FindAllStringSubmatch(tag, -1) {

@@ -1,5 +1,3 @@
-// Package inbox is where text messages arrive in development: instead of a phone,
-// a page for people and a JSON document for programs, both at one address.
 package inbox
 
 import (
@@ -15,28 +13,27 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// An Inbox is an mfa.Sender that keeps the newest messages in memory and an
-// http.Handler that shows them to everyone who asks. It is safe for concurrent
-// use, and logs nothing.
+// An Inbox is an mfa.Sender that keeps the newest messages in memory, and an http.Handler
+// that shows them to every client. It is safe for concurrent use, and logs nothing.
 type Inbox struct {
 	opts  Options
 	hosts map[string]bool
 
 	mu       sync.RWMutex
 	messages []mfa.Message // oldest first
-	bytes    int           // the size of all messages
+	bytes    int           // the size of all messages, as by sizeOf
 }
 
 // Options change how an Inbox behaves; zero fields take their defaults.
 type Options struct {
-	Hosts       []string // names to answer under besides localhost, without port; default none
-	MaxMessages int      // kept at once, the newest; default 1,000
-	MaxBytes    int      // kept at once, the newest; default 1 MiB
-	Now         func() time.Time
-	Rand        io.Reader // default crypto/rand.Reader
+	Hosts       []string         // host names to answer under, without port, in addition to localhost; default none
+	MaxMessages int              // the number of messages that are kept; default 1,000
+	MaxBytes    int              // the memory for messages, in bytes; default 1 MiB
+	Now         func() time.Time // default time.Now
+	Rand        io.Reader        // default crypto/rand.Reader
 }
 
-// overhead is what a message takes in memory besides its text, in bytes, roughly.
+// overhead is the approximate memory of a message without its texts, in bytes.
 const overhead = 256
 
 // New returns an empty Inbox; zero Options are ready to use.
@@ -60,8 +57,8 @@ func New(opts Options) *Inbox {
 	return in
 }
 
-// Send keeps m, and forgets the oldest messages if there are too many now. Only a
-// message larger than the whole inbox is an error.
+// Send keeps m, and removes the oldest messages if there are too many. It fails only if m
+// is larger than the whole inbox.
 func (in *Inbox) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
 	size := sizeOf(m)
 	if size > in.opts.MaxBytes {
@@ -73,7 +70,7 @@ func (in *Inbox) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
 	in.bytes += size
 	for len(in.messages) > in.opts.MaxMessages || in.bytes > in.opts.MaxBytes {
 		in.bytes -= sizeOf(in.messages[0])
-		in.messages[0] = mfa.Message{} // the array may live on; its text must not
+		in.messages[0] = mfa.Message{} // the array may stay in memory; the texts must not
 		in.messages = in.messages[1:]
 	}
 	return mfa.Accepted{Provider: "inbox", State: mfa.Delivered}, nil
@@ -96,9 +93,9 @@ func (in *Inbox) newest(matches func(e164 string) bool) []mfa.Message {
 	return found
 }
 
-// exactly matches one number, as programs ask for it. The plus sign may be
-// missing, or have become a space because it stood in a URL unescaped. The empty
-// string matches every number.
+// exactly returns a function that matches one phone number, for programs. The plus sign
+// may be missing, and it may be a space, because an unescaped plus sign in a URL means a
+// space. If to is "", the function matches every number.
 func exactly(to string) func(e164 string) bool {
 	if to == "" {
 		return anyNumber
@@ -107,8 +104,8 @@ func exactly(to string) func(e164 string) bool {
 	return func(e164 string) bool { return e164 == want }
 }
 
-// containing matches numbers with to in them, as people look for one: its last
-// digits will do. page.js does the same.
+// containing returns a function that matches numbers that contain to, for people, who may
+// enter only the last digits. page.js has the same rule.
 func containing(to string) func(e164 string) bool {
 	want := withoutSeparators(to)
 	return func(e164 string) bool { return strings.Contains(e164, want) }

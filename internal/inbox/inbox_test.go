@@ -30,7 +30,7 @@ const (
 
 var noon = time.Date(2022, 3, 27, 12, 0, 0, 432e6, time.UTC)
 
-// send puts a message into in. Code and text are its own.
+// send sends a message with this text and code to in.
 func send(t testing.TB, in *inbox.Inbox, to, text, code string) {
 	t.Helper()
 	if _, err := in.Send(t.Context(), message(t, to, text, code)); err != nil {
@@ -47,7 +47,7 @@ func message(t testing.TB, to, text, code string) mfa.Message {
 	return mfa.Message{To: phone, Text: secret.NewString(text), Code: secret.NewString(code), At: noon}
 }
 
-// get asks for target as a program does; headers are name, value, name, value.
+// get requests target. Headers are alternating names and values.
 func get(in *inbox.Inbox, target string, headers ...string) *httptest.ResponseRecorder {
 	return do(in, http.MethodGet, target, headers...)
 }
@@ -115,7 +115,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestNewestStandsFirst(t *testing.T) {
+func TestNewestComesFirst(t *testing.T) {
 	in := inbox.New(inbox.Options{})
 	for _, code := range []string{"000001", "000002", "000003"} {
 		send(t, in, ada, "code "+code, code)
@@ -139,15 +139,15 @@ func TestFilter(t *testing.T) {
 		{"absent", "", "222222 111111", "222222 111111"},
 		{"empty", "?to=", "222222 111111", "222222 111111"},
 		{"E.164", "?to=%2B16073517112", "111111", "111111"},
-		{"plus that became a space", "?to=+16073517112", "111111", "111111"},
+		{"a space instead of the plus sign", "?to=+16073517112", "111111", "111111"},
 		{"without plus", "?to=4915123456789", "222222", "222222"},
 		{"with separators", "?to=%2B1%20(607)%20351-7112", "111111", "111111"},
 		{"last digits", "?to=7112", "", "111111"},
 		{"first digits", "?to=%2B49", "", "222222"},
-		{"digits that both have", "?to=1", "", "222222 111111"},
+		{"digits of both numbers", "?to=1", "", "222222 111111"},
 		{"one digit more", "?to=%2B160735171120", "", ""},
-		{"nobody's", "?to=%2B12025550123", "", ""},
-		{"no number", "?to=foo", "", ""},
+		{"another number", "?to=%2B12025550123", "", ""},
+		{"not a number", "?to=foo", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := codes(list(t, in, tc.query)); got != tc.json {
@@ -163,7 +163,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-func TestOldestMessagesAreForgotten(t *testing.T) {
+func TestOldestMessagesAreRemoved(t *testing.T) {
 	t.Run("by number", func(t *testing.T) {
 		in := inbox.New(inbox.Options{})
 		for i := range 1003 {
@@ -184,15 +184,15 @@ func TestOldestMessagesAreForgotten(t *testing.T) {
 		}
 		send(t, in, ada, strings.Repeat("x", 9000), "999999")
 		if got, want := codes(list(t, in, "")), "999999"; got != want {
-			t.Errorf("beside a long message kept %s; want %s", got, want)
+			t.Errorf("with a long message kept %s; want %s", got, want)
 		}
 	})
-	t.Run("but not for one that can never fit", func(t *testing.T) {
+	t.Run("not for a message that can never fit", func(t *testing.T) {
 		in := inbox.New(inbox.Options{MaxBytes: 10_000})
 		send(t, in, ada, "hello", "123456")
 		_, err := in.Send(t.Context(), message(t, ada, strings.Repeat("x", 10_000), "654321"))
 		if err == nil || strings.Contains(err.Error(), "xx") || strings.Contains(err.Error(), ada) {
-			t.Errorf("Send = %v; want an error that does not tell the message", err)
+			t.Errorf("Send = %v; want an error without the message", err)
 		}
 		if got, want := codes(list(t, in, "")), "123456"; got != want {
 			t.Errorf("kept %s; want %s", got, want)
@@ -220,11 +220,11 @@ func TestConcurrentUse(t *testing.T) {
 	if got, want := len(kept), senders*each/2; got != want {
 		t.Errorf("kept %d messages; want %d", got, want)
 	}
-	next := make(map[string]string) // the code that came after, by sender
+	next := make(map[string]string) // the code of the newer message, by sender
 	for _, m := range kept {
 		sender := m.Code[:3]
 		if after, ok := next[sender]; ok && m.Code >= after {
-			t.Fatalf("%s stands below %s; want each sender's newest first", m.Code, after)
+			t.Fatalf("%s is below %s; want the newest of each sender first", m.Code, after)
 		}
 		next[sender] = m.Code
 	}
@@ -234,7 +234,7 @@ func TestSendWorksAfterTheCallerHasGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := inbox.New(inbox.Options{}).Send(ctx, message(t, ada, "hello", "123456")); err != nil {
-		t.Errorf("Send = %v; want nil: nothing here takes time", err)
+		t.Errorf("Send = %v; want nil: Send does not wait", err)
 	}
 }
 
@@ -244,7 +244,7 @@ func TestNothingIsLoggedOrPrinted(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	t.Cleanup(func() { slog.SetDefault(former) })
 
-	in := inbox.New(inbox.Options{Rand: strings.NewReader("")}) // so that the page fails
+	in := inbox.New(inbox.Options{Rand: strings.NewReader("")}) // the page has no nonce and fails
 	send(t, in, ada, "code 123456", "123456")
 	list(t, in, "?to="+ada)
 	if w := get(in, "/dev/inbox", "Accept", "text/html"); w.Code != http.StatusInternalServerError {
@@ -261,14 +261,14 @@ func TestNothingIsLoggedOrPrinted(t *testing.T) {
 	}
 }
 
-func TestScriptKeepsToText(t *testing.T) {
+func TestScriptMakesNoHTMLFromText(t *testing.T) {
 	script, err := os.ReadFile("page.js")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, sink := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "srcdoc", "Function("} {
 		if strings.Contains(string(script), sink) {
-			t.Errorf("page.js uses %s, which makes HTML or code from text", sink)
+			t.Errorf("page.js uses %s, which turns text into HTML or code", sink)
 		}
 	}
 }

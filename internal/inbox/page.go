@@ -12,29 +12,29 @@ import (
 	"time"
 )
 
-// html/template escapes each value for the place where it stands, which matters
-// here: whoever holds an API key writes the texts.
+// html/template escapes each value for its context in the page. This is necessary,
+// because any client with an API key can choose the texts.
 //
 //go:embed page.html page.css page.js
 var pageFiles embed.FS
 
 var pageTemplate = template.Must(template.ParseFS(pageFiles, "page.*"))
 
-// page is what page.html shows.
+// page is the data of page.html.
 type page struct {
 	Nonce    string
-	API      string // the URL of the server, without a slash at its end
-	To       string // the filter, as it was given
+	API      string // the URL of the server, without a trailing slash
+	To       string // the filter from the request
 	Messages []bubble
-	IsEmpty  bool   // there is no message at all, with any filter
-	Blank    bubble // the form in which page.js makes more of them
+	IsEmpty  bool   // the inbox has no message, with any filter
+	Blank    bubble // the template from which page.js makes more bubbles
 }
 
-// A bubble is a message as people read it.
+// A bubble is a message on the page.
 type bubble struct {
 	messageJSON
 	Clock string // when it was sent, in UTC
-	Ago   string // how long before the page was made
+	Ago   string // the time between the message and the page
 }
 
 func (in *Inbox) servePage(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +47,8 @@ func (in *Inbox) servePage(w http.ResponseWriter, r *http.Request) {
 	reply(w, r, http.StatusOK, "text/html; charset=utf-8", body)
 }
 
-// renderPage returns the page and the policy under which alone it works.
+// renderPage returns the page and its Content-Security-Policy. The page works only with
+// this policy.
 func (in *Inbox) renderPage(r *http.Request) (body []byte, policy string, err error) {
 	now := in.opts.Now()
 	p := page{API: apiURL(r), To: strings.TrimSpace(r.URL.Query().Get("to"))}
@@ -69,8 +70,8 @@ func (in *Inbox) renderPage(r *http.Request) (body []byte, policy string, err er
 	return buf.Bytes(), contentPolicy(p.Nonce), nil
 }
 
-// contentPolicy allows the style and the script that bear the nonce, the icon and
-// the fetching of messages, and nothing else: no HTML made from text, for one.
+// contentPolicy allows the style and the script with the nonce, the icon, and requests for
+// messages. It allows nothing else: scripts cannot, for example, make HTML from text.
 func contentPolicy(nonce string) string {
 	return "default-src 'none'; script-src 'nonce-" + nonce + "'; style-src 'nonce-" + nonce + "'; " +
 		"img-src data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; " +
@@ -85,8 +86,8 @@ func newNonce(random io.Reader) (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
-// apiURL returns the URL under which r reached this server. Its host has passed
-// answersTo, so that it holds nothing which a shell would take for a command.
+// apiURL returns the URL under which r reached this server. answersTo has accepted its
+// host, so it contains no character with a meaning in a shell.
 func apiURL(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host
@@ -94,7 +95,7 @@ func apiURL(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// ago says how long ago d is. page.js does the same.
+// ago describes a time d before now. page.js has the same rule.
 func ago(d time.Duration) string {
 	switch {
 	case d < 5*time.Second:

@@ -1,5 +1,5 @@
-// Package metrics keeps the figures that operators watch and shows them to
-// Prometheus. No label of theirs holds what a caller chooses.
+// Package metrics keeps the metrics of a server and shows them to Prometheus. No label
+// contains data that clients choose.
 package metrics
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics are the figures of one server. They are safe for concurrent use.
+// Metrics are the metrics of one server. They are safe for concurrent use.
 type Metrics struct {
 	registry  *prometheus.Registry
 	requests  *requests
@@ -18,17 +18,17 @@ type Metrics struct {
 	events    *prometheus.CounterVec
 }
 
-// New returns the metrics of a server of that version, including the metrics of
-// the Go runtime and the process.
+// New returns the metrics of a server of this version. They include those of the Go
+// runtime and of the process.
 func New(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), tryLength: newTryLength()}
 	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "countersign_events_total",
-		Help: "What happened to factors, challenges and messages, as in the table of events.",
+		Help: "Events of factors, challenges and messages, by type.",
 	}, []string{"type"})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "countersign_build_info",
-		Help:        "Always 1; the label says which version runs.",
+		Help:        "Always 1; the label has the version of the server.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
@@ -39,8 +39,8 @@ func New(version string) *Metrics {
 	return m
 }
 
-// Queue shows how many writes wait for the store, which waiting is asked at every
-// scrape. It may be called once.
+// Queue shows how many writes wait for the store. Every scrape calls waiting. Queue may be
+// called once.
 func (m *Metrics) Queue(waiting func() int) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "countersign_store_queue_length",
@@ -48,31 +48,31 @@ func (m *Metrics) Queue(waiting func() int) {
 	}, func() float64 { return float64(waiting()) }))
 }
 
-// Connections shows how many connections of callers are open, which open is asked at
-// every scrape, and how many may be. It may be called once.
+// Connections shows the number of open connections of clients, and its limit. Every scrape
+// calls open. Connections may be called once.
 func (m *Metrics) Connections(open func() int, limit int) {
-	most := prometheus.NewGauge(prometheus.GaugeOpts{
+	maximum := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "countersign_http_connections_limit",
-		Help: "Connections beyond which callers are refused.",
+		Help: "Connections beyond which clients are refused.",
 	})
-	most.Set(float64(limit))
-	m.registry.MustRegister(most, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	maximum.Set(float64(limit))
+	m.registry.MustRegister(maximum, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "countersign_http_connections",
-		Help: "Connections of callers that are open.",
+		Help: "Open connections of clients.",
 	}, func() float64 { return float64(open()) }))
 }
 
-// Clock shows how many seconds the clock of the node is ahead of that of the
-// database, which ahead is asked at every scrape. It may be called once.
+// Clock shows how many seconds the clock of the node is ahead of the clock of the
+// database. Every scrape calls ahead. Clock may be called once.
 func (m *Metrics) Clock(ahead func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "countersign_clock_ahead_seconds",
-		Help: "How far the clock of the node is ahead of that of the database; negative if it is behind.",
+		Help: "Seconds by which the clock of the node is ahead of the clock of the database; negative if it is behind.",
 	}, ahead))
 }
 
-// Events creates the counters of event types at zero. The first event of each type
-// then appears as an increase.
+// Events creates the counters of the event types at zero, so the first event of each type
+// is an increase.
 func (m *Metrics) Events(types ...string) {
 	for _, typ := range types {
 		m.events.WithLabelValues(typ)

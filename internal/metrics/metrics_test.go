@@ -17,18 +17,18 @@ import (
 	"github.com/countersign-mfa/countersign/internal/metrics"
 )
 
-// scrape returns what Prometheus would read.
+// scrape returns the metrics in the format for Prometheus.
 func scrape(t *testing.T, m *metrics.Metrics) string {
 	t.Helper()
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if kind := w.Header().Get("Content-Type"); w.Code != http.StatusOK || !strings.HasPrefix(kind, "text/plain; version=0.0.4") {
-		t.Fatalf("a scrape is answered %d, %s: %s", w.Code, kind, w.Body)
+		t.Fatalf("GET /metrics = %d, %s: %s", w.Code, kind, w.Body)
 	}
 	return w.Body.String()
 }
 
-// shows checks that a scrape has each of the lines.
+// shows checks that a scrape contains each of the lines.
 func shows(t *testing.T, m *metrics.Metrics, lines ...string) {
 	t.Helper()
 	all := strings.Split(scrape(t, m), "\n")
@@ -64,7 +64,7 @@ func TestRequests(t *testing.T) {
 	)
 }
 
-// TestNewRoutesRace counts answers that many callers are the first to give.
+// TestNewRoutesRace has many goroutines that each count the first answer of a kind.
 func TestNewRoutesRace(t *testing.T) {
 	m := metrics.New("v1.2.3")
 	const callers, kinds = 16, 200
@@ -171,7 +171,7 @@ func TestNamesFollowTheConventions(t *testing.T) {
 		"countersign_sms_provider_duration_seconds histogram", "countersign_store_queue_length gauge", "countersign_events_total counter",
 		"countersign_build_info gauge", "go_goroutines gauge"} {
 		if !strings.Contains(text, "# TYPE "+family+"\n") {
-			t.Errorf("there is no %s", family)
+			t.Errorf("%s is missing", family)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestARequestAllocatesNothing(t *testing.T) {
 
 func BenchmarkRequest(b *testing.B) {
 	m := metrics.New("v1.2.3")
-	for i := range 50 { // about as many kinds of answers as a server gives
+	for i := range 50 { // a server gives about as many kinds of answers
 		m.Request("GET /"+strconv.Itoa(i), "GET", 200, time.Millisecond)
 	}
 	b.Run("callers=1", func(b *testing.B) {

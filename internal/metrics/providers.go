@@ -6,36 +6,36 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A Provider says how one that delivers text messages fares.
+// A Provider is the state of a provider of text messages.
 type Provider struct {
 	Name   string
 	Paused bool
 
-	// What its tries came to since the process began; together they are all tries.
+	// The tries since the process started, by their result. Their sum is all tries.
 	Accepted, Refused, Unavailable, Uncertain uint64
 }
 
 var (
 	providerTries = prometheus.NewDesc("countersign_sms_provider_tries_total",
-		"Tries to hand a text message to a provider, by what they came to.", []string{"provider", "result"}, nil)
+		"Tries to hand a text message to a provider, by result.", []string{"provider", "result"}, nil)
 	providerPaused = prometheus.NewDesc("countersign_sms_provider_paused",
-		"1 while a provider is passed over for others, until it has taken a message again.", []string{"provider"}, nil)
+		"1 while messages go to other providers, until this provider accepts a message again.", []string{"provider"}, nil)
 )
 
 func newTryLength() *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "countersign_sms_provider_duration_seconds",
-		Help: "How long tries to hand a text message to a provider took, whatever they came to.",
-		// 12 s is when a message is given up.
+		Help: "Duration of tries to hand a text message to a provider, with any result.",
+		// A message is given up after 12 s.
 		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 12},
 	}, []string{"provider"})
 }
 
-// Providers shows what now returns, which is called at every scrape. It may be
+// Providers shows the providers that now returns. Every scrape calls now. Providers may be
 // called once.
 func (m *Metrics) Providers(now func() []Provider) {
 	for _, p := range now() {
-		m.tryLength.WithLabelValues(p.Name) // shown before its first try, as the others are
+		m.tryLength.WithLabelValues(p.Name) // creates the histogram before the first try
 	}
 	m.registry.MustRegister(prometheus.CollectorFunc(func(out chan<- prometheus.Metric) {
 		for _, p := range now() {

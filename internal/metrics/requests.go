@@ -10,13 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// requests counts answers. It looks up the series of each kind of answer by its
-// labels only once, because the lookup is slow and allocates.
+// requests counts answers. It looks up the series of each kind of answer by labels only
+// once, because the lookup is slow and allocates.
 type requests struct {
 	count *prometheus.CounterVec
 	took  *prometheus.HistogramVec
 
-	known atomic.Pointer[map[answer]series] // never changed, but replaced
+	known atomic.Pointer[map[answer]series] // a map is never changed, only replaced
 }
 
 type answer struct {
@@ -37,8 +37,8 @@ func newRequests() *requests {
 		}, []string{"route", "method", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "countersign_http_request_duration_seconds",
-			Help: "How long requests took, by route.",
-			// From what a store in memory takes to as long as clients wait for a message to go out.
+			Help: "Duration of requests, by route.",
+			// From the time of a store in memory to the time that clients wait until a message is sent.
 			Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 15},
 		}, []string{"route"}),
 	}
@@ -59,8 +59,8 @@ func (m *Metrics) Request(route, method string, status int, took time.Duration) 
 	s.took.Observe(took.Seconds())
 }
 
-// learn looks up the series of a kind of answer. When two callers learn at once, one
-// of the kinds may be forgotten, and is learned again.
+// learn looks up the series of a kind of answer and stores it. If two goroutines do this
+// at the same time, one of the kinds may be lost, and the next answer looks it up again.
 func (r *requests) learn(a answer) series {
 	route := cmp.Or(a.route, "unknown") // Prometheus treats an empty label as missing
 	s := series{r.count.WithLabelValues(route, a.method, strconv.Itoa(a.status)), r.took.WithLabelValues(route)}

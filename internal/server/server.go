@@ -106,7 +106,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		s.log.Warn("fewer connections are kept than max_connections: too few files may be open; see ulimit -n",
 			"limit", s.cfg.MaxConnections, "max_connections", cfg.MaxConnections, "open_files", files)
 	}
-	s.connections = admission.NewConnections(s.cfg.MaxConnections, s.tellCrowded)
+	s.connections = admission.NewConnections(s.cfg.MaxConnections, admission.Options{Crowded: s.tellCrowded})
 	if cfg.Distribute {
 		if err := Distribute(ctx, cfg.Store); err != nil {
 			return nil, err

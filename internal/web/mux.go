@@ -62,7 +62,7 @@ func (m *Mux) Handle(pattern string, h Handler) {
 	}
 	m.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		// http.ServeMux matches GET /auth/factors/enroll with GET /auth/factors/{id}. Here a
-		// path without parameters has only the methods of its own routes.
+		// path without parameters has only the methods that its routes name.
 		if hasParameters && m.fixed[r.URL.Path] {
 			m.serve("", w, r, m.unknown)
 			return

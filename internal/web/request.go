@@ -69,7 +69,7 @@ func (m *Mux) log(ctx context.Context, level slog.Level, l line) {
 	)
 }
 
-// otherMethod stands in logs and metrics for all methods that HTTP does not define.
+// otherMethod replaces all methods that HTTP does not define in logs and metrics.
 const otherMethod = "other"
 
 func knownMethod(m string) string {
