@@ -47,14 +47,15 @@ func TestTextsAreWrittenAsEncodingJSONDoes(t *testing.T) {
 // reads it again.
 func TestShapesAreJSON(t *testing.T) {
 	at := time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
-	f := mfa.Factor{ID: mfa.FactorID{1}, Type: mfa.TOTP, User: hostile, CreatedAt: at, UpdatedAt: at}
+	f := mfa.Factor{ID: mfa.FactorID{1}, Type: mfa.TOTP, User: hostile, CreatedAt: at, FactorState: mfa.FactorState{UpdatedAt: at}}
 	c := &mfa.Issued{Code: secret.NewString(hostile), Challenge: mfa.Challenge{
-		ID: mfa.ChallengeID{2}, Factor: f.ID, CreatedAt: at, UpdatedAt: at, ExpiresAt: at,
-		Messages: []mfa.Delivery{{State: hostile, Reason: hostile, Segments: 3, At: at, UpdatedAt: at}},
+		ID: mfa.ChallengeID{2}, Factor: f.ID, CreatedAt: at, ExpiresAt: at, ChallengeState: mfa.ChallengeState{
+			UpdatedAt: at, Messages: []mfa.Delivery{{State: hostile, Reason: hostile, Segments: 3, At: at, UpdatedAt: at}},
+		},
 	}}
 	text := secret.NewString(hostile)
 	e := &mfa.Enrollment{Details: mfa.Details{Factor: f, Issuer: hostile, Account: hostile}, Secret: text, URI: text, QRCode: text, Challenge: c}
-	phone := mfa.Details{Factor: mfa.Factor{ID: f.ID, Type: mfa.SMS, CreatedAt: at, UpdatedAt: at}}
+	phone := mfa.Details{Factor: mfa.Factor{ID: f.ID, Type: mfa.SMS, CreatedAt: at, FactorState: mfa.FactorState{UpdatedAt: at}}}
 	service, err := mfa.NewService(nil, nil, nil, mfa.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -89,8 +90,8 @@ func TestShapesAreJSON(t *testing.T) {
 func BenchmarkShapes(b *testing.B) {
 	at := time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
 	a := &API{opts: Options{Now: time.Now}}
-	c := &mfa.Issued{Code: secret.NewString("123456"), Challenge: mfa.Challenge{CreatedAt: at, UpdatedAt: at, ExpiresAt: at}}
-	f := &mfa.Details{Factor: mfa.Factor{Type: mfa.TOTP, CreatedAt: at, UpdatedAt: at}, Issuer: "Example", Account: "ada@example.com"}
+	c := &mfa.Issued{Code: secret.NewString("123456"), Challenge: mfa.Challenge{CreatedAt: at, ExpiresAt: at, ChallengeState: mfa.ChallengeState{UpdatedAt: at}}}
+	f := &mfa.Details{Factor: mfa.Factor{Type: mfa.TOTP, CreatedAt: at, FactorState: mfa.FactorState{UpdatedAt: at}}, Issuer: "Example", Account: "ada@example.com"}
 	for name, toJSON := range map[string]func([]byte) []byte{
 		"challenge": func(b []byte) []byte { return a.appendChallenge(b, c) },
 		"factor":    func(b []byte) []byte { return appendDetails(b, f) },

@@ -11,20 +11,27 @@ import (
 
 // A Challenge asks the holder of a factor to prove possession of it, once.
 type Challenge struct {
-	ID         ChallengeID
-	Factor     FactorID
-	Type       FactorType // of the factor when the challenge was created
-	CodeMAC    []byte     // of the code that was sent, bound to ID; nil for totp
-	SealedCode []byte     // generic_otp: the code, which replies repeat while it can be used
-	Messages   []Delivery // sms: what was sent, in its order
-	Attempts   int        // codes tried so far, right or wrong
-	CreatedAt  time.Time  // UTC, whole milliseconds, as all times here
-	UpdatedAt  time.Time
-	ExpiresAt  time.Time
-	VerifiedAt time.Time // zero until a right code arrives
-
-	RefusalEvents int // how many events its refused codes have left; see leavesEvent
+	ID        ChallengeID
+	Factor    FactorID
+	Type      FactorType // of the factor when the challenge was created
+	CodeMAC   []byte     // of the code that was sent, bound to ID; nil for totp
+	CreatedAt time.Time  // UTC, whole milliseconds, as all times here
+	ExpiresAt time.Time
+	ChallengeState
 }
+
+// A ChallengeState is the part of a challenge that changes.
+type ChallengeState struct {
+	SealedCode    []byte     // generic_otp: the code, which replies repeat while it can be used
+	Messages      []Delivery // sms: the messages that carried the code, oldest first
+	Attempts      int        // codes tried so far, right or wrong
+	RefusalEvents int        // how many events its refused codes have left; see leavesEvent
+	UpdatedAt     time.Time
+	VerifiedAt    time.Time // zero until a right code arrives
+}
+
+// Update returns the write that stores the state of c.
+func (c *Challenge) Update() UpdateChallenge { return UpdateChallenge{c.ID, c.ChallengeState} }
 
 // Attempt records one submitted code, right or wrong, at now; limit is how many
 // may be tried. A wrong code is an outcome, not an error. An error means that no
@@ -76,10 +83,10 @@ func (c *Challenge) leavesEvent(id EventID) bool {
 }
 
 // Counts returns Attempts and RefusalEvents in the one integer that stores keep.
-func (c *Challenge) Counts() int { return c.RefusalEvents<<8 | c.Attempts }
+func (c *ChallengeState) Counts() int { return c.RefusalEvents<<8 | c.Attempts }
 
 // SetCounts sets what Counts returned.
-func (c *Challenge) SetCounts(n int) { c.RefusalEvents, c.Attempts = n>>8, n&0xff }
+func (c *ChallengeState) SetCounts(n int) { c.RefusalEvents, c.Attempts = n>>8, n&0xff }
 
 func (c *Challenge) associated() []byte { return associate("challenges.code", c.ID) }
 

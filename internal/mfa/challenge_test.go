@@ -22,13 +22,13 @@ func TestAttempt(t *testing.T) {
 		{"last instant", mfa.Challenge{}, expiry.Add(-1), nil},
 		{"at expiry", mfa.Challenge{}, expiry, mfa.ErrExpired},
 		{"long after", mfa.Challenge{}, expiry.Add(time.Hour), mfa.ErrExpired},
-		{"last attempt", mfa.Challenge{Attempts: limit - 1}, before, nil},
-		{"one more", mfa.Challenge{Attempts: limit}, before, mfa.ErrTooManyAttempts},
-		{"more than allowed, after the limit was lowered", mfa.Challenge{Attempts: limit + 3}, before, mfa.ErrTooManyAttempts},
-		{"verified", mfa.Challenge{VerifiedAt: before}, before, mfa.ErrAlreadyVerified},
-		{"verified and expired", mfa.Challenge{VerifiedAt: before}, expiry, mfa.ErrAlreadyVerified},
-		{"verified at the last attempt", mfa.Challenge{Attempts: limit, VerifiedAt: before}, before, mfa.ErrAlreadyVerified},
-		{"expired and used up", mfa.Challenge{Attempts: limit}, expiry, mfa.ErrExpired},
+		{"last attempt", mfa.Challenge{ChallengeState: mfa.ChallengeState{Attempts: limit - 1}}, before, nil},
+		{"one more", mfa.Challenge{ChallengeState: mfa.ChallengeState{Attempts: limit}}, before, mfa.ErrTooManyAttempts},
+		{"more than allowed, after the limit was lowered", mfa.Challenge{ChallengeState: mfa.ChallengeState{Attempts: limit + 3}}, before, mfa.ErrTooManyAttempts},
+		{"verified", mfa.Challenge{ChallengeState: mfa.ChallengeState{VerifiedAt: before}}, before, mfa.ErrAlreadyVerified},
+		{"verified and expired", mfa.Challenge{ChallengeState: mfa.ChallengeState{VerifiedAt: before}}, expiry, mfa.ErrAlreadyVerified},
+		{"verified at the last attempt", mfa.Challenge{ChallengeState: mfa.ChallengeState{Attempts: limit, VerifiedAt: before}}, before, mfa.ErrAlreadyVerified},
+		{"expired and used up", mfa.Challenge{ChallengeState: mfa.ChallengeState{Attempts: limit}}, expiry, mfa.ErrExpired},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, right := range []bool{true, false} {
@@ -65,7 +65,7 @@ func TestCodeIsForgottenWhenItCanBeUsedNoMore(t *testing.T) {
 		{"right", true, 0, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := mfa.Challenge{Attempts: tc.attempts, ExpiresAt: now.Add(1), SealedCode: []byte("sealed")}
+			c := mfa.Challenge{ExpiresAt: now.Add(1), ChallengeState: mfa.ChallengeState{Attempts: tc.attempts, SealedCode: []byte("sealed")}}
 			if err := c.Attempt(tc.right, 5, now); err != nil {
 				t.Fatal(err)
 			}

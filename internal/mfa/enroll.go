@@ -100,7 +100,7 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *Once[Enro
 		return nil, err
 	}
 	e := new(Enrollment)
-	e.Factor = Factor{Environment: env.ID, Type: p.Type, User: p.User, CreatedAt: now, UpdatedAt: now}
+	e.Factor = Factor{Environment: env.ID, Type: p.Type, User: p.User, CreatedAt: now, FactorState: FactorState{UpdatedAt: now}}
 	bucket, err := s.enrollBucket(env.ID, p.User, once)
 	if err != nil {
 		return nil, err

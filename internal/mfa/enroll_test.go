@@ -35,7 +35,7 @@ func TestEnrollTOTP(t *testing.T) {
 	}
 	want := mfa.Details{Factor: mfa.Factor{
 		ID: e.ID, Environment: sandbox.ID, Type: mfa.TOTP, User: "user_1",
-		Sealed: d.Sealed, Label: d.Label, CreatedAt: w.clock.Now(), UpdatedAt: w.clock.Now(),
+		Label: d.Label, CreatedAt: w.clock.Now(), FactorState: mfa.FactorState{Sealed: d.Sealed, UpdatedAt: w.clock.Now()},
 	}, Issuer: "Foo Corp", Account: "ada@foo-corp.com"}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("Factor = %+v; want %+v", d, want)

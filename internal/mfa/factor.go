@@ -25,16 +25,27 @@ type Factor struct {
 	Environment EnvironmentID
 	Type        FactorType
 	User        string    // the caller's own id of its owner; "" if it has none
-	Sealed      []byte    // totp: the secret; sms: the phone number
 	Label       []byte    // totp: issuer and account, sealed
+	Replay      ReplayKey // of the recorded answer that shows the secret; zero if there is none
+	CreatedAt   time.Time // UTC, whole milliseconds, as all times here
+	Old         Unsealed  // of a row that an older release stored
+	FactorState
+}
+
+// A FactorState is the part of a factor that changes.
+type FactorState struct {
+	Sealed      []byte    // totp: the secret; sms: the phone number
 	LastStep    int64     // totp: the last time step whose code was accepted; sms: the one of the last right code
 	Failures    int       // consecutive wrong codes over all its challenges
-	Replay      ReplayKey // of the recorded answer that shows the secret; zero if there is none
-	LockedUntil time.Time // no code is looked at before; zero if not locked
-	CreatedAt   time.Time // UTC, whole milliseconds, as all times here
+	LockedUntil time.Time // no code is checked before; zero if not locked
 	UpdatedAt   time.Time
-	Old         Unsealed // of a row that an older release stored
 }
+
+// Update returns the write that stores the state of f.
+func (f *Factor) Update() UpdateFactor { return UpdateFactor{f.ID, f.FactorState} }
+
+// Seal returns the write that stores the sealed fields of f.
+func (f *Factor) Seal() SealFactor { return SealFactor{f.ID, f.Sealed, f.Label, f.Replay} }
 
 // Unsealed is what an older release stored of a factor without sealing it. Reseal
 // seals it and empties this.

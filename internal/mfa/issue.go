@@ -132,7 +132,7 @@ func (s *Service) newChallenge(b Bucket, now time.Time) (c Issued, err error) {
 	if err != nil {
 		return c, err
 	}
-	c.Challenge = Challenge{ID: id, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(s.opts.ChallengeTTL)}
+	c.Challenge = Challenge{ID: id, CreatedAt: now, ExpiresAt: now.Add(s.opts.ChallengeTTL), ChallengeState: ChallengeState{UpdatedAt: now}}
 	c.sent, err = newCode(s.opts.Rand)
 	return c, err
 }

@@ -129,7 +129,7 @@ func (s *Service) resealFactor(ctx context.Context, keys *secret.Keyset, id Fact
 			return err
 		}
 		f.Old = Unsealed{}
-		tx.put(SealFactor{f})
+		tx.put(f.Seal())
 		return nil
 	})
 }

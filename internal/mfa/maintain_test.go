@@ -141,7 +141,7 @@ func TestDamagedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	sound := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}).ID
 	f := w.stored(damaged)
 	f.Sealed[len(f.Sealed)-1] ^= 1
-	w.update(mfa.UpdateFactor{Factor: f})
+	w.update(f.Update())
 	rotated, err := w.keys.Rotate()
 	if err != nil {
 		t.Fatal(err)

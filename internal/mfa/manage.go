@@ -62,7 +62,7 @@ func (s *Service) UnlockFactor(ctx context.Context, id FactorID) error {
 		}
 		events.env = f.Environment
 		f.record(true, s.opts.Limits, now)
-		tx.put(UpdateFactor{f})
+		tx.put(f.Update())
 		events.append(tx, Event{Type: FactorUnlocked, Factor: id})
 		return nil
 	})

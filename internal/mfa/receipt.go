@@ -56,7 +56,7 @@ func (s *Service) Receive(ctx context.Context, r Receipt) error {
 		}
 		events.env = tx.Factor.Environment
 		events.append(tx, Event{Type: messageEvent(r.State), Factor: c.Factor, Challenge: c.ID, Reason: r.Reason})
-		tx.put(UpdateChallenge{c})
+		tx.put(c.Update())
 		return nil
 	})
 }

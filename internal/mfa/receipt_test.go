@@ -392,7 +392,7 @@ func TestDeliverySumsUp(t *testing.T) {
 		{"one that arrives later, and another", []mfa.Delivery{late, m("b", mfa.Sent)}, m("b", mfa.Sent)},
 		{"another that never left", []mfa.Delivery{m("a", mfa.Sent), unsent}, m("a", mfa.Sent)},
 	} {
-		c := mfa.Challenge{Messages: tc.all}
+		c := mfa.Challenge{ChallengeState: mfa.ChallengeState{Messages: tc.all}}
 		if got, ok := c.Delivery(now); !reflect.DeepEqual(got, tc.want) || ok != (tc.all != nil) {
 			t.Errorf("%s: %+v, %v; want %+v", tc.name, got, ok, tc.want)
 		}

@@ -93,7 +93,7 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 			c.Messages = c.Messages[:n]
 		}
 		c.Messages = append(c.Messages, newDelivery(c.text.Reveal(), now))
-		tx.put(UpdateChallenge{&c.Challenge})
+		tx.put(c.Challenge.Update())
 		return c, nil
 	})
 }

@@ -66,7 +66,7 @@ func TestSealedValueOpensOnlyInItsOwnRow(t *testing.T) {
 		t.Helper()
 		f := w.stored(to)
 		f.Sealed = w.stored(from).Sealed
-		w.update(mfa.UpdateFactor{Factor: f})
+		w.update(f.Update())
 	}
 	app := func() mfa.Enrollment { return w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}) }
 	sms := func(phone string) mfa.Enrollment {

@@ -226,7 +226,7 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 					events.append(tx, Event{Type: messageEvent(d.State), Factor: c.Factor, Challenge: c.ID, Reason: d.Reason})
 				}
 			}
-			tx.put(UpdateChallenge{tx.Challenge})
+			tx.put(tx.Challenge.Update())
 		}
 		if sh.once != nil && sh.once.pends(tx.Replay, c.ID) {
 			tx.Replay.PendingUntil = time.Time{}
@@ -263,7 +263,7 @@ func (s *Service) takeBack(ctx context.Context, sh shipment, c Issued, why error
 		// A message that may have been sent keeps its state, and its number.
 		if tx.Challenge != nil && number < len(tx.Challenge.Messages) && !errors.Is(why, errUncertain) {
 			tx.Challenge.Messages[number].advance(Failed, deliveryReason(why), now)
-			tx.put(UpdateChallenge{tx.Challenge})
+			tx.put(tx.Challenge.Update())
 		}
 		events.append(tx, Event{Type: messageEvent(Failed), Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
 		return nil

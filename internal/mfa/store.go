@@ -81,19 +81,27 @@ type Write interface{ write() }
 type (
 	// InsertFactor stores a new factor.
 	InsertFactor struct{ *Factor }
-	// UpdateFactor stores what may change of a factor: Sealed, LastStep,
-	// Failures, LockedUntil and UpdatedAt.
-	UpdateFactor struct{ *Factor }
-	// SealFactor stores Sealed, Label and Replay of a factor, in place of what an older
-	// release stored unsealed.
-	SealFactor struct{ *Factor }
+	// UpdateFactor stores a new state of a factor.
+	UpdateFactor struct {
+		ID FactorID
+		FactorState
+	}
+	// SealFactor stores the sealed fields of a factor and empties Old.
+	SealFactor struct {
+		ID     FactorID
+		Sealed []byte
+		Label  []byte
+		Replay ReplayKey
+	}
 	// DeleteFactor removes a factor; its challenges can be read no more.
 	DeleteFactor struct{ ID FactorID }
 	// InsertChallenge stores a new challenge.
 	InsertChallenge struct{ *Challenge }
-	// UpdateChallenge stores what may change of a challenge: SealedCode,
-	// Messages, Attempts, RefusalEvents, UpdatedAt and VerifiedAt.
-	UpdateChallenge struct{ *Challenge }
+	// UpdateChallenge stores a new state of a challenge.
+	UpdateChallenge struct {
+		ID ChallengeID
+		ChallengeState
+	}
 	// DeleteChallenge removes a challenge, if it is there.
 	DeleteChallenge struct{ ID ChallengeID }
 	// PutUser stores a user's row, new or changed, with at least one failure.

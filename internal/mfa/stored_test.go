@@ -267,7 +267,7 @@ func TestALabelOpensInItsRowOnly(t *testing.T) {
 	moved := *w.stored(two.ID)
 	moved.Label = w.stored(one.ID).Label
 	if err := w.store.Update(t.Context(), mfa.Read{Bucket: two.ID.Bucket(), Factor: two.ID}, func(tx *mfa.Tx) error {
-		tx.Writes = []mfa.Write{mfa.SealFactor{Factor: &moved}}
+		tx.Writes = []mfa.Write{moved.Seal()}
 		return nil
 	}); err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 		}
 		if err := s.refuse(c, f, tx.User, now); err != nil {
 			if c.leavesEvent(events.first) {
-				tx.put(UpdateChallenge{c})
+				tx.put(c.Update())
 				events.append(tx, Event{Type: ChallengeRefused, Factor: f.ID, Challenge: id, Reason: refusalReason(err)})
 			}
 			return Verification{}, err
@@ -105,7 +105,7 @@ func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Ver
 		return v, err
 	}
 	v.Challenge.Challenge = *c
-	tx.put(UpdateChallenge{c})
+	tx.put(c.Update())
 	if v.Valid {
 		events.append(tx, Event{Type: ChallengeSucceeded, Factor: f.ID, Challenge: c.ID})
 	} else {
@@ -115,7 +115,7 @@ func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Ver
 		events.append(tx, Event{Type: FactorLocked, Factor: f.ID, Challenge: c.ID})
 	}
 	if f.LastStep != before.LastStep || f.Failures != before.Failures {
-		tx.put(UpdateFactor{f})
+		tx.put(f.Update())
 	}
 	s.recordUser(tx, events, v.Valid)
 	return v, nil

@@ -107,7 +107,7 @@ func verify(ctx context.Context, s *postgres.Store, c *mfa.Challenge) error {
 		}
 		tx.Factor.LastStep++
 		tx.Writes = []mfa.Write{
-			mfa.UpdateChallenge{Challenge: tx.Challenge}, mfa.UpdateFactor{Factor: tx.Factor},
+			tx.Challenge.Update(), tx.Factor.Update(),
 			mfa.AppendEvent{Event: storetest.NewEvent(tx.Factor)},
 		}
 		return nil

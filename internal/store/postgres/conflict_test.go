@@ -265,7 +265,7 @@ func TestNodesCross(t *testing.T) {
 				}
 				err := nodes[i%2].Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
 					tx.Factor.Failures++
-					tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+					tx.Writes = []mfa.Write{tx.Factor.Update()}
 					return nil
 				})
 				if err != nil {
@@ -446,7 +446,7 @@ func TestDeadlock(t *testing.T) {
 	errs := grouped(s, 2, func() {}, func(i int) error {
 		return s.Update(t.Context(), readFactor([]*mfa.Factor{low, high}[i].ID), func(tx *mfa.Tx) error {
 			tx.Factor.Failures++
-			tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+			tx.Writes = []mfa.Write{tx.Factor.Update()}
 			return nil
 		})
 	})
@@ -479,7 +479,7 @@ func TestSerialization(t *testing.T) {
 			})
 			err := s.Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
 				tx.Factor.Failures++
-				tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+				tx.Writes = []mfa.Write{tx.Factor.Update()}
 				return nil
 			})
 			work.Wait()
@@ -644,7 +644,7 @@ func TestLockedRow(t *testing.T) {
 	errs := grouped(s, 2, func() {}, func(i int) error {
 		return s.Update(t.Context(), readFactor([]*mfa.Factor{locked, free}[i].ID), func(tx *mfa.Tx) error {
 			tx.Factor.Failures++
-			tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+			tx.Writes = []mfa.Write{tx.Factor.Update()}
 			return nil
 		})
 	})

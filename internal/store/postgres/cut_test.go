@@ -162,7 +162,7 @@ func TestCutAtRandom(t *testing.T) {
 				err := s.Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
 					tx.Factor.Failures++
 					tx.Writes = []mfa.Write{
-						mfa.InsertChallenge{Challenge: c}, mfa.UpdateFactor{Factor: tx.Factor},
+						mfa.InsertChallenge{Challenge: c}, tx.Factor.Update(),
 						mfa.AppendEvent{Event: storetest.NewEvent(tx.Factor)},
 					}
 					return nil

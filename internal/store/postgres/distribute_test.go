@@ -184,7 +184,7 @@ func TestDistributeUnderLoad(t *testing.T) {
 								return taken
 							}
 							tx.Challenge.VerifiedAt = tx.Challenge.CreatedAt
-							tx.Writes = []mfa.Write{mfa.UpdateChallenge{Challenge: tx.Challenge}}
+							tx.Writes = []mfa.Write{tx.Challenge.Update()}
 							return nil
 						})
 						if err == nil {

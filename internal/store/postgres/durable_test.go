@@ -101,7 +101,7 @@ func TestNothingIsAnsweredFromLostCommit(t *testing.T) {
 			tx.Challenge.VerifiedAt = tx.Challenge.CreatedAt
 			replay := storetest.NewReplay(r.Bucket)
 			replay.Key = r.Replay
-			tx.Writes = []mfa.Write{mfa.UpdateChallenge{Challenge: tx.Challenge}, mfa.PutReplay{Replay: replay}, mfa.AppendEvent{Event: storetest.NewEvent(f)}}
+			tx.Writes = []mfa.Write{tx.Challenge.Update(), mfa.PutReplay{Replay: replay}, mfa.AppendEvent{Event: storetest.NewEvent(f)}}
 			return nil
 		})
 	}
@@ -197,7 +197,7 @@ func TestCanceledWait(t *testing.T) {
 					standby.Heal(t)
 				})
 			}
-			writes := []mfa.Write{mfa.UpdateFactor{Factor: failed(f)}}
+			writes := []mfa.Write{failed(f).Update()}
 			if tc.events {
 				writes = append(writes, mfa.AppendEvent{Event: storetest.NewEvent(f)})
 			}

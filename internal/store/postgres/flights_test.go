@@ -28,7 +28,7 @@ func TestFlights(t *testing.T) {
 		{"an Update", func() error {
 			return s.Update(t.Context(), readChallenge(c.ID), func(tx *mfa.Tx) error {
 				tx.Writes = []mfa.Write{
-					mfa.UpdateChallenge{Challenge: tx.Challenge}, mfa.UpdateFactor{Factor: tx.Factor},
+					tx.Challenge.Update(), tx.Factor.Update(),
 					mfa.AppendEvent{Event: storetest.NewEvent(f)},
 				}
 				return nil

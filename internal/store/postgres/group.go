@@ -143,11 +143,13 @@ func (h *held) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.Ch
 type writes struct {
 	shared bool // by several jobs; the writes of a single one all stay in order
 
-	newFactors, factors       []*mfa.Factor
-	newChallenges, challenges []*mfa.Challenge
-	events                    []mfa.Event
-	restored                  []mfa.RestoreUser
-	others                    pgx.Batch
+	newFactors    []*mfa.Factor
+	newChallenges []*mfa.Challenge
+	factors       []mfa.UpdateFactor
+	challenges    []mfa.UpdateChallenge
+	events        []mfa.Event
+	restored      []mfa.RestoreUser
+	others        pgx.Batch
 }
 
 func (w *writes) insertFactor(f *mfa.Factor) {
@@ -159,12 +161,12 @@ func (w *writes) insertFactor(f *mfa.Factor) {
 }
 
 // updateFactor changes a factor, in place of what was to be changed of it before.
-func (w *writes) updateFactor(f *mfa.Factor) {
+func (w *writes) updateFactor(f mfa.UpdateFactor) {
 	if !w.shared {
 		w.others.Queue(updateFactor, f.Sealed, f.LastStep, f.Failures, instant(f.LockedUntil), f.UpdatedAt, bucket(f.ID), f.ID)
 		return
 	}
-	if i := slices.IndexFunc(w.factors, func(old *mfa.Factor) bool { return old.ID == f.ID }); i >= 0 {
+	if i := slices.IndexFunc(w.factors, func(old mfa.UpdateFactor) bool { return old.ID == f.ID }); i >= 0 {
 		w.factors[i] = f
 		return
 	}
@@ -180,12 +182,12 @@ func (w *writes) insertChallenge(c *mfa.Challenge) {
 }
 
 // updateChallenge changes a challenge, in place of what was to be changed of it before.
-func (w *writes) updateChallenge(c *mfa.Challenge) {
+func (w *writes) updateChallenge(c mfa.UpdateChallenge) {
 	if !w.shared {
 		w.others.Queue(updateChallenge, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Counts(), c.UpdatedAt, instant(c.VerifiedAt), bucket(c.ID), c.ID)
 		return
 	}
-	if i := slices.IndexFunc(w.challenges, func(old *mfa.Challenge) bool { return old.ID == c.ID }); i >= 0 {
+	if i := slices.IndexFunc(w.challenges, func(old mfa.UpdateChallenge) bool { return old.ID == c.ID }); i >= 0 {
 		w.challenges[i] = c
 		return
 	}
@@ -223,10 +225,10 @@ func (w *writes) batch() *pgx.Batch {
 	queueAll(b, insertEvents, w.events, func(c *columns, e mfa.Event) {
 		c.smallint(bucket(e.ID)).uuid(e.ID).bigint(int64(e.Environment)).text(string(e.Type)).uuidOrNull(e.Factor).uuidOrNull(e.Challenge).text(e.Reason)
 	})
-	queueAll(b, updateFactors, w.factors, func(c *columns, f *mfa.Factor) {
+	queueAll(b, updateFactors, w.factors, func(c *columns, f mfa.UpdateFactor) {
 		c.bytea(f.Sealed).bigint(f.LastStep).integer(f.Failures).time(f.LockedUntil).instant(f.UpdatedAt).smallint(bucket(f.ID)).uuid(f.ID)
 	})
-	queueAll(b, updateChallenges, w.challenges, func(c *columns, ch *mfa.Challenge) {
+	queueAll(b, updateChallenges, w.challenges, func(c *columns, ch mfa.UpdateChallenge) {
 		c.bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).integer(ch.Counts()).instant(ch.UpdatedAt).time(ch.VerifiedAt).
 			smallint(bucket(ch.ID)).uuid(ch.ID)
 	})

@@ -169,8 +169,8 @@ func TestGroupsStoreWhatSingleUpdatesWould(t *testing.T) {
 			}
 			passing := storetest.NewChallenge(f)
 			tx.Writes = []mfa.Write{
-				mfa.UpdateFactor{Factor: &first}, mfa.InsertChallenge{Challenge: passing}, mfa.UpdateFactor{Factor: f},
-				mfa.UpdateChallenge{Challenge: c}, mfa.DeleteChallenge{ID: passing.ID},
+				first.Update(), mfa.InsertChallenge{Challenge: passing}, f.Update(),
+				c.Update(), mfa.DeleteChallenge{ID: passing.ID},
 			}
 			factors[i], challenges[i] = f, c
 			return nil

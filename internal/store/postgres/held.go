@@ -130,11 +130,13 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 			out.insertFactor(w.Factor)
 			h.factors[w.ID] = clone(w.Factor)
 		case mfa.UpdateFactor:
-			out.updateFactor(w.Factor)
-			h.factors[w.ID] = clone(w.Factor)
+			out.updateFactor(w)
+			h.changeFactor(w.ID, func(f *mfa.Factor) { f.FactorState = w.FactorState })
 		case mfa.SealFactor:
-			out.others.Queue(sealFactor, w.Sealed, w.Label, replayOf(w.Factor), bucket(w.ID), w.ID)
-			h.factors[w.ID] = clone(w.Factor)
+			out.others.Queue(sealFactor, w.Sealed, w.Label, replayBytes(w.Replay), bucket(w.ID), w.ID)
+			h.changeFactor(w.ID, func(f *mfa.Factor) {
+				f.Sealed, f.Label, f.Replay, f.Old = w.Sealed, w.Label, w.Replay, mfa.Unsealed{}
+			})
 		case mfa.DeleteFactor:
 			out.others.Queue(deleteFactor, bucket(w.ID), w.ID)
 			delete(h.factors, w.ID)
@@ -142,8 +144,11 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 			out.insertChallenge(w.Challenge)
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.UpdateChallenge:
-			out.updateChallenge(w.Challenge)
-			h.challenges[w.ID] = clone(w.Challenge)
+			out.updateChallenge(w)
+			if c := clone(h.challenges[w.ID]); c != nil {
+				c.ChallengeState = w.ChallengeState
+				h.challenges[w.ID] = c
+			}
 		case mfa.DeleteChallenge:
 			out.others.Queue(deleteChallenge, bucket(w.ID), w.ID)
 			delete(h.challenges, w.ID)
@@ -206,6 +211,14 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 		default:
 			panic("postgres: unknown write") // a write was added to mfa and not here
 		}
+	}
+}
+
+// changeFactor replaces a factor by a changed copy: a pointer to the old one may be among the writes.
+func (h *held) changeFactor(id mfa.FactorID, change func(*mfa.Factor)) {
+	if f := clone(h.factors[id]); f != nil {
+		change(f)
+		h.factors[id] = f
 	}
 }
 

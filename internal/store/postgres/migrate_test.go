@@ -121,7 +121,7 @@ func TestUpgradeBesideOlderNodes(t *testing.T) {
 			t.Errorf("got  %+v\nwant %+v", c, want)
 		}
 		c.Messages = []mfa.Delivery{{State: mfa.Sent, At: c.CreatedAt, UpdatedAt: c.CreatedAt}}
-		if err := s.Update(t.Context(), readChallenge(c.ID), storetest.Writing(mfa.UpdateChallenge{Challenge: c})); err != nil {
+		if err := s.Update(t.Context(), readChallenge(c.ID), storetest.Writing(c.Update())); err != nil {
 			t.Fatal(err)
 		}
 		exec(t, older, update, c.SealedCode, 2, c.UpdatedAt, nil, b, c.ID)

@@ -193,8 +193,9 @@ func (h *held) scanUser(rows pgx.Rows) error {
 func (c *cells) factor() *mfa.Factor {
 	f := &mfa.Factor{
 		ID: c.uuid(), Environment: mfa.EnvironmentID(c.bigint()), Type: mfa.FactorType(c.text()), User: c.text(),
-		Old: mfa.Unsealed{Issuer: c.text(), Account: c.text()}, Sealed: c.bytea(),
+		Old: mfa.Unsealed{Issuer: c.text(), Account: c.text()},
 	}
+	f.Sealed = c.bytea()
 	f.Replay, f.Old.Replay = mfa.ReadReplayKey(c.bytea())
 	f.LastStep, f.Failures = c.bigint(), c.integer()
 	f.LockedUntil, f.CreatedAt, f.UpdatedAt, f.Label = c.time(), c.time(), c.time(), c.bytea()
@@ -203,7 +204,8 @@ func (c *cells) factor() *mfa.Factor {
 
 // challenge reads challengeColumns.
 func (c *cells) challenge() (_ *mfa.Challenge, err error) {
-	ch := &mfa.Challenge{ID: c.uuid(), Factor: c.uuid(), CodeMAC: c.bytea(), SealedCode: c.bytea()}
+	ch := &mfa.Challenge{ID: c.uuid(), Factor: c.uuid(), CodeMAC: c.bytea()}
+	ch.SealedCode = c.bytea()
 	ch.Messages, err = mfa.DecodeDeliveries(c.next())
 	ch.SetCounts(c.integer())
 	ch.CreatedAt, ch.UpdatedAt, ch.ExpiresAt, ch.VerifiedAt = c.time(), c.time(), c.time(), c.time()
@@ -248,11 +250,16 @@ func optional[ID ~[16]byte](id ID) *[16]byte {
 
 // replayOf returns what is stored of a factor's replay key, nil for NULL.
 func replayOf(f *mfa.Factor) []byte {
-	switch {
-	case f.Old.Replay != nil:
+	if f.Old.Replay != nil {
 		return f.Old.Replay
-	case f.Replay == mfa.ReplayKey{}:
+	}
+	return replayBytes(f.Replay)
+}
+
+// replayBytes stores the zero key as NULL.
+func replayBytes(k mfa.ReplayKey) []byte {
+	if k == (mfa.ReplayKey{}) {
 		return nil
 	}
-	return f.Replay[:]
+	return k[:]
 }

@@ -77,7 +77,7 @@ func TestSweepBesideUpdates(t *testing.T) {
 		err := s.Update(t.Context(), readFactor(f.ID), func(tx *mfa.Tx) error {
 			tx.Factor.Failures++
 			tx.Writes = []mfa.Write{
-				mfa.InsertChallenge{Challenge: storetest.NewChallenge(f)}, mfa.UpdateFactor{Factor: tx.Factor},
+				mfa.InsertChallenge{Challenge: storetest.NewChallenge(f)}, tx.Factor.Update(),
 				mfa.AppendEvent{Event: storetest.NewEvent(f)},
 			}
 			return nil

@@ -131,7 +131,7 @@ func TestBadUpdateFailsAlone(t *testing.T) {
 	fails := map[string]func(*mfa.Tx) error{
 		"a write that cannot be made": func(tx *mfa.Tx) error {
 			tx.Factor.Failures = 1000
-			tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}, mfa.InsertFactor{Factor: tx.Factor}}
+			tx.Writes = []mfa.Write{tx.Factor.Update(), mfa.InsertFactor{Factor: tx.Factor}}
 			return nil
 		},
 		"a panic": func(*mfa.Tx) error { panic("a bug in fn") },
@@ -150,7 +150,7 @@ func TestBadUpdateFailsAlone(t *testing.T) {
 				if i != n/2 {
 					fn = func(tx *mfa.Tx) error {
 						tx.Factor.Failures++
-						tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+						tx.Writes = []mfa.Write{tx.Factor.Update()}
 						return nil
 					}
 				}

@@ -62,8 +62,7 @@ func (m *memory) wrote(w mfa.Write) {
 		m.factors.Put(w.ID, copyFactor(w.Factor))
 	case mfa.UpdateFactor:
 		if f, ok := m.factors.Get(w.ID); ok {
-			f.Sealed, f.LastStep, f.Failures = w.Sealed, w.LastStep, w.Failures
-			f.LockedUntil, f.UpdatedAt = w.LockedUntil, w.UpdatedAt
+			f.FactorState = w.FactorState
 		}
 	case mfa.SealFactor:
 		if f, ok := m.factors.Get(w.ID); ok {
@@ -77,8 +76,8 @@ func (m *memory) wrote(w mfa.Write) {
 		if !w.VerifiedAt.IsZero() {
 			m.challenges.Remove(w.ID) // it is seldom asked for again
 		} else if c, ok := m.challenges.Get(w.ID); ok {
-			c.SealedCode, c.Messages, c.UpdatedAt = w.SealedCode, slices.Clone(w.Messages), w.UpdatedAt
-			c.Attempts, c.RefusalEvents = w.Attempts, w.RefusalEvents
+			c.ChallengeState = w.ChallengeState
+			c.Messages = slices.Clone(w.Messages)
 		}
 	case mfa.DeleteChallenge:
 		m.challenges.Remove(w.ID)

@@ -80,7 +80,7 @@ func count(ctx context.Context, s *sqlite.Store) error {
 			for range countRounds {
 				err := s.Update(ctx, readFactor(counted.ID), func(tx *mfa.Tx) error {
 					tx.Factor.Failures++
-					tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}}
+					tx.Writes = []mfa.Write{tx.Factor.Update()}
 					return nil
 				})
 				errs[i] = errors.Join(errs[i], err)

@@ -175,8 +175,8 @@ func scanFactor(row *columns) *mfa.Factor {
 		Type:        mfa.FactorType(row.word()),
 		User:        row.text(),
 		Old:         mfa.Unsealed{Issuer: row.text(), Account: row.text()},
-		Sealed:      row.blob(),
 	}
+	f.Sealed = row.blob()
 	f.Replay, f.Old.Replay = mfa.ReadReplayKey(row.blob())
 	f.LastStep, f.Failures = row.int(), int(row.int())
 	f.LockedUntil, f.CreatedAt, f.UpdatedAt = row.since(f.ID), row.since(f.ID), row.since(f.ID)
@@ -185,7 +185,8 @@ func scanFactor(row *columns) *mfa.Factor {
 }
 
 func scanChallenge(row *columns) (*mfa.Challenge, error) {
-	c := &mfa.Challenge{ID: row.id(), Factor: row.id(), CodeMAC: row.blob(), SealedCode: row.blob()}
+	c := &mfa.Challenge{ID: row.id(), Factor: row.id(), CodeMAC: row.blob()}
+	c.SealedCode = row.blob()
 	messages, err := mfa.DecodeDeliveries(row.blob())
 	c.Messages = messages
 	c.SetCounts(int(row.int()))

@@ -93,7 +93,7 @@ func TestUpgradeOfTheFirstSchemaKeepsEverything(t *testing.T) {
 			t.Errorf("got  %+v\nwant %+v", rows.Challenge, want)
 		}
 		want.Messages = []mfa.Delivery{{State: mfa.Sent, At: want.CreatedAt, UpdatedAt: want.CreatedAt}}
-		if err := s.Update(t.Context(), read, storetest.Writing(mfa.UpdateChallenge{Challenge: want})); err != nil {
+		if err := s.Update(t.Context(), read, storetest.Writing(want.Update())); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -90,8 +90,8 @@ func impossible(f *mfa.Factor, c *mfa.Challenge, e mfa.Event) map[string]mfa.Wri
 		"a second factor of one id":    mfa.InsertFactor{Factor: f},
 		"a second challenge of one id": mfa.InsertChallenge{Challenge: c},
 		"a second event of one id":     mfa.AppendEvent{Event: e},
-		"a change of no factor":        mfa.UpdateFactor{Factor: &mfa.Factor{ID: newID(morning, f.ID.Bucket())}},
-		"a change of no challenge":     mfa.UpdateChallenge{Challenge: &mfa.Challenge{ID: newID(morning, f.ID.Bucket())}},
+		"a change of no factor":        mfa.UpdateFactor{ID: newID(morning, f.ID.Bucket())},
+		"a change of no challenge":     mfa.UpdateChallenge{ID: newID(morning, f.ID.Bucket())},
 		"a deletion of no factor":      mfa.DeleteFactor{ID: newID(morning, f.ID.Bucket())},
 	}
 }
@@ -105,7 +105,7 @@ func impossibleWriteFails(t *testing.T, s mfa.Store) {
 			changed := *f
 			changed.Failures = 9
 			r := NewReplay(f.ID.Bucket())
-			good := []mfa.Write{mfa.UpdateFactor{Factor: &changed}, mfa.PutReplay{Replay: r}}
+			good := []mfa.Write{changed.Update(), mfa.PutReplay{Replay: r}}
 			for at := range len(good) + 1 {
 				writes := append(append(append([]mfa.Write{}, good[:at]...), bad), good[at:]...)
 				if err := s.Update(t.Context(), mfa.Read{Bucket: f.ID.Bucket()}, Writing(writes...)); err == nil {
@@ -191,7 +191,7 @@ func refusalBesideBad(t *testing.T, s mfa.Store) {
 				return nil
 			}
 			tx.Factor.Failures++ // never stored, for the second write cannot be made
-			tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}, mfa.InsertFactor{Factor: f}}
+			tx.Writes = []mfa.Write{tx.Factor.Update(), mfa.InsertFactor{Factor: f}}
 			return nil
 		})
 	})

@@ -56,16 +56,18 @@ func factorComesBack(t *testing.T, s mfa.Store) {
 	for name, f := range map[string]*mfa.Factor{
 		"full": {
 			ID: newID(morning, b), Environment: bigEnvironment, Type: mfa.TOTP, User: awkward,
-			Sealed: []byte{0, 1, 0xff, 0}, Label: []byte{0xff, 0}, Replay: newReplayKey(), LastStep: math.MaxInt64, Failures: math.MaxInt32,
-			LockedUntil: atLast, CreatedAt: longAgo, UpdatedAt: morning,
+			Label: []byte{0xff, 0}, Replay: newReplayKey(), CreatedAt: longAgo,
+			FactorState: mfa.FactorState{
+				Sealed: []byte{0, 1, 0xff, 0}, LastStep: math.MaxInt64, Failures: math.MaxInt32, LockedUntil: atLast, UpdatedAt: morning,
+			},
 		},
 		"of an older release": {
-			ID: newID(morning, 1), Environment: 1, Type: mfa.TOTP, Sealed: []byte{1}, CreatedAt: morning, UpdatedAt: morning,
+			ID: newID(morning, 1), Environment: 1, Type: mfa.TOTP, CreatedAt: morning, FactorState: mfa.FactorState{Sealed: []byte{1}, UpdatedAt: morning},
 			Old: mfa.Unsealed{Issuer: awkward, Account: awkward, Replay: bytes.Repeat([]byte{7}, 32)},
 		},
-		"bare":         {ID: newID(morning, 0), Environment: 1, Type: mfa.SMS, CreatedAt: morning, UpdatedAt: morning},
-		"empty sealed": {ID: newID(morning, mfa.Buckets-1), Environment: 1, Type: mfa.GenericOTP, Sealed: []byte{}, CreatedAt: morning},
-		"negative":     {ID: newID(morning, 5), Environment: 1, Type: mfa.TOTP, LastStep: math.MinInt64, CreatedAt: atLast, UpdatedAt: longAgo},
+		"bare":         {ID: newID(morning, 0), Environment: 1, Type: mfa.SMS, CreatedAt: morning, FactorState: mfa.FactorState{UpdatedAt: morning}},
+		"empty sealed": {ID: newID(morning, mfa.Buckets-1), Environment: 1, Type: mfa.GenericOTP, CreatedAt: morning, FactorState: mfa.FactorState{Sealed: []byte{}}},
+		"negative":     {ID: newID(morning, 5), Environment: 1, Type: mfa.TOTP, CreatedAt: atLast, FactorState: mfa.FactorState{LastStep: math.MinInt64, UpdatedAt: longAgo}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := *f
@@ -82,15 +84,18 @@ func challengeComesBack(t *testing.T, s mfa.Store) {
 	b := f.ID.Bucket()
 	for name, c := range map[string]*mfa.Challenge{
 		"full": {
-			ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{0, 1, 0xff}, SealedCode: []byte{0}, Attempts: 255, RefusalEvents: math.MaxInt32 >> 8,
-			Messages: []mfa.Delivery{
-				{Provider: awkward, ID: awkward, State: mfa.Undelivered, Reason: awkward, Segments: 3, At: longAgo, UpdatedAt: atLast},
-				{State: mfa.Queued, At: morning, UpdatedAt: morning},
+			ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{0, 1, 0xff}, CreatedAt: longAgo, ExpiresAt: atLast,
+			ChallengeState: mfa.ChallengeState{
+				SealedCode: []byte{0}, Attempts: 255, RefusalEvents: math.MaxInt32 >> 8,
+				Messages: []mfa.Delivery{
+					{Provider: awkward, ID: awkward, State: mfa.Undelivered, Reason: awkward, Segments: 3, At: longAgo, UpdatedAt: atLast},
+					{State: mfa.Queued, At: morning, UpdatedAt: morning},
+				},
+				UpdatedAt: morning, VerifiedAt: morning.Add(time.Millisecond),
 			},
-			CreatedAt: longAgo, UpdatedAt: morning, ExpiresAt: atLast, VerifiedAt: morning.Add(time.Millisecond),
 		},
-		"bare":        {ID: newID(morning, b), Factor: f.ID, CreatedAt: morning, UpdatedAt: morning, ExpiresAt: morning},
-		"empty bytes": {ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{}, SealedCode: []byte{}},
+		"bare":        {ID: newID(morning, b), Factor: f.ID, CreatedAt: morning, ExpiresAt: morning, ChallengeState: mfa.ChallengeState{UpdatedAt: morning}},
+		"empty bytes": {ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{}, ChallengeState: mfa.ChallengeState{SealedCode: []byte{}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := *c

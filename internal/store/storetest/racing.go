@@ -62,7 +62,7 @@ func count(ctx context.Context, s mfa.Store, r mfa.Read, n int) error {
 		err := s.Update(ctx, r, func(tx *mfa.Tx) error {
 			tx.Challenge.Attempts++
 			tx.Replay.Sealed[0]++
-			tx.Writes = []mfa.Write{mfa.UpdateChallenge{Challenge: tx.Challenge}, mfa.PutReplay{Replay: tx.Replay}}
+			tx.Writes = []mfa.Write{tx.Challenge.Update(), mfa.PutReplay{Replay: tx.Replay}}
 			return nil
 		})
 		if err != nil {
@@ -84,7 +84,7 @@ func countersAreExact(t *testing.T, s mfa.Store) {
 					tx.User = &mfa.User{UserKey: key}
 				}
 				tx.User.Failures++
-				tx.Writes = []mfa.Write{mfa.UpdateFactor{Factor: tx.Factor}, mfa.PutUser{User: tx.User}}
+				tx.Writes = []mfa.Write{tx.Factor.Update(), mfa.PutUser{User: tx.User}}
 				return nil
 			})
 			if err != nil {
@@ -175,10 +175,10 @@ func attempt(ctx context.Context, s mfa.Store, id mfa.ChallengeID, right bool, f
 		if err := tx.Challenge.Attempt(right, attemptsAllowed, morning); err != nil {
 			return err
 		}
-		tx.Writes = append(tx.Writes, mfa.UpdateChallenge{Challenge: tx.Challenge})
+		tx.Writes = append(tx.Writes, tx.Challenge.Update())
 		if !right {
 			tx.Factor.Failures++
-			tx.Writes = append(tx.Writes, mfa.UpdateFactor{Factor: tx.Factor})
+			tx.Writes = append(tx.Writes, tx.Factor.Update())
 		}
 		return nil
 	})

@@ -51,15 +51,15 @@ func NewUser() mfa.UserKey {
 func NewFactor(u mfa.UserKey) *mfa.Factor {
 	return &mfa.Factor{
 		ID: newID(morning, u.Bucket()), Environment: u.Environment, Type: mfa.GenericOTP, User: u.ID,
-		CreatedAt: morning, UpdatedAt: morning,
+		CreatedAt: morning, FactorState: mfa.FactorState{UpdatedAt: morning},
 	}
 }
 
 // NewChallenge returns a challenge of f that is not stored yet.
 func NewChallenge(f *mfa.Factor) *mfa.Challenge {
 	return &mfa.Challenge{
-		ID: newID(morning, f.ID.Bucket()), Factor: f.ID, CodeMAC: []byte("the code's MAC"), SealedCode: []byte("the code, sealed"),
-		CreatedAt: morning, UpdatedAt: morning, ExpiresAt: morning.Add(10 * time.Minute),
+		ID: newID(morning, f.ID.Bucket()), Factor: f.ID, CodeMAC: []byte("the code's MAC"), CreatedAt: morning, ExpiresAt: morning.Add(10 * time.Minute),
+		ChallengeState: mfa.ChallengeState{SealedCode: []byte("the code, sealed"), UpdatedAt: morning},
 	}
 }
 

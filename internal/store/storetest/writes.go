@@ -107,16 +107,15 @@ func talliesKeepOrder(t *testing.T, s mfa.Store) {
 func factorUpdateIsPartial(t *testing.T, s mfa.Store) {
 	before, bystander := storeFactor(t, s, NewUser()), storeFactor(t, s, NewUser())
 	later := morning.Add(time.Hour)
-	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{Factor: &mfa.Factor{
-		ID: before.ID, Environment: 2, Type: mfa.TOTP, User: "another", Label: []byte("another"), Old: mfa.Unsealed{Issuer: "another"},
-		Sealed: []byte("new"), LastStep: 4, Failures: 5, LockedUntil: later, CreatedAt: later, UpdatedAt: later,
+	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{ID: before.ID, FactorState: mfa.FactorState{
+		Sealed: []byte("new"), LastStep: 4, Failures: 5, LockedUntil: later, UpdatedAt: later,
 	}})
 	want := *before
 	want.Sealed, want.LastStep, want.Failures, want.LockedUntil, want.UpdatedAt = []byte("new"), 4, 5, later, later
 	same(t, view(t, s, readFactor(before.ID)).Factor, &want)
 	same(t, view(t, s, readFactor(bystander.ID)).Factor, bystander)
 
-	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{Factor: &mfa.Factor{ID: before.ID, UpdatedAt: later}})
+	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{ID: before.ID, FactorState: mfa.FactorState{UpdatedAt: later}})
 	want.Sealed, want.LastStep, want.Failures, want.LockedUntil = nil, 0, 0, time.Time{}
 	same(t, view(t, s, readFactor(before.ID)).Factor, &want)
 }
@@ -130,7 +129,7 @@ func factorIsSealed(t *testing.T, s mfa.Store) {
 	want.Sealed, want.Label, want.Old = []byte("new"), []byte("label"), mfa.Unsealed{}
 	changed := want
 	changed.Failures, changed.LastStep = 99, 99
-	store(t, s, f.ID.Bucket(), mfa.SealFactor{Factor: &changed})
+	store(t, s, f.ID.Bucket(), changed.Seal())
 	for _, rows := range readBoth(t, s, readFactor(f.ID)) {
 		same(t, rows.Factor, &want)
 	}
@@ -215,17 +214,16 @@ func challengeUpdateIsPartial(t *testing.T, s mfa.Store) {
 	bystander := NewChallenge(f)
 	later := morning.Add(time.Hour)
 	messages := []mfa.Delivery{{Provider: "one", ID: "new", State: mfa.Sent, At: morning, UpdatedAt: later}}
-	store(t, s, f.ID.Bucket(), mfa.InsertChallenge{Challenge: bystander}, mfa.UpdateChallenge{Challenge: &mfa.Challenge{
-		ID: before.ID, Factor: newID(morning, f.ID.Bucket()), CodeMAC: []byte("new"), SealedCode: nil, Messages: messages, Attempts: 3, RefusalEvents: 7,
-		CreatedAt: later, UpdatedAt: later, ExpiresAt: later, VerifiedAt: later,
-	}})
+	store(t, s, f.ID.Bucket(), mfa.InsertChallenge{Challenge: bystander}, mfa.UpdateChallenge{
+		ID: before.ID, ChallengeState: mfa.ChallengeState{Messages: messages, Attempts: 3, RefusalEvents: 7, UpdatedAt: later, VerifiedAt: later},
+	})
 	want := *before
 	want.SealedCode, want.Messages, want.Attempts, want.UpdatedAt, want.VerifiedAt = nil, messages, 3, later, later
 	want.RefusalEvents = 7
 	same(t, view(t, s, readChallenge(before.ID)).Challenge, &want)
 	same(t, view(t, s, readChallenge(bystander.ID)).Challenge, bystander)
 
-	store(t, s, f.ID.Bucket(), mfa.UpdateChallenge{Challenge: &mfa.Challenge{ID: before.ID, SealedCode: []byte("again"), UpdatedAt: later}})
+	store(t, s, f.ID.Bucket(), mfa.UpdateChallenge{ID: before.ID, ChallengeState: mfa.ChallengeState{SealedCode: []byte("again"), UpdatedAt: later}})
 	want.SealedCode, want.Messages, want.Attempts, want.RefusalEvents, want.VerifiedAt = []byte("again"), nil, 0, 0, time.Time{}
 	same(t, view(t, s, readChallenge(before.ID)).Challenge, &want)
 }
@@ -324,7 +322,7 @@ func writesKeepOrder(t *testing.T, s mfa.Store) {
 func rowsAreOwn(t *testing.T, s mfa.Store) {
 	f, c := storeChallenge(t, s)
 	c.Messages = []mfa.Delivery{{Provider: "one", State: mfa.Queued, At: morning, UpdatedAt: morning}}
-	store(t, s, c.ID.Bucket(), mfa.UpdateChallenge{Challenge: c})
+	store(t, s, c.ID.Bucket(), c.Update())
 	err := s.Update(t.Context(), readChallenge(c.ID), func(tx *mfa.Tx) error {
 		tx.Challenge.Attempts, tx.Challenge.CodeMAC, tx.Challenge.Messages[0].Reason = 99, []byte("X"), "another"
 		tx.Factor.Failures, tx.Factor.User = 99, "another"

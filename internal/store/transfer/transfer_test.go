@@ -310,7 +310,7 @@ func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n
 	}
 	update(mfa.Read{Bucket: id.Bucket(), Challenge: id}, func(tx *mfa.Tx) error {
 		tx.Challenge.Messages = []mfa.Delivery{{Provider: "one", ID: "SM1", State: mfa.Sent, Segments: 1, At: at, UpdatedAt: at}}
-		tx.Writes = []mfa.Write{mfa.UpdateChallenge{Challenge: tx.Challenge}}
+		tx.Writes = []mfa.Write{tx.Challenge.Update()}
 		return nil
 	})
 }
