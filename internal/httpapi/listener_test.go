@@ -1,7 +1,11 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -87,4 +91,47 @@ func TestOddRequestsAreAnsweredAsJSON(t *testing.T) {
 	if rest, ok := strings.CutPrefix(text, "HTTP/1.1 100 Continue\r\n\r\n"); !ok || w.parse(rest).status != 201 {
 		t.Errorf("100-continue: %s", text)
 	}
+}
+
+// A long body is written in parts, and a user's name can make one of them begin like a
+// status line.
+func TestPartOfBodyIsNoAnswerOfItsOwn(t *testing.T) {
+	api, ok := newWorld(t, setup{}).api.(*httpapi.API)
+	if !ok {
+		t.Fatal("the handler is not the API")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, start := range []string{"HTTP/1.1 417", "HTTP/1.1 417 Expectation Failed", "HTTP/1.1 400 Bad Request"} {
+		body := start + strings.Repeat(start, 1000) + "\r\n"
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+			w.(http.Flusher).Flush()
+			io.WriteString(w, body)
+		})}
+		go s.Serve(api.Listener(ln))
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r.Body); err != nil || string(got) != body {
+			t.Errorf("%s: read %d bytes, beginning with %.100q, %v; want %d", start, len(got), got, err, len(body))
+		}
+		c.Close()
+		s.Close()
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ln.Close()
 }

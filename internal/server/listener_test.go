@@ -2,10 +2,12 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
@@ -111,5 +114,58 @@ func TestErrorsOverTLSAreJSON(t *testing.T) {
 	fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	if text, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200 ") {
 		t.Errorf("without ALPN: %q, %v", text, err)
+	}
+}
+
+// A client that does not trust the certificate has sent no request, so none is logged or
+// counted. The log says at level debug why there was no handshake.
+func TestFailedHandshakeIsNoRequest(t *testing.T) {
+	dir := t.TempDir()
+	cfg := configIn(dir)
+	cfg.TLSCert, cfg.TLSKey = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	if err := server.MakeCertificate(cfg.TLSCert, cfg.TLSKey); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	p := parts(t)
+	p.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(logcapture.Log(t, t.Name()), &log), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s, err := server.New(t.Context(), cfg, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	addr, end := serve(t, s)
+	begin := func(hello func(net.Conn)) (answer string) {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		hello(c)
+		b, err := io.ReadAll(c) // until the server has closed it
+		if err != nil {
+			t.Error(err)
+		}
+		return string(b)
+	}
+	begin(func(c net.Conn) {
+		if err := tls.Client(c, &tls.Config{ServerName: "localhost"}).Handshake(); err == nil {
+			t.Error("the certificate is trusted")
+		}
+	})
+	begin(func(c net.Conn) { fmt.Fprint(c, "nothing that TLS begins with\r\n\r\n") })
+	plain := begin(func(c net.Conn) { fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") })
+	if n := strings.Count(plain, "HTTP/1.1 400 "); n != 1 {
+		t.Errorf("plain HTTP got %d answers; want 1: %q", n, plain)
+	}
+	end()
+	if n := strings.Count(log.String(), "msg=request"); n != 1 {
+		t.Errorf("%d requests are logged; want only the one of plain HTTP:\n%s", n, &log)
+	}
+	if n := strings.Count(log.String(), "the TLS handshake failed"); n != 2 {
+		t.Errorf("%d failed handshakes are logged; want 2:\n%s", n, &log)
 	}
 }

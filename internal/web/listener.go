@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 )
 
 // Listener returns ln with connections on which each error is a Problem in JSON. net/http
@@ -34,12 +35,13 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c, l.mux}, nil
+	return &conn{Conn: c, mux: l.mux}, nil
 }
 
 type conn struct {
 	net.Conn
-	mux *Mux
+	mux    *Mux
+	failed sync.Once // the TLS handshake
 }
 
 type tlsKey struct{}
@@ -62,15 +64,31 @@ func withTLS(r *http.Request) {
 	}
 }
 
-// Read answers clients that speak plain HTTP to a TLS listener.
+// Read begins with the TLS handshake. If that fails, there is no request to answer or to
+// log: to net/http the connection has ended. Only clients that speak plain HTTP to a TLS
+// listener get an answer.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if bad, ok := errors.AsType[tls.RecordHeaderError](err); ok && bad.Conn != nil && looksLikeHTTP(bad.RecordHeader[:]) {
-		// After a failed write the connection ends too, so the error does not matter.
-		_, _ = bad.Conn.Write(c.mux.unreadable(http.StatusBadRequest, "This port serves HTTPS."))
-		return n, io.EOF
+	if err == nil {
+		return n, nil
+	}
+	if t, ok := c.Conn.(*tls.Conn); ok && !t.ConnectionState().HandshakeComplete {
+		c.failed.Do(func() { c.noHandshake(err) })
+		return 0, io.EOF
 	}
 	return n, err
+}
+
+// noHandshake answers or logs a TLS handshake that failed.
+func (c *conn) noHandshake(err error) {
+	bad, ok := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case ok && bad.Conn != nil && looksLikeHTTP(bad.RecordHeader[:]):
+		// A failed write ends the connection as well.
+		_, _ = bad.Conn.Write(c.mux.unreadable(http.StatusBadRequest, "This port serves HTTPS."))
+	case !errors.Is(err, io.EOF): // a probe that only connects is no news
+		c.mux.opts.Logger.Debug("the TLS handshake failed", "from", c.RemoteAddr().String(), "error", err)
+	}
 }
 
 func looksLikeHTTP(record []byte) bool {
@@ -104,22 +122,26 @@ func (c *conn) Write(b []byte) (int, error) {
 }
 
 // ownAnswer returns the status of b if net/http itself gave this answer, otherwise 0. No
-// handler answers 417, or sends these headers in this position.
+// handler answers 417, or sends these headers in this position. A part of a body can begin
+// like a status line, but has no line break: JSON escapes it.
 func ownAnswer(b []byte) (status int) {
 	const version = "HTTP/1.1 "
-	if len(b) < len(version)+3 || string(b[:len(version)]) != version {
+	if !bytes.HasPrefix(b, []byte(version)) {
 		return 0
 	}
-	status, err := strconv.Atoi(string(b[len(version) : len(version)+3]))
-	if err != nil || status < http.StatusBadRequest {
-		return 0
+	line, headers, _ := bytes.Cut(b, []byte("\r\n"))
+	text := string(line[len(version):])
+	if text == expectationFailed {
+		return http.StatusExpectationFailed
 	}
-	_, headers, _ := bytes.Cut(b, []byte("\r\n"))
-	if status == http.StatusExpectationFailed || bytes.HasPrefix(headers, []byte("Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")) {
+	status, err := strconv.Atoi(text[:min(3, len(text))])
+	if err == nil && status >= http.StatusBadRequest && bytes.HasPrefix(headers, []byte("Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")) {
 		return status
 	}
 	return 0
 }
+
+var expectationFailed = fmt.Sprint(http.StatusExpectationFailed, " ", http.StatusText(http.StatusExpectationFailed))
 
 // malformed is the code of requests that net/http cannot read.
 const malformed = "malformed_request"
