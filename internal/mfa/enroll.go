@@ -79,7 +79,10 @@ func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, o
 		return Enrollment{}, err
 	}
 	former := s.former(e.UserKey())
-	return decide(ctx, s, Read{Bucket: bucket}, once, now, func(tx *Tx) (Enrollment, error) {
+	// The row of the user is read for its lock: if another node deletes the user's last
+	// factor now, either it sees this one, or its failures are found under the former name.
+	r := Read{Bucket: bucket, User: e.UserKey()}
+	return decide(ctx, s, r, once, now, func(tx *Tx) (Enrollment, error) {
 		tx.put(InsertFactor{&e.Factor})
 		if key := e.UserKey(); key != (UserKey{}) {
 			tx.put(RestoreUser{key, former})
