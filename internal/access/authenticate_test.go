@@ -82,7 +82,7 @@ func TestRevocationIsFeltWithin5s(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 50 { // a busy node, with a request every 100 ms
-		w.clock.advance(100 * time.Millisecond)
+		w.clock.Advance(100 * time.Millisecond)
 		if _, err := other.Authenticate(t.Context(), text); errors.Is(err, access.ErrUnauthorized) {
 			break
 		}
@@ -91,7 +91,7 @@ func TestRevocationIsFeltWithin5s(t *testing.T) {
 		if _, err := other.Authenticate(t.Context(), text); !errors.Is(err, access.ErrUnauthorized) {
 			t.Errorf("Authenticate 5 s after the revocation = %v; want %v", err, access.ErrUnauthorized)
 		}
-		w.clock.advance(time.Hour)
+		w.clock.Advance(time.Hour)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestRevocationIsFeltByAnIdleNode(t *testing.T) {
 	if err := w.Revoke(t.Context(), k.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(5 * time.Second)
+	w.clock.Advance(5 * time.Second)
 	if _, err := other.Authenticate(t.Context(), text); !errors.Is(err, access.ErrUnauthorized) {
 		t.Errorf("Authenticate = %v; want %v", err, access.ErrUnauthorized)
 	}
@@ -133,7 +133,7 @@ func TestStoreOutage(t *testing.T) {
 		{"an hour later", time.Hour, down},
 	} {
 		start := w.clock.Now()
-		w.clock.advance(tc.after)
+		w.clock.Advance(tc.after)
 		for range 3 {
 			got, err := s.Authenticate(t.Context(), text)
 			if !errors.Is(err, tc.want) || errors.Is(err, access.ErrUnauthorized) {
@@ -143,14 +143,14 @@ func TestStoreOutage(t *testing.T) {
 				t.Errorf("%s: key is %+v; want %+v", tc.name, got, k)
 			}
 		}
-		w.clock.advance(start.Sub(w.clock.Now()))
+		w.clock.Advance(start.Sub(w.clock.Now()))
 	}
 	fresh, _ := w.key(k.Environment)
 	if _, err := s.Authenticate(t.Context(), fresh); !errors.Is(err, down) {
 		t.Errorf("Authenticate of a key never read = %v; want %v", err, down)
 	}
 	store.fail(nil)
-	w.clock.advance(time.Hour)
+	w.clock.Advance(time.Hour)
 	for _, text := range []string{text, fresh} {
 		if _, err := s.Authenticate(t.Context(), text); err != nil {
 			t.Errorf("Authenticate after the outage = %v", err)
@@ -170,7 +170,7 @@ func TestRevokedKeyStaysRevokedInAnOutage(t *testing.T) {
 	if err := w.Revoke(t.Context(), k.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(2 * time.Second)
+	w.clock.Advance(2 * time.Second)
 	if _, err := s.Authenticate(t.Context(), text); !errors.Is(err, access.ErrUnauthorized) {
 		t.Fatalf("Authenticate = %v; want %v", err, access.ErrUnauthorized)
 	}
@@ -191,7 +191,7 @@ func TestClockThatIsSetBack(t *testing.T) {
 	if err := w.Revoke(t.Context(), k.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(-time.Hour)
+	w.clock.Advance(-time.Hour)
 	if _, err := other.Authenticate(t.Context(), text); !errors.Is(err, access.ErrUnauthorized) {
 		t.Errorf("Authenticate = %v; want %v", err, access.ErrUnauthorized)
 	}
@@ -203,7 +203,7 @@ func TestBusyKeyIsReadRarely(t *testing.T) {
 	store := &faulty{Store: w.store}
 	s := w.another(store)
 	for range 600 { // a minute
-		w.clock.advance(100 * time.Millisecond)
+		w.clock.Advance(100 * time.Millisecond)
 		if _, err := s.Authenticate(t.Context(), text); err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +221,7 @@ func TestOneRequestReadsWhileTheOthersGoOn(t *testing.T) {
 	if _, err := s.Authenticate(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(3 * time.Second)
+	w.clock.Advance(3 * time.Second)
 	store.once.Store(true)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -241,7 +241,7 @@ func TestOneRequestReadsWhileTheOthersGoOn(t *testing.T) {
 	if err := w.Revoke(t.Context(), k.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(2 * time.Second) // 5 s since the last read that came back
+	w.clock.Advance(2 * time.Second) // 5 s since the last read that came back
 	if _, err := s.Authenticate(t.Context(), text); !errors.Is(err, access.ErrUnauthorized) {
 		t.Errorf("Authenticate = %v; want %v, however long another read takes", err, access.ErrUnauthorized)
 	}
@@ -279,7 +279,7 @@ func TestAuthenticateConcurrently(t *testing.T) {
 	if err := w.Revoke(t.Context(), k.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(5 * time.Second)
+	w.clock.Advance(5 * time.Second)
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
@@ -293,7 +293,7 @@ func TestAuthenticateConcurrently(t *testing.T) {
 				if _, err := s.Authenticate(t.Context(), "sk_live_nobody"); !errors.Is(err, access.ErrUnauthorized) {
 					t.Errorf("Authenticate of no key = %v; want %v", err, access.ErrUnauthorized)
 				}
-				w.clock.advance(10 * time.Millisecond)
+				w.clock.Advance(10 * time.Millisecond)
 			}
 		})
 	}

@@ -97,14 +97,14 @@ func TestRevoke(t *testing.T) {
 	w := newWorld(t)
 	env := w.environment("Acme", false)
 	_, kept := w.key(env)
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	text, k := w.key(env)
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	at := w.clock.Now().Truncate(time.Millisecond)
 	if err := w.Revoke(t.Context(), k.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	if err := w.Revoke(t.Context(), k.ID); err != nil {
 		t.Errorf("Revoke for the second time = %v", err)
 	}

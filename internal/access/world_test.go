@@ -3,13 +3,13 @@ package access_test
 import (
 	"context"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
@@ -19,7 +19,7 @@ type world struct {
 	t     testing.TB
 	store *sqlite.Store
 	path  string
-	clock *clock
+	clock *mfatest.Clock
 }
 
 func newWorld(t testing.TB) *world {
@@ -27,7 +27,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{
 		t:     t,
 		path:  filepath.Join(t.TempDir(), "test.db"),
-		clock: &clock{t: time.Date(2026, 3, 27, 12, 0, 0, 432_567_891, time.UTC)},
+		clock: mfatest.NewClock(time.Date(2026, 3, 27, 12, 0, 0, 432_567_891, time.UTC)),
 	}
 	var err error
 	if w.store, err = sqlite.Open(w.path, nil); err != nil {
@@ -60,23 +60,6 @@ func (w *world) key(e mfa.Environment) (string, access.Key) {
 		w.t.Fatal(err)
 	}
 	return text.Reveal(), k
-}
-
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
 }
 
 // A faulty store fails to read keys while it is broken, and counts the reads.

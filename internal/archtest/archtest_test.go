@@ -108,6 +108,7 @@ var places = map[string]place{
 	"internal/smstext":    {layer: ground, also: []string{"internal/cleantext"}},
 
 	"internal/logcapture":      {layer: support},
+	"internal/mfa/mfatest":     {layer: support},
 	"internal/openapitest":     {layer: support},
 	"internal/pgtest":          {layer: support},
 	"internal/testenv":         {layer: support},

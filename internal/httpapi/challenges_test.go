@@ -62,9 +62,9 @@ func TestTheExpiryOfTOTPChallengesCanBeLeftOut(t *testing.T) {
 	if got := w.challenge(w.phone()).keys(); got != smsChallengeKeys {
 		t.Errorf("an sms challenge has the keys %s; want %s", got, smsChallengeKeys)
 	}
-	w.clock.advance(10 * time.Minute)
+	w.clock.Advance(10 * time.Minute)
 	if late := w.challenge(app); late.status == 201 {
-		w.clock.advance(10 * time.Minute)
+		w.clock.Advance(10 * time.Minute)
 		w.verify(late.text("id"), w.totpCode(secret)).is(422) // enforced all the same
 	}
 }
@@ -78,7 +78,7 @@ func TestAVerificationTellsTheChallengeAndWhetherTheCodeIsRight(t *testing.T) {
 		code         func(challenge reply) string
 	}{
 		{"totp", app, func(reply) string { return w.totpCode(secret) }},
-		{"sms", phone, func(reply) string { return w.carrier.last().Code.Reveal() }},
+		{"sms", phone, func(reply) string { return w.carrier.Last().Code.Reveal() }},
 		{"generic_otp", generic, func(c reply) string { return c.text("code") }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestAVerificationTellsTheChallengeAndWhetherTheCodeIsRight(t *testing.T) {
 				code  string
 				valid bool
 			}{{wrong, false}, {code, true}} {
-				w.clock.advance(time.Millisecond)
+				w.clock.Advance(time.Millisecond)
 				v := w.verify(c.text("id"), try.code).is(http.StatusCreated)
 				if got, want := v.keys(), strings.Join(keys, " ")+" valid"; got != want {
 					t.Errorf("keys %s; want %s", got, want)
@@ -120,11 +120,11 @@ func TestAChallengeExpiresAfterTenMinutes(t *testing.T) {
 	w := newWorld(t, setup{})
 	id := w.generic()
 	first, second := w.challenge(id), w.challenge(id)
-	w.clock.advance(10*time.Minute - time.Millisecond)
+	w.clock.Advance(10*time.Minute - time.Millisecond)
 	if v := w.verify(first.text("id"), first.text("code")).is(201); v.at("valid") != true {
 		t.Error("the code was not valid in the last millisecond")
 	}
-	w.clock.advance(time.Millisecond)
+	w.clock.Advance(time.Millisecond)
 	w.verify(second.text("id"), second.text("code")).says(422, `{"code":"authentication_challenge_expired",
 		"message":"The authentication challenge '`+second.text("id")+`' has expired."}`)
 }
@@ -154,7 +154,7 @@ func TestGuessingIsRefusedAfterFiveCodes(t *testing.T) {
 	if got := r.header.Get("Retry-After"); got != "30" {
 		t.Errorf("Retry-After is %q; want 30", got)
 	}
-	w.clock.advance(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	if v := w.verify(c.text("id"), c.text("code")).is(201); v.at("valid") != true {
 		t.Error("the right code is not valid after the wait")
 	}
@@ -173,15 +173,15 @@ func TestAMessageCarriesTheTemplate(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := w.on(t)
-			w.clock.advance(time.Second)
+			w.clock.Advance(time.Second)
 			w.post("/auth/factors/"+id+"/challenge", tc.body).is(http.StatusCreated)
-			m := w.carrier.last()
+			m := w.carrier.Last()
 			if m.Text.Reveal() != tc.before+m.Code.Reveal()+tc.after || m.To.E164() != adasPhone {
 				t.Error("another text, or to another number")
 			}
 		})
 	}
-	sent := w.carrier.sent()
+	sent := w.carrier.Sent()
 	for body, want := range map[string]string{
 		`{"sms_template":"no place for a code"}`:                       "sms_template sms_template_missing_code",
 		`{"sms_template":"{{ code }}"}`:                                "sms_template sms_template_missing_code",
@@ -192,7 +192,7 @@ func TestAMessageCarriesTheTemplate(t *testing.T) {
 	} {
 		w.post("/auth/factors/"+id+"/challenge", body).refuses(want)
 	}
-	if w.carrier.sent() != sent {
+	if w.carrier.Sent() != sent {
 		t.Error("a refused template was sent")
 	}
 }
@@ -201,7 +201,7 @@ func TestMessagesToOneNumberAreSpaced(t *testing.T) {
 	w := newWorld(t, setup{})
 	id := w.phone()
 	w.challenge(id)
-	w.clock.advance(500 * time.Millisecond)
+	w.clock.Advance(500 * time.Millisecond)
 	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
 	r.says(429, `{"message":"Too many messages to this phone number. Try again later.","code":"sms_challenge_rate_limited","retry_after":30}`)
 	if got := r.header.Get("Retry-After"); got != "30" {

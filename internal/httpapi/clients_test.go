@@ -87,7 +87,7 @@ func TestEveryClientChallenges(t *testing.T) {
 		for _, tc := range challengeBodies {
 			t.Run(kind+" by "+tc.client, func(t *testing.T) {
 				w := w.on(t)
-				w.clock.advance(time.Second)
+				w.clock.Advance(time.Second)
 				w.post("/auth/factors/"+id+"/challenge", tc.body).is(http.StatusCreated)
 				w.allowed("/auth/factors/"+id+"/challenge", strings.TrimSpace(tc.body))
 			})
@@ -182,7 +182,7 @@ func TestANumberHasNoLeadingZeros(t *testing.T) {
 	c := w.challenge(id)
 	for c.text("code")[0] != '0' {
 		c = w.challenge(id)
-		w.clock.advance(time.Second) // past the rate limit
+		w.clock.Advance(time.Second) // past the rate limit
 	}
 	number, err := strconv.Atoi(c.text("code"))
 	if err != nil {

@@ -16,7 +16,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	factors := []string{w.phone(), w.enroll(`{"type":"sms","phone_number":"+16073517113"}`)}
 	other := w.generic()
 	arrived, leave := make(chan bool, len(factors)), make(chan bool)
-	w.carrier.fail(func(int) error {
+	w.carrier.Fail(func(int) error {
 		arrived <- true
 		<-leave
 		return nil
@@ -44,7 +44,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	w.get("/readyz").is(http.StatusOK)
 	close(leave)
 	work.Wait()
-	w.carrier.fail(nil)
+	w.carrier.Fail(nil)
 
 	// Nobody is left behind: those at work are counted down, refused ones too.
 	w.challenge(other)
@@ -62,7 +62,7 @@ func TestARefusalEndsItsConnection(t *testing.T) {
 	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: 1}})
 	id := w.phone()
 	arrived, leave := make(chan bool, 1), make(chan bool)
-	w.carrier.fail(func(int) error {
+	w.carrier.Fail(func(int) error {
 		arrived <- true
 		<-leave
 		return nil

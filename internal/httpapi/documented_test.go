@@ -34,7 +34,7 @@ func newCall(t *testing.T, operation string) *call {
 	})
 	c := &call{world: w, factor: w.phone()}
 	c.challenge = w.challenge(c.factor).text("id")
-	w.clock.advance(time.Minute) // the phone may get another message
+	w.clock.Advance(time.Minute) // the phone may get another message
 	what := map[string][2]string{
 		"POST /auth/factors/enroll":                          {"/auth/factors/enroll", `{"type":"totp"}`},
 		"GET /auth/factors/{id}":                             {"/auth/factors/" + c.factor, ``},
@@ -81,7 +81,7 @@ func (c *call) moveToProduction(number string) *call {
 func (c *call) sendOnce(ago time.Duration) *call {
 	challenge := c.world.challenge(c.factor).text("id")
 	c.replace(c.challenge, challenge)
-	c.clock.advance(ago)
+	c.clock.Advance(ago)
 	return c
 }
 
@@ -121,11 +121,11 @@ var provocations = map[string]func(*call) reply{
 		return c.send()
 	},
 	"authentication_challenge_expired": func(c *call) reply {
-		c.clock.advance(10 * time.Minute)
+		c.clock.Advance(10 * time.Minute)
 		return c.send()
 	},
 	"authentication_challenge_previously_verified": func(c *call) reply {
-		c.verify(c.challenge, c.carrier.last().Code.Reveal()).is(http.StatusCreated)
+		c.verify(c.challenge, c.carrier.Last().Code.Reveal()).is(http.StatusCreated)
 		return c.send()
 	},
 	// Ten wrong codes, after which only an operator can unlock the factor.
@@ -135,7 +135,7 @@ var provocations = map[string]func(*call) reply{
 			for range 5 {
 				c.verify(id, wrong).is(http.StatusCreated)
 			}
-			c.clock.advance(time.Minute)
+			c.clock.Advance(time.Minute)
 		}
 		return c.send()
 	},
@@ -152,7 +152,7 @@ var provocations = map[string]func(*call) reply{
 	"sms_resend_limit_exceeded": func(c *call) reply {
 		for range 3 {
 			c.send().is(http.StatusCreated)
-			c.clock.advance(time.Minute)
+			c.clock.Advance(time.Minute)
 		}
 		return c.send()
 	},
@@ -165,11 +165,11 @@ var provocations = map[string]func(*call) reply{
 		return c.send()
 	},
 	"sms_delivery_failed": func(c *call) reply {
-		c.carrier.fail(func(int) error { return errCarrier })
+		c.carrier.Fail(func(int) error { return errCarrier })
 		return c.send()
 	},
 	"sms_recipient_refused": func(c *call) reply {
-		c.carrier.fail(func(int) error { return numberRefusal{} })
+		c.carrier.Fail(func(int) error { return numberRefusal{} })
 		return c.send()
 	},
 	"rate_limit_exceeded": func(c *call) reply {

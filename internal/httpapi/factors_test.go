@@ -57,7 +57,7 @@ func TestAFactorHasTheKeysOfItsType(t *testing.T) {
 
 func TestTimesAlwaysHaveThreeDigitsAndZ(t *testing.T) {
 	w := newWorld(t, setup{})
-	w.clock.advance(-432 * time.Millisecond)
+	w.clock.Advance(-432 * time.Millisecond)
 	for _, tc := range []struct {
 		later time.Duration
 		want  string
@@ -66,7 +66,7 @@ func TestTimesAlwaysHaveThreeDigitsAndZ(t *testing.T) {
 		{100 * time.Millisecond, "2026-03-27T12:00:00.100Z"},
 		{899999 * time.Microsecond, "2026-03-27T12:00:00.999Z"}, // cut, not rounded
 	} {
-		w.clock.advance(tc.later)
+		w.clock.Advance(tc.later)
 		if got := w.post("/auth/factors/enroll", `{"type":"generic_otp"}`).text("created_at"); got != tc.want {
 			t.Errorf("created at %s; want %s", got, tc.want)
 		}

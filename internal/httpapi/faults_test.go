@@ -48,7 +48,7 @@ func TestAPanicIsLoggedAndNotShown(t *testing.T) {
 	var log safeBuffer
 	w := newWorld(t, setup{log: &log})
 	id := w.phone()
-	w.carrier.fail(func(int) error { panic("the carrier broke") })
+	w.carrier.Fail(func(int) error { panic("the carrier broke") })
 	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
 	r.says(http.StatusInternalServerError, internal)
 	line := log.linesOf(r.header.Get("X-Request-Id"))
@@ -64,13 +64,13 @@ func TestAMessageThatIsNotTakenIs503(t *testing.T) {
 	var log safeBuffer
 	w := newWorld(t, setup{log: &log})
 	id := w.phone()
-	w.carrier.fail(func(int) error { return errCarrier })
+	w.carrier.Fail(func(int) error { return errCarrier })
 	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
 	r.says(http.StatusServiceUnavailable, `{"message":"The message could not be delivered.","code":"sms_delivery_failed"}`)
 	if line := log.linesOf(r.header.Get("X-Request-Id")); !strings.Contains(line, "no network") {
 		t.Errorf("the log does not say why: %s", line)
 	}
-	w.carrier.fail(nil)
+	w.carrier.Fail(nil)
 	w.challenge(id) // what failed does not count
 }
 

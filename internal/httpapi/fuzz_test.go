@@ -28,7 +28,7 @@ func (w *world) direct(t testing.TB, r *http.Request) reply {
 // fuzzed gives a request to a world and fails the test for a fault of the server.
 func (w *world) fuzzed(t *testing.T, r *http.Request) reply {
 	t.Helper()
-	w.clock.advance(time.Minute)
+	w.clock.Advance(time.Minute)
 	reply := w.direct(t, r)
 	if reply.status >= 500 {
 		t.Errorf("status %d %s", reply.status, reply.body)
@@ -42,7 +42,7 @@ func (w *world) fuzzed(t *testing.T, r *http.Request) reply {
 func fuzzWorld(f *testing.F) *world {
 	f.Helper()
 	w := newWorld(f, setup{api: httpapi.Options{RateLimit: 1e9}})
-	w.carrier.t = nil // an F must not be called from its fuzz target
+	w.carrier.Secrets = nil // an F must not be called from its fuzz target
 	return w
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 const tooLarge = `{"message":"The request body is larger than 64 KiB.","code":"request_too_large"}`
@@ -49,7 +51,7 @@ func TestHugeBodiesDoNotFillTheMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	together(n, func(i int) {
+	mfatest.Together(n, func(i int) {
 		r, err := http.NewRequest(http.MethodPost, w.url+"/auth/factors/enroll", io.LimitReader(endless{}, size))
 		if err != nil {
 			t.Error(err)
@@ -124,7 +126,7 @@ func TestNoValueOfAnyFieldIsAFault(t *testing.T) {
 				if r.status < 200 || r.status >= 500 {
 					t.Errorf("%s with %s = %.40s: %d %s", tc.path, field, value, r.status, r.body)
 				}
-				w.clock.advance(time.Second) // past the rate limit
+				w.clock.Advance(time.Second) // past the rate limit
 			}
 		}
 	}
@@ -225,7 +227,7 @@ func TestManyConnectionsAtOnceAreServed(t *testing.T) {
 	w := newWorld(t, setup{})
 	const n = 300
 	texts := make([]string, n)
-	together(n, func(i int) {
+	mfatest.Together(n, func(i int) {
 		requests := []string{
 			w.rawRequest("POST", "/auth/factors/enroll", `{"type":"generic_otp"}`),
 			w.rawRequest("POST", "/auth/factors/enroll", `{"type":`),

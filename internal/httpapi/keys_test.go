@@ -82,7 +82,7 @@ func TestARevokedKeyIsRefusedWithinFiveSeconds(t *testing.T) {
 	if err := w.access.Revoke(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(5 * time.Second)
+	w.clock.Advance(5 * time.Second)
 	w.get("/user_management/users/u/auth_factors", as).says(401, unauthorized)
 	w.get("/user_management/users/u/auth_factors").is(200)
 }
@@ -103,11 +103,11 @@ func TestEveryKeyHasItsOwnRateLimit(t *testing.T) {
 		}
 	}
 	w.get("/auth/factors/x", "Authorization: Bearer "+other).is(404)
-	w.clock.advance(9500 * time.Millisecond)
+	w.clock.Advance(9500 * time.Millisecond)
 	if got := w.get("/auth/factors/x").is(429).header.Get("Retry-After"); got != "1" {
 		t.Errorf("Retry-After is %q; want 1, the half second rounded up", got)
 	}
-	w.clock.advance(500 * time.Millisecond)
+	w.clock.Advance(500 * time.Millisecond)
 	w.get("/auth/factors/x").is(404)
 	w.get("/auth/factors/x").is(429)
 	if n := w.factors(); n != 0 {
@@ -122,7 +122,7 @@ func TestAWaitOfMoreThanAMinuteIsOnlyInTheBody(t *testing.T) {
 	id := w.phone()
 	for range 5 {
 		w.challenge(id)
-		w.clock.advance(time.Minute)
+		w.clock.Advance(time.Minute)
 	}
 	for _, tc := range []struct {
 		pass   time.Duration
@@ -134,7 +134,7 @@ func TestAWaitOfMoreThanAMinuteIsOnlyInTheBody(t *testing.T) {
 		{time.Second, 60, []string{"60"}},
 		{59 * time.Second, 1, []string{"1"}},
 	} {
-		w.clock.advance(tc.pass)
+		w.clock.Advance(tc.pass)
 		r := w.post("/auth/factors/"+id+"/challenge", `{}`).is(429)
 		if got := r.header.Values("Retry-After"); !slices.Equal(got, tc.header) || r.at("retry_after") != tc.body {
 			t.Errorf("Retry-After is %q and retry_after %v; want %q and %v", got, r.at("retry_after"), tc.header, tc.body)
@@ -161,12 +161,12 @@ func TestAFullLifeLogsNoSecret(t *testing.T) {
 	phone := w.enroll(`{"type":"sms","phone_number":"+16073517112","user_id":"` + user + `"}`)
 	w.post("/auth/factors/"+phone+"/challenge", `{"sms_template":"marked_template {{code}}"}`).is(201)
 	w.post("/auth/factors/"+phone+"/challenge", `{"sms_template":"marked_template {{code}}"}`).is(429)
-	message := w.carrier.last()
-	w.clock.advance(time.Minute)
-	w.carrier.fail(func(int) error { return errCarrier })
+	message := w.carrier.Last()
+	w.clock.Advance(time.Minute)
+	w.carrier.Fail(func(int) error { return errCarrier })
 	w.post("/auth/factors/"+phone+"/challenge", `{}`).is(503)
-	w.carrier.fail(func(int) error { panic("broken") })
-	w.clock.advance(time.Minute)
+	w.carrier.Fail(func(int) error { panic("broken") })
+	w.clock.Advance(time.Minute)
 	w.post("/auth/factors/"+phone+"/challenge", `{}`).is(500)
 	w.post("/auth/factors/enroll", `{"type":"sms","phone_number":"+1607351711299999999"}`).is(422)
 

@@ -55,7 +55,7 @@ func (w *world) enrollFor(user string, n int) []string {
 	var ids []string
 	for i := range n {
 		if i%3 == 0 {
-			w.clock.advance(time.Millisecond) // so that some share their time
+			w.clock.Advance(time.Millisecond) // so that some share their time
 		}
 		ids = append(ids, w.enroll(`{"type":"generic_otp","user_id":"`+user+`"}`))
 	}

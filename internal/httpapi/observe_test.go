@@ -28,7 +28,7 @@ func TestEveryAnswerIsObserved(t *testing.T) {
 		all = append(all, observed{pattern, method, status, took})
 	}}})
 	id := w.phone()
-	w.carrier.fail(func(int) error { w.clock.advance(3 * time.Second); panic("the carrier broke") })
+	w.carrier.Fail(func(int) error { w.clock.Advance(3 * time.Second); panic("the carrier broke") })
 	all = nil
 	for _, r := range []struct{ method, path, body string }{
 		{"GET", "/auth/factors/" + id, ""},
@@ -66,7 +66,7 @@ func TestSimulatedFailureRaisesNoAlert(t *testing.T) {
 	}})
 	number := func(n string) string { return w.enroll(`{"type":"sms","phone_number":"` + n + `"}`) }
 	lost, real := number("+15005550001"), number("+16073517112")
-	w.carrier.fail(func(int) error { return errors.New("carrier down") })
+	w.carrier.Fail(func(int) error { return errors.New("carrier down") })
 	all = nil
 	log.Reset()
 	for range 3 {

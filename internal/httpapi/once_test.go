@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 const (
@@ -71,7 +72,7 @@ func created(w *world) int   { return w.events(mfa.ChallengeCreated) }
 func succeeded(w *world) int { return w.events(mfa.ChallengeSucceeded) }
 
 // sent counts messages, and challenges: neither may be more.
-func sent(w *world) int { return max(w.carrier.sent(), created(w)) }
+func sent(w *world) int { return max(w.carrier.Sent(), created(w)) }
 
 func TestARetryGetsTheFirstAnswer(t *testing.T) {
 	for _, tc := range postRoutes {
@@ -85,10 +86,10 @@ func TestARetryGetsTheFirstAnswer(t *testing.T) {
 			if strings.Contains(first.body, `"secret"`) {
 				shown = 10 * time.Minute
 			}
-			w.clock.advance(shown - time.Millisecond)
+			w.clock.Advance(shown - time.Millisecond)
 			replays(t, first, w.post(path, body, onceKey))
 			if shown < 24*time.Hour {
-				w.clock.advance(time.Millisecond)
+				w.clock.Advance(time.Millisecond)
 				if got := w.post(path, body, onceKey); got.status != 422 || strings.TrimSpace(got.body) != reused {
 					t.Errorf("after 10 minutes: %d %s", got.status, got.body)
 				}
@@ -108,7 +109,7 @@ func TestOfManyRetriesAtOnceOneDoesTheWork(t *testing.T) {
 			path, body := tc.prepare(w)
 			before := tc.done(w)
 			replies := make([]reply, n)
-			together(n, func(i int) { replies[i] = w.post(path, body, onceKey) })
+			mfatest.Together(n, func(i int) { replies[i] = w.post(path, body, onceKey) })
 			firsts, ids := 0, map[string]bool{}
 			for _, r := range replies {
 				if r.status != http.StatusCreated || r.body != replies[0].body {
@@ -164,7 +165,7 @@ func TestAKeyHoldsForOneBodyOnly(t *testing.T) {
 func TestAKeyIsForgottenAfterADay(t *testing.T) {
 	w := newWorld(t, setup{})
 	first := w.post("/auth/factors/enroll", `{"type":"generic_otp"}`, onceKey).is(201)
-	w.clock.advance(24 * time.Hour)
+	w.clock.Advance(24 * time.Hour)
 	second := w.post("/auth/factors/enroll", `{"type":"generic_otp"}`, onceKey).is(201)
 	if first.text("id") == second.text("id") {
 		t.Error("it was replayed after 24 hours")
@@ -252,10 +253,10 @@ func TestA429IsNotRecorded(t *testing.T) {
 	id := w.phone()
 	w.challenge(id)
 	w.post("/auth/factors/"+id+"/challenge", `{}`, onceKey).is(429)
-	w.clock.advance(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	first := w.post("/auth/factors/"+id+"/challenge", `{}`, onceKey).is(201)
 	replays(t, first, w.post("/auth/factors/"+id+"/challenge", `{}`, onceKey))
-	if n := w.carrier.sent(); n != 2 {
+	if n := w.carrier.Sent(); n != 2 {
 		t.Errorf("%d messages were sent; want 2", n)
 	}
 }
@@ -274,15 +275,15 @@ func TestA5xxIsNotRecorded(t *testing.T) {
 				w := newWorld(t, setup{})
 				id := w.phone()
 				path, body := strings.Replace(path, "{id}", id, 1), `{"authentication_factor_id":"`+id+`"}`
-				w.carrier.fail(tc.fault)
+				w.carrier.Fail(tc.fault)
 				w.post(path, body, onceKey).is(tc.status)
-				w.carrier.fail(nil)
+				w.carrier.Fail(nil)
 				first := w.post(path, body, onceKey).is(201)
-				if n := w.carrier.sent(); n != 1 {
+				if n := w.carrier.Sent(); n != 1 {
 					t.Fatalf("%d messages were sent; want 1", n)
 				}
 				replays(t, first, w.post(path, body, onceKey))
-				c, code := first.text("id"), w.carrier.last().Code.Reveal()
+				c, code := first.text("id"), w.carrier.Last().Code.Reveal()
 				if v := w.verify(c, code).is(201); v.at("valid") != true {
 					t.Error("the code that was sent is not valid")
 				}
@@ -295,7 +296,7 @@ func TestARetryWaitsForAMessageThatIsOnItsWay(t *testing.T) {
 	w := newWorld(t, setup{})
 	id := w.phone()
 	sending, fail := make(chan struct{}), make(chan struct{})
-	w.carrier.fail(func(attempt int) error {
+	w.carrier.Fail(func(attempt int) error {
 		if attempt > 1 {
 			return nil
 		}
@@ -304,7 +305,7 @@ func TestARetryWaitsForAMessageThatIsOnItsWay(t *testing.T) {
 		return errCarrier
 	})
 	var first, second reply
-	together(2, func(i int) {
+	mfatest.Together(2, func(i int) {
 		if i == 0 {
 			first = w.post("/auth/factors/"+id+"/challenge", `{}`, onceKey)
 			return
@@ -318,10 +319,10 @@ func TestARetryWaitsForAMessageThatIsOnItsWay(t *testing.T) {
 	if second.status != 201 {
 		return // told to try again
 	}
-	if w.carrier.sent() == 0 {
+	if w.carrier.Sent() == 0 {
 		t.Fatal("the retry was told that a message is on its way, but none was ever sent")
 	}
-	if v := w.verify(second.text("id"), w.carrier.last().Code.Reveal()); v.status != 201 || v.at("valid") != true {
+	if v := w.verify(second.text("id"), w.carrier.Last().Code.Reveal()); v.status != 201 || v.at("valid") != true {
 		t.Errorf("the code that was sent to the retry: %d %s", v.status, v.body)
 	}
 }
@@ -361,12 +362,12 @@ func TestAKeyMadeOfTheRequestHoldsForThirtySeconds(t *testing.T) {
 			path, body := tc.prepare(w)
 			before := tc.done(w)
 			first := w.post(path, body, deterministic).is(201)
-			w.clock.advance(30*time.Second - time.Millisecond)
+			w.clock.Advance(30*time.Second - time.Millisecond)
 			replays(t, first, w.post(path, body, deterministic))
 			if n := tc.done(w) - before; n != 1 {
 				t.Errorf("it was done %d times", n)
 			}
-			w.clock.advance(time.Millisecond)
+			w.clock.Advance(time.Millisecond)
 			second := w.post(path, body, deterministic).is(201)
 			if second.body == first.body || tc.done(w)-before != 2 {
 				t.Error("a new sign-in after 30 s got the answer to the one before")

@@ -42,7 +42,7 @@ func TestAChallengeTellsHowFarItsMessageHasCome(t *testing.T) {
 		w.get("/auth/challenges/"+c.text("id")).says(200, `{"object":"authentication_challenge","id":"`+c.text("id")+`",
 			"created_at":"2026-03-27T12:00:00.432Z","updated_at":"2026-03-27T12:00:00.432Z","expires_at":"2026-03-27T12:10:00.432Z",
 			"authentication_factor_id":"`+c.text("authentication_factor_id")+`","sms":{`+step.want+`}}`)
-		w.clock.advance(time.Second)
+		w.clock.Advance(time.Second)
 	}
 	if v := w.verify(c.text("id"), wrong).is(201); v.at("challenge.sms.status") != "delivered" {
 		t.Errorf("a verification shows %v", v.at("challenge.sms"))
@@ -68,23 +68,23 @@ func TestAChallengeIsReadWithoutItsCode(t *testing.T) {
 func TestACodeIsSentAgain(t *testing.T) {
 	w := newWorld(t, setup{})
 	c := w.challenge(w.phone())
-	first := w.carrier.last()
+	first := w.carrier.Last()
 
-	w.clock.advance(10 * time.Second)
+	w.clock.Advance(10 * time.Second)
 	w.resend(c.text("id")).says(429, `{"message":"Too many messages to this phone number. Try again later.","code":"sms_challenge_rate_limited","retry_after":20}`)
 
-	w.clock.advance(20 * time.Second)
+	w.clock.Advance(20 * time.Second)
 	r := w.resend(c.text("id"), onceKey).is(http.StatusCreated)
 	if r.keys() != smsChallengeKeys || r.text("id") != c.text("id") || r.text("expires_at") != c.text("expires_at") ||
 		r.at("sms.resends_left") != 2. || r.at("sms.status") != "queued" {
 		t.Errorf("answered %s", r.body)
 	}
-	again := w.carrier.last()
-	if w.carrier.sent() != 2 || again.Text.Reveal() != first.Text.Reveal() || again.Number != 2 || again.Avoid != "carrier" {
-		t.Errorf("%d messages; the second has another text, or the number %d and avoids %q", w.carrier.sent(), again.Number, again.Avoid)
+	again := w.carrier.Last()
+	if w.carrier.Sent() != 2 || again.Text.Reveal() != first.Text.Reveal() || again.Number != 2 || again.Avoid != "carrier" {
+		t.Errorf("%d messages; the second has another text, or the number %d and avoids %q", w.carrier.Sent(), again.Number, again.Avoid)
 	}
-	if same := w.resend(c.text("id"), onceKey).is(http.StatusCreated); same.body != r.body || w.carrier.sent() != 2 {
-		t.Errorf("the same request again: %s, after %d messages", same.body, w.carrier.sent())
+	if same := w.resend(c.text("id"), onceKey).is(http.StatusCreated); same.body != r.body || w.carrier.Sent() != 2 {
+		t.Errorf("the same request again: %s, after %d messages", same.body, w.carrier.Sent())
 	}
 	if v := w.verify(c.text("id"), first.Code.Reveal()).is(201); v.at("valid") != true || v.at("challenge.code") != nil {
 		t.Errorf("verified with %s", v.body)
@@ -95,15 +95,15 @@ func TestACodeIsSentAgain(t *testing.T) {
 func TestACodeThatCannotBeSentAgainIsStillGood(t *testing.T) {
 	w := newWorld(t, setup{})
 	c := w.challenge(w.phone())
-	w.clock.advance(30 * time.Second)
-	w.carrier.fail(func(int) error { return errCarrier })
+	w.clock.Advance(30 * time.Second)
+	w.carrier.Fail(func(int) error { return errCarrier })
 	w.resend(c.text("id"), onceKey).says(503, `{"message":"The message could not be delivered.","code":"sms_delivery_failed"}`)
 	if got := w.get("/auth/challenges/" + c.text("id")).at("sms.resends_left"); got != 3. {
 		t.Errorf("%v resends are left; want 3", got)
 	}
-	w.carrier.fail(nil)
+	w.carrier.Fail(nil)
 	w.resend(c.text("id"), onceKey).is(http.StatusCreated)
-	if v := w.verify(c.text("id"), w.carrier.last().Code.Reveal()).is(201); v.at("valid") != true {
+	if v := w.verify(c.text("id"), w.carrier.Last().Code.Reveal()).is(201); v.at("valid") != true {
 		t.Error("the code is not valid")
 	}
 }

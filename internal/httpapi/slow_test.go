@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/httpapi"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 // overHTTP2 serves the API of w with TLS and HTTP/2, as a server with a certificate
@@ -88,7 +89,7 @@ func TestSlowBodiesOfOneKeyKeepNoOtherOut(t *testing.T) {
 	another.key, _ = w.newKey(w.environment("Another", false))
 	start := time.Now()
 	factors := make([]string, 100)
-	together(len(factors), func(i int) { factors[i] = another.generic() })
+	mfatest.Together(len(factors), func(i int) { factors[i] = another.generic() })
 	for _, factor := range factors[:10] {
 		c := another.challenge(factor)
 		another.verify(c.text("id"), c.text("code")).is(http.StatusCreated)
@@ -109,7 +110,7 @@ func TestSlowBodiesOfOneKeyKeepNoOtherOut(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("the places of the slow bodies do not come back")
 		}
-		w.clock.advance(time.Second) // past the rate limit
+		w.clock.Advance(time.Second) // past the rate limit
 	}
 }
 
@@ -123,7 +124,7 @@ func TestSlowWorkOfOneKeyKeepsNoOtherOut(t *testing.T) {
 		phones = append(phones, w.enroll(`{"type":"sms","phone_number":"+160735171`+strconv.Itoa(10+i)+`"}`))
 	}
 	arrived, leave := make(chan bool, limit), make(chan bool)
-	w.carrier.fail(func(int) error {
+	w.carrier.Fail(func(int) error {
 		arrived <- true
 		<-leave
 		return nil

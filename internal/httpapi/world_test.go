@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -41,8 +41,8 @@ type world struct {
 	store   *sqlite.Store
 	access  *access.Service
 	service *mfa.Service
-	clock   *clock
-	carrier *carrier
+	clock   *mfatest.Clock
+	carrier *mfatest.Carrier
 	client  *http.Client
 }
 
@@ -58,9 +58,11 @@ type setup struct {
 func newWorld(t testing.TB, s setup) *world {
 	t.Helper()
 	w := &world{
-		t:       t,
-		clock:   &clock{t: time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)},
-		carrier: &carrier{t: t},
+		t:     t,
+		clock: mfatest.NewClock(mfatest.Start),
+		carrier: &mfatest.Carrier{Secrets: t, Accept: func(m mfa.Message) mfa.Accepted {
+			return mfa.Accepted{Provider: "carrier", ID: m.Challenge.String()}
+		}},
 	}
 	out := logcapture.Log(t, t.Name())
 	if s.log != nil {
@@ -263,83 +265,4 @@ func (w *world) events(kind mfa.EventType) int {
 	return n
 }
 
-// together runs fn n times at once.
-func together(n int, fn func(i int)) {
-	var wg sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		wg.Go(func() {
-			<-start
-			fn(i)
-		})
-	}
-	close(start)
-	wg.Wait()
-}
-
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
-
-// A carrier is a Sender. It can fail before a message is on its way, or after,
-// and it can break.
-type carrier struct {
-	t      testing.TB // told of the secrets; may be nil
-	mu     sync.Mutex
-	phones []mfa.Message           // what has reached a phone, oldest first
-	fault  func(attempt int) error // what Send returns before anything is on its way
-	tried  int
-}
-
 var errCarrier = errors.New("no network")
-
-func (c *carrier) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
-	if c.t != nil {
-		logcapture.Secret(c.t, m.To.E164(), m.Code.Reveal())
-	}
-	c.mu.Lock()
-	c.tried++
-	attempt, fault := c.tried, c.fault
-	c.mu.Unlock()
-	if fault != nil {
-		if err := fault(attempt); err != nil {
-			return mfa.Accepted{}, err
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.phones = append(c.phones, m)
-	return mfa.Accepted{Provider: "carrier", ID: m.Challenge.String()}, nil
-}
-
-func (c *carrier) fail(fault func(attempt int) error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fault = fault
-}
-
-func (c *carrier) sent() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.phones)
-}
-
-// last returns the newest message.
-func (c *carrier) last() mfa.Message {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.phones[len(c.phones)-1]
-}

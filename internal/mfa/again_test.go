@@ -31,31 +31,33 @@ func TestDecisionsBearRepeating(t *testing.T) {
 		if again {
 			w.Service = w.serviceOver(&hesitant{w.store}, mfa.Options{SMS: rules})
 		}
-		w.carrier.accept = func(m mfa.Message) mfa.Accepted {
-			id := fmt.Sprint("m", len(w.carrier.phones)) // its caller holds the lock
-			w.receive("gateway", id, mfa.Sent, "")       // before the answer
+		sent := 0
+		w.carrier.Accept = func(m mfa.Message) mfa.Accepted {
+			sent++
+			id := fmt.Sprint("m", sent)
+			w.receive("gateway", id, mfa.Sent, "") // before the answer
 			return mfa.Accepted{Provider: "gateway", ID: id}
 		}
 		step := func(c mfa.Issued, err error) mfa.ChallengeID {
-			w.clock.advance(time.Minute)
+			w.clock.Advance(time.Minute)
 			told = append(told, fmt.Sprint(outcome(err), " ", len(c.Messages)))
 			return c.ID
 		}
 		c := step(w.sendIn(production, w.phone(production, german(0))))
 		step(w.Resend(t.Context(), production, c, nil))
-		w.carrier.lost = errCarrier
+		w.carrier.Lost = errCarrier
 		step(w.Resend(t.Context(), production, c, onceKey[mfa.Issued]("k", "r")))
 		step(w.sendIn(production, w.phone(production, adasPhone)))
-		w.carrier.lost = nil
+		w.carrier.Lost = nil
 		step(w.Resend(t.Context(), production, c, onceKey[mfa.Issued]("k", "r")))
 		w.receive("gateway", "m2", mfa.Delivered, "")
 		c = step(w.sendIn(production, w.phone(production, german(1))))
-		w.clock.advance(3 * time.Minute)
+		w.clock.Advance(3 * time.Minute)
 		_, err := w.sendIn(production, w.phone(production, german(2)))
 		if !errors.Is(err, mfa.ErrPrefixPaused) {
 			t.Errorf("Challenge = %v; want %v", err, mfa.ErrPrefixPaused)
 		}
-		v, err := w.Verify(t.Context(), production, c, w.carrier.last().Code.Reveal(), nil)
+		v, err := w.Verify(t.Context(), production, c, w.carrier.Last().Code.Reveal(), nil)
 		told = append(told, fmt.Sprint(v.Valid, err))
 		if released, err := w.ReleasePrefix(t.Context(), production, "+491512"); !released || err != nil {
 			t.Errorf("ReleasePrefix = %v, %v", released, err)
@@ -71,7 +73,7 @@ func TestDecisionsBearRepeating(t *testing.T) {
 		for _, e := range all {
 			counts[e.Type]++
 		}
-		return append(told, fmt.Sprint(counts, err, w.carrier.sent()))
+		return append(told, fmt.Sprint(counts, err, w.carrier.Sent()))
 	}
 	once, twice := story(false), story(true)
 	for i := range once {

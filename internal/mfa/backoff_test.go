@@ -36,13 +36,13 @@ func TestBackoff(t *testing.T) {
 		if got := waitIn(t, err, mfa.ErrTooManyAttempts); got != wait {
 			t.Fatalf("after %d failures the wait is %v; want %v", n, got, wait)
 		}
-		w.clock.advance(wait - time.Millisecond)
+		w.clock.Advance(wait - time.Millisecond)
 		c = w.challenge(f)
 		_, err = w.verify(c.ID, c.Code.Reveal())
 		if got := waitIn(t, err, mfa.ErrTooManyAttempts); got != time.Millisecond {
 			t.Fatalf("after %d failures, in the last millisecond, the wait is %v", n, got)
 		}
-		w.clock.advance(time.Millisecond)
+		w.clock.Advance(time.Millisecond)
 	}
 	c, last := w.challenge(f), w.challenge(f)
 	w.mustVerify(c.ID, wrong, false)
@@ -52,7 +52,7 @@ func TestBackoff(t *testing.T) {
 		if wait := waitIn(t, err, mfa.ErrTooManyAttempts); wait != 0 {
 			t.Errorf("wait is %v; want 0, as waiting does not help", wait)
 		}
-		w.clock.advance(100 * 24 * time.Hour)
+		w.clock.Advance(100 * 24 * time.Hour)
 		_, err = w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
 		if wait := waitIn(t, err, mfa.ErrTooManyAttempts); wait != 0 {
 			t.Errorf("Challenge: wait is %v; want 0", wait)
@@ -99,7 +99,7 @@ func TestUserStop(t *testing.T) {
 	graces := enroll("grace")
 	for n := range 100 {
 		w.fail(factors[n%3])
-		w.clock.advance(time.Hour)
+		w.clock.Advance(time.Hour)
 	}
 	refused := func(f mfa.FactorID) bool {
 		_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
@@ -201,7 +201,7 @@ func TestOtherFactorsStayUsableWhileOneIsLocked(t *testing.T) {
 	app := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 	for n := range 50 {
 		w.fail(guessed)
-		w.clock.advance(backoffAfter(n + 1))
+		w.clock.Advance(backoffAfter(n + 1))
 	}
 	w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true)
 	if f := w.stored(guessed); f.Failures != 50 {

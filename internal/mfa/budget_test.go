@@ -23,7 +23,7 @@ func (w *world) prove(env mfa.Environment, id mfa.FactorID) {
 // enter verifies a challenge with the code that was sent last.
 func (w *world) enter(env mfa.Environment, id mfa.ChallengeID) {
 	w.t.Helper()
-	if v, err := w.Verify(w.t.Context(), env, id, w.carrier.last().Code.Reveal(), nil); err != nil || !v.Valid {
+	if v, err := w.Verify(w.t.Context(), env, id, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid {
 		w.t.Fatalf("Verify = %v, %v", v.Valid, err)
 	}
 }
@@ -33,7 +33,7 @@ func (w *world) enter(env mfa.Environment, id mfa.ChallengeID) {
 func (w *world) sendAll(env mfa.Environment, span time.Duration, ids ...mfa.FactorID) []int {
 	w.t.Helper()
 	sent := make([]int, len(ids))
-	for end := w.clock.Now().Add(span); w.clock.Now().Before(end); w.clock.advance(30 * time.Second) {
+	for end := w.clock.Now().Add(span); w.clock.Now().Before(end); w.clock.Advance(30 * time.Second) {
 		for i, id := range ids {
 			switch _, err := w.sendIn(env, id); {
 			case err == nil:
@@ -50,7 +50,7 @@ func TestStrangerDoesNotUseUpTheOwnersMessages(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	owner := w.phone(sandbox, adasPhone)
 	w.prove(sandbox, owner)
-	w.clock.advance(25 * time.Hour)
+	w.clock.Advance(25 * time.Hour)
 	var strangers []mfa.FactorID
 	for range 5 {
 		strangers = append(strangers, w.phone(sandbox, adasPhone))
@@ -72,7 +72,7 @@ func TestOwnerIsServedAtTheSameTimeAsAStranger(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	owner, stranger := w.phone(sandbox, adasPhone), w.phone(sandbox, adasPhone)
 	w.prove(sandbox, owner)
-	w.clock.advance(time.Minute)
+	w.clock.Advance(time.Minute)
 	for _, f := range []mfa.FactorID{stranger, owner} {
 		if _, err := w.sendIn(sandbox, f); err != nil {
 			t.Errorf("Challenge = %v", err)
@@ -95,11 +95,11 @@ func TestPhoneNumberHasATotal(t *testing.T) {
 			var factors []mfa.FactorID
 			for range 4 {
 				factors = append(factors, w.phone(sandbox, adasPhone))
-				w.clock.advance(24 * time.Hour)
+				w.clock.Advance(24 * time.Hour)
 				w.prove(sandbox, factors[len(factors)-1])
 			}
 			factors = append(factors, w.phone(sandbox, adasPhone)) // a stranger
-			w.clock.advance(24 * time.Hour)
+			w.clock.Advance(24 * time.Hour)
 			total := 0
 			for _, n := range w.sendAll(sandbox, tc.span, factors...) {
 				total += n
@@ -126,7 +126,7 @@ func TestProofOfANumberLapses(t *testing.T) {
 			w := newWorld(t, mfa.Options{})
 			owner, stranger := w.phone(sandbox, adasPhone), w.phone(sandbox, adasPhone)
 			w.prove(sandbox, owner)
-			w.clock.advance(tc.after)
+			w.clock.Advance(tc.after)
 			if _, err := w.sendIn(sandbox, stranger); err != nil {
 				t.Fatal(err)
 			}
@@ -154,20 +154,20 @@ func TestPausedPrefixServesProvenNumbers(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	owner, unproven := w.phone(production, german(900)), w.phone(production, german(901))
 	w.prove(production, owner)
-	w.clock.advance(2 * time.Hour)
+	w.clock.Advance(2 * time.Hour)
 	w.pumped(20, 0) // fake sign-ups
-	w.clock.advance(3 * time.Minute)
+	w.clock.Advance(3 * time.Minute)
 	_, err := w.sendIn(production, unproven)
 	if wait := waitIn(t, err, mfa.ErrPrefixPaused); wait != day {
 		t.Errorf("wait is %v", wait)
 	}
 	for range 3 {
-		w.clock.advance(10 * time.Minute)
+		w.clock.Advance(10 * time.Minute)
 		c, err := w.sendIn(production, owner)
 		if err != nil {
 			t.Fatalf("Challenge of a number that was proven = %v", err)
 		}
-		w.clock.advance(time.Minute)
+		w.clock.Advance(time.Minute)
 		if _, err := w.Resend(t.Context(), production, c.ID, nil); err != nil {
 			t.Errorf("Resend = %v", err)
 		}
@@ -201,7 +201,7 @@ func TestProvenNumbersDoNotCountForTheirPrefix(t *testing.T) {
 				owners = append(owners, w.phone(production, german(500+i)))
 				w.prove(production, owners[i])
 			}
-			w.clock.advance(2 * time.Hour)
+			w.clock.Advance(2 * time.Hour)
 			for _, f := range owners {
 				c, err := w.sendIn(production, f)
 				if err != nil {
@@ -212,7 +212,7 @@ func TestProvenNumbersDoNotCountForTheirPrefix(t *testing.T) {
 				}
 			}
 			w.pumped(tc.fake, 0)
-			w.clock.advance(3 * time.Minute)
+			w.clock.Advance(3 * time.Minute)
 			if _, err := w.sendIn(production, w.phone(production, german(999))); !errors.Is(err, tc.want) {
 				t.Errorf("Challenge of a new number = %v; want %v", err, tc.want)
 			}
@@ -229,7 +229,7 @@ func TestPumpingOfProvenNumbersIsBounded(t *testing.T) {
 		numbers = append(numbers, w.phone(production, german(i)))
 		w.prove(production, numbers[i])
 	}
-	w.clock.advance(25 * time.Hour)
+	w.clock.Advance(25 * time.Hour)
 	sent := 0
 	for range 30 {
 		for _, f := range numbers {
@@ -240,7 +240,7 @@ func TestPumpingOfProvenNumbersIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		w.clock.advance(time.Minute)
+		w.clock.Advance(time.Minute)
 	}
 	if sent != 100 {
 		t.Errorf("%d messages were sent; want the 100 of the day", sent)
@@ -252,17 +252,17 @@ func TestFailureIsGivenBackToItsBudget(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	owner, stranger := w.phone(production, adasPhone), w.phone(production, adasPhone)
 	w.prove(production, owner)
-	w.clock.advance(2 * time.Hour)
+	w.clock.Advance(2 * time.Hour)
 	if _, err := w.sendIn(production, stranger); err != nil {
 		t.Fatal(err)
 	}
-	w.carrier.lost = errCarrier
+	w.carrier.Lost = errCarrier
 	for range 3 {
 		if _, err := w.sendIn(production, owner); !errors.Is(err, mfa.ErrDelivery) {
 			t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
 		}
 	}
-	w.carrier.lost = nil
+	w.carrier.Lost = nil
 	if _, err := w.sendIn(production, stranger); !errors.Is(err, mfa.ErrSendLimit) {
 		t.Errorf("the stranger again = %v; want %v", err, mfa.ErrSendLimit)
 	}

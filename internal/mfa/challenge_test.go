@@ -93,7 +93,7 @@ func TestOrderOfRefusals(t *testing.T) {
 	other := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
 	for range 13 {
 		w.fail(other.ID)
-		w.clock.advance(time.Hour)
+		w.clock.Advance(time.Hour)
 	}
 	used, spare, open := w.challenge(f.ID), w.challenge(f.ID), w.challenge(f.ID)
 	for range 5 {
@@ -108,9 +108,9 @@ func TestOrderOfRefusals(t *testing.T) {
 		}
 	})
 	t.Run("user locked", func(t *testing.T) {
-		w.clock.advance(30 * time.Second)
+		w.clock.Advance(30 * time.Second)
 		w.mustVerify(spare.ID, wrong, false) // the twentieth
-		w.clock.advance(time.Minute)
+		w.clock.Advance(time.Minute)
 		_, err := w.verify(open.ID, open.Code.Reveal())
 		if wait := waitIn(t, err, mfa.ErrTooManyAttempts); wait != 0 {
 			t.Errorf("wait is %v; want 0, as waiting does not help", wait)
@@ -127,7 +127,7 @@ func TestOrderOfRefusals(t *testing.T) {
 		}
 	})
 	t.Run("expired", func(t *testing.T) {
-		w.clock.advance(10 * time.Minute)
+		w.clock.Advance(10 * time.Minute)
 		if _, err := w.verify(used.ID, used.Code.Reveal()); !errors.Is(err, mfa.ErrExpired) {
 			t.Errorf("Verify = %v; want %v", err, mfa.ErrExpired)
 		}
@@ -135,7 +135,7 @@ func TestOrderOfRefusals(t *testing.T) {
 	t.Run("verified", func(t *testing.T) {
 		c := w.challenge(f.ID)
 		w.mustVerify(c.ID, c.Code.Reveal(), true)
-		w.clock.advance(time.Hour)
+		w.clock.Advance(time.Hour)
 		if _, err := w.verify(c.ID, c.Code.Reveal()); !errors.Is(err, mfa.ErrAlreadyVerified) {
 			t.Errorf("Verify = %v; want %v", err, mfa.ErrAlreadyVerified)
 		}

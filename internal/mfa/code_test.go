@@ -220,15 +220,15 @@ func TestTemplate(t *testing.T) {
 		{"too long", strings.Repeat("é", most-7) + "{{code}}", "", "too_long"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w.clock.advance(3 * 60 * 60e9)
-			sent := w.carrier.sent()
+			w.clock.Advance(3 * 60 * 60e9)
+			sent := w.carrier.Sent()
 			_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{Template: tc.template}, nil)
 			if tc.field != "" {
 				bad, ok := errors.AsType[*mfa.InvalidError](err)
 				if !ok || len(bad.Fields) != 1 || bad.Fields[0].Field != "sms_template" || bad.Fields[0].Code != tc.field {
 					t.Errorf("Challenge = %#v; want an InvalidError of sms_template, %s", err, tc.field)
 				}
-				if w.carrier.sent() != sent {
+				if w.carrier.Sent() != sent {
 					t.Error("a message was sent all the same")
 				}
 				return
@@ -236,7 +236,7 @@ func TestTemplate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := w.carrier.last()
+			m := w.carrier.Last()
 			if want := strings.ReplaceAll(tc.want, "CODE", m.Code.Reveal()); m.Text.Reveal() != want {
 				t.Errorf("text is %q; want %q", m.Text.Reveal(), want)
 			}

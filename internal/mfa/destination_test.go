@@ -41,7 +41,7 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 					return
 				}
 			}
-			if got := w.carrier.sent(); got != 0 {
+			if got := w.carrier.Sent(); got != 0 {
 				t.Errorf("%d messages were sent", got)
 			}
 			if left := w.count(mfa.ChallengeCreated); left != 0 {

@@ -104,15 +104,15 @@ func TestEnrollTOTPWithAGivenSecret(t *testing.T) {
 func TestEnrollSMS(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "16073517112"})
-	if e.Phone.E164() != adasPhone || w.carrier.sent() != 0 {
-		t.Errorf("phone is %q, %d messages sent; want %q, none", e.Phone.E164(), w.carrier.sent(), adasPhone)
+	if e.Phone.E164() != adasPhone || w.carrier.Sent() != 0 {
+		t.Errorf("phone is %q, %d messages sent; want %q, none", e.Phone.E164(), w.carrier.Sent(), adasPhone)
 	}
 	d, err := w.Factor(t.Context(), sandbox, e.ID)
 	if err != nil || d.Phone.E164() != adasPhone {
 		t.Fatalf("Factor = %v, %v; want the phone number back", d, err)
 	}
 	c := w.challenge(e.ID)
-	m := w.carrier.last()
+	m := w.carrier.Last()
 	if c.Code.Reveal() != "" || m.To.E164() != adasPhone || m.Environment != sandbox.ID || m.Challenge != c.ID || m.At != c.CreatedAt {
 		t.Errorf("challenge %+v sent %+v", c, m)
 	}

@@ -56,7 +56,7 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 		}, events{"challenge.created", "challenge.succeeded", "challenge.refused previously_verified"}},
 		{"expired", func(w *world, _, generic mfa.Enrollment) {
 			c := w.challenge(generic.ID)
-			w.clock.advance(10 * time.Minute)
+			w.clock.Advance(10 * time.Minute)
 			w.verify(c.ID, c.Code.Reveal())
 		}, events{"challenge.created", "challenge.refused expired"}},
 		{"factor locked, then tried", func(w *world, _, generic mfa.Enrollment) {
@@ -106,11 +106,11 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 func TestEventSaysWhatItConcerns(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	c := w.challenge(f)
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	w.mustVerify(c.ID, wrong, false)
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	if err := w.UnlockFactor(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestEventsHoldNoPersonalData(t *testing.T) {
 	code := w.app(app, 0)
 	w.mustVerify(w.challenge(app.ID).ID, code, true)
 	c := w.challenge(phone.ID)
-	sent := w.carrier.last().Code.Reveal()
+	sent := w.carrier.Last().Code.Reveal()
 	const tried = "271828"
 	for range 3 {
 		w.verify(c.ID, tried)

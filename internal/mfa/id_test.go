@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 func TestParseFactorID(t *testing.T) {
@@ -123,7 +124,7 @@ func TestIDsOfAProcessSortAsTheyWereMade(t *testing.T) {
 				e := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: fmt.Sprint("user ", n)})
 				made = append(made, e.ID.String())
 			}
-			w.clock.advance(time.Millisecond)
+			w.clock.Advance(time.Millisecond)
 			made = append(made, w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID.String())
 			if !slices.IsSorted(made) || len(slices.Compact(slices.Clone(made))) != len(made) {
 				t.Errorf("ids are not in order: %q", made)
@@ -135,7 +136,7 @@ func TestIDsOfAProcessSortAsTheyWereMade(t *testing.T) {
 func TestIDsOfManyGoroutinesDiffer(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	ids := make([]mfa.FactorID, 64)
-	together(len(ids), func(i int) {
+	mfatest.Together(len(ids), func(i int) {
 		e, err := w.Enroll(t.Context(), sandbox, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, nil)
 		if err != nil {
 			t.Error(err)

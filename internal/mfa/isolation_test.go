@@ -15,7 +15,7 @@ func TestEnvironmentsDoNotSeeEachOther(t *testing.T) {
 		f := w.enroll(mfa.EnrollParams{Type: typ, User: "ada", PhoneNumber: adasPhone}).ID
 		c := w.challenge(f)
 		before := w.events(f.Bucket())
-		sent := w.carrier.sent()
+		sent := w.carrier.Sent()
 
 		ops := map[string]func(context.Context, mfa.Environment, mfa.FactorID, mfa.ChallengeID) error{
 			"Factor": func(ctx context.Context, env mfa.Environment, f mfa.FactorID, _ mfa.ChallengeID) error {
@@ -54,7 +54,7 @@ func TestEnvironmentsDoNotSeeEachOther(t *testing.T) {
 		if after := w.events(f.Bucket()); len(after) != len(before) {
 			t.Errorf("a foreign environment left %+v", after[len(before):])
 		}
-		if w.attempts(c.ID) != 0 || w.stored(f).Failures != 0 || w.carrier.sent() != sent {
+		if w.attempts(c.ID) != 0 || w.stored(f).Failures != 0 || w.carrier.Sent() != sent {
 			t.Error("a foreign environment was counted, or sent a message")
 		}
 	}

@@ -40,7 +40,7 @@ func TestSendLimits(t *testing.T) {
 			f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 			start := w.clock.Now()
 			send := func(at time.Duration) error {
-				w.clock.advance(start.Add(at).Sub(w.clock.Now()))
+				w.clock.Advance(start.Add(at).Sub(w.clock.Now()))
 				_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
 				return err
 			}
@@ -60,7 +60,7 @@ func TestSendLimits(t *testing.T) {
 			if err := send(tc.free); err != nil {
 				t.Errorf("message at %v: %v", tc.free, err)
 			}
-			if got, want := w.carrier.sent(), len(tc.sends)+1; got != want {
+			if got, want := w.carrier.Sent(), len(tc.sends)+1; got != want {
 				t.Errorf("%d messages were sent; want %d", got, want)
 			}
 		})
@@ -165,12 +165,12 @@ func TestLimitsAreSettings(t *testing.T) {
 	if wait := waitIn(t, err, mfa.ErrTooManyAttempts); wait != time.Second {
 		t.Errorf("wait is %v; want 1s", wait)
 	}
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	if _, err := w.verify(c.ID, wrong); !errors.Is(err, mfa.ErrExpired) {
 		t.Errorf("Verify after the TTL = %v; want %v", err, mfa.ErrExpired)
 	}
 	w.fail(f) // a wait of 1 min
-	w.clock.advance(time.Minute)
+	w.clock.Advance(time.Minute)
 	w.fail(f)
 	_, err = w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
 	if wait := waitIn(t, err, mfa.ErrTooManyAttempts); wait != 0 {

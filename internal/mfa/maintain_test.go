@@ -54,7 +54,7 @@ func TestSweepRemovesWhatHasOutlivedItsRetention(t *testing.T) {
 		{48 * time.Hour, "challenge false, replay false, phone false, 6 events"},
 		{48*time.Hour + ms, "challenge false, replay false, phone false, 0 events"},
 	} {
-		w.clock.advance(start.Add(tc.after).Sub(w.clock.Now()))
+		w.clock.Advance(start.Add(tc.after).Sub(w.clock.Now()))
 		if err := w.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestSweepRemovesManyRows(t *testing.T) {
 	for range 1100 {
 		last = w.challenge(f).ID
 	}
-	w.clock.advance(25 * time.Hour)
+	w.clock.Advance(25 * time.Hour)
 	open := w.challenge(f).ID
 	if err := w.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestResealBeforeAKeyIsRetired(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.SetKeys(retired)
-			w.clock.advance(time.Minute)
+			w.clock.Advance(time.Minute)
 			c := w.challenge(app.ID)
 			v, err := w.verify(c.ID, w.app(app, 0))
 			d, errPhone := w.Factor(ctx, sandbox, phone.ID)
@@ -137,7 +137,7 @@ func TestResealBeforeAKeyIsRetired(t *testing.T) {
 func TestDamagedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	damaged := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}).ID
-	w.clock.advance(time.Millisecond)
+	w.clock.Advance(time.Millisecond)
 	sound := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}).ID
 	f := w.stored(damaged)
 	f.Sealed[len(f.Sealed)-1] ^= 1

@@ -15,7 +15,7 @@ func enrolled(w *world, n int) (ids []string) {
 	w.t.Helper()
 	for range n {
 		ids = append(ids, w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID.String())
-		w.clock.advance(time.Millisecond)
+		w.clock.Advance(time.Millisecond)
 	}
 	return ids
 }

@@ -206,14 +206,14 @@ func drawFate(t *rapid.T) fate {
 
 // meet lets messages come to what fate has for them.
 func (m *model) meet(f fate) {
-	m.carrier.lost, m.carrier.unsure = nil, nil
+	m.carrier.Lost, m.carrier.Unsure = nil, nil
 	switch f {
 	case lost:
-		m.carrier.lost = errCarrier
+		m.carrier.Lost = errCarrier
 	case unsure:
-		m.carrier.unsure = errCarrier
+		m.carrier.Unsure = errCarrier
 	case timedOut:
-		m.carrier.unsure = context.DeadlineExceeded
+		m.carrier.Unsure = context.DeadlineExceeded
 	}
 }
 
@@ -223,12 +223,12 @@ func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *mfa.On
 	do := func(o *mfa.Once[mfa.Issued]) (mfa.Issued, error) {
 		return m.Challenge(m.t.Context(), env, f.ID, mfa.ChallengeParams{}, o)
 	}
-	seen := m.carrier.sent()
+	seen := m.carrier.Sent()
 	c, err := do(o)
 	equal(t, "challenge", outcome(err), m.rules.challenge(f, env.ID, c.ID, fate))
 	made := &ruledChallenge{ruledFactor: f, id: c.ID, code: c.Code.Reveal(), made: m.clock.Now(), gone: err != nil}
-	if m.carrier.sent() > seen {
-		made.id, made.code = m.carrier.last().Challenge, m.carrier.last().Code.Reveal()
+	if m.carrier.Sent() > seen {
+		made.id, made.code = m.carrier.Last().Challenge, m.carrier.Last().Code.Reveal()
 	}
 	if outcome(err) == "not delivered" {
 		m.voided(t, f)
@@ -264,11 +264,11 @@ func (m *model) resend(t *rapid.T) {
 		env, o, fate := m.env(t, c.ruledFactor), once[mfa.Issued](t, m), drawFate(t)
 		do := func(o *mfa.Once[mfa.Issued]) (mfa.Issued, error) { return m.Resend(m.t.Context(), env, c.id, o) }
 		m.meet(fate)
-		seen := m.carrier.sent()
+		seen := m.carrier.Sent()
 		again, err := do(o)
 		equal(t, "resend", outcome(err), m.rules.resend(c, env.ID, fate))
-		if m.carrier.sent() > seen {
-			last := m.carrier.last()
+		if m.carrier.Sent() > seen {
+			last := m.carrier.Last()
 			equal(t, "message", fmt.Sprint(last.Challenge, last.Code.Reveal()), fmt.Sprint(c.id, c.code))
 		}
 		if err == nil {
@@ -280,7 +280,7 @@ func (m *model) resend(t *rapid.T) {
 			recorded(m, o, again, err, func(r *request) { r.about, r.swept = c.ruledFactor, c.made.Add(24*time.Hour) },
 				func(o *mfa.Once[mfa.Issued]) error { _, err := do(o); return err })
 		}
-		m.clock.advance(rapid.SampledFrom([]time.Duration{0, 30 * time.Second}).Draw(t, "pause"))
+		m.clock.Advance(rapid.SampledFrom([]time.Duration{0, 30 * time.Second}).Draw(t, "pause"))
 	}
 }
 
@@ -357,7 +357,7 @@ func (m *model) unlockUser(t *rapid.T) {
 }
 
 func (m *model) timePasses(t *rapid.T) {
-	m.clock.advance(rapid.SampledFrom([]time.Duration{
+	m.clock.Advance(rapid.SampledFrom([]time.Duration{
 		time.Millisecond, time.Second, 30*time.Second - time.Millisecond, 30 * time.Second, time.Minute, 4 * time.Minute,
 		10*time.Minute - time.Millisecond, 10 * time.Minute, time.Hour, 5 * time.Hour, 24 * time.Hour,
 	}).Draw(t, "time"))
@@ -424,11 +424,11 @@ func (m *model) restart(t *rapid.T) {
 		equal(t, "reopen", outcome(err), "done")
 	}
 	m.Service = m.serviceOver(m.store, ruledOptions)
-	m.clock.advance(time.Millisecond) // ids sort by what one process knows
+	m.clock.Advance(time.Millisecond) // ids sort by what one process knows
 }
 
 func (m *model) countMessages(t *rapid.T) {
-	equal(t, "messages", fmt.Sprint(m.carrier.sent()), fmt.Sprint(m.messages))
+	equal(t, "messages", fmt.Sprint(m.carrier.Sent()), fmt.Sprint(m.messages))
 }
 
 // compare holds what is stored against the rules.

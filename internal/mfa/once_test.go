@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 // onceKey makes an operation happen once under a key, for 24 h. Its recorded
@@ -48,7 +49,7 @@ func storm[T any](t *testing.T, do func() (T, error)) (answer string) {
 		answers  = make(map[string]int)
 		replayed atomic.Int32
 	)
-	together(64, func(int) {
+	mfatest.Together(64, func(int) {
 		result, err := do()
 		answer := told(result, err)
 		if r, ok := errors.AsType[*mfa.Replayed](err); ok {
@@ -120,14 +121,14 @@ func TestStormOfChallenges(t *testing.T) {
 				if typ != mfa.SMS {
 					return
 				}
-				if w.carrier.sent() != 1 {
-					t.Fatalf("%d messages were sent; want 1", w.carrier.sent())
+				if w.carrier.Sent() != 1 {
+					t.Fatalf("%d messages were sent; want 1", w.carrier.Sent())
 				}
 				for n := 2; n <= 5; n++ { // the storm counts as one of five in 10 min
-					w.clock.advance(30 * time.Second)
+					w.clock.Advance(30 * time.Second)
 					w.challenge(f)
 				}
-				w.clock.advance(30 * time.Second)
+				w.clock.Advance(30 * time.Second)
 				_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
 				if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second {
 					t.Errorf("wait for the sixth message is %v", wait)
@@ -167,7 +168,7 @@ func TestRefusalIsRepeated(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	c := w.challenge(f)
-	w.clock.advance(10 * time.Minute)
+	w.clock.Advance(10 * time.Minute)
 	once := onceKey[mfa.Verification]("k", "r")
 	first, err := w.Verify(t.Context(), sandbox, c.ID, wrong, once)
 	if !errors.Is(err, mfa.ErrExpired) {
@@ -242,12 +243,12 @@ func TestKeyIsForgottenAfterItsTime(t *testing.T) {
 		if err := enroll("r"); err != nil {
 			t.Fatal(err)
 		}
-		w.clock.advance(24*time.Hour - time.Millisecond)
+		w.clock.Advance(24*time.Hour - time.Millisecond)
 		err := enroll("r")
 		if _, replayed := errors.AsType[*mfa.Replayed](err); !replayed {
 			t.Errorf("in the last millisecond: %v; want the answer repeated", err)
 		}
-		w.clock.advance(time.Millisecond)
+		w.clock.Advance(time.Millisecond)
 		if err := enroll("other"); err != nil {
 			t.Errorf("after 24 h: %v; want a new request", err)
 		}
@@ -278,8 +279,8 @@ func TestKeyOfAnotherRequestLeavesTheCountAlone(t *testing.T) {
 		t.Fatalf("Challenge = %v, and %v; want %v, and nil", err, inner, mfa.ErrKeyReused)
 	}
 	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
-	if !errors.Is(err, mfa.ErrSendLimit) || w.carrier.sent() != 1 {
-		t.Errorf("Challenge = %v after %d messages; want %v, as one was sent just now", err, w.carrier.sent(), mfa.ErrSendLimit)
+	if !errors.Is(err, mfa.ErrSendLimit) || w.carrier.Sent() != 1 {
+		t.Errorf("Challenge = %v after %d messages; want %v, as one was sent just now", err, w.carrier.Sent(), mfa.ErrSendLimit)
 	}
 }
 
@@ -341,7 +342,7 @@ func TestDerivedKeyGivesNoTriedChallenge(t *testing.T) {
 		{"untouched", mfa.Options{}, func(*world, mfa.Issued) {}, true},
 		{"verified", mfa.Options{}, func(w *world, c mfa.Issued) { w.mustVerify(c.ID, c.Code.Reveal(), true) }, false},
 		{"tried", mfa.Options{}, func(w *world, c mfa.Issued) { w.mustVerify(c.ID, wrong, false) }, false},
-		{"expired", mfa.Options{ChallengeTTL: time.Second}, func(w *world, _ mfa.Issued) { w.clock.advance(time.Second) }, false},
+		{"expired", mfa.Options{ChallengeTTL: time.Second}, func(w *world, _ mfa.Issued) { w.clock.Advance(time.Second) }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, tc.opts)
@@ -398,11 +399,11 @@ func TestDerivedKeySendsNoMessageUncounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.mustVerify(first.ID, w.carrier.last().Code.Reveal(), true)
+	w.mustVerify(first.ID, w.carrier.Last().Code.Reveal(), true)
 	if _, err := challenge(); !errors.Is(err, mfa.ErrSendLimit) {
 		t.Errorf("a second message at once: %v; want %v", err, mfa.ErrSendLimit)
 	}
-	if got := w.carrier.sent(); got != 1 {
+	if got := w.carrier.Sent(); got != 1 {
 		t.Errorf("%d messages; want 1", got)
 	}
 }
@@ -429,18 +430,18 @@ func TestDerivedKeyCountsTheMessageAfterOneThatFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.mustVerify(first.ID, w.carrier.last().Code.Reveal(), true)
-	w.clock.advance(2 * time.Second)
-	w.carrier.lost = errCarrier
+	w.mustVerify(first.ID, w.carrier.Last().Code.Reveal(), true)
+	w.clock.Advance(2 * time.Second)
+	w.carrier.Lost = errCarrier
 	if _, err := do(); !errors.Is(err, mfa.ErrDelivery) {
 		t.Fatal(err)
 	}
-	w.carrier.lost = nil
+	w.carrier.Lost = nil
 	if _, err = do(); err != nil { // the library's retry
 		t.Fatal(err)
 	}
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrSendLimit) {
-		t.Errorf("in the same instant: %v, %d messages; want %v", err, w.carrier.sent(), mfa.ErrSendLimit)
+		t.Errorf("in the same instant: %v, %d messages; want %v", err, w.carrier.Sent(), mfa.ErrSendLimit)
 	}
 }
 
@@ -475,11 +476,11 @@ func TestOfManyNewSignInsUnderADerivedKeyOneMessageGoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.mustVerify(first.ID, w.carrier.last().Code.Reveal(), true)
-	w.clock.advance(time.Second)
+	w.mustVerify(first.ID, w.carrier.Last().Code.Reveal(), true)
+	w.clock.Advance(time.Second)
 	storm(t, do)
-	if w.carrier.sent() != 2 {
-		t.Errorf("%d messages; want one of each sign-in", w.carrier.sent())
+	if w.carrier.Sent() != 2 {
+		t.Errorf("%d messages; want one of each sign-in", w.carrier.Sent())
 	}
 }
 
@@ -524,7 +525,7 @@ func TestRequestOvertakenByItselfIsReplayed(t *testing.T) {
 			if _, ok := errors.AsType[*mfa.Replayed](err); !ok {
 				t.Errorf("the one that was overtaken: %v; want the answer of the other", err)
 			}
-			if n := w.carrier.sent(); n != 1 {
+			if n := w.carrier.Sent(); n != 1 {
 				t.Errorf("%d messages; want 1", n)
 			}
 		})

@@ -34,8 +34,8 @@ func TestRangesThatTheOperatorAllows(t *testing.T) {
 			}
 		}
 	}
-	if w.carrier.sent() != 1 || w.carrier.last().To.E164() != unassigned {
-		t.Errorf("%d messages were sent", w.carrier.sent())
+	if w.carrier.Sent() != 1 || w.carrier.Last().To.E164() != unassigned {
+		t.Errorf("%d messages were sent", w.carrier.Sent())
 	}
 	w.wantTallies("a new range", map[string]string{"CA": "1 sent, 0 verified", "all": "1 sent, 0 verified", "abroad": ""})
 	for name, number := range map[string]string{"another range": otherUnassigned, "a digit too many": unassigned + "9", "a digit too few": unassigned[:len(unassigned)-1]} {

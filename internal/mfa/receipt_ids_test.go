@@ -36,8 +36,8 @@ func TestReceiptWithTwoReadings(t *testing.T) {
 			}
 			var challenges []mfa.ChallengeID
 			for _, id := range tc.ids {
-				w.clock.advance(time.Second)
-				w.carrier.accept = func(mfa.Message) mfa.Accepted {
+				w.clock.Advance(time.Second)
+				w.carrier.Accept = func(mfa.Message) mfa.Accepted {
 					if tc.early {
 						report()
 					}
@@ -60,10 +60,10 @@ func TestReceiptWithTwoReadings(t *testing.T) {
 // A message without an id is accepted, and receipts do not find it.
 func TestMessageWithoutAnID(t *testing.T) {
 	w := newWorld(t, mfa.Options{Limits: often})
-	w.carrier.accepted = mfa.Accepted{Provider: "carrier"}
+	w.carrier.Accepted = mfa.Accepted{Provider: "carrier"}
 	first := w.challenge(w.phone(sandbox, adasPhone))
-	code := w.carrier.last().Code.Reveal()
-	w.clock.advance(time.Second)
+	code := w.carrier.Last().Code.Reveal()
+	w.clock.Advance(time.Second)
 	second := w.challenge(w.phone(sandbox, gracesPhone))
 	for _, c := range []mfa.ChallengeID{first.ID, second.ID} {
 		if d := w.delivery(c); d.State != mfa.Queued || d.Provider != "carrier" || d.ID != "" {
@@ -76,7 +76,7 @@ func TestMessageWithoutAnID(t *testing.T) {
 func TestReceiptOfAnUnknownMessageIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	w := newWorld(t, mfa.Options{Limits: often, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	w.carrier.accepted = mfa.Accepted{Provider: "carrier", ID: "known"}
+	w.carrier.Accepted = mfa.Accepted{Provider: "carrier", ID: "known"}
 	w.challenge(w.phone(sandbox, adasPhone))
 	for n, tc := range []struct {
 		receipt mfa.Receipt

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 var deliveryStates = []mfa.DeliveryState{mfa.Queued, mfa.Sent, mfa.Undelivered, mfa.Failed, mfa.Delivered}
@@ -59,19 +60,19 @@ func TestReceiptsInAnyOrder(t *testing.T) {
 		furthest := slices.MaxFunc(states, func(a, b mfa.DeliveryState) int { return rankOf[a] - rankOf[b] })
 		for i, order := range orders(states) {
 			for early := range len(order) + 1 {
-				w.clock.advance(time.Second)
+				w.clock.Advance(time.Second)
 				id := fmt.Sprint(n, "/", i, "/", early)
 				report := func(states []mfa.DeliveryState) {
 					for _, state := range states {
 						w.receive("gateway", id, state, "why-"+string(state))
 					}
 				}
-				w.carrier.accept = func(mfa.Message) mfa.Accepted {
+				w.carrier.Accept = func(mfa.Message) mfa.Accepted {
 					report(order[:early])
 					return mfa.Accepted{Provider: "gateway", ID: id}
 				}
 				c := w.challenge(f)
-				w.clock.advance(time.Second)
+				w.clock.Advance(time.Second)
 				report(order[early:])
 				what := fmt.Sprintf("%v, %d of them early", order, early)
 
@@ -117,7 +118,7 @@ func TestWhatAProviderKnowsAtOnce(t *testing.T) {
 		{mfa.Undelivered, mfa.Failed, mfa.Undelivered, []string{"queued g", "undelivered"}},
 	} {
 		w := newWorld(t, mfa.Options{})
-		w.carrier.accepted = mfa.Accepted{Provider: "g", ID: "1", State: tc.accepted}
+		w.carrier.Accepted = mfa.Accepted{Provider: "g", ID: "1", State: tc.accepted}
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		w.receive("g", "1", tc.later, "later")
 		if d := w.delivery(c.ID); d.State != tc.want || d.Reason != "" {
@@ -145,11 +146,11 @@ func TestReceiptOfAnUnknownMessage(t *testing.T) {
 		if all, err := w.store.Events(t.Context(), mfa.EventID{}, 100); err != nil || len(all) != events {
 			t.Errorf("an unknown message left events: %v, %v", all, err)
 		}
-		w.clock.advance(tc.waits)
+		w.clock.Advance(tc.waits)
 		if err := w.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+		w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
 		if d := w.delivery(w.challenge(f).ID); d.State != tc.want {
 			t.Errorf("%v after a receipt, its message is %s; want %s", tc.waits, d.State, tc.want)
 		}
@@ -158,7 +159,7 @@ func TestReceiptOfAnUnknownMessage(t *testing.T) {
 
 func TestReceiptOfAStateThatThereIsNot(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
-	w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+	w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for _, state := range []mfa.DeliveryState{"", "read", "DELIVERED"} {
 		if err := w.Receive(t.Context(), mfa.Receipt{Provider: "gateway", ID: "m1", State: state}); err == nil {
@@ -174,10 +175,10 @@ func TestReceiptIsOfOneMessage(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	// Two providers give their messages the same ids.
 	ids := []mfa.Accepted{{Provider: "one", ID: "1"}, {Provider: "two", ID: "1"}, {Provider: "one", ID: "2"}}
-	w.carrier.accept = func(m mfa.Message) mfa.Accepted { return ids[m.Number-1] }
+	w.carrier.Accept = func(m mfa.Message) mfa.Accepted { return ids[m.Number-1] }
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for range 2 {
-		w.clock.advance(30 * time.Second)
+		w.clock.Advance(30 * time.Second)
 		if _, err := w.resend(c.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +220,7 @@ func TestReceiptAfterTheEnd(t *testing.T) {
 			}
 		}, false},
 		{"of its retention", func(w *world, _ mfa.FactorID, _ mfa.ChallengeID, _ string) {
-			w.clock.advance(25 * time.Hour)
+			w.clock.Advance(25 * time.Hour)
 			if err := w.Sweep(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -233,12 +234,12 @@ func TestReceiptAfterTheEnd(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, mfa.Options{})
-			w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+			w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
 			f := w.phone(sandbox, adasPhone)
 			c := w.challenge(f)
-			tc.end(w, f, c.ID, w.carrier.last().Code.Reveal())
+			tc.end(w, f, c.ID, w.carrier.Last().Code.Reveal())
 			before, events := w.kept(c.ID), len(w.events(f.Bucket()))
-			w.clock.advance(time.Second)
+			w.clock.Advance(time.Second)
 			w.receive("gateway", "m1", mfa.Delivered, "")
 			w.receive("gateway", "m1", mfa.Delivered, "")
 			after, more := w.kept(c.ID), len(w.events(f.Bucket()))-events
@@ -261,7 +262,7 @@ func TestReceiptAfterTheEnd(t *testing.T) {
 
 func TestReceiptTellsOfAnotherEnvironment(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
-	w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+	w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
 	f := w.phone(production, gracesPhone)
 	c, err := w.sendIn(production, f)
 	if err != nil {
@@ -281,13 +282,13 @@ func TestReceiptsThatRaceWithVerification(t *testing.T) {
 	other := w.serviceOver(w.store, mfa.Options{})
 	f := w.phone(sandbox, adasPhone)
 	for n := range 4 {
-		w.clock.advance(time.Second)
+		w.clock.Advance(time.Second)
 		id := fmt.Sprint("m", n)
-		w.carrier.accepted = mfa.Accepted{Provider: "gateway", ID: id}
+		w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: id}
 		c := w.challenge(f)
-		code := w.carrier.last().Code.Reveal()
+		code := w.carrier.Last().Code.Reveal()
 		var valid atomic.Int32
-		together(20, func(i int) {
+		mfatest.Together(20, func(i int) {
 			if i%4 == 0 {
 				v, err := w.verify(c.ID, code)
 				if err == nil && v.Valid {
@@ -324,10 +325,10 @@ func TestReceiptsThatRaceWithTheAnswer(t *testing.T) {
 	w := newWorld(t, mfa.Options{Limits: often})
 	f := w.phone(sandbox, adasPhone)
 	for n := range 20 {
-		w.clock.advance(time.Second)
+		w.clock.Advance(time.Second)
 		id := fmt.Sprint("m", n)
 		received := make(chan struct{})
-		w.carrier.accept = func(mfa.Message) mfa.Accepted {
+		w.carrier.Accept = func(mfa.Message) mfa.Accepted {
 			go func() {
 				defer close(received)
 				w.receive("gateway", id, mfa.Delivered, "")
@@ -352,11 +353,11 @@ func TestReceiptsThatRaceWithTheAnswer(t *testing.T) {
 func TestAnswerIsToldWhenItCame(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	f := w.phone(sandbox, adasPhone)
-	w.carrier.during = func(context.Context) error {
-		w.clock.advance(5 * time.Second)
+	w.carrier.During = func(context.Context) error {
+		w.clock.Advance(5 * time.Second)
 		return nil
 	}
-	w.carrier.accepted = mfa.Accepted{State: mfa.Sent}
+	w.carrier.Accepted = mfa.Accepted{State: mfa.Sent}
 	start := w.clock.Now()
 	c := w.challenge(f)
 	for _, e := range w.events(f.Bucket())[2:] {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 // A numberRefusal is the error of a provider that refuses the phone number.
@@ -18,10 +19,10 @@ func (e numberRefusal) Timeout() bool { return e.perhapsSent }
 func TestRecipientThatIsRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		fail func(*carrier)
+		fail func(*mfatest.Carrier)
 	}{
-		{"by the provider", func(c *carrier) { c.lost = numberRefusal{} }},
-		{"by the second provider, and the first may have sent it", func(c *carrier) { c.unsure = numberRefusal{perhapsSent: true} }},
+		{"by the provider", func(c *mfatest.Carrier) { c.Lost = numberRefusal{} }},
+		{"by the second provider, and the first may have sent it", func(c *mfatest.Carrier) { c.Unsure = numberRefusal{perhapsSent: true} }},
 	} {
 		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
 			t.Run(tc.name, func(t *testing.T) {
@@ -48,8 +49,8 @@ func TestRecipientThatIsRefused(t *testing.T) {
 				if wait := waitIn(t, challenge(), mfa.ErrSendLimit); wait != 30*time.Second {
 					t.Errorf("wait is %v; want 30s", wait)
 				}
-				w.carrier.lost, w.carrier.unsure = nil, nil
-				w.clock.advance(30 * time.Second)
+				w.carrier.Lost, w.carrier.Unsure = nil, nil
+				w.clock.Advance(30 * time.Second)
 				if err := challenge(); err != nil {
 					t.Errorf("Challenge after the refusal was lifted = %v", err)
 				}
@@ -61,9 +62,9 @@ func TestRecipientThatIsRefused(t *testing.T) {
 func TestResendThatIsRefused(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
-	code := w.carrier.last().Code.Reveal()
-	w.clock.advance(30 * time.Second)
-	w.carrier.lost = numberRefusal{}
+	code := w.carrier.Last().Code.Reveal()
+	w.clock.Advance(30 * time.Second)
+	w.carrier.Lost = numberRefusal{}
 	if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrRecipientRefused) {
 		t.Fatalf("Resend = %v; want %v", err, mfa.ErrRecipientRefused)
 	}

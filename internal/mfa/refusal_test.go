@@ -35,7 +35,7 @@ func TestEndlessRefusalsLeaveFewEvents(t *testing.T) {
 		want   error
 		reason string
 	}{
-		{"expired", func(w *world, _ mfa.Issued) { w.clock.advance(10 * time.Minute) }, mfa.ErrExpired, "expired"},
+		{"expired", func(w *world, _ mfa.Issued) { w.clock.Advance(10 * time.Minute) }, mfa.ErrExpired, "expired"},
 		{"verified", func(w *world, c mfa.Issued) { w.mustVerify(c.ID, c.Code.Reveal(), true) }, mfa.ErrAlreadyVerified, "previously_verified"},
 		{"tried too often", func(w *world, c mfa.Issued) {
 			for range 5 {

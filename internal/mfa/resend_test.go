@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 func TestResendSendsTheSameMessage(t *testing.T) {
@@ -21,9 +22,9 @@ func TestResendSendsTheSameMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, made := w.carrier.last(), w.clock.Now()
+	first, made := w.carrier.Last(), w.clock.Now()
 	for n := 2; n <= 4; n++ {
-		w.clock.advance(30 * time.Second)
+		w.clock.Advance(30 * time.Second)
 		again, err := w.resend(c.ID)
 		if err != nil {
 			t.Fatalf("message %d: %v", n, err)
@@ -31,7 +32,7 @@ func TestResendSendsTheSameMessage(t *testing.T) {
 		if again.ID != c.ID || again.Factor != f || again.ExpiresAt != c.ExpiresAt || again.UpdatedAt != c.UpdatedAt || len(again.Messages) != n {
 			t.Errorf("Resend = %+v; want it as %+v, with %d messages", again.Challenge, c.Challenge, n)
 		}
-		m := w.carrier.last()
+		m := w.carrier.Last()
 		got := fmt.Sprint(m.Environment, m.Challenge, m.Number, m.To.E164(), m.Text.Reveal(), m.Code.Reveal(), m.At.Sub(made), m.ExpiresAt)
 		want := fmt.Sprint(sandbox.ID, c.ID, n, adasPhone, first.Text.Reveal(), first.Code.Reveal(), time.Duration(n-1)*30*time.Second, first.ExpiresAt)
 		if got != want {
@@ -41,17 +42,17 @@ func TestResendSendsTheSameMessage(t *testing.T) {
 			t.Errorf("%d resends are left after message %d", left, n)
 		}
 	}
-	w.clock.advance(c.ExpiresAt.Add(-1).Sub(w.clock.Now()))
+	w.clock.Advance(c.ExpiresAt.Add(-1).Sub(w.clock.Now()))
 	w.mustVerify(c.ID, first.Code.Reveal(), true)
 }
 
 func TestResendIsRefused(t *testing.T) {
 	after := func(d time.Duration) func(*world, mfa.FactorID, mfa.ChallengeID) {
-		return func(w *world, _ mfa.FactorID, _ mfa.ChallengeID) { w.clock.advance(d) }
+		return func(w *world, _ mfa.FactorID, _ mfa.ChallengeID) { w.clock.Advance(d) }
 	}
 	guess := func(n int) func(*world, mfa.FactorID, mfa.ChallengeID) {
 		return func(w *world, _ mfa.FactorID, c mfa.ChallengeID) {
-			w.clock.advance(30 * time.Second)
+			w.clock.Advance(30 * time.Second)
 			for range n {
 				w.mustVerify(c, wrong, false)
 			}
@@ -76,11 +77,11 @@ func TestResendIsRefused(t *testing.T) {
 		{"factor locked for good", mfa.Limits{FactorFailures: 2}, guess(2), sandbox, mfa.ErrTooManyAttempts},
 		{"user locked for good", mfa.Limits{UserFailures: 2}, guess(2), sandbox, mfa.ErrTooManyAttempts},
 		{"verified", mfa.Limits{}, func(w *world, _ mfa.FactorID, c mfa.ChallengeID) {
-			w.clock.advance(time.Minute)
-			w.mustVerify(c, w.carrier.last().Code.Reveal(), true)
+			w.clock.Advance(time.Minute)
+			w.mustVerify(c, w.carrier.Last().Code.Reveal(), true)
 		}, sandbox, mfa.ErrAlreadyVerified},
 		{"factor deleted", mfa.Limits{}, func(w *world, f mfa.FactorID, _ mfa.ChallengeID) {
-			w.clock.advance(time.Minute)
+			w.clock.Advance(time.Minute)
 			if err := w.DeleteFactor(t.Context(), sandbox, f); err != nil {
 				t.Fatal(err)
 			}
@@ -99,11 +100,11 @@ func TestResendIsRefused(t *testing.T) {
 			if tc.want == nil {
 				return
 			}
-			if n := w.carrier.sent(); n != 1 {
+			if n := w.carrier.Sent(); n != 1 {
 				t.Errorf("%d messages were sent", n)
 			}
 			if now := w.clock.Now(); now.Before(c.CreatedAt.Add(30 * time.Second)) {
-				w.clock.advance(c.CreatedAt.Add(30 * time.Second).Sub(now))
+				w.clock.Advance(c.CreatedAt.Add(30 * time.Second).Sub(now))
 			}
 			if _, err := w.sendIn(sandbox, other); err != nil {
 				t.Errorf("Challenge = %v, though the refused message counts for nothing", err)
@@ -123,7 +124,7 @@ func TestOnlySentCodesAreSentAgain(t *testing.T) {
 	if _, err := w.resend(mfa.ChallengeID{1}); !errors.Is(err, mfa.ErrNotFound) {
 		t.Errorf("Resend of no challenge = %v; want %v", err, mfa.ErrNotFound)
 	}
-	if n := w.carrier.sent(); n != 0 {
+	if n := w.carrier.Sent(); n != 0 {
 		t.Errorf("%d messages were sent", n)
 	}
 }
@@ -135,16 +136,16 @@ func TestResendLimit(t *testing.T) {
 		w := newWorld(t, mfa.Options{Limits: limits})
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		for n := range most {
-			w.clock.advance(time.Second)
+			w.clock.Advance(time.Second)
 			if _, err := w.resend(c.ID); err != nil {
 				t.Fatalf("resend %d of %d: %v", n+1, most, err)
 			}
 		}
-		w.clock.advance(time.Second)
-		if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrResendLimit) || w.carrier.sent() != 1+most {
-			t.Errorf("Resend = %v after %d messages; want %v", err, w.carrier.sent(), mfa.ErrResendLimit)
+		w.clock.Advance(time.Second)
+		if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrResendLimit) || w.carrier.Sent() != 1+most {
+			t.Errorf("Resend = %v after %d messages; want %v", err, w.carrier.Sent(), mfa.ErrResendLimit)
 		}
-		w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+		w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
 	}
 }
 
@@ -154,14 +155,14 @@ func TestResendsCountForThePhoneNumber(t *testing.T) {
 	f := w.phone(sandbox, adasPhone)
 	c := w.challenge(f)
 	for range 3 {
-		w.clock.advance(30 * time.Second)
+		w.clock.Advance(30 * time.Second)
 		if _, err := w.resend(c.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.clock.advance(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	c = w.challenge(f)
-	w.clock.advance(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	for range 2 {
 		_, err := w.resend(c.ID)
 		if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second {
@@ -176,19 +177,19 @@ func TestResendThatFails(t *testing.T) {
 	panics := func(context.Context) error { panic("gateway client") }
 	for _, tc := range []struct {
 		name    string
-		fail    func(*carrier)
+		fail    func(*mfatest.Carrier)
 		counted bool
 	}{
-		{"error and not sent", func(c *carrier) { c.lost = errCarrier }, false},
-		{"error but sent", func(c *carrier) { c.unsure = errCarrier }, false},
-		{"sent, and no answer", func(c *carrier) { c.unsure = context.DeadlineExceeded }, true},
-		{"panic", func(c *carrier) { c.during = panics }, false},
+		{"error and not sent", func(c *mfatest.Carrier) { c.Lost = errCarrier }, false},
+		{"error but sent", func(c *mfatest.Carrier) { c.Unsure = errCarrier }, false},
+		{"sent, and no answer", func(c *mfatest.Carrier) { c.Unsure = context.DeadlineExceeded }, true},
+		{"panic", func(c *mfatest.Carrier) { c.During = panics }, false},
 	} {
 		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
 			t.Run(fmt.Sprintf("%s, with a key %v", tc.name, once != nil), func(t *testing.T) {
 				w := newWorld(t, mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{{Count: 10, Span: time.Hour}}}})
 				c := w.challenge(w.phone(sandbox, adasPhone))
-				code := w.carrier.last().Code.Reveal()
+				code := w.carrier.Last().Code.Reveal()
 				before := w.delivery(c.ID)
 				resend := func() (err error) {
 					defer func() {
@@ -205,7 +206,7 @@ func TestResendThatFails(t *testing.T) {
 					rounds, left = 1, 2
 				}
 				for n := range rounds {
-					w.clock.advance(30 * time.Second)
+					w.clock.Advance(30 * time.Second)
 					tc.fail(w.carrier)
 					if err := resend(); !errors.Is(err, mfa.ErrDelivery) {
 						t.Fatalf("Resend %d = %v; want %v", n, err, mfa.ErrDelivery)
@@ -217,7 +218,7 @@ func TestResendThatFails(t *testing.T) {
 					if !tc.counted && !reflect.DeepEqual(w.delivery(c.ID), before) {
 						t.Errorf("the delivery is %+v; want it as it was, %+v", w.delivery(c.ID), before)
 					}
-					w.carrier.lost, w.carrier.unsure, w.carrier.during = nil, nil, nil
+					w.carrier.Lost, w.carrier.Unsure, w.carrier.During = nil, nil, nil
 				}
 				if n := w.count("message.failed"); n != rounds {
 					t.Errorf("%d events tell of a message that failed; want %d", n, rounds)
@@ -226,7 +227,7 @@ func TestResendThatFails(t *testing.T) {
 					if wait := waitIn(t, resend(), mfa.ErrSendLimit); wait != 30*time.Second {
 						t.Errorf("wait is %v; want 30s", wait)
 					}
-					w.clock.advance(30 * time.Second)
+					w.clock.Advance(30 * time.Second)
 				}
 				if err := resend(); err != nil {
 					t.Fatalf("the same request again = %v", err)
@@ -234,7 +235,7 @@ func TestResendThatFails(t *testing.T) {
 				if got := w.ResendsLeft(w.kept(c.ID)); got != left-1 {
 					t.Errorf("%d resends are left; want %d", got, left-1)
 				}
-				if again := w.carrier.last(); again.Code.Reveal() != code || again.Number != 5-left {
+				if again := w.carrier.Last(); again.Code.Reveal() != code || again.Number != 5-left {
 					t.Errorf("message %d has another code: %v", again.Number, again.Code.Reveal() != code)
 				}
 				w.mustVerify(c.ID, code, true)
@@ -246,14 +247,14 @@ func TestResendThatFails(t *testing.T) {
 func TestResendsOfUnknownFateAreCounted(t *testing.T) {
 	w := newWorld(t, mfa.Options{Limits: mfa.Limits{Sends: often.Sends, SendSpacing: often.SendSpacing}})
 	c := w.challenge(w.phone(sandbox, adasPhone))
-	w.carrier.unsure = context.DeadlineExceeded
-	numbers := map[int]bool{w.carrier.last().Number: true}
+	w.carrier.Unsure = context.DeadlineExceeded
+	numbers := map[int]bool{w.carrier.Last().Number: true}
 	for range 10 {
-		w.clock.advance(time.Second)
+		w.clock.Advance(time.Second)
 		w.resend(c.ID)
-		numbers[w.carrier.last().Number] = true
+		numbers[w.carrier.Last().Number] = true
 	}
-	if n := w.carrier.sent(); n != 4 || len(numbers) != 4 {
+	if n := w.carrier.Sent(); n != 4 || len(numbers) != 4 {
 		t.Errorf("%d messages with the code of one challenge reached the phone, under %d numbers; want 4", n, len(numbers))
 	}
 }
@@ -261,12 +262,12 @@ func TestResendsOfUnknownFateAreCounted(t *testing.T) {
 func TestFailedResendLeavesTheCode(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
-	w.clock.advance(30 * time.Second)
-	w.carrier.lost = errCarrier
+	w.clock.Advance(30 * time.Second)
+	w.carrier.Lost = errCarrier
 	if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrDelivery) {
 		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
 	}
-	w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+	w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
 }
 
 func TestResendIsReplayed(t *testing.T) {
@@ -274,16 +275,16 @@ func TestResendIsReplayed(t *testing.T) {
 		w := newWorld(t, mfa.Options{})
 		f := w.phone(sandbox, adasPhone)
 		c := w.challenge(f)
-		code := w.carrier.last().Code.Reveal()
-		w.clock.advance(30 * time.Second)
+		code := w.carrier.Last().Code.Reveal()
+		w.clock.Advance(30 * time.Second)
 		once := onceKey[mfa.Issued]("k", "r")
 		once.Claim = claim
 		resend := func() (mfa.Issued, error) { return w.Resend(t.Context(), sandbox, c.ID, once) }
 		storm(t, resend)
 		for _, later := range []func(){
-			func() { w.clock.advance(time.Minute) },
+			func() { w.clock.Advance(time.Minute) },
 			func() { w.mustVerify(c.ID, code, true) },
-			func() { w.clock.advance(10 * time.Minute) },
+			func() { w.clock.Advance(10 * time.Minute) },
 		} {
 			later()
 			if _, err := resend(); !isReplay(err) {
@@ -294,7 +295,7 @@ func TestResendIsReplayed(t *testing.T) {
 		if _, err := w.Resend(t.Context(), sandbox, c.ID, other); !errors.Is(err, mfa.ErrKeyReused) {
 			t.Errorf("another request under the key = %v; want %v", err, mfa.ErrKeyReused)
 		}
-		if n := w.carrier.sent(); n != 2 {
+		if n := w.carrier.Sent(); n != 2 {
 			t.Errorf("%d messages were sent; want 2", n)
 		}
 	}
@@ -310,12 +311,12 @@ func TestDerivedKeyDoesNotReplayAResend(t *testing.T) {
 	w := newWorld(t, mfa.Options{Limits: often})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for n := range 2 {
-		w.clock.advance(time.Second)
+		w.clock.Advance(time.Second)
 		if _, err := w.Resend(t.Context(), sandbox, c.ID, derived[mfa.Issued]("k")); err != nil {
 			t.Errorf("resend %d = %v", n, err)
 		}
 	}
-	if n := w.carrier.sent(); n != 3 {
+	if n := w.carrier.Sent(); n != 3 {
 		t.Errorf("%d messages were sent; want 3", n)
 	}
 }
@@ -324,9 +325,9 @@ func TestResendsAtOnceSendOneMessage(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, mfa.Options{})}
 	c := w.challenge(w.phone(sandbox, adasPhone))
-	w.clock.advance(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	var done, limited atomic.Int32
-	together(32, func(i int) {
+	mfatest.Together(32, func(i int) {
 		var once *mfa.Once[mfa.Issued]
 		if i%4 > 1 {
 			once = onceKey[mfa.Issued](fmt.Sprint("k", i), "r")
@@ -340,8 +341,8 @@ func TestResendsAtOnceSendOneMessage(t *testing.T) {
 			t.Errorf("Resend = %v", err)
 		}
 	})
-	if done.Load() != 1 || limited.Load() != 31 || w.carrier.sent() != 2 {
-		t.Errorf("%d resends were done, %d refused, and %d messages were sent; want 1, 31, 2", done.Load(), limited.Load(), w.carrier.sent())
+	if done.Load() != 1 || limited.Load() != 31 || w.carrier.Sent() != 2 {
+		t.Errorf("%d resends were done, %d refused, and %d messages were sent; want 1, 31, 2", done.Load(), limited.Load(), w.carrier.Sent())
 	}
 	if kept := w.kept(c.ID); len(kept.Messages) != 2 {
 		t.Errorf("the challenge has %d messages; want 2", len(kept.Messages))
@@ -352,8 +353,8 @@ func TestVerifiedWhileAResendIsCounted(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	other := w.phone(sandbox, adasPhone)
-	code := w.carrier.last().Code.Reveal()
-	w.clock.advance(30 * time.Second)
+	code := w.carrier.Last().Code.Reveal()
+	w.clock.Advance(30 * time.Second)
 	counted := false
 	slow := w.serviceOver(&tapped{Store: w.store, before: func(r mfa.Read) {
 		if r.Challenge == c.ID && counted {
@@ -365,7 +366,7 @@ func TestVerifiedWhileAResendIsCounted(t *testing.T) {
 	if _, err := slow.Resend(t.Context(), sandbox, c.ID, nil); !errors.Is(err, mfa.ErrAlreadyVerified) {
 		t.Errorf("Resend = %v; want %v", err, mfa.ErrAlreadyVerified)
 	}
-	if n := w.carrier.sent(); n != 1 {
+	if n := w.carrier.Sent(); n != 1 {
 		t.Errorf("%d messages were sent", n)
 	}
 	if _, err := w.sendIn(sandbox, other); err != nil {
@@ -376,13 +377,13 @@ func TestVerifiedWhileAResendIsCounted(t *testing.T) {
 func TestResendsThatRaceWithVerification(t *testing.T) {
 	w := newWorld(t, mfa.Options{Limits: often})
 	for range 5 {
-		w.clock.advance(time.Second)
+		w.clock.Advance(time.Second)
 		c := w.challenge(w.phone(sandbox, adasPhone))
-		before := w.carrier.sent()
-		code := w.carrier.last().Code.Reveal()
-		w.clock.advance(time.Second)
+		before := w.carrier.Sent()
+		code := w.carrier.Last().Code.Reveal()
+		w.clock.Advance(time.Second)
 		var valid, again atomic.Int32
-		together(12, func(i int) {
+		mfatest.Together(12, func(i int) {
 			if i%2 == 0 {
 				_, err := w.resend(c.ID)
 				if err == nil {
@@ -402,7 +403,7 @@ func TestResendsThatRaceWithVerification(t *testing.T) {
 		if valid.Load() != 1 || kept.VerifiedAt.IsZero() || kept.Attempts != 1 || kept.Messages[0].Sealed != nil {
 			t.Errorf("%d codes were right, and the challenge is %+v; want it verified once", valid.Load(), kept)
 		}
-		if sent := w.carrier.sent() - before; sent != int(again.Load()) || len(kept.Messages) != 1+sent {
+		if sent := w.carrier.Sent() - before; sent != int(again.Load()) || len(kept.Messages) != 1+sent {
 			t.Errorf("%d messages were sent again, %d answered and %d recorded", sent, again.Load(), len(kept.Messages)-1)
 		}
 	}
@@ -412,9 +413,9 @@ func TestCallerWhoHangsUpMidResend(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for _, fails := range []error{errCarrier, nil} {
-		w.clock.advance(30 * time.Second)
+		w.clock.Advance(30 * time.Second)
 		ctx, hangUp := context.WithCancel(t.Context())
-		w.carrier.during = func(ctx context.Context) error {
+		w.carrier.During = func(ctx context.Context) error {
 			hangUp()
 			return errors.Join(ctx.Err(), fails)
 		}
@@ -423,12 +424,12 @@ func TestCallerWhoHangsUpMidResend(t *testing.T) {
 			t.Fatalf("Resend = %v; want all done, or all cleared up", err)
 		}
 	}
-	w.carrier.during = nil
+	w.carrier.During = nil
 	if _, err := w.Resend(t.Context(), sandbox, c.ID, onceKey[mfa.Issued]("k", "r")); !isReplay(err) {
 		t.Errorf("the same request again = %v; want the answer that was not heard", err)
 	}
-	if left := w.ResendsLeft(w.kept(c.ID)); left != 2 || w.carrier.sent() != 2 {
-		t.Errorf("%d messages were sent, and %d resends are left; want 2, and 2", w.carrier.sent(), left)
+	if left := w.ResendsLeft(w.kept(c.ID)); left != 2 || w.carrier.Sent() != 2 {
+		t.Errorf("%d messages were sent, and %d resends are left; want 2, and 2", w.carrier.Sent(), left)
 	}
 }
 
@@ -451,21 +452,21 @@ func TestProcessThatDiesMidResend(t *testing.T) {
 	for dies := range 6 { // before this Update, and at all that follow
 		w := newWorld(t, mfa.Options{})
 		c := w.challenge(w.phone(sandbox, adasPhone))
-		code := w.carrier.last().Code.Reveal()
-		w.clock.advance(30 * time.Second)
+		code := w.carrier.Last().Code.Reveal()
+		w.clock.Advance(30 * time.Second)
 		n := 0
 		dying := w.serviceOver(&broken{w.store, func(mfa.Read) bool { n++; return n > dies }}, mfa.Options{})
 		once := onceKey[mfa.Issued]("k", "r")
 		_, err := dying.Resend(t.Context(), sandbox, c.ID, once)
-		if sent := w.carrier.sent() - 1; err == nil != (sent == 1) {
+		if sent := w.carrier.Sent() - 1; err == nil != (sent == 1) {
 			t.Errorf("dies at %d: Resend = %v, and %d messages were sent", dies, err, sent)
 		}
-		w.clock.advance(13 * time.Second) // a request that was being carried out is not any more
+		w.clock.Advance(13 * time.Second) // a request that was being carried out is not any more
 		_, err = w.Resend(t.Context(), sandbox, c.ID, once)
 		if err != nil && !isReplay(err) {
 			t.Errorf("dies at %d: the same request again = %v", dies, err)
 		}
-		if sent := w.carrier.sent() - 1; sent != 1 {
+		if sent := w.carrier.Sent() - 1; sent != 1 {
 			t.Errorf("dies at %d: %d messages were sent again", dies, sent)
 		}
 		if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrSendLimit) {
@@ -478,7 +479,7 @@ func TestProcessThatDiesMidResend(t *testing.T) {
 func TestRepliesOfSentChallengesHoldNoCode(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
-	w.clock.advance(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	again, err := w.resend(c.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -488,7 +489,7 @@ func TestRepliesOfSentChallengesHoldNoCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	failed := w.mustVerify(c.ID, wrong, false)
-	passed := w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+	passed := w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
 	for i, reply := range []mfa.Issued{c, again, found, failed.Challenge, passed.Challenge} {
 		if reply.ID != c.ID || reply.Code.Reveal() != "" {
 			t.Errorf("reply %d of %s holds a code: %v", i, reply.ID, reply.Code.Reveal() != "")
@@ -502,9 +503,9 @@ func TestRepliesOfSentChallengesHoldNoCode(t *testing.T) {
 func TestSentCodeIsKeptSealedWhileItIsOfUse(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	for _, used := range []bool{false, true} {
-		w.clock.advance(30 * time.Second)
+		w.clock.Advance(30 * time.Second)
 		c := w.challenge(w.phone(sandbox, adasPhone))
-		code := w.carrier.last().Code.Reveal()
+		code := w.carrier.Last().Code.Reveal()
 		sealed := w.kept(c.ID).Messages[0].Sealed
 		if len(sealed) == 0 || bytes.Contains(sealed, []byte(code)) || bytes.Contains(sealed, []byte("verification")) {
 			t.Fatalf("%d bytes are kept; want the text, sealed", len(sealed))
@@ -532,19 +533,19 @@ func TestResendAvoidsTheProviderThatDidNotDeliver(t *testing.T) {
 		{mfa.Queued, "one"}, {mfa.Sent, "one"}, {mfa.Undelivered, "one"}, {mfa.Failed, "one"}, {mfa.Delivered, ""},
 	} {
 		w := newWorld(t, mfa.Options{})
-		w.carrier.accepted = mfa.Accepted{Provider: "one", ID: "1"}
+		w.carrier.Accepted = mfa.Accepted{Provider: "one", ID: "1"}
 		c := w.challenge(w.phone(sandbox, adasPhone))
-		if w.carrier.last().Avoid != "" {
-			t.Errorf("the first message avoids %q", w.carrier.last().Avoid)
+		if w.carrier.Last().Avoid != "" {
+			t.Errorf("the first message avoids %q", w.carrier.Last().Avoid)
 		}
 		w.receive("one", "1", tc.state, "")
-		w.carrier.accepted = mfa.Accepted{Provider: "two", ID: "1"}
+		w.carrier.Accepted = mfa.Accepted{Provider: "two", ID: "1"}
 		for _, want := range []string{tc.want, "two"} {
-			w.clock.advance(30 * time.Second)
+			w.clock.Advance(30 * time.Second)
 			if _, err := w.resend(c.ID); err != nil {
 				t.Fatal(err)
 			}
-			if got := w.carrier.last().Avoid; got != want {
+			if got := w.carrier.Last().Avoid; got != want {
 				t.Errorf("after a message that is %s, the next avoids %q; want %q", tc.state, got, want)
 			}
 		}

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 // apart returns a Service of w whose production messages go to a carrier of their
 // own, and those of sandboxes to inbox.
-func (w *world) apart(inbox mfa.Sender) (*mfa.Service, *carrier) {
+func (w *world) apart(inbox mfa.Sender) (*mfa.Service, *mfatest.Carrier) {
 	w.t.Helper()
-	provider := &carrier{}
+	provider := &mfatest.Carrier{}
 	s, err := mfa.NewService(w.store, w.keys, provider, mfa.Options{
 		SMS: mfa.SMSRules{Countries: []string{"US", "DE"}}, Sandbox: inbox, Now: w.clock.Now,
 	})
@@ -38,7 +39,7 @@ func TestTestNumbers(t *testing.T) {
 		{"+15005550007", nil, []string{"queued"}},
 		{"+15005550008", mfa.ErrSendLimit, nil},
 	} {
-		for _, inbox := range []*carrier{nil, {}} {
+		for _, inbox := range []*mfatest.Carrier{nil, {}} {
 			t.Run(tc.phone, func(t *testing.T) {
 				w := newWorld(t, mfa.Options{})
 				s, provider := w.apart(nil)
@@ -66,8 +67,8 @@ func TestTestNumbers(t *testing.T) {
 					w.mustVerify(c.ID, wrong, false)
 					w.mustVerify(c.ID, "123456", true)
 				}
-				if provider.sent() != 0 {
-					t.Errorf("the provider got %d messages; want none", provider.sent())
+				if provider.Sent() != 0 {
+					t.Errorf("the provider got %d messages; want none", provider.Sent())
 				}
 				if inbox == nil {
 					return
@@ -76,11 +77,11 @@ func TestTestNumbers(t *testing.T) {
 				if tc.want != nil {
 					want = 0
 				}
-				if inbox.sent() != want {
-					t.Fatalf("the inbox got %d messages; want %d", inbox.sent(), want)
+				if inbox.Sent() != want {
+					t.Fatalf("the inbox got %d messages; want %d", inbox.Sent(), want)
 				}
-				if want > 0 && (inbox.last().Code.Reveal() != "123456" || inbox.last().To.E164() != tc.phone) {
-					t.Errorf("the inbox got the code %s", inbox.last().Code.Reveal())
+				if want > 0 && (inbox.Last().Code.Reveal() != "123456" || inbox.Last().To.E164() != tc.phone) {
+					t.Errorf("the inbox got the code %s", inbox.Last().Code.Reveal())
 				}
 			})
 		}
@@ -98,8 +99,8 @@ func TestResendToATestNumber(t *testing.T) {
 	if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrResendLimit) {
 		t.Errorf("a fourth resend = %v; want %v", err, mfa.ErrResendLimit)
 	}
-	if n := len(w.kept(c.ID).Messages); n != 4 || w.carrier.sent() != 4 {
-		t.Errorf("%d messages are kept, %d are in the inbox; want 4 of each", n, w.carrier.sent())
+	if n := len(w.kept(c.ID).Messages); n != 4 || w.carrier.Sent() != 4 {
+		t.Errorf("%d messages are kept, %d are in the inbox; want 4 of each", n, w.carrier.Sent())
 	}
 	w.mustVerify(c.ID, "123456", true)
 }
@@ -144,7 +145,7 @@ func TestFictionalNumbersInProduction(t *testing.T) {
 			if _, err := w.sendIn(production, e.ID); !errors.Is(err, want) {
 				t.Errorf("Challenge = %v; want %v", err, want)
 			}
-			if sent := w.carrier.sent(); (sent == 1) != (want == nil) {
+			if sent := w.carrier.Sent(); (sent == 1) != (want == nil) {
 				t.Errorf("%d messages were sent", sent)
 			}
 		})
@@ -153,7 +154,7 @@ func TestFictionalNumbersInProduction(t *testing.T) {
 
 func TestSandboxesSendToNoProvider(t *testing.T) {
 	numbers := []string{adasPhone, gracesPhone, "+12125550100", "+15005550005", "+15005550006"}
-	for _, inbox := range []*carrier{nil, {}} {
+	for _, inbox := range []*mfatest.Carrier{nil, {}} {
 		w := newWorld(t, mfa.Options{})
 		s, provider := w.apart(nil)
 		if inbox != nil {
@@ -170,22 +171,22 @@ func TestSandboxesSendToNoProvider(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Challenge of %s = %v", number, err)
 			}
-			w.clock.advance(30 * time.Second)
+			w.clock.Advance(30 * time.Second)
 			if _, err := s.Resend(t.Context(), sandbox, c.ID, nil); err != nil {
 				t.Errorf("Resend to %s = %v", number, err)
 			}
 		}
-		if inbox != nil && inbox.sent() != 2*len(numbers) {
-			t.Errorf("the inbox got %d messages; want two for each number", inbox.sent())
+		if inbox != nil && inbox.Sent() != 2*len(numbers) {
+			t.Errorf("the inbox got %d messages; want two for each number", inbox.Sent())
 		}
-		if provider.sent() != 0 {
-			t.Errorf("the provider got %d messages of a sandbox", provider.sent())
+		if provider.Sent() != 0 {
+			t.Errorf("the provider got %d messages of a sandbox", provider.Sent())
 		}
 		f := w.phone(production, adasPhone)
-		if _, err := s.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, nil); err != nil || provider.sent() != 1 {
-			t.Errorf("Challenge in production = %v, and the provider got %d messages; want 1", err, provider.sent())
+		if _, err := s.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, nil); err != nil || provider.Sent() != 1 {
+			t.Errorf("Challenge in production = %v, and the provider got %d messages; want 1", err, provider.Sent())
 		}
-		if inbox != nil && inbox.sent() != 2*len(numbers) {
+		if inbox != nil && inbox.Sent() != 2*len(numbers) {
 			t.Error("the inbox got the message of a production environment")
 		}
 	}

@@ -22,7 +22,7 @@ func TestNothingSecretIsStoredInTheClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent := w.challenge(phone.ID)
-	code := w.carrier.last().Code.Reveal()
+	code := w.carrier.Last().Code.Reveal()
 	w.mustVerify(sent.ID, wrong, false)
 
 	key, err := totp.ParseSecret(app.Secret.Reveal())
@@ -92,8 +92,8 @@ func TestSealedValueOpensOnlyInItsOwnRow(t *testing.T) {
 			t.Errorf("Factor = %v; want %v", err, secret.ErrOpen)
 		}
 		_, err := w.Challenge(t.Context(), sandbox, victims.ID, mfa.ChallengeParams{}, nil)
-		if !errors.Is(err, secret.ErrOpen) || w.carrier.sent() != 0 {
-			t.Errorf("Challenge = %v, %d messages sent; want %v, none", err, w.carrier.sent(), secret.ErrOpen)
+		if !errors.Is(err, secret.ErrOpen) || w.carrier.Sent() != 0 {
+			t.Errorf("Challenge = %v, %d messages sent; want %v, none", err, w.carrier.Sent(), secret.ErrOpen)
 		}
 	})
 	t.Run("code of another challenge", func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 var errCarrier = errors.New("carrier down")
@@ -17,11 +18,11 @@ var errCarrier = errors.New("carrier down")
 func TestMessageThatFails(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		fail func(c *carrier, err error)
+		fail func(c *mfatest.Carrier, err error)
 		sent int
 	}{
-		{"error and not sent", func(c *carrier, err error) { c.lost = err }, 0},
-		{"error but sent", func(c *carrier, err error) { c.unsure = err }, 1},
+		{"error and not sent", func(c *mfatest.Carrier, err error) { c.Lost = err }, 0},
+		{"error but sent", func(c *mfatest.Carrier, err error) { c.Unsure = err }, 1},
 	} {
 		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r"), claimed(onceKey[mfa.Issued]("k", "r"))} {
 			name := ", without a key"
@@ -38,11 +39,11 @@ func TestMessageThatFails(t *testing.T) {
 				if _, err := challenge(); !errors.Is(err, mfa.ErrDelivery) || !strings.Contains(err.Error(), errCarrier.Error()) {
 					t.Fatalf("Challenge = %v; want %v because of %v", err, mfa.ErrDelivery, errCarrier)
 				}
-				if w.carrier.sent() != tc.sent {
-					t.Fatalf("%d messages were sent", w.carrier.sent())
+				if w.carrier.Sent() != tc.sent {
+					t.Fatalf("%d messages were sent", w.carrier.Sent())
 				}
 				if tc.sent > 0 { // the challenge is void even for who got the message
-					m := w.carrier.last()
+					m := w.carrier.Last()
 					if _, err := w.verify(m.Challenge, m.Code.Reveal()); !errors.Is(err, mfa.ErrNotFound) {
 						t.Errorf("Verify = %v; want %v", err, mfa.ErrNotFound)
 					}
@@ -57,7 +58,7 @@ func TestMessageThatFails(t *testing.T) {
 				if err != nil {
 					t.Fatalf("the same request again = %v", err)
 				}
-				w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+				w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
 				if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrSendLimit) {
 					t.Errorf("Challenge just after = %v; want %v", err, mfa.ErrSendLimit)
 				}
@@ -69,13 +70,13 @@ func TestMessageThatFails(t *testing.T) {
 func TestManyFailuresCostNothing(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-	w.carrier.lost = errCarrier
+	w.carrier.Lost = errCarrier
 	for range 30 {
 		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrDelivery) {
 			t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
 		}
 	}
-	w.carrier.lost = nil
+	w.carrier.Lost = nil
 	w.challenge(f)
 }
 
@@ -89,12 +90,12 @@ func TestFailureGivesBackItsOwnMessage(t *testing.T) {
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(5 * time.Minute)
-	w.carrier.lost = errCarrier
+	w.clock.Advance(5 * time.Minute)
+	w.carrier.Lost = errCarrier
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) {
 		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
 	}
-	w.carrier.lost = nil
+	w.carrier.Lost = nil
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); err != nil {
 		t.Errorf("Challenge = %v, though nothing was sent for 5 min", err)
 	}
@@ -109,11 +110,11 @@ func TestKeyThatComesAgainIsCountedAgain(t *testing.T) {
 		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
 			t.Fatalf("message %d: %v", n, err)
 		}
-		w.clock.advance(30 * time.Second)
+		w.clock.Advance(30 * time.Second)
 	}
 	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
-	if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second || w.carrier.sent() != 5 {
-		t.Errorf("wait is %v after %d messages; want the sixth in 10 min refused", wait, w.carrier.sent())
+	if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second || w.carrier.Sent() != 5 {
+		t.Errorf("wait is %v after %d messages; want the sixth in 10 min refused", wait, w.carrier.Sent())
 	}
 }
 
@@ -122,7 +123,7 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 		w := newWorld(t, mfa.Options{})
 		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 		ctx, hangUp := context.WithCancel(t.Context())
-		w.carrier.during = func(ctx context.Context) error {
+		w.carrier.During = func(ctx context.Context) error {
 			hangUp()
 			return ctx.Err()
 		}
@@ -131,18 +132,18 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Challenge = %v; want the message sent all the same", err)
 		}
-		w.carrier.during = nil
+		w.carrier.During = nil
 		_, err = w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
 		if r, ok := errors.AsType[*mfa.Replayed](err); !ok || string(r.Answer) != told(c, nil) {
 			t.Errorf("the same request again = %v; want the answer that was not heard", err)
 		}
-		w.mustVerify(c.ID, w.carrier.last().Code.Reveal(), true)
+		w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
 	})
 	t.Run("message lost", func(t *testing.T) {
 		w := newWorld(t, mfa.Options{})
 		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 		ctx, hangUp := context.WithCancel(t.Context())
-		w.carrier.during = func(context.Context) error {
+		w.carrier.During = func(context.Context) error {
 			hangUp()
 			return errCarrier
 		}
@@ -150,7 +151,7 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 		if _, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) || errors.Is(err, context.Canceled) {
 			t.Fatalf("Challenge = %v; want %v, with all cleared up", err, mfa.ErrDelivery)
 		}
-		w.carrier.during = nil
+		w.carrier.During = nil
 		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
 			t.Errorf("the same request again = %v", err)
 		}
@@ -162,11 +163,11 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 		hangUp()
 		_, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, nil)
 		switch {
-		case err == nil && w.carrier.sent() == 1: // too late to stop
-		case errors.Is(err, context.Canceled) && w.carrier.sent() == 0:
+		case err == nil && w.carrier.Sent() == 1: // too late to stop
+		case errors.Is(err, context.Canceled) && w.carrier.Sent() == 0:
 			w.challenge(f)
 		default:
-			t.Errorf("Challenge = %v, and %d messages were sent", err, w.carrier.sent())
+			t.Errorf("Challenge = %v, and %d messages were sent", err, w.carrier.Sent())
 		}
 	})
 }
@@ -174,7 +175,7 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 func TestCarrierThatDoesNotAnswer(t *testing.T) {
 	w := newWorld(t, mfa.Options{SendTimeout: time.Millisecond})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-	w.carrier.during = func(ctx context.Context) error {
+	w.carrier.During = func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}

@@ -122,8 +122,8 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.clock.advance(time.Minute)
-		before = w.carrier.sent()
+		w.clock.Advance(time.Minute)
+		before = w.carrier.Sent()
 		do = func(s *mfa.Service) (mfa.Issued, error) { return s.Resend(ctx, sandbox, first.ID, tc.once) }
 	}
 
@@ -147,7 +147,7 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 		done <- result{c, err}
 	}()
 	message := <-slow.arrived
-	w.clock.advance(sendTimeout)
+	w.clock.Advance(sendTimeout)
 	if tc.when == "before the sender answers" {
 		if err := ask(); err != nil {
 			t.Fatalf("the same request on the other node = %v; want it answered", err)
@@ -161,7 +161,7 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 			return err
 		}
 	}
-	w.clock.advance(8 * time.Second)
+	w.clock.Advance(8 * time.Second)
 	slow.fate <- tc.fate
 	first := <-done
 	if (first.err == nil) != (tc.fate == nil) || tc.fate != nil && !errors.Is(first.err, mfa.ErrDelivery) {
@@ -169,9 +169,9 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 	}
 	voided := false
 	if tc.when == "after all is done" {
-		w.clock.advance(9 * time.Second)
+		w.clock.Advance(9 * time.Second)
 		if tc.fate != nil {
-			w.clock.advance(time.Second) // 30 s after a message that may have been sent
+			w.clock.Advance(time.Second) // 30 s after a message that may have been sent
 		}
 		if err := ask(); err != nil {
 			t.Fatalf("the same request on the other node = %v; want it answered", err)
@@ -190,7 +190,7 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 		if gone := rows.Challenge == nil; gone != (tc.operation == "challenge") {
 			t.Errorf("the challenge of the failed message is gone: %v", gone)
 		}
-		if n := w.carrier.sent() - before; n != 1 {
+		if n := w.carrier.Sent() - before; n != 1 {
 			t.Errorf("%d messages were sent by the other node; want 1", n)
 		}
 		return
@@ -198,7 +198,7 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 	if rows.Challenge == nil {
 		t.Fatal("the acknowledged challenge is gone")
 	}
-	if n := w.carrier.sent() - before; n != 0 {
+	if n := w.carrier.Sent() - before; n != 0 {
 		t.Errorf("%d messages were sent by the other node; want none", n)
 	}
 	d := rows.Challenge.Messages[len(rows.Challenge.Messages)-1]
@@ -243,7 +243,7 @@ func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 				done <- err
 			}()
 			<-slow.arrived
-			w.clock.advance(30 * time.Second) // the key is free again
+			w.clock.Advance(30 * time.Second) // the key is free again
 			held := newGate()
 			other, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Sandbox: held, Now: w.clock.Now})
 			if err != nil {
@@ -262,7 +262,7 @@ func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 			if err := <-done; (err == nil) != (fate == nil) {
 				t.Errorf("the first = %v", err)
 			}
-			w.clock.advance(time.Second)
+			w.clock.Advance(time.Second)
 			// The second is still being sent.
 			waiting := make(chan error)
 			go func() {
@@ -275,8 +275,8 @@ func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 			if r, ok := errors.AsType[*mfa.Replayed](err); !ok || string(r.Answer) != told(c, nil) {
 				t.Errorf("the second again = %v; want its answer", err)
 			}
-			if w.kept(c.ID) == nil || w.carrier.sent() != 0 {
-				t.Errorf("the second challenge is gone, or %d more messages were sent", w.carrier.sent())
+			if w.kept(c.ID) == nil || w.carrier.Sent() != 0 {
+				t.Errorf("the second challenge is gone, or %d more messages were sent", w.carrier.Sent())
 			}
 			_, err = w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
 			if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 29*time.Second {
@@ -301,7 +301,7 @@ func TestFailedFirstMessageCanBeSentAgain(t *testing.T) {
 		done <- err
 	}()
 	id := (<-slow.arrived).Challenge
-	w.clock.advance(sendTimeout)
+	w.clock.Advance(sendTimeout)
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !isReplay(err) {
 		t.Fatalf("the same request on another node = %v; want its answer", err)
 	}
@@ -318,8 +318,8 @@ func TestFailedFirstMessageCanBeSentAgain(t *testing.T) {
 	if _, err := w.resend(id); err != nil { // at once: nothing was counted
 		t.Fatalf("Resend = %v", err)
 	}
-	if d := w.delivery(id); d.State != mfa.Queued || w.carrier.sent() != 1 {
-		t.Errorf("after %d messages the delivery is %+v", w.carrier.sent(), d)
+	if d := w.delivery(id); d.State != mfa.Queued || w.carrier.Sent() != 1 {
+		t.Errorf("after %d messages the delivery is %+v", w.carrier.Sent(), d)
 	}
-	w.mustVerify(id, w.carrier.last().Code.Reveal(), true)
+	w.mustVerify(id, w.carrier.Last().Code.Reveal(), true)
 }

@@ -92,7 +92,7 @@ func TestAStoreNamesNobody(t *testing.T) {
 			s := open(t)
 			w := newWorld(t, mfa.Options{})
 			n := 0
-			w.carrier.accept = func(mfa.Message) mfa.Accepted {
+			w.carrier.Accept = func(mfa.Message) mfa.Accepted {
 				n++
 				return mfa.Accepted{Provider: "gateway", ID: fmt.Sprint("SM-the-message-", n)}
 			}
@@ -118,18 +118,18 @@ func TestAStoreNamesNobody(t *testing.T) {
 				f, err := w.Enroll(ctx, production, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: number}, onceKey[mfa.Enrollment](number, number))
 				must(err)
 				for i := range 6 {
-					w.clock.advance(time.Minute)
+					w.clock.Advance(time.Minute)
 					c, err := w.Challenge(ctx, production, f.ID, mfa.ChallengeParams{}, onceKey[mfa.Issued](fmt.Sprint(number, i), number))
 					must(err, mfa.ErrPrefixPaused, mfa.ErrDailyLimit)
 					if err != nil {
 						continue
 					}
-					codes = append(codes, w.carrier.last().Code.Reveal())
+					codes = append(codes, w.carrier.Last().Code.Reveal())
 					w.receive("gateway", fmt.Sprint("SM-the-message-", n), mfa.Delivered, "")
 					w.receive("gateway", fmt.Sprint("SM-the-message-", 1000+n), mfa.Failed, "30003")
 					_, err = w.Verify(ctx, production, c.ID, wrong, onceKey[mfa.Verification](fmt.Sprint("verify", i), wrong))
 					must(err, mfa.ErrTooManyAttempts)
-					w.clock.advance(time.Second)
+					w.clock.Advance(time.Second)
 					_, err = w.Resend(ctx, production, c.ID, nil)
 					must(err, mfa.ErrPrefixPaused, mfa.ErrDailyLimit, mfa.ErrTooManyAttempts)
 				}
@@ -223,7 +223,7 @@ func TestAReleaseThatSealedLessIsSealed(t *testing.T) {
 			if _, err := w.sendIn(production, american); err != nil {
 				t.Errorf("the thousandth message: %v", err)
 			}
-			w.clock.advance(time.Minute)
+			w.clock.Advance(time.Minute)
 			if _, err := w.sendIn(production, american); !errors.Is(err, mfa.ErrDailyLimit) {
 				t.Errorf("one more than a thousand: %v; want %v", err, mfa.ErrDailyLimit)
 			}
@@ -288,7 +288,7 @@ func TestAFailureCountSurvivesFactors(t *testing.T) {
 		if err := w.DeleteFactor(t.Context(), sandbox, f); err != nil {
 			t.Fatal(err)
 		}
-		w.clock.advance(300 * 24 * time.Hour)
+		w.clock.Advance(300 * 24 * time.Hour)
 		if err := w.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -377,7 +377,7 @@ func TestASecretIsShownAgainForTenMinutes(t *testing.T) {
 			if _, err := w.Enroll(t.Context(), sandbox, tc.p, once); err != nil {
 				t.Fatal(err)
 			}
-			w.clock.advance(tc.after)
+			w.clock.Advance(tc.after)
 			_, err := w.Enroll(t.Context(), sandbox, tc.p, once)
 			if _, replayed := errors.AsType[*mfa.Replayed](err); replayed != tc.again || !replayed && !errors.Is(err, mfa.ErrKeyReused) {
 				t.Errorf("the same request %v later: %v; given again must be %v", tc.after, err, tc.again)

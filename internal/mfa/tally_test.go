@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 const (
@@ -101,7 +102,7 @@ func TestDailyLimitsHoldInAny24Hours(t *testing.T) {
 		last := mfa.ChallengeID{}
 		for range 150 {
 			gap := []time.Duration{time.Millisecond, time.Minute, slot - 1e6, slot, 3 * time.Hour, day - slot, day}[draw.IntN(7)]
-			w.clock.advance(time.Duration(draw.Int64N(int64(gap)))/1e6*1e6 + 1e6)
+			w.clock.Advance(time.Duration(draw.Int64N(int64(gap)))/1e6*1e6 + 1e6)
 			at, to := w.clock.Now().Sub(start), draw.IntN(2)
 			var err error
 			resent := to == 1 && draw.IntN(2) == 0
@@ -172,15 +173,15 @@ func TestWaitForTheNextDay(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, mfa.Options{Limits: often, SMS: tc.rules})
-			w.clock.advance(-432 * time.Millisecond) // noon
+			w.clock.Advance(-432 * time.Millisecond) // noon
 			noon := w.clock.Now()
 			for _, at := range slices.Sorted(maps.Keys(tc.sends)) {
-				w.clock.advance(noon.Add(at).Sub(w.clock.Now()))
+				w.clock.Advance(noon.Add(at).Sub(w.clock.Now()))
 				if _, err := w.sendIn(production, w.phone(production, tc.sends[at])); err != nil {
 					t.Fatalf("message after %v: %v", at, err)
 				}
 			}
-			w.clock.advance(time.Millisecond)
+			w.clock.Advance(time.Millisecond)
 			f := w.phone(production, tc.then)
 			for range 3 {
 				_, err := w.sendIn(production, f)
@@ -188,7 +189,7 @@ func TestWaitForTheNextDay(t *testing.T) {
 					t.Errorf("wait is %v; want until %v after noon", wait, tc.free)
 				}
 			}
-			w.clock.advance(noon.Add(tc.free).Sub(w.clock.Now()) - time.Millisecond)
+			w.clock.Advance(noon.Add(tc.free).Sub(w.clock.Now()) - time.Millisecond)
 			_, err := w.sendIn(production, f)
 			waitIn(t, err, mfa.ErrDailyLimit)
 			var told []string
@@ -198,7 +199,7 @@ func TestWaitForTheNextDay(t *testing.T) {
 			if got := w.smsEvents(); !slices.Equal(got, told) {
 				t.Errorf("events are %q; want %q", got, told)
 			}
-			w.clock.advance(time.Millisecond)
+			w.clock.Advance(time.Millisecond)
 			if _, err := w.sendIn(production, f); err != nil {
 				t.Errorf("Challenge after the wait = %v", err)
 			}
@@ -225,15 +226,15 @@ func TestWhatIsTallied(t *testing.T) {
 		"+491512": "1 sent, 0 verified", "DE": "1 sent, 0 verified",
 		"all": "2 sent, 0 verified", "abroad": "1 sent, 0 verified",
 	})
-	w.clock.advance(time.Minute)
+	w.clock.Advance(time.Minute)
 	if _, err := w.Resend(t.Context(), production, c.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.wantTallies("one again", map[string]string{
 		"+491512": "1 sent, 0 verified", "DE": "2 sent, 0 verified", "all": "3 sent, 0 verified", "abroad": "2 sent, 0 verified",
 	})
-	w.clock.advance(slot)
-	w.carrier.lost = errCarrier
+	w.clock.Advance(slot)
+	w.carrier.Lost = errCarrier
 	for range 2 {
 		if _, err := w.sendIn(production, grace); !errors.Is(err, mfa.ErrDelivery) {
 			t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
@@ -242,33 +243,33 @@ func TestWhatIsTallied(t *testing.T) {
 	w.wantTallies("two that failed", map[string]string{
 		"+491512": "1 sent, 0 verified", "DE": "2 sent, 0 verified", "all": "3 sent, 0 verified", "abroad": "2 sent, 0 verified",
 	})
-	w.carrier.lost = nil
+	w.carrier.Lost = nil
 	c, err = w.sendIn(production, grace)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.clock.advance(30 * time.Second)
-	w.carrier.lost = errCarrier
+	w.clock.Advance(30 * time.Second)
+	w.carrier.Lost = errCarrier
 	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, mfa.ErrDelivery) {
 		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
 	}
 	w.wantTallies("a resend that failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "3 sent, 0 verified", "all": "4 sent, 0 verified"})
-	w.carrier.lost, w.carrier.unsure = nil, timeout{}
+	w.carrier.Lost, w.carrier.Unsure = nil, timeout{}
 	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, mfa.ErrDelivery) {
 		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
 	}
 	w.wantTallies("one that may have failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "4 sent, 0 verified", "all": "5 sent, 0 verified"})
-	w.carrier.unsure = nil
-	w.clock.advance(9 * time.Minute) // another slot of its prefix
-	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.last().Code.Reveal(), nil); err != nil || !v.Valid {
+	w.carrier.Unsure = nil
+	w.clock.Advance(9 * time.Minute) // another slot of its prefix
+	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid {
 		t.Fatalf("Verify = %v, %v", v.Valid, err)
 	}
 	w.wantTallies("one verified", map[string]string{
 		"+491512": "2 sent, 1 verified", "DE": "4 sent, 1 verified", "all": "5 sent, 1 verified", "abroad": "4 sent, 1 verified", "US": "1 sent, 0 verified",
 	})
-	w.clock.advance(time.Hour - 9*time.Minute) // the first of both is 1 h 31 min old
+	w.clock.Advance(time.Hour - 9*time.Minute) // the first of both is 1 h 31 min old
 	w.wantTallies("an hour later", map[string]string{"+491512": "1 sent, 1 verified", "+160735": "", "all": "5 sent, 1 verified"})
-	w.clock.advance(25 * time.Hour)
+	w.clock.Advance(25 * time.Hour)
 	if all, err := w.Tallies(t.Context(), production); err != nil || len(all) != 0 {
 		t.Errorf("a day later the tallies are %v, %v", all, err)
 	}
@@ -284,7 +285,7 @@ func TestSandboxesAreNotTallied(t *testing.T) {
 	w := newWorld(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: 1, Abroad: 1, Pumping: mfa.Pumping{Sends: 1}}})
 	f := w.phone(sandbox, gracesPhone)
 	for range 5 {
-		w.clock.advance(5 * time.Minute)
+		w.clock.Advance(5 * time.Minute)
 		w.challenge(f)
 	}
 	if all, err := w.store.Tallies(t.Context(), sandbox.ID); err != nil || len(all) != 0 {
@@ -308,7 +309,7 @@ func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 		phones = append(phones, w.phone(production, []string{fmt.Sprintf("+1607351%04d", 7000+n), german(n)}[n%2]))
 	}
 	var sent [2]atomic.Int32
-	together(len(phones), func(i int) {
+	mfatest.Together(len(phones), func(i int) {
 		_, err := nodes[i/2%2].Challenge(t.Context(), production, phones[i], mfa.ChallengeParams{}, nil)
 		if err == nil {
 			sent[i%2].Add(1)
@@ -317,7 +318,7 @@ func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 		}
 	})
 	home, far := sent[0].Load(), sent[1].Load()
-	if home+far != most || far > abroad || w.carrier.sent() != most {
+	if home+far != most || far > abroad || w.carrier.Sent() != most {
 		t.Errorf("%d messages at home and %d abroad were sent; want %d, at most %d of them abroad", home, far, most, abroad)
 	}
 	events := w.smsEvents()
@@ -342,17 +343,17 @@ func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
 		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrUnavailable)
 	}
 	w.wantTallies("counted and not sent", map[string]string{"all": "1 sent, 0 verified"})
-	w.clock.advance(slot)
+	w.clock.Advance(slot)
 	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
 		t.Fatal(err)
 	}
-	w.carrier.lost = errCarrier
+	w.carrier.Lost = errCarrier
 	if _, err := w.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) {
 		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
 	}
 	w.wantTallies("given back", map[string]string{"all": "1 sent, 0 verified", "US": "0 sent, 0 verified"})
-	w.carrier.lost = nil
-	w.clock.advance(day) // what was counted first is forgotten, and what was sent is not
+	w.carrier.Lost = nil
+	w.clock.Advance(day) // what was counted first is forgotten, and what was sent is not
 	if _, err := w.sendIn(production, f); err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +372,7 @@ func (w *world) pumped(n, verified int) {
 			w.t.Fatalf("challenge %d: %v", i, err)
 		}
 		if i < verified {
-			v, err := w.Verify(w.t.Context(), production, c.ID, w.carrier.last().Code.Reveal(), nil)
+			v, err := w.Verify(w.t.Context(), production, c.ID, w.carrier.Last().Code.Reveal(), nil)
 			if err != nil || !v.Valid {
 				w.t.Fatalf("Verify = %v, %v", v.Valid, err)
 			}
@@ -402,8 +403,8 @@ func TestPrefixIsPaused(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Pumping: tc.rules}})
 			w.pumped(tc.sent, tc.verified)
-			before := w.carrier.sent()
-			w.clock.advance(tc.after)
+			before := w.carrier.Sent()
+			w.clock.Advance(tc.after)
 			f := w.phone(production, german(1000))
 			_, err := w.sendIn(production, f)
 			if !tc.paused {
@@ -419,11 +420,11 @@ func TestPrefixIsPaused(t *testing.T) {
 			if wait := waitIn(t, err, mfa.ErrPrefixPaused); wait != pause {
 				t.Errorf("wait is %v; want %v", wait, pause)
 			}
-			w.clock.advance(pause - time.Millisecond)
+			w.clock.Advance(pause - time.Millisecond)
 			if _, err := w.sendIn(production, f); waitIn(t, err, mfa.ErrPrefixPaused) != time.Millisecond {
 				t.Errorf("in the last millisecond: %v", err)
 			}
-			if n := w.carrier.sent(); n != before {
+			if n := w.carrier.Sent(); n != before {
 				t.Errorf("%d messages were sent", n-before)
 			}
 			if got := w.smsEvents(); !slices.Equal(got, []string{"sms.prefix_paused +491512"}) {
@@ -436,7 +437,7 @@ func TestPrefixIsPaused(t *testing.T) {
 func TestOtherPrefixesGoOn(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	w.pumped(20, 0)
-	w.clock.advance(3 * time.Minute)
+	w.clock.Advance(3 * time.Minute)
 	for number, want := range map[string]error{
 		german(500): mfa.ErrPrefixPaused, "+4915134000000": nil, adasPhone: nil,
 	} {
@@ -461,8 +462,8 @@ func TestManyPauseAPrefixOnce(t *testing.T) {
 		phones = append(phones, w.phone(production, german(500+n)))
 	}
 	for _, want := range []string{"sms.prefix_paused +491512", "sms.prefix_released +491512"} {
-		w.clock.advance(3 * time.Minute)
-		together(len(phones), func(i int) {
+		w.clock.Advance(3 * time.Minute)
+		mfatest.Together(len(phones), func(i int) {
 			_, err := nodes[i%2].Challenge(t.Context(), production, phones[i], mfa.ChallengeParams{}, nil)
 			if paused := errors.Is(err, mfa.ErrPrefixPaused); paused != strings.Contains(want, "paused") || !paused && err != nil {
 				t.Errorf("Challenge = %v", err)
@@ -471,9 +472,9 @@ func TestManyPauseAPrefixOnce(t *testing.T) {
 		if got := w.smsEvents(); got[len(got)-1] != want || len(slices.Compact(slices.Clone(got))) != len(got) {
 			t.Errorf("events are %q; want the last %s, once", got, want)
 		}
-		w.clock.advance(day)
+		w.clock.Advance(day)
 	}
-	if n := w.carrier.sent(); n != 36 {
+	if n := w.carrier.Sent(); n != 36 {
 		t.Errorf("%d messages were sent; want 36", n)
 	}
 }
@@ -488,19 +489,19 @@ func TestPrefixIsReleased(t *testing.T) {
 		do    func(w *world)
 	}{
 		{"by itself", day, func(w *world) {
-			w.clock.advance(day)
+			w.clock.Advance(day)
 			w.wantTallies("over", map[string]string{prefix: ""})
 		}},
 		{"by itself, soon", time.Minute, func(w *world) {
-			w.clock.advance(time.Minute)
+			w.clock.Advance(time.Minute)
 			w.wantTallies("over", map[string]string{prefix: "20 sent, 0 verified"})
 		}},
 		{"by itself, after a while", day, func(w *world) {
-			w.clock.advance(day)
+			w.clock.Advance(day)
 			if err := w.Sweep(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			w.clock.advance(time.Hour)
+			w.clock.Advance(time.Hour)
 		}},
 		{"by an operator", day, func(w *world) {
 			for _, want := range []bool{true, false} {
@@ -514,7 +515,7 @@ func TestPrefixIsReleased(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Pause: tc.pause}}})
 			w.pumped(20, 0)
-			w.clock.advance(3 * time.Minute)
+			w.clock.Advance(3 * time.Minute)
 			f := w.phone(production, german(500))
 			_, err := w.sendIn(production, f)
 			waitIn(t, err, mfa.ErrPrefixPaused)
@@ -527,7 +528,7 @@ func TestPrefixIsReleased(t *testing.T) {
 			if got := w.smsEvents(); !slices.Equal(got, []string{"sms.prefix_paused " + prefix, "sms.prefix_released " + prefix}) {
 				t.Errorf("events are %q", got)
 			}
-			w.clock.advance(3 * time.Minute)
+			w.clock.Advance(3 * time.Minute)
 			if _, err := w.Resend(t.Context(), production, c.ID, nil); err != nil {
 				t.Errorf("Resend = %v", err)
 			}
@@ -543,7 +544,7 @@ func TestReleaseOfWhatIsNotPaused(t *testing.T) {
 			t.Errorf("ReleasePrefix(%q) = %v, %v; want nothing done", prefix, was, err)
 		}
 	}
-	w.clock.advance(3 * time.Minute)
+	w.clock.Advance(3 * time.Minute)
 	_, err := w.sendIn(production, w.phone(production, german(500)))
 	waitIn(t, err, mfa.ErrPrefixPaused)
 	if was, err := w.ReleasePrefix(t.Context(), sandbox, "+491512"); was || err != nil {
@@ -559,10 +560,10 @@ func TestPausedPrefixTakesNoResend(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.pumped(20, 0)
-	w.clock.advance(3 * time.Minute)
+	w.clock.Advance(3 * time.Minute)
 	_, err = w.Resend(t.Context(), production, c.ID, nil)
 	waitIn(t, err, mfa.ErrPrefixPaused)
-	if n := w.carrier.sent(); n != 21 {
+	if n := w.carrier.Sent(); n != 21 {
 		t.Errorf("%d messages were sent; want 21", n)
 	}
 }
@@ -575,14 +576,14 @@ func TestVerifiedWithoutATally(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code := w.carrier.last().Code.Reveal()
-	w.clock.advance(3 * time.Minute)
+	code := w.carrier.Last().Code.Reveal()
+	w.clock.Advance(3 * time.Minute)
 	_, err = w.sendIn(production, w.phone(production, german(1)))
 	waitIn(t, err, mfa.ErrPrefixPaused)
 	if was, err := w.ReleasePrefix(t.Context(), production, "+491512"); err != nil || !was {
 		t.Fatalf("ReleasePrefix = %v, %v", was, err)
 	}
-	w.clock.advance(time.Minute)
+	w.clock.Advance(time.Minute)
 	if _, err = w.sendIn(production, w.phone(production, german(1))); err != nil {
 		t.Fatal(err)
 	}
@@ -598,7 +599,7 @@ func TestVerifiedWithoutATally(t *testing.T) {
 	}
 	var log bytes.Buffer
 	w.Service = w.serviceOver(w.store, mfa.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.last().Code.Reveal(), nil); err != nil || !v.Valid || log.Len() != 0 {
+	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid || log.Len() != 0 {
 		t.Errorf("Verify = %v, %v, and says %q", v.Valid, err, log.String())
 	}
 	w.wantTallies("verified, and never counted", map[string]string{"+160735": "", "US": ""})
@@ -610,12 +611,12 @@ func TestVerifiedIsCountedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code := w.carrier.last().Code.Reveal()
+	code := w.carrier.Last().Code.Reveal()
 	if _, err := w.Verify(t.Context(), production, c.ID, wrong, nil); err != nil {
 		t.Fatal(err)
 	}
 	once := onceKey[mfa.Verification]("k", "r")
-	together(8, func(int) {
+	mfatest.Together(8, func(int) {
 		if _, err := w.Verify(t.Context(), production, c.ID, code, once); err != nil && !isReplay(err) {
 			t.Errorf("Verify = %v", err)
 		}
@@ -676,14 +677,14 @@ func TestCountsAreReadAsTheyWereWritten(t *testing.T) {
 func TestOutageIsNoPumping(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	number := func(i int) string { return fmt.Sprintf("+4915123%06d", 400_000+i) }
-	w.carrier.unsure = context.DeadlineExceeded
+	w.carrier.Unsure = context.DeadlineExceeded
 	for i := range 40 {
 		if _, err := w.sendIn(production, w.phone(production, number(i))); !errors.Is(err, mfa.ErrDelivery) {
 			t.Fatal(err)
 		}
 	}
-	w.carrier.unsure = nil
-	w.clock.advance(5 * time.Minute)
+	w.carrier.Unsure = nil
+	w.clock.Advance(5 * time.Minute)
 	if _, err := w.sendIn(production, w.phone(production, number(100))); err != nil {
 		t.Errorf("after the outage: %v", err)
 	}

@@ -58,14 +58,14 @@ func TestTextOfAMessage(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // the first message, and the same again
-				m := w.carrier.last()
+				m := w.carrier.Last()
 				if want := strings.ReplaceAll(tc.want, "CODE", m.Code.Reveal()); m.Text.Reveal() != want {
 					t.Errorf("text is %q; want %q", m.Text.Reveal(), want)
 				}
 				if d := w.delivery(c.ID); d.Segments != tc.segments {
 					t.Errorf("%d segments; want %d", d.Segments, tc.segments)
 				}
-				w.clock.advance(30 * time.Second)
+				w.clock.Advance(30 * time.Second)
 				if _, err := w.resend(c.ID); err != nil {
 					t.Fatal(err)
 				}
@@ -100,8 +100,8 @@ func TestTextsThatAreRefused(t *testing.T) {
 					got = append(got, f.Field+" "+f.Code)
 				}
 			}
-			if strings.Join(got, ", ") != tc.want || w.carrier.sent() != 0 {
-				t.Errorf("Challenge = %v after %d messages; want an InvalidError of %s", err, w.carrier.sent(), tc.want)
+			if strings.Join(got, ", ") != tc.want || w.carrier.Sent() != 0 {
+				t.Errorf("Challenge = %v after %d messages; want an InvalidError of %s", err, w.carrier.Sent(), tc.want)
 			}
 		})
 	}
@@ -138,8 +138,8 @@ func TestEnvironmentsHaveTheirOwnRules(t *testing.T) {
 		_, err := w.Challenge(t.Context(), tc.env, w.phone(tc.env, tc.phone), tc.p, nil)
 		if !errors.Is(err, tc.want) {
 			t.Errorf("Challenge of %s in %s = %v; want %v", tc.phone, tc.env.Name, err, tc.want)
-		} else if m := w.carrier; err == nil && m.last().Text.Reveal() != tc.text+m.last().Code.Reveal() {
-			t.Errorf("text in %s is %q; want %q and the code", tc.env.Name, m.last().Text.Reveal(), tc.text)
+		} else if m := w.carrier; err == nil && m.Last().Text.Reveal() != tc.text+m.Last().Code.Reveal() {
+			t.Errorf("text in %s is %q; want %q and the code", tc.env.Name, m.Last().Text.Reveal(), tc.text)
 		}
 	}
 }

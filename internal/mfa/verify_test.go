@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 func TestTOTPWindow(t *testing.T) {
@@ -36,7 +37,7 @@ func TestTOTPWindow(t *testing.T) {
 
 func TestTOTPCodeLivesAsLongAsItsWindow(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
-	w.clock.advance(w.clock.Now().Truncate(30 * time.Second).Add(30 * time.Second).Sub(w.clock.Now()))
+	w.clock.Advance(w.clock.Now().Truncate(30 * time.Second).Add(30 * time.Second).Sub(w.clock.Now()))
 	for _, tc := range []struct {
 		name  string
 		after time.Duration // since the step began
@@ -49,9 +50,9 @@ func TestTOTPCodeLivesAsLongAsItsWindow(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP})
 			code := w.app(e, 0)
-			w.clock.advance(tc.after)
+			w.clock.Advance(tc.after)
 			w.mustVerify(w.challenge(e.ID).ID, code, tc.valid)
-			w.clock.advance(time.Minute - tc.after)
+			w.clock.Advance(time.Minute - tc.after)
 		})
 	}
 }
@@ -71,7 +72,7 @@ func TestTOTPStepIsSpentOnce(t *testing.T) {
 		}
 	}
 	w.mustVerify(open.ID, next, true)
-	w.clock.advance(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	w.mustVerify(w.challenge(e.ID).ID, next, false) // its time has come, but it is spent
 	w.mustVerify(w.challenge(e.ID).ID, w.app(e, 1), true)
 }
@@ -85,7 +86,7 @@ func TestTOTPStepIsSpentOnceByRacers(t *testing.T) {
 		challenges = append(challenges, w.challenge(e.ID).ID)
 	}
 	var valid atomic.Int32
-	together(64, func(i int) {
+	mfatest.Together(64, func(i int) {
 		v, err := w.verify(challenges[i], code)
 		if err != nil && !errors.Is(err, mfa.ErrTooManyAttempts) {
 			t.Errorf("Verify = %v", err)
@@ -104,7 +105,7 @@ func TestRacersWithTheRightCode(t *testing.T) {
 	c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
 	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, mfa.Options{})}
 	var valid, late atomic.Int32
-	together(64, func(i int) {
+	mfatest.Together(64, func(i int) {
 		v, err := nodes[i%2].Verify(t.Context(), sandbox, c.ID, c.Code.Reveal(), nil)
 		switch {
 		case err == nil && v.Valid:
@@ -137,7 +138,7 @@ func TestRacersWithWrongCodes(t *testing.T) {
 				challenges = append(challenges, w.challenge(f).ID)
 			}
 			var looked atomic.Int32
-			together(64, func(i int) {
+			mfatest.Together(64, func(i int) {
 				switch v, err := w.verify(challenges[i%tc.challenges], wrong); {
 				case err == nil && !v.Valid:
 					looked.Add(1)
@@ -163,7 +164,7 @@ func TestRacersNeverPassTheUsersLimit(t *testing.T) {
 		challenges = append(challenges, w.challenge(f).ID)
 	}
 	var looked atomic.Int32
-	together(64, func(i int) {
+	mfatest.Together(64, func(i int) {
 		if _, err := w.verify(challenges[i%16], wrong); err == nil {
 			looked.Add(1)
 		}
@@ -195,12 +196,12 @@ func TestVerifyTheUnknown(t *testing.T) {
 func TestVerificationTellsTheChallengeAsItIsNow(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	v := w.mustVerify(c.ID, wrong, false)
 	if got := v.Challenge.Challenge; got.Attempts != 1 || got.UpdatedAt != w.clock.Now() || got.CreatedAt != c.CreatedAt || !got.VerifiedAt.IsZero() {
 		t.Errorf("challenge is %+v", got)
 	}
-	w.clock.advance(time.Second)
+	w.clock.Advance(time.Second)
 	v = w.mustVerify(c.ID, c.Code.Reveal(), true)
 	if got := v.Challenge.Challenge; got.Attempts != 2 || got.VerifiedAt != w.clock.Now() {
 		t.Errorf("challenge is %+v", got)

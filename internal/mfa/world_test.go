@@ -1,14 +1,13 @@
 package mfa_test
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -35,8 +34,8 @@ type world struct {
 	store   *sqlite.Store
 	path    string
 	keys    *secret.Keyset
-	clock   *clock
-	carrier *carrier
+	clock   *mfatest.Clock
+	carrier *mfatest.Carrier
 }
 
 // newWorld returns a world on an empty store. Clock and keys are its own.
@@ -45,8 +44,8 @@ func newWorld(t testing.TB, opts mfa.Options) *world {
 	w := &world{
 		t:       t,
 		path:    filepath.Join(t.TempDir(), "test.db"),
-		clock:   &clock{t: time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)},
-		carrier: &carrier{},
+		clock:   mfatest.NewClock(mfatest.Start),
+		carrier: &mfatest.Carrier{},
 	}
 	var err error
 	if w.keys, err = secret.NewKeyset(); err != nil {
@@ -218,76 +217,3 @@ func waitIn(t testing.TB, err, kind error) time.Duration {
 
 // often are limits of a phone number that do not matter to a test.
 var often = mfa.Limits{SendSpacing: time.Millisecond, Sends: []mfa.SendWindow{{Count: 1, Span: time.Millisecond}}}
-
-// together runs fn n times at once.
-func together(n int, fn func(i int)) {
-	var wg sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		wg.Go(func() {
-			<-start
-			fn(i)
-		})
-	}
-	close(start)
-	wg.Wait()
-}
-
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
-
-// A carrier is a Sender. It can fail before a message is on its way, or after.
-type carrier struct {
-	mu       sync.Mutex
-	phones   []mfa.Message                  // what has reached a phone, oldest first
-	lost     error                          // returned, and nothing sent
-	unsure   error                          // returned, though the message was sent
-	accepted mfa.Accepted                   // returned, if nothing else is
-	accept   func(mfa.Message) mfa.Accepted // in place of accepted, if it is set
-	during   func(context.Context) error
-}
-
-func (c *carrier) Send(ctx context.Context, m mfa.Message) (mfa.Accepted, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.during != nil {
-		if err := c.during(ctx); err != nil {
-			return mfa.Accepted{}, err
-		}
-	}
-	if c.lost != nil {
-		return mfa.Accepted{}, c.lost
-	}
-	c.phones = append(c.phones, m)
-	if c.accept != nil {
-		return c.accept(m), c.unsure
-	}
-	return c.accepted, c.unsure
-}
-
-func (c *carrier) sent() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.phones)
-}
-
-// last returns the newest message.
-func (c *carrier) last() mfa.Message {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.phones[len(c.phones)-1]
-}

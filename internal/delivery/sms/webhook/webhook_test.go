@@ -17,11 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/testenv"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/smstest"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/webhook"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
 var fixedNow = time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
