@@ -129,7 +129,7 @@ func (c *Connections) forget(k *connection) {
 }
 
 // room reports whether there is room for one more connection, with the given number of
-// spare places. If there is none, it tries to close a connection to make room.
+// spare places. If all places are taken, it tries to close a connection.
 func (c *Connections) room(spare int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +148,7 @@ func (c *Connections) close(ring *connection, atLeast time.Duration) bool {
 	return true
 }
 
-// bodyWithin is how long the body of a request may take in a crowd.
+// bodyWithin is the time limit for the body of a request while the server is crowded.
 const bodyWithin = time.Second
 
 // Handler wraps next. While there are more connections than the limit, it makes each

@@ -15,8 +15,8 @@ import (
 // answersTo reports whether the inbox answers requests with this host.
 //
 // The website evil.example can point its name at 127.0.0.1 after a browser has loaded its
-// page (DNS rebinding). For the browser, the inbox is then part of evil.example, so that
-// site's scripts may read it. But the browser still sends evil.example as the host. An
+// page (DNS rebinding). For the browser, the inbox is then part of evil.example, and the
+// scripts of evil.example may read it. But the browser still sends evil.example as the host. An
 // address or localhost cannot point to another machine, and a name from the options
 // belongs to the operator of this server.
 func (in *Inbox) answersTo(host string) bool {

@@ -104,8 +104,8 @@ func exactly(to string) func(e164 string) bool {
 	return func(e164 string) bool { return e164 == want }
 }
 
-// containing returns a function that matches numbers that contain to, for people, who may
-// enter only the last digits. page.js has the same rule.
+// containing returns a function that matches numbers that contain to. This is for people:
+// they may enter only the last digits. page.js has the same rule.
 func containing(to string) func(e164 string) bool {
 	want := withoutSeparators(to)
 	return func(e164 string) bool { return strings.Contains(e164, want) }

@@ -1,5 +1,5 @@
-// Keeps the page up to date. Without it the page is still whole: then the number
-// is filtered by the server and the messages come with a reload.
+// This script keeps the page up to date. The page also works without it: then the server
+// filters by number, and a reload shows new messages.
 (() => {
   "use strict";
 
@@ -9,13 +9,13 @@
   const filter = byID("to");
   const announcements = byID("announce");
 
-  let messages = null; // as the server has them, newest first; null before the first answer
-  let answer = ""; // the text that they were read from
+  let messages = null; // the messages of the last answer, newest first; null before the first answer
+  let answer = ""; // the text of that answer
   let timer = 0;
   let fetching = false;
 
-  // Everything is put into the page as text, never as HTML: templates of messages
-  // are written by callers of the API.
+  // The script adds data to the page only as text, never as HTML: clients of the API choose
+  // the texts of messages.
 
   function bubble(message) {
     const item = byID("blank").content.firstElementChild.cloneNode(true);
@@ -30,7 +30,7 @@
     return item;
   }
 
-  // Messages have no id. Two with the same key look the same too.
+  // Messages have no id. Two messages with the same key also look the same.
   function keyOf(message) {
     return JSON.stringify([message.to, message.sent_at, message.code, message.text]);
   }
@@ -44,8 +44,8 @@
     });
   }
 
-  // show makes the list what messages and filter say. What is shown already stays
-  // where it is, with its focus and selection, and under the reader's eyes.
+  // show updates the list to the messages that match the filter. A message that is already
+  // in the list keeps its focus, its selection and its position on the screen.
   function show(fresh) {
     const want = filter.value.replace(/[\s().-]/g, "");
     const shown = messages.filter((message) => message.to.includes(want));
@@ -112,7 +112,8 @@
     }
   }
 
-  // put leaves a text that is right already alone, and the user's selection in it.
+  // put changes the text of an element. If the text is the same, it keeps the user's
+  // selection in it.
   function put(element, text) {
     if (element.textContent !== text) {
       element.textContent = text;
@@ -127,7 +128,7 @@
     return Math.floor(seconds / 86400) + " days ago";
   }
 
-  // take replaces messages by those of a new answer, and shows what is new.
+  // take replaces messages by the messages of a new answer, and marks the new ones.
   function take(text) {
     const got = JSON.parse(text).messages;
     const seen = new Map();
@@ -186,10 +187,11 @@
     try {
       await navigator.clipboard.writeText(code.textContent);
     } catch {
-      // Only https and this machine have a clipboard: select, and ask the old way.
+      // Browsers offer the clipboard only to https and localhost. Otherwise select the text
+      // and use the old command.
       getSelection().selectAllChildren(code);
       if (!document.execCommand("copy")) {
-        return; // what is selected can be copied by hand
+        return; // the user can copy the selection
       }
       getSelection().removeAllRanges();
     }

@@ -18,8 +18,8 @@ type Metrics struct {
 	events    *prometheus.CounterVec
 }
 
-// New returns the metrics of a server of this version. They include those of the Go
-// runtime and of the process.
+// New returns the metrics of a server of this version. They include the metrics of
+// the Go runtime and of the process.
 func New(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), tryLength: newTryLength()}
 	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
