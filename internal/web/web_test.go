@@ -73,7 +73,7 @@ func TestMux(t *testing.T) {
 			t.Errorf("%s %s = %d %.200s, Allow %q; want %d %.200s, %q",
 				tc.method, tc.path, w.Code, w.Body, w.Header().Get("Allow"), tc.status, tc.want, tc.allow)
 		}
-		if id := w.Header()["x-request-id"]; len(id) != 1 || len(id[0]) != 36 {
+		if id := w.Header()[strings.ToLower("X-Request-Id")]; len(id) != 1 || len(id[0]) != 36 {
 			t.Errorf("%s %s has the request id %q", tc.method, tc.path, id)
 		}
 	}
