@@ -81,9 +81,10 @@ var places = map[string]place{
 	"internal/store/migrate":  {layer: adapter},
 	"internal/store/queue":    {layer: adapter},
 	"internal/store/recent":   {layer: adapter},
+	"internal/store/rows":     {layer: adapter},
 	"internal/store/transfer": {layer: adapter},
-	"internal/store/postgres": {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/transfer"}},
-	"internal/store/sqlite":   {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/transfer"}},
+	"internal/store/postgres": {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/rows", "internal/store/transfer"}},
+	"internal/store/sqlite":   {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/rows", "internal/store/transfer"}},
 
 	// A provider is a package that knows no other provider. Only the registry knows all.
 	"internal/delivery/sms":           {layer: adapter},

@@ -43,7 +43,7 @@ func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at tim
 // Environments lists all environments; see access.Store.
 func (s *Store) Environments(ctx context.Context) (found []mfa.Environment, err error) {
 	err = s.scan(ctx, func(c *conn) error {
-		return c.prepare(selectEnvironments).each(func(row *columns) error {
+		return c.prepare(selectEnvironments).each(func(row *rowReader) error {
 			found = append(found, scanEnvironment(row))
 			return nil
 		})
@@ -79,7 +79,7 @@ func (s *Store) Keys(ctx context.Context) (found []access.Key, err error) {
 }
 
 func listKeys(query *statement, found *[]access.Key) error {
-	return query.each(func(row *columns) error {
+	return query.each(func(row *rowReader) error {
 		k := access.Key{ID: access.KeyID(row.text()), Hint: row.text(), CreatedAt: row.time(), RevokedAt: row.time()}
 		k.Environment = scanEnvironment(row)
 		*found = append(*found, k)
@@ -108,7 +108,7 @@ func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error)
 }
 
 func readMeta(c *conn, name string) (value []byte, err error) {
-	err = c.prepare(selectMeta).text(name).each(func(row *columns) error {
+	err = c.prepare(selectMeta).text(name).each(func(row *rowReader) error {
 		value = row.blob()
 		return nil
 	})
@@ -143,7 +143,7 @@ func (s *Store) SwapMeta(ctx context.Context, name string, old, value []byte) (s
 	return swapped, err
 }
 
-func scanEnvironment(row *columns) mfa.Environment {
+func scanEnvironment(row *rowReader) mfa.Environment {
 	return mfa.Environment{ID: mfa.EnvironmentID(row.int()), Name: row.text(), Production: row.bool()}
 }
 

@@ -147,7 +147,7 @@ func verify(ctx context.Context, path string, check func(Meta) error) (err error
 // integrity reads the whole database and reports what is damaged.
 func (c *conn) integrity() error {
 	var errs []error
-	err := c.prepare("PRAGMA integrity_check").each(func(row *columns) error {
+	err := c.prepare("PRAGMA integrity_check").each(func(row *rowReader) error {
 		if text := row.text(); text != "ok" {
 			errs = append(errs, errors.New(text))
 		}

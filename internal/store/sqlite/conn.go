@@ -10,6 +10,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/rows"
 )
 
 // A conn is one connection with the statements prepared on it. One goroutine
@@ -87,6 +88,7 @@ type statement struct {
 	*sqlite3.Stmt
 	c   *conn
 	n   int
+	key rows.Key // of the row that is bound, zero if it has none
 	err error
 }
 
@@ -102,7 +104,7 @@ func (c *conn) prepare(sql string) *statement {
 		s = &statement{Stmt: stmt, c: c}
 		c.statements[sql] = s
 	}
-	s.n, s.err = 0, nil
+	s.n, s.key, s.err = 0, rows.Key{}, nil
 	return s
 }
 
@@ -184,7 +186,7 @@ func (s *statement) idOrNull(v [16]byte) *statement {
 	return s.id(v)
 }
 
-// replay binds the key of a replay record, NULL if it is none.
+// replay binds the key of a replay record, NULL if it is zero.
 func (s *statement) replay(v mfa.ReplayKey) *statement {
 	if v == (mfa.ReplayKey{}) {
 		return s.null()
@@ -192,19 +194,19 @@ func (s *statement) replay(v mfa.ReplayKey) *statement {
 	return s.blob(v[:])
 }
 
-// turned is the highest bit of each number of an id. It is turned over, so that signed
-// integers sort as the bytes do.
-const turned = 1 << 63
+// signBit is the sign of each number of an id. It is inverted, so signed integers sort
+// as the bytes do.
+const signBit = 1 << 63
 
 // numbers returns an id as the two integers that it is stored as.
 func numbers(id [16]byte) (hi, lo int64) {
-	return int64(binary.BigEndian.Uint64(id[:8]) ^ turned), int64(binary.BigEndian.Uint64(id[8:]) ^ turned)
+	return int64(binary.BigEndian.Uint64(id[:8]) ^ signBit), int64(binary.BigEndian.Uint64(id[8:]) ^ signBit)
 }
 
 // idOf returns the id of two numbers.
 func idOf(hi, lo int64) (id [16]byte) {
-	binary.BigEndian.PutUint64(id[:8], uint64(hi)^turned)
-	binary.BigEndian.PutUint64(id[8:], uint64(lo)^turned)
+	binary.BigEndian.PutUint64(id[:8], uint64(hi)^signBit)
+	binary.BigEndian.PutUint64(id[8:], uint64(lo)^signBit)
 	return id
 }
 
@@ -233,34 +235,36 @@ func (s *statement) one() error {
 }
 
 // each calls row for every row of a query.
-func (s *statement) each(row func(*columns) error) error {
+func (s *statement) each(row func(*rowReader) error) error {
 	if s.err != nil {
 		return s.err
 	}
 	for s.Step() {
-		if err := row(&columns{s.Stmt, 0}); err != nil {
+		if err := row(&rowReader{Stmt: s.Stmt}); err != nil {
 			return errors.Join(err, s.Reset())
 		}
 	}
 	return errors.Join(s.Err(), s.Reset())
 }
 
-// columns reads the values of a row from left to right.
-type columns struct {
+// A rowReader reads the values of a row from left to right.
+type rowReader struct {
 	*sqlite3.Stmt
-	n int
+	n   int
+	key rows.Key // of the row, zero if it has none
+	err error    // the first value that could not be read
 }
 
-func (c *columns) next() int { c.n++; return c.n - 1 }
+func (c *rowReader) next() int { c.n++; return c.n - 1 }
 
-func (c *columns) int() int64 { return c.ColumnInt64(c.next()) }
+func (c *rowReader) int() int64 { return c.ColumnInt64(c.next()) }
 
-func (c *columns) bool() bool { return c.int() != 0 }
+func (c *rowReader) bool() bool { return c.int() != 0 }
 
-func (c *columns) text() string { return c.ColumnText(c.next()) }
+func (c *rowReader) text() string { return c.ColumnText(c.next()) }
 
 // blob returns a copy, nil for NULL alone.
-func (c *columns) blob() []byte {
+func (c *rowReader) blob() []byte {
 	n := c.next()
 	b := c.ColumnBlob(n, nil)
 	if b == nil && c.ColumnType(n) != sqlite3.NULL {
@@ -270,7 +274,7 @@ func (c *columns) blob() []byte {
 }
 
 // word returns what word bound.
-func (c *columns) word() string {
+func (c *rowReader) word() string {
 	n := c.next()
 	if c.ColumnType(n) != sqlite3.INTEGER {
 		return c.ColumnText(n)
@@ -282,7 +286,7 @@ func (c *columns) word() string {
 }
 
 // id returns what id or idOrNull bound.
-func (c *columns) id() [16]byte {
+func (c *rowReader) id() [16]byte {
 	hi, lo := c.next(), c.next()
 	if c.ColumnType(hi) == sqlite3.NULL {
 		return [16]byte{}
@@ -290,14 +294,12 @@ func (c *columns) id() [16]byte {
 	return idOf(c.ColumnInt64(hi), c.ColumnInt64(lo))
 }
 
-func (c *columns) replay() (k mfa.ReplayKey) { copy(k[:], c.ColumnRawBlob(c.next())); return k }
+func (c *rowReader) hash() (h [32]byte) { copy(h[:], c.ColumnRawBlob(c.next())); return h }
 
-func (c *columns) hash() (h [32]byte) { copy(h[:], c.ColumnRawBlob(c.next())); return h }
-
-func (c *columns) time() time.Time { return fromMillis(c.int()) }
+func (c *rowReader) time() time.Time { return fromMillis(c.int()) }
 
 // since returns what since bound.
-func (c *columns) since(id [16]byte) time.Time {
+func (c *rowReader) since(id [16]byte) time.Time {
 	n := c.next()
 	if c.ColumnType(n) == sqlite3.NULL {
 		return time.Time{}

@@ -22,20 +22,20 @@ func TestRequestsSearch(t *testing.T) {
 		"selectTally":        selectTally,
 		"selectMessage":      selectMessage,
 		"selectReplay":       selectReplay,
-		"insertFactor":       insertFactor,
-		"updateFactor":       updateFactor,
+		"insertFactor":       factors.insert,
+		"updateFactor":       factorStates.update,
 		"deleteFactor":       deleteFactor,
-		"insertChallenge":    insertChallenge,
-		"updateChallenge":    updateChallenge,
+		"insertChallenge":    challenges.insert,
+		"updateChallenge":    challengeStates.update,
 		"deleteChallenge":    deleteChallenge,
-		"putUser":            putUser,
+		"putUser":            users.put,
 		"deleteUser":         deleteUser,
-		"putPhone":           putPhone,
-		"putTally":           putTally,
-		"putMessage":         putMessage,
-		"putReplay":          putReplay,
+		"putPhone":           phones.put,
+		"putTally":           tallies.put,
+		"putMessage":         messages.put,
+		"putReplay":          replays.put,
 		"deleteReplay":       deleteReplay,
-		"insertEvent":        insertEvent,
+		"insertEvent":        events.insert,
 		"selectFactorsUp":    selectFactorsUp,
 		"selectFactorsDown":  selectFactorsDown,
 		"selectFactorsAfter": selectFactorsAfter,
@@ -54,7 +54,7 @@ func TestRequestsSearch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			searched := strings.HasPrefix(sql, "INSERT")
-			err := s.writer.prepare("EXPLAIN QUERY PLAN " + sql).each(func(row *columns) error {
+			err := s.writer.prepare("EXPLAIN QUERY PLAN " + sql).each(func(row *rowReader) error {
 				step := row.ColumnText(3)
 				searched = searched || strings.HasPrefix(step, "SEARCH ")
 				if strings.Contains(step, "SCAN") || strings.Contains(step, "TEMP B-TREE") {
@@ -93,7 +93,7 @@ func TestCommitsAreDurable(t *testing.T) {
 			"foreign_keys":  "1",
 			"secure_delete": "2", // FAST
 		} {
-			err := c.prepare("PRAGMA " + pragma).each(func(row *columns) error {
+			err := c.prepare("PRAGMA " + pragma).each(func(row *rowReader) error {
 				if got := row.text(); got != want {
 					t.Errorf("%s is %s; want %s", pragma, got, want)
 				}

@@ -71,7 +71,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	err := s.read(ctx, func(c *conn) error {
-		return c.prepare("SELECT 1 FROM meta LIMIT 1").each(func(*columns) error { return nil })
+		return c.prepare("SELECT 1 FROM meta LIMIT 1").each(func(*rowReader) error { return nil })
 	})
 	if err != nil {
 		return err

@@ -7,16 +7,14 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-const (
-	eventColumns = `hi, lo, environment, type, factor_hi, factor_lo, challenge_hi, challenge_lo, reason`
-
-	selectFactorsUp = `SELECT ` + factorColumns + ` FROM factors f WHERE f.user_hash = ? AND f.environment = ? AND f.user_id = ?` +
-		` AND (f.hi, f.lo) > (?, ?) AND (f.hi, f.lo) < (?, ?) ORDER BY f.hi, f.lo LIMIT ?`
-	selectFactorsDown = `SELECT ` + factorColumns + ` FROM factors f WHERE f.user_hash = ? AND f.environment = ? AND f.user_id = ?` +
-		` AND (f.hi, f.lo) > (?, ?) AND (f.hi, f.lo) < (?, ?) ORDER BY f.hi DESC, f.lo DESC LIMIT ?`
-	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE (f.hi, f.lo) > (?, ?) ORDER BY f.hi, f.lo LIMIT ?`
-	selectEvents       = `SELECT ` + eventColumns + ` FROM events WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
-	selectTallies      = `SELECT name, sealed, counts, paused_until, expires_at FROM tallies WHERE environment = ?`
+var (
+	selectFactorsUp = `SELECT ` + factors.columns + ` FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ?` +
+		` AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?`
+	selectFactorsDown = `SELECT ` + factors.columns + ` FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ?` +
+		` AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi DESC, lo DESC LIMIT ?`
+	selectFactorsAfter = `SELECT ` + factors.columns + ` FROM factors WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
+	selectEvents       = `SELECT ` + events.columns + ` FROM events WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
+	selectTallies      = `SELECT ` + tallies.columns + ` FROM tallies WHERE environment = ?`
 )
 
 // highest is above every id there will be before the year 10889, as the zero id is below.
@@ -34,7 +32,7 @@ func (s *Store) Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, e
 	env := int64(q.User.Environment)
 	var found []mfa.Factor
 	err := s.read(ctx, func(c *conn) error {
-		return listFactors(c.prepare(sql).int(userHash(env, q.User.ID)).int(env).text(q.User.ID).id(low).id(high).int(int64(q.Limit)), &found)
+		return factors.list(c.prepare(sql).int(userHash(env, q.User.ID)).int(env).text(q.User.ID).id(low).id(high).int(int64(q.Limit)), &found)
 	})
 	return found, err
 }
@@ -42,49 +40,23 @@ func (s *Store) Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, e
 // FactorsAfter lists factors by their ids; see mfa.Store.
 func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int) (found []mfa.Factor, err error) {
 	err = s.scan(ctx, func(c *conn) error {
-		return listFactors(c.prepare(selectFactorsAfter).id(after).int(int64(limit)), &found)
+		return factors.list(c.prepare(selectFactorsAfter).id(after).int(int64(limit)), &found)
 	})
 	return found, err
-}
-
-func listFactors(query *statement, found *[]mfa.Factor) error {
-	return query.each(func(row *columns) error {
-		*found = append(*found, *scanFactor(row))
-		return nil
-	})
 }
 
 // Events lists events by their ids; see mfa.Store.
 func (s *Store) Events(ctx context.Context, after mfa.EventID, limit int) (found []mfa.Event, err error) {
 	err = s.scan(ctx, func(c *conn) error {
-		return c.prepare(selectEvents).id(after).int(int64(limit)).each(func(row *columns) error {
-			found = append(found, scanEvent(row))
-			return nil
-		})
+		return events.list(c.prepare(selectEvents).id(after).int(int64(limit)), &found)
 	})
 	return found, err
-}
-
-func scanEvent(row *columns) mfa.Event {
-	return mfa.Event{
-		ID:          row.id(),
-		Environment: mfa.EnvironmentID(row.int()),
-		Type:        mfa.EventType(row.word()),
-		Factor:      row.id(),
-		Challenge:   row.id(),
-		Reason:      row.word(),
-	}
 }
 
 // Tallies lists the tallies of an environment; see mfa.Store.
 func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa.Tally, err error) {
 	err = s.scan(ctx, func(c *conn) error {
-		return c.prepare(selectTallies).int(int64(env)).each(func(row *columns) error {
-			t := mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Name: row.text()}}
-			err := scanTally(row, &t)
-			found = append(found, t)
-			return err
-		})
+		return tallies.list(c.prepare(selectTallies).int(int64(env)), &found)
 	})
 	return found, err
 }

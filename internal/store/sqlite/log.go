@@ -43,7 +43,7 @@ type logState struct {
 // countLog adds one to the counter in the first page of the database.
 func (c *conn) countLog() error {
 	var counter uint32
-	err := c.prepare("PRAGMA application_id").each(func(row *columns) error {
+	err := c.prepare("PRAGMA application_id").each(func(row *rowReader) error {
 		counter = uint32(row.int())
 		return nil
 	})

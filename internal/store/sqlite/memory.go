@@ -24,7 +24,7 @@ type memory struct {
 // current forgets everything if another process has changed the file. It is called
 // within the transaction that the rows are to be used in.
 func (m *memory) current(c *conn) error {
-	return c.prepare("PRAGMA data_version").each(func(row *columns) error {
+	return c.prepare("PRAGMA data_version").each(func(row *rowReader) error {
 		if v := row.int(); v != m.version {
 			m.clear()
 			m.version = v

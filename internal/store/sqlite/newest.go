@@ -19,7 +19,7 @@ const (
 func (s *Store) Newest(ctx context.Context) (at time.Time, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		for _, sql := range []string{newestFactor, newestChallenge, newestEvent} {
-			err := c.prepare(sql).each(func(row *columns) error {
+			err := c.prepare(sql).each(func(row *rowReader) error {
 				if made := mfa.TimeOf(row.id()); made.After(at) {
 					at = made
 				}

@@ -55,7 +55,7 @@ func loadMigrations() ([]migrate.Migration, error) {
 
 // schema returns the version of the schema, 0 for none.
 func (c *conn) schema() (version int, err error) {
-	err = c.prepare("PRAGMA user_version").each(func(row *columns) error {
+	err = c.prepare("PRAGMA user_version").each(func(row *rowReader) error {
 		version = int(row.int())
 		return nil
 	})

@@ -1,0 +1,166 @@
+package rows
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// sends are 16 bytes each: the time in milliseconds and the reference.
+type sends []mfa.Send
+
+func (s *sends) Encode() []byte {
+	b := make([]byte, 0, 16*len(*s))
+	for _, send := range *s {
+		b = binary.BigEndian.AppendUint64(b, uint64(send.At.UnixMilli()))
+		b = append(b, send.Ref[:]...)
+	}
+	return b
+}
+
+func (s *sends) Decode(b []byte) error {
+	if len(b)%16 != 0 {
+		return fmt.Errorf("sends: %d bytes are not a whole number of records", len(b))
+	}
+	*s = make([]mfa.Send, 0, len(b)/16)
+	for ; len(b) > 0; b = b[16:] {
+		at := time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC()
+		*s = append(*s, mfa.Send{At: at, Ref: mfa.SendRef(b[8:16])})
+	}
+	return nil
+}
+
+// counts are 16 bytes each: the time in milliseconds and two numbers.
+type counts []mfa.Count
+
+func (c *counts) Encode() []byte {
+	b := make([]byte, 0, 16*len(*c))
+	for _, count := range *c {
+		b = binary.BigEndian.AppendUint64(b, uint64(count.At.UnixMilli()))
+		b = binary.BigEndian.AppendUint32(b, uint32(count.Sent))
+		b = binary.BigEndian.AppendUint32(b, uint32(count.Verified))
+	}
+	return b
+}
+
+func (c *counts) Decode(b []byte) error {
+	if len(b)%16 != 0 {
+		return fmt.Errorf("counts: %d bytes are not a whole number of records", len(b))
+	}
+	*c = make([]mfa.Count, 0, len(b)/16)
+	for ; len(b) > 0; b = b[16:] {
+		*c = append(*c, mfa.Count{
+			At:       time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC(),
+			Sent:     int(binary.BigEndian.Uint32(b[8:])),
+			Verified: int(binary.BigEndian.Uint32(b[12:])),
+		})
+	}
+	return nil
+}
+
+// deliveries are, for each delivery, five texts that follow their lengths, the
+// segments, and two times in milliseconds. All numbers are varints. No deliveries are
+// nil.
+type deliveries []mfa.Delivery
+
+func (d *deliveries) Encode() (b []byte) {
+	for i := range *d {
+		one := &(*d)[i]
+		for _, text := range [...]string{one.Provider, one.ID, string(one.State), one.Reason, string(one.Sealed)} {
+			b = binary.AppendUvarint(b, uint64(len(text)))
+			b = append(b, text...)
+		}
+		b = binary.AppendUvarint(b, uint64(one.Segments))
+		b = binary.AppendVarint(b, one.At.UnixMilli())
+		b = binary.AppendVarint(b, one.UpdatedAt.UnixMilli())
+	}
+	return b
+}
+
+func (d *deliveries) Decode(b []byte) error {
+	*d = nil
+	for r := bytes.NewReader(b); r.Len() > 0; {
+		var texts [5]string
+		for i := range texts {
+			n, err := binary.ReadUvarint(r)
+			if err != nil || n > uint64(r.Len()) {
+				return errDeliveries
+			}
+			text := make([]byte, n)
+			r.Read(text) // r has n bytes
+			texts[i] = string(text)
+		}
+		segments, err1 := binary.ReadUvarint(r)
+		at, err2 := binary.ReadVarint(r)
+		updated, err3 := binary.ReadVarint(r)
+		if err1 != nil || err2 != nil || err3 != nil {
+			return errDeliveries
+		}
+		one := mfa.Delivery{
+			Provider: texts[0], ID: texts[1], State: mfa.DeliveryState(texts[2]), Reason: texts[3], Segments: int(segments),
+			At: time.UnixMilli(at).UTC(), UpdatedAt: time.UnixMilli(updated).UTC(),
+		}
+		if texts[4] != "" {
+			one.Sealed = []byte(texts[4])
+		}
+		*d = append(*d, one)
+	}
+	return nil
+}
+
+var errDeliveries = errors.New("deliveries: cut short")
+
+// counters are Attempts and RefusalEvents in one integer: Attempts in the low 8 bits.
+type counters mfa.ChallengeState
+
+func (c *counters) Number() int     { return c.RefusalEvents<<8 | c.Attempts }
+func (c *counters) SetNumber(n int) { c.RefusalEvents, c.Attempts = n>>8, n&0xff }
+
+// A factorReplay is the replay key of a factor. An older release stored a hash of
+// another length, without a key.
+type factorReplay mfa.Factor
+
+func (f *factorReplay) Encode() []byte {
+	switch {
+	case f.Old.Replay != nil:
+		return f.Old.Replay
+	case f.Replay == mfa.ReplayKey{}:
+		return nil
+	}
+	return f.Replay[:]
+}
+
+func (f *factorReplay) Decode(b []byte) error {
+	if len(b) == len(f.Replay) {
+		copy(f.Replay[:], b)
+		return nil
+	}
+	f.Old.Replay = bytes.Clone(b)
+	return nil
+}
+
+// A hash is 32 bytes. Fewer bytes are the beginning of a hash that ends in zeros.
+type hash [32]byte
+
+func (h *hash) Encode() []byte { return h[:] }
+
+func (h *hash) Decode(b []byte) error {
+	*h = hash{}
+	copy(h[:], b)
+	return nil
+}
+
+// A replayKey is 16 bytes.
+type replayKey mfa.ReplayKey
+
+func (k *replayKey) Encode() []byte { return k[:] }
+
+func (k *replayKey) Decode(b []byte) error {
+	*k = replayKey{}
+	copy(k[:], b)
+	return nil
+}

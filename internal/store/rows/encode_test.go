@@ -1,0 +1,71 @@
+package rows
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+var at = time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
+
+func TestSendsAreReadAsTheyWereWritten(t *testing.T) {
+	for _, want := range []sends{
+		{},
+		{{At: at, Ref: mfa.SendRef{1, 2, 3}}},
+		{{At: at, Ref: mfa.SendRef{7: 255}}, {At: at.Add(time.Millisecond)}},
+	} {
+		var got sends
+		if err := got.Decode(want.Encode()); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("read %v, %v; want %v", got, err, want)
+		}
+	}
+	if err := new(sends).Decode(make([]byte, 17)); err == nil {
+		t.Error("17 bytes were read as sends")
+	}
+}
+
+func TestCountsAreReadAsTheyWereWritten(t *testing.T) {
+	for _, want := range []counts{
+		{},
+		{{At: at, Sent: 1}},
+		{{At: at, Sent: 1 << 31, Verified: 3}, {At: at.Add(time.Hour), Sent: 2, Verified: 1}},
+	} {
+		var got counts
+		if err := got.Decode(want.Encode()); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("read %v, %v; want %v", got, err, want)
+		}
+	}
+	if err := new(counts).Decode(make([]byte, 17)); err == nil {
+		t.Error("17 bytes were read as counts")
+	}
+}
+
+func TestDeliveriesAreReadAsTheyWereWritten(t *testing.T) {
+	for _, want := range []deliveries{
+		nil,
+		{{State: mfa.Queued, At: at, UpdatedAt: at}},
+		{
+			{Provider: `g "1"`, ID: "\n", State: mfa.Undelivered, Reason: "30003", Segments: 3, At: at, UpdatedAt: at.Add(time.Millisecond)},
+			{State: mfa.Failed, Reason: "delivery_failed", At: at, UpdatedAt: at},
+		},
+	} {
+		var got deliveries
+		if err := got.Decode(want.Encode()); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("read %v, %v; want %v", got, err, want)
+		}
+	}
+	if err := new(deliveries).Decode([]byte("{")); err == nil {
+		t.Error("half a brace was read as deliveries")
+	}
+}
+
+func TestCountersOfAChallengeAreOneInteger(t *testing.T) {
+	for _, want := range []counters{{}, {Attempts: 10}, {RefusalEvents: 3}, {Attempts: 5, RefusalEvents: 40}} {
+		var got counters
+		if got.SetNumber(want.Number()); got.Attempts != want.Attempts || got.RefusalEvents != want.RefusalEvents {
+			t.Errorf("read %d and %d; want %d and %d", got.Attempts, got.RefusalEvents, want.Attempts, want.RefusalEvents)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+// Package rows describes the rows that every store keeps, column by column, and
+// encodes the values that take one column each.
+//
+// A description is a function that passes each field of a row to a Columns, in the
+// order of the columns. A store has one Columns that collects names, one that binds
+// values and one that scans them, and makes its statements from the names. A new
+// column is one line here, the field in package mfa, and a migration in each store.
+package rows
+
+import (
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// A Columns visits the columns of one row. The field is a pointer of one of these
+// types, which tells how the column is stored:
+//
+//	*Key, *Ref, *mfa.Bucket, *KeyBucket, *UserBucket, *Owner,
+//	*int, *int64, *string, *Name, *Word, *[]byte,
+//	*time.Time, *OptionalTime, *Expiry,
+//	or one that implements Number or Bytes
+//
+// Column panics for any other type: each description is visited once when the
+// program starts, so a wrong one never gets further.
+type Columns interface {
+	Column(name string, field any)
+}
+
+// The types of fields.
+type (
+	// A Key is the row's own id. It holds the bucket of the row and its time.
+	Key [16]byte
+	// A Ref is the id of another row. Zero is NULL.
+	Ref [16]byte
+	// A KeyBucket is a bucket that follows from the key of the row.
+	KeyBucket mfa.Bucket
+	// A UserBucket is the bucket of a user.
+	UserBucket mfa.User
+	// An Owner is the user of a factor. A factor without a user has NULL.
+	Owner mfa.Factor
+	// A Name is text that is never NULL, even if it is empty.
+	Name string
+	// A Word is text that is one of a few words in nearly all rows. An empty string
+	// is NULL.
+	Word string
+	// An OptionalTime is a time that is zero in many rows.
+	OptionalTime time.Time
+	// An Expiry is a time that is NULL if it is zero, which is never.
+	Expiry time.Time
+)
+
+// A Number is a field that is stored as one integer of 32 bits.
+type Number interface {
+	Number() int
+	SetNumber(int)
+}
+
+// A Bytes is a field that is stored as bytes; nil is NULL. Decode does not keep b.
+type Bytes interface {
+	Encode() []byte
+	Decode(b []byte) error
+}
+
+// Factor describes a factor.
+func Factor(c Columns, f *mfa.Factor) {
+	c.Column("id", (*Key)(&f.ID))
+	c.Column("environment", (*int64)(&f.Environment))
+	c.Column("type", (*Word)(&f.Type))
+	c.Column("user_id", (*Owner)(f))
+	c.Column("issuer", &f.Old.Issuer)
+	c.Column("account", &f.Old.Account)
+	c.Column("replay", (*factorReplay)(f))
+	c.Column("created_at", &f.CreatedAt)
+	c.Column("label", &f.Label)
+	factorState(c, &f.FactorState)
+}
+
+// UpdateFactor describes a new state of a factor.
+func UpdateFactor(c Columns, u *mfa.UpdateFactor) {
+	c.Column("id", (*Key)(&u.ID))
+	factorState(c, &u.FactorState)
+}
+
+func factorState(c Columns, s *mfa.FactorState) {
+	c.Column("sealed", &s.Sealed)
+	c.Column("last_step", &s.LastStep)
+	c.Column("failures", &s.Failures)
+	c.Column("locked_until", (*OptionalTime)(&s.LockedUntil))
+	c.Column("updated_at", &s.UpdatedAt)
+}
+
+// Challenge describes a challenge.
+func Challenge(c Columns, ch *mfa.Challenge) {
+	c.Column("id", (*Key)(&ch.ID))
+	c.Column("factor", (*Ref)(&ch.Factor))
+	c.Column("code_mac", &ch.CodeMAC)
+	c.Column("created_at", &ch.CreatedAt)
+	c.Column("expires_at", &ch.ExpiresAt)
+	challengeState(c, &ch.ChallengeState)
+}
+
+// UpdateChallenge describes a new state of a challenge.
+func UpdateChallenge(c Columns, u *mfa.UpdateChallenge) {
+	c.Column("id", (*Key)(&u.ID))
+	challengeState(c, &u.ChallengeState)
+}
+
+func challengeState(c Columns, s *mfa.ChallengeState) {
+	c.Column("sealed_code", &s.SealedCode)
+	c.Column("messages", (*deliveries)(&s.Messages))
+	c.Column("attempts", (*counters)(s))
+	c.Column("updated_at", &s.UpdatedAt)
+	c.Column("verified_at", (*OptionalTime)(&s.VerifiedAt))
+}
+
+// User describes a user.
+func User(c Columns, u *mfa.User) {
+	c.Column("environment", (*int64)(&u.Environment))
+	c.Column("id", &u.ID)
+	c.Column("bucket", (*UserBucket)(u))
+	c.Column("failures", &u.Failures)
+	c.Column("expires_at", (*Expiry)(&u.ExpiresAt))
+	if u.At != 0 && u.ExpiresAt.IsZero() {
+		u.At = 0 // only former users have it
+	}
+}
+
+// Place returns the bucket of a user or a former user.
+func (u *UserBucket) Place() mfa.Bucket {
+	if u.ExpiresAt.IsZero() {
+		return u.Bucket()
+	}
+	return u.At
+}
+
+// Phone describes the limit of a phone number.
+func Phone(c Columns, p *mfa.PhoneLimit) {
+	c.Column("bucket", (*KeyBucket)(&p.Bucket))
+	c.Column("key", (*hash)(&p.Key))
+	c.Column("sends", (*sends)(&p.Sends))
+	c.Column("expires_at", &p.ExpiresAt)
+}
+
+// Tally describes a tally without Of, which is not stored. Its bucket is that of its key.
+func Tally(c Columns, t *mfa.Tally) {
+	c.Column("environment", (*int64)(&t.Environment))
+	c.Column("name", (*Name)(&t.Name))
+	c.Column("sealed", &t.Sealed)
+	c.Column("counts", (*counts)(&t.Counts))
+	c.Column("paused_until", (*OptionalTime)(&t.PausedUntil))
+	c.Column("expires_at", &t.ExpiresAt)
+}
+
+// Message describes a message reference.
+func Message(c Columns, m *mfa.MessageRef) {
+	c.Column("bucket", (*KeyBucket)(&m.Bucket))
+	c.Column("key", (*hash)(&m.Key))
+	c.Column("challenge", (*Ref)(&m.Challenge))
+	c.Column("number", &m.Number)
+	c.Column("state", (*string)(&m.State))
+	c.Column("reason", &m.Reason)
+	c.Column("expires_at", &m.ExpiresAt)
+}
+
+// Replay describes a replay record.
+func Replay(c Columns, r *mfa.Replay) {
+	c.Column("bucket", &r.Bucket)
+	c.Column("key", (*replayKey)(&r.Key))
+	c.Column("fingerprint", (*hash)(&r.Fingerprint))
+	c.Column("about", (*Ref)(&r.About))
+	c.Column("sealed", &r.Sealed)
+	c.Column("expires_at", &r.ExpiresAt)
+	c.Column("pending", (*OptionalTime)(&r.PendingUntil))
+}
+
+// Event describes an event.
+func Event(c Columns, e *mfa.Event) {
+	c.Column("id", (*Key)(&e.ID))
+	c.Column("environment", (*int64)(&e.Environment))
+	c.Column("type", (*Word)(&e.Type))
+	c.Column("factor", (*Ref)(&e.Factor))
+	c.Column("challenge", (*Ref)(&e.Challenge))
+	c.Column("reason", (*Word)(&e.Reason))
+}

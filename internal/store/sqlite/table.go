@@ -1,0 +1,231 @@
+package sqlite
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/rows"
+)
+
+// A table makes its statements, and binds and scans its rows, from one description.
+type table[R any] struct {
+	describe func(rows.Columns, *R)
+
+	columns string // for a SELECT
+	insert  string
+	put     string // insert, or replace the row with the same key
+	update  string // set all but the key
+}
+
+// The tables. The number is how many columns the key has.
+var (
+	factors         = newTable("factors", 2, rows.Factor)
+	factorStates    = newTable("factors", 2, rows.UpdateFactor)
+	challenges      = newTable("challenges", 2, rows.Challenge)
+	challengeStates = newTable("challenges", 2, rows.UpdateChallenge)
+	users           = newTable("users", 2, rows.User)
+	phones          = newTable("phones", 1, rows.Phone)
+	tallies         = newTable("tallies", 2, rows.Tally)
+	messages        = newTable("messages", 1, rows.Message)
+	replays         = newTable("replays", 2, rows.Replay)
+	events          = newTable("events", 2, rows.Event)
+)
+
+func newTable[R any](name string, key int, describe func(rows.Columns, *R)) *table[R] {
+	var n names
+	describe(&n, new(R))
+	marks := make([]string, len(n.all))
+	for i := range marks {
+		marks[i] = fmt.Sprintf("?%d", i+1)
+	}
+	set := func(value func(i int) string) string {
+		var parts []string
+		for i := key; i < len(n.all); i++ {
+			parts = append(parts, n.all[i]+" = "+value(i))
+		}
+		return strings.Join(parts, ", ")
+	}
+	var where []string
+	for i := range key {
+		where = append(where, n.all[i]+" = "+marks[i])
+	}
+	t := &table[R]{describe: describe, columns: strings.Join(n.all, ", ")}
+	t.insert = "INSERT INTO " + name + " (" + t.columns + ") VALUES (" + strings.Join(marks, ", ") + ")"
+	t.put = t.insert + " ON CONFLICT DO UPDATE SET " + set(func(i int) string { return "excluded." + n.all[i] })
+	t.update = "UPDATE " + name + " SET " + set(func(i int) string { return marks[i] }) + " WHERE " + strings.Join(where, " AND ")
+	return t
+}
+
+// bind gives s the values of a row.
+func (t *table[R]) bind(s *statement, r *R) *statement {
+	t.describe(s, r)
+	return s
+}
+
+// scan reads t.columns.
+func (t *table[R]) scan(row *rowReader) (*R, error) {
+	r := new(R)
+	t.describe(row, r)
+	return r, row.err
+}
+
+// one reads the row of a query, nil if there is none.
+func (t *table[R]) one(query *statement) (found *R, err error) {
+	err = query.each(func(row *rowReader) (err error) {
+		found, err = t.scan(row)
+		return err
+	})
+	return found, err
+}
+
+// list adds the rows of a query to found.
+func (t *table[R]) list(query *statement, found *[]R) error {
+	return query.each(func(row *rowReader) error {
+		r, err := t.scan(row)
+		*found = append(*found, *r)
+		return err
+	})
+}
+
+// names collects the names of columns. An id takes two columns.
+type names struct {
+	all    []string
+	hasKey bool
+}
+
+// Column makes names a rows.Columns.
+func (n *names) Column(name string, field any) {
+	switch field.(type) {
+	case *rows.Key:
+		n.hasKey = true
+		n.all = append(n.all, "hi", "lo")
+	case *rows.Ref:
+		n.all = append(n.all, name+"_hi", name+"_lo")
+	case *rows.Owner:
+		n.all = append(n.all, "user_hash", name)
+	case *rows.KeyBucket:
+	case *time.Time, *rows.OptionalTime:
+		if n.hasKey { // times are counted from that of the key
+			name = strings.TrimSuffix(name, "_at")
+		}
+		n.all = append(n.all, name)
+	case *mfa.Bucket, *rows.UserBucket, *int, *int64, *string, *rows.Name, *rows.Word, *[]byte, *rows.Expiry, rows.Number, rows.Bytes:
+		n.all = append(n.all, name)
+	default:
+		panic(fmt.Sprintf("sqlite: column %s has a field of type %T", name, field))
+	}
+}
+
+// Column binds a field. It makes statement a rows.Columns.
+func (s *statement) Column(_ string, field any) {
+	switch v := field.(type) {
+	case *rows.Key:
+		s.key = *v
+		s.id(*v)
+	case *rows.Ref:
+		s.idOrNull(*v)
+	case *rows.Owner:
+		if v.User == "" {
+			s.null().null()
+			return
+		}
+		s.int(userHash(int64(v.Environment), v.User)).string(v.User)
+	case *rows.KeyBucket:
+	case *rows.UserBucket:
+		if v.ExpiresAt.IsZero() {
+			s.null()
+			return
+		}
+		s.int(int64(v.At))
+	case *mfa.Bucket:
+		s.int(int64(*v))
+	case *int:
+		s.int(int64(*v))
+	case *int64:
+		s.int(*v)
+	case *string:
+		s.text(*v)
+	case *rows.Name:
+		s.string(string(*v))
+	case *rows.Word:
+		s.word(string(*v))
+	case *[]byte:
+		s.blob(*v)
+	case *time.Time:
+		s.instant(*v)
+	case *rows.OptionalTime:
+		s.instant(time.Time(*v))
+	case *rows.Expiry:
+		if time.Time(*v).IsZero() {
+			s.null()
+			return
+		}
+		s.time(time.Time(*v))
+	case rows.Number:
+		s.int(int64(v.Number()))
+	case rows.Bytes:
+		s.blob(v.Encode())
+	}
+}
+
+// instant binds a time of a row: since its key, if it has one, or since 1970.
+func (s *statement) instant(t time.Time) {
+	if s.key == (rows.Key{}) {
+		s.time(t)
+		return
+	}
+	s.since(s.key, t)
+}
+
+// Column scans a field. It makes rowReader a rows.Columns.
+func (r *rowReader) Column(_ string, field any) {
+	switch v := field.(type) {
+	case *rows.Key:
+		*v = r.id()
+		r.key = *v
+	case *rows.Ref:
+		*v = r.id()
+	case *rows.Owner:
+		r.next() // the hash
+		v.User = r.text()
+	case *rows.KeyBucket:
+	case *rows.UserBucket:
+		v.At = mfa.Bucket(r.int())
+	case *mfa.Bucket:
+		*v = mfa.Bucket(r.int())
+	case *int:
+		*v = int(r.int())
+	case *int64:
+		*v = r.int()
+	case *string:
+		*v = r.text()
+	case *rows.Name:
+		*v = rows.Name(r.text())
+	case *rows.Word:
+		*v = rows.Word(r.word())
+	case *[]byte:
+		*v = r.blob()
+	case *time.Time:
+		*v = r.instant()
+	case *rows.OptionalTime:
+		*v = rows.OptionalTime(r.instant())
+	case *rows.Expiry:
+		*v = rows.Expiry(r.time())
+	case rows.Number:
+		v.SetNumber(int(r.int()))
+	case rows.Bytes:
+		if err := v.Decode(r.ColumnRawBlob(r.next())); err != nil && r.err == nil {
+			r.err = err
+		}
+	}
+}
+
+// instant returns what statement.instant bound.
+func (r *rowReader) instant() time.Time {
+	if r.key == (rows.Key{}) {
+		return r.time()
+	}
+	return r.since(r.key)
+}
