@@ -64,7 +64,7 @@ func logTry(log *slog.Logger, t sms.Try) {
 	case t.Kind != "":
 		log.Warn("message not accepted", append(attrs, "kind", string(t.Kind), "code", t.Code, "reason", t.Reason)...)
 	case t.Number > 1:
-		log.Info("message accepted after all", attrs...)
+		log.Info("message accepted by another provider", attrs...)
 	default:
 		log.Debug("message accepted", attrs...)
 	}

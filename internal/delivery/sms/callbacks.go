@@ -94,7 +94,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var (
 	errCrowded  = errors.New("too many callbacks at once")
-	errCutShort = errors.New("the body of a callback is cut short")
+	errCutShort = errors.New("the body of a callback is truncated")
 )
 
 // read returns the body of a callback.

@@ -117,13 +117,13 @@ func (o *Options) check() error {
 	case !regionPattern.MatchString(o.Region):
 		return fmt.Errorf("region %q is not an AWS region", o.Region)
 	case (o.AccessKeyID == "") != (o.SecretAccessKey.Reveal() == ""):
-		return errors.New("access_key_id and secret_access_key need each other")
+		return errors.New("access_key_id and secret_access_key must be set together")
 	case o.AccessKeyID == "" && o.SessionToken.Reveal() != "":
 		return errors.New("session_token needs access_key_id and secret_access_key")
 	case o.MaxPrice != "" && !pricePattern.MatchString(o.MaxPrice):
 		return fmt.Errorf("max_price is %q; it must be US dollars, such as 0.05", o.MaxPrice)
 	case (o.EntityID == "") != (o.TemplateID == ""):
-		return errors.New("entity_id and template_id need each other")
+		return errors.New("entity_id and template_id must be set together")
 	case plainSNS && o.ConfigurationSet != "":
 		return errors.New("configuration_set does not apply to api sns")
 	case plainSNS && o.ProtectConfiguration != "":
@@ -255,9 +255,9 @@ func (t *roundTrip) explain(err error) *sms.Error {
 	case t.failed != nil:
 		return t.failed
 	case t.status == 0: // the SDK made no request
-		e := &sms.Error{Kind: sms.Unavailable, Reason: "found no credentials"}
+		e := &sms.Error{Kind: sms.Unavailable, Reason: "no credentials found"}
 		if errors.Is(err, context.DeadlineExceeded) {
-			e.Reason = "timed out looking for credentials"
+			e.Reason = "timed out during the search for credentials"
 		}
 		return e
 	case t.status < 300:
@@ -319,9 +319,9 @@ var errorReasons = map[string]string{
 	"InvalidClientTokenId":        "refused the credentials",
 	"InvalidSecurity":             "refused the credentials",
 	"IncompleteSignature":         "refused the credentials",
-	"InvalidSignatureException":   "refused the signature: are keys and clock right?",
-	"SignatureDoesNotMatch":       "refused the signature: are keys and clock right?",
-	"RequestExpired":              "refused the signature: are keys and clock right?",
+	"InvalidSignatureException":   "refused the signature: check the keys and the clock",
+	"SignatureDoesNotMatch":       "refused the signature: check the keys and the clock",
+	"RequestExpired":              "refused the signature: check the keys and the clock",
 	"ExpiredTokenException":       "the credentials expired",
 	"ExpiredToken":                "the credentials expired",
 
@@ -340,7 +340,7 @@ var codes = wire.Codes{
 	"DESTINATION_PHONE_NUMBER_NOT_VERIFIED":                       {Kind: wire.Unserved, Reason: "the account is in the sandbox, and the number not verified"},
 	"NO_ORIGINATION_IDENTITIES_FOUND":                             {Kind: wire.Unserved, Reason: "no origination identity for the country"},
 	"MESSAGE_TYPE_MISMATCH":                                       {Kind: sms.Unavailable, Reason: "the origination identity is not for transactional messages"},
-	"NUMBER_CAPABILITIES_MISMATCH":                                {Kind: sms.Unavailable, Reason: "the origination identity sends no text"},
+	"NUMBER_CAPABILITIES_MISMATCH":                                {Kind: sms.Unavailable, Reason: "the origination identity cannot send text"},
 	"RESOURCE_NOT_ACTIVE":                                         {Kind: sms.Unavailable, Reason: "the origination identity is not active"},
 	"REGISTRATION_NOT_COMPLETE":                                   {Kind: sms.Unavailable, Reason: "the origination identity is not registered"},
 	"DESTINATION_COUNTRY_BLOCKED":                                 {Kind: wire.Unserved, Reason: "the country is not enabled"},
@@ -354,7 +354,7 @@ var codes = wire.Codes{
 	"SENDER_ID_REQUIRES_REGISTRATION":                             {Kind: wire.Unserved, Reason: "the sender id is not registered"},
 	"PRICE_OVER_THRESHOLD":                                        {Kind: wire.Unserved, Reason: "more expensive than max_price"},
 	"MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT":                        {Kind: sms.Unavailable, Reason: "the monthly spending limit is reached"},
-	"INSUFFICIENT_ACCOUNT_REPUTATION":                             {Kind: sms.Unavailable, Reason: "the account lacks reputation"},
+	"INSUFFICIENT_ACCOUNT_REPUTATION":                             {Kind: sms.Unavailable, Reason: "the reputation of the account is too low"},
 	"ACCOUNT_DISABLED":                                            {Kind: sms.Unavailable, Reason: "the account is disabled"},
 }
 

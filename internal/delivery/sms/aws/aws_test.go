@@ -148,7 +148,7 @@ func TestFindsCredentials(t *testing.T) {
 	o.AccessKeyID, o.SecretAccessKey = "", secret.String{}
 	a := open(t, o)
 	_, err := a.Send(t.Context(), newMessage())
-	if e := sendError(t, err); e.Kind != sms.Unavailable || e.Reason != "found no credentials" {
+	if e := sendError(t, err); e.Kind != sms.Unavailable || e.Reason != "no credentials found" {
 		t.Errorf("Send without credentials = %v", e)
 	}
 	t.Setenv("AWS_ACCESS_KEY_ID", testKeyID)

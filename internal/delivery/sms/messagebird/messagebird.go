@@ -154,7 +154,7 @@ var failureCodes = wire.Codes{
 // codes has the error codes of a refused request. Another provider may accept the message,
 // unless code 9 or 10 is about the recipient.
 var codes = wire.Codes{
-	"2":  {Kind: sms.Unavailable, Reason: "refused the credentials, or does not allow it"},
+	"2":  {Kind: sms.Unavailable, Reason: "wrong credentials, or not permitted"},
 	"9":  {Kind: sms.Unavailable, Reason: "a parameter is missing"},
 	"10": {Kind: sms.Unavailable, Reason: "a parameter is wrong"},
 	"20": {Kind: sms.Unavailable, Reason: "not found"},

@@ -29,7 +29,7 @@ func (p *Provider) deliver(body []byte) (status uint32) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.opts.AnswerTimeout)
 	defer cancel()
 	if err := p.opts.OnReceipt(ctx, receipt); err != nil {
-		p.opts.Logger.Warn("smpp: receipt not recorded; the carrier is to send it again", "address", p.opts.Address, "id", receipt.ID, "error", err)
+		p.opts.Logger.Warn("smpp: receipt not recorded; the carrier is asked to send it again", "address", p.opts.Address, "id", receipt.ID, "error", err)
 		return statusTryAgain
 	}
 	return 0

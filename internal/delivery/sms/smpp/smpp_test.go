@@ -202,13 +202,13 @@ func TestClassifiesErrors(t *testing.T) {
 		status int
 		want   sms.Error
 	}{
-		{0x0B, sms.Error{Kind: sms.Refused, Code: "0x0000000B", Reason: "destination address"}},
+		{0x0B, sms.Error{Kind: sms.Refused, Code: "0x0000000B", Reason: "the destination address is not valid"}},
 		{0x412, sms.Error{Kind: sms.Refused, Code: "0x00000412", Reason: "the carrier does not deliver to the number"}},
 		{0x411, sms.Error{Kind: sms.Unavailable, Code: "0x00000411", Reason: "refused"}},
 		{0x58, sms.Error{Kind: sms.Unavailable, Code: "0x00000058", Reason: "throttled"}},
 		{0x14, sms.Error{Kind: sms.Unavailable, Code: "0x00000014", Reason: "queue full"}},
 		{0x08, sms.Error{Kind: sms.Unavailable, Code: "0x00000008", Reason: "system error"}},
-		{0x0A, sms.Error{Kind: sms.Unavailable, Code: "0x0000000A", Reason: "source address"}},
+		{0x0A, sms.Error{Kind: sms.Unavailable, Code: "0x0000000A", Reason: "the source address is not valid"}},
 		{0x45, sms.Error{Kind: sms.Unavailable, Code: "0x00000045", Reason: "submit failed"}},
 		{0x04, sms.Error{Kind: sms.Unavailable, Code: "0x00000004", Reason: "not bound for this command"}},
 	} {
@@ -298,8 +298,8 @@ func TestNotConnected(t *testing.T) {
 		order  string
 		want   sms.Error
 	}{
-		{"wrong password", func(o *smpp.Options) { o.Password = secret.NewString("wrong") }, `{}`, sms.Error{Code: "0x0000000E", Reason: "bind: password"}},
-		{"wrong system id", func(o *smpp.Options) { o.SystemID = "nobody" }, `{}`, sms.Error{Code: "0x0000000F", Reason: "bind: system id"}},
+		{"wrong password", func(o *smpp.Options) { o.Password = secret.NewString("wrong") }, `{}`, sms.Error{Code: "0x0000000E", Reason: "bind: wrong password"}},
+		{"wrong system id", func(o *smpp.Options) { o.SystemID = "nobody" }, `{}`, sms.Error{Code: "0x0000000F", Reason: "bind: unknown system id"}},
 		{"already bound", func(*smpp.Options) {}, `{"bind": 5}`, sms.Error{Code: "0x00000005", Reason: "bind: already bound: by another process?"}},
 		{"bind refused", func(*smpp.Options) {}, `{"bind": 13}`, sms.Error{Code: "0x0000000D", Reason: "bind: bind failed"}},
 		{"TLS to a plain port", func(o *smpp.Options) { o.TLS, o.AnswerTimeout = true, 300*time.Millisecond }, `{}`, sms.Error{Reason: "not connected"}},

@@ -172,7 +172,7 @@ var codes = wire.Codes{
 	"21703": {Kind: sms.Unavailable, Reason: "the messaging service has no sender"},
 	"21704": {Kind: sms.Unavailable, Reason: "the messaging service has no sender"},
 	"21705": {Kind: sms.Unavailable, Reason: "the messaging service is not valid"},
-	"30450": {Kind: wire.Unserved, Reason: "held back as SMS pumping"},
+	"30450": {Kind: wire.Unserved, Reason: "suspected SMS pumping"},
 	"30001": {Kind: sms.Unavailable, Reason: "the queue of the sender is full"},
 	"30002": {Kind: sms.Unavailable, Reason: "the account is suspended"},
 }

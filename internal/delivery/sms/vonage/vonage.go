@@ -176,7 +176,7 @@ var codes = wire.Codes{
 	"22": {Kind: sms.Unavailable, Reason: "the network code is not valid"},
 	"23": {Kind: sms.Unavailable, Reason: "the callback URL is not valid"},
 	"29": {Kind: wire.Unserved, Reason: "a trial account, and the number is not on its list"},
-	"32": {Kind: sms.Unavailable, Reason: "the account wants signed requests"},
+	"32": {Kind: sms.Unavailable, Reason: "the account requires signed requests"},
 }
 
 // textType returns the encoding that Vonage must use for text. With type=text Vonage
