@@ -16,7 +16,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
-// An api is a caller of the HTTP API with one key.
+// An api calls the HTTP API with one API key.
 type api struct {
 	t      testing.TB
 	url    string
@@ -38,7 +38,7 @@ type answer struct {
 	entity
 }
 
-// An entity is what any answer of the API may hold.
+// An entity has the keys of all answers of the API.
 type entity struct {
 	ID        string
 	Type      string
@@ -64,7 +64,7 @@ func readEntity(body []byte) (e entity, err error) {
 	return e, err
 }
 
-// A message is one of the inbox.
+// A message is a message in the inbox.
 type message struct {
 	To     string
 	Text   string
@@ -72,12 +72,12 @@ type message struct {
 	SentAt string `json:"sent_at"`
 }
 
-// A tornError means that an answer began and did not end.
+// A tornError reports an answer that began and did not end.
 type tornError struct{ cause error }
 
 func (e *tornError) Error() string { return "answer torn: " + e.cause.Error() }
 
-// send makes a request. key is for Idempotency-Key, "" for none.
+// send makes a request. It sends the header Idempotency-Key unless key is "".
 func (a *api) send(ctx context.Context, method, path, body, key string) (answer, error) {
 	began := false
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { began = true }})
@@ -118,7 +118,7 @@ func (a *api) send(ctx context.Context, method, path, body, key string) (answer,
 	return got, nil
 }
 
-// asDocumented holds a reply against openapi.yaml.
+// asDocumented compares a reply with openapi.yaml.
 func (a *api) asDocumented(req *http.Request, body string, got answer) {
 	document, err := openapitest.Load("../../openapi.yaml")
 	if err != nil {
@@ -139,7 +139,7 @@ func (a *api) asDocumented(req *http.Request, body string, got answer) {
 	}
 }
 
-// want makes a request that must be answered with a status.
+// want makes a request and fails the test unless the status is the expected one.
 func (a *api) want(status int, method, path, body string) answer {
 	a.t.Helper()
 	got, err := a.send(a.t.Context(), method, path, body, "")
@@ -167,13 +167,15 @@ func (a *api) challenge(factor string) answer {
 	return a.want(http.StatusCreated, "POST", "/auth/factors/"+factor+"/challenge", "")
 }
 
-// verify tries a code that must be looked at, and reports whether it was right.
+// verify submits a code that the server must evaluate, and reports whether it was
+// right.
 func (a *api) verify(challenge, code string) bool {
 	a.t.Helper()
 	return a.want(http.StatusCreated, "POST", verifyPath(challenge), codeBody(code)).Valid
 }
 
-// refused tries a code that must not be looked at, and returns why.
+// refused submits a code that the server must refuse to evaluate, and returns the
+// reason.
 func (a *api) refused(status int, challenge, code string) string {
 	a.t.Helper()
 	return a.want(status, "POST", verifyPath(challenge), codeBody(code)).Code
@@ -189,10 +191,10 @@ func verifyPath(challenge string) string { return "/auth/challenges/" + challeng
 
 func codeBody(code string) string { return fmt.Sprintf(`{"code":%q}`, code) }
 
-// wrong is no code of anything: it has five digits.
+// wrong can never be a valid code: it has five digits.
 const wrong = "12345"
 
-// codeAt returns the code of a secret, as the API shows it, in a step.
+// codeAt returns the code of a TOTP secret, in the form of the API, at a time step.
 func codeAt(t testing.TB, secret string, step int64) string {
 	t.Helper()
 	key, err := totp.ParseSecret(secret)
@@ -210,8 +212,8 @@ func codeNow(t testing.TB, secret string) string {
 	return codeAt(t, secret, totp.Step(time.Now()))
 }
 
-// poll asks again and again until done, without a rest between two questions that
-// would have to be guessed: each is a round trip.
+// poll calls done until it returns true. It does not sleep between calls, because
+// each call is a round trip to the server.
 func poll(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -42,8 +42,9 @@ func enrollMany(t *testing.T, api *api, n int64) []string {
 	return ids
 }
 
-// documented returns the commands of docs/operating.md that back up and restore, as
-// arguments, with the directories of the document replaced by those of a test.
+// documented returns the backup and restore commands of docs/operating.md as
+// arguments. It replaces the directories of the document with directories of the
+// test.
 func documented(t *testing.T, store, backups string) (backup, restore []string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/operating.md")
@@ -60,8 +61,8 @@ func documented(t *testing.T, store, backups string) (backup, restore []string) 
 	return one("backup"), one("restore")
 }
 
-// TestRestoreAfterACrash backs up and restores as docs/operating.md says, around a
-// crash.
+// TestRestoreAfterACrash follows docs/operating.md: it backs up, crashes the server
+// and restores.
 func TestRestoreAfterACrash(t *testing.T) {
 	t.Parallel()
 	onlySQLite(t)
@@ -94,7 +95,7 @@ func TestRestoreAfterACrash(t *testing.T) {
 	}
 	p.kill()
 
-	// Who copies the backup over the store is told so, and nothing is changed.
+	// A restore over an existing store is refused, and changes nothing.
 	old := []string{path + ".old", path + ".old-wal"}
 	copyFile(t, path, old[0])
 	copyFile(t, path+"-wal", old[1])
@@ -125,7 +126,7 @@ func TestRestoreAfterACrash(t *testing.T) {
 		t.Errorf("the replaced store is kept as %v, %v", kept, err)
 	}
 
-	// A store that is lost altogether is made from the backup.
+	// A lost store is created again from the backup.
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +147,8 @@ func checkFile(t *testing.T, path string) {
 	succeed(t, "backup", to, "--store", "sqlite:"+path)
 }
 
-// TestRestoreRefusesWhatItCannotOpen gives restore bad files, and checks that the store is
-// left as it is.
+// TestRestoreRefusesWhatItCannotOpen gives restore bad files, and checks that the
+// store does not change.
 func TestRestoreRefusesWhatItCannotOpen(t *testing.T) {
 	t.Parallel()
 	onlySQLite(t)
@@ -206,7 +207,7 @@ func TestRestoreRefusesWhatItCannotOpen(t *testing.T) {
 	}
 }
 
-// TestReplacedStoreIsNoticed takes files of the store away from a running server.
+// TestReplacedStoreIsNoticed removes files of the store while the server runs.
 func TestReplacedStoreIsNoticed(t *testing.T) {
 	t.Parallel()
 	onlySQLite(t)
@@ -255,8 +256,8 @@ func TestReplacedStoreIsNoticed(t *testing.T) {
 	}
 }
 
-// TestCopyStopsARunningServer copies a store while a server runs on it, as an operator
-// does who forgets to stop it.
+// TestCopyStopsARunningServer copies a store while a server runs on it, as an
+// operator may do by mistake.
 func TestCopyStopsARunningServer(t *testing.T) {
 	t.Parallel()
 	onlySQLite(t)
@@ -283,7 +284,8 @@ func TestCopyStopsARunningServer(t *testing.T) {
 	for _, id := range before {
 		p2.api().want(http.StatusOK, "GET", "/auth/factors/"+id, "")
 	}
-	// The target is not empty any more: this copy fails, and leaves its source as it was.
+	// The target is no longer empty: this copy fails, and does not change its
+	// source.
 	third := t.TempDir()
 	p3 := serve(t, "--store", storeIn(t, third))
 	p3.key = createKey(t, third, "staging")

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A balancer passes each TCP connection on to the next of several addresses. It
-// forgets one at which nobody listens.
+// A balancer forwards each TCP connection to the next of several addresses. It
+// removes an address that refuses a connection.
 type balancer struct {
 	ln   net.Listener
 	work sync.WaitGroup
@@ -39,7 +39,7 @@ func newBalancer(t testing.TB, addresses ...string) *balancer {
 	return b
 }
 
-// api returns a caller whose every request goes to the next address.
+// api returns a caller that sends each request to the next address.
 func (b *balancer) api(t testing.TB, key string) *api {
 	a := newAPI(t, "http://"+b.ln.Addr().String(), key)
 	a.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
@@ -58,7 +58,7 @@ func (b *balancer) forget(address string) {
 	b.addresses = slices.DeleteFunc(b.addresses, func(a string) bool { return a == address })
 }
 
-// next returns the address whose turn it is, "" if there is none.
+// next returns the next address, or "" if no address is left.
 func (b *balancer) next() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,7 +93,7 @@ func (b *balancer) pass(client net.Conn) {
 	io.Copy(client, node)
 }
 
-// dial connects to the next node that listens; nil if none does.
+// dial connects to the next node that listens. It returns nil if no node listens.
 func (b *balancer) dial() net.Conn {
 	for address := b.next(); address != ""; address = b.next() {
 		conn, err := net.DialTimeout("tcp", address, time.Second)

@@ -15,12 +15,12 @@ import (
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
-// attempts is how many codes a challenge lets be tried.
+// attempts is the number of codes that one challenge accepts.
 const attempts = 5
 
-// A customer lives with the API: it enrolls, challenges, verifies and deletes at
-// random, and remembers what it was told in answers received in full. It works on
-// factors of its own, one request after the other.
+// A customer uses the API: it enrolls, challenges, verifies and deletes at random,
+// and remembers every complete answer. It has its own factors and sends one request
+// at a time.
 type customer struct {
 	t        testing.TB
 	api      *api
@@ -36,7 +36,7 @@ type customer struct {
 	torn       int        // those of them whose answer had begun
 }
 
-// A factor is what its customer knows of it.
+// A factor holds the facts that its customer knows about it.
 type factor struct {
 	id         string
 	secret     string // totp
@@ -46,7 +46,7 @@ type factor struct {
 	challenges []*challenge
 }
 
-// A challenge is what its customer knows of it.
+// A challenge holds the facts that its customer knows about it.
 type challenge struct {
 	id       string
 	code     string // generic_otp
@@ -57,7 +57,7 @@ type challenge struct {
 	used     bool   // no more may be tried
 }
 
-// An outcome is what is known of something that was asked for once.
+// An outcome is the known result of an action that was requested once.
 type outcome int
 
 const (
@@ -66,7 +66,8 @@ const (
 	yes
 )
 
-// An operation is a request and what follows from its answer, or from none.
+// An operation is a request and the conclusions from its answer, or from a missing
+// answer.
 type operation struct {
 	method, path, body string
 	key                string // Idempotency-Key; "" for none
@@ -80,8 +81,8 @@ type exchange struct {
 	answer answer
 }
 
-// live makes requests until ctx ends or one gets no answer, and calls heard after
-// every answer.
+// live makes requests until ctx ends or a request gets no answer. It calls heard
+// after every answer.
 func (c *customer) live(ctx context.Context, heard func()) {
 	for ctx.Err() == nil {
 		if !c.do(ctx, c.next()) {
@@ -93,7 +94,7 @@ func (c *customer) live(ctx context.Context, heard func()) {
 
 var errOutage = errors.New("the server cannot take the request, or does not know what became of it")
 
-// do carries out an operation and reports whether it was answered.
+// do sends the request of an operation and reports whether it was answered.
 func (c *customer) do(ctx context.Context, op *operation) bool {
 	got, err := c.api.send(ctx, op.method, op.path, op.body, op.key)
 	if err == nil && c.outages && got.status == http.StatusServiceUnavailable {
@@ -120,7 +121,7 @@ func (c *customer) do(ctx context.Context, op *operation) bool {
 	return true
 }
 
-// next chooses something to do.
+// next chooses the next operation.
 func (c *customer) next() *operation {
 	f := c.pick()
 	switch dice := c.random.IntN(20); {
@@ -135,13 +136,14 @@ func (c *customer) next() *operation {
 	}
 }
 
-// pick returns one of the last factors, nil if it would be a spent one.
+// pick returns one of the newest factors, or nil if that factor has too many
+// challenges.
 func (c *customer) pick() *factor {
 	recent := c.factors[max(0, len(c.factors)-3):]
 	if len(recent) == 0 {
 		return nil
 	}
-	// Few challenges each, so that their failures lock no factor.
+	// Each factor gets few challenges, so their failures do not lock it.
 	if f := recent[c.random.IntN(len(recent))]; f.deleted == no && len(f.challenges) < 8 {
 		return f
 	}
@@ -201,7 +203,7 @@ func (c *customer) challenge(f *factor) *operation {
 	}
 }
 
-// try submits a right or a wrong code, or whatever to a challenge that is done.
+// try submits a right or a wrong code. For a finished challenge any code will do.
 func (c *customer) try(f *factor, ch *challenge) *operation {
 	if c.random.IntN(2) == 0 {
 		return c.tryCode(f, ch, wrong, 0)
@@ -209,12 +211,12 @@ func (c *customer) try(f *factor, ch *challenge) *operation {
 	if f.secret == "" {
 		return c.tryCode(f, ch, ch.code, 0)
 	}
-	// The window reaches one step to either side.
+	// The server accepts one step before and one step after the current step.
 	step := max(f.spentStep+1, totp.Step(time.Now())-1)
 	return c.tryCode(f, ch, codeAt(c.t, f.secret, step), step)
 }
 
-// tryCode submits a code, which a totp factor has in step.
+// tryCode submits a code. For a totp factor, step is the time step of the code.
 func (c *customer) tryCode(f *factor, ch *challenge, code string, step int64) *operation {
 	return &operation{
 		method: "POST", path: verifyPath(ch.id), body: codeBody(code), key: c.maybeKey(),
@@ -231,7 +233,7 @@ func (c *customer) tryCode(f *factor, ch *challenge, code string, step int64) *o
 	}
 }
 
-// learn compares what an answer to a code says with what is known.
+// learn compares the answer to a code with the known facts, and adds its news.
 func (ch *challenge) learn(f *factor, code string, step int64, got answer) error {
 	switch {
 	case got.status == http.StatusCreated && ch.verified == yes:
@@ -273,7 +275,7 @@ func (ch *challenge) learn(f *factor, code string, step int64, got answer) error
 	return nil
 }
 
-// audit asks whether everything that the customer was told still holds.
+// audit checks that every fact in the answers to the customer is still true.
 func (c *customer) audit(ctx context.Context) {
 	c.replay(ctx)
 	for _, f := range c.factors {
@@ -281,8 +283,8 @@ func (c *customer) audit(ctx context.Context) {
 	}
 }
 
-// replay repeats what was asked for under idempotency keys: first what got no
-// answer, which must be carried out now if it was not.
+// replay repeats the requests with idempotency keys. It begins with the unanswered
+// requests, which the server must carry out now if it has not done so.
 func (c *customer) replay(ctx context.Context) {
 	if op := c.unanswered; op != nil {
 		c.unanswered = nil
@@ -296,9 +298,9 @@ func (c *customer) replay(ctx context.Context) {
 		case err != nil:
 			c.t.Errorf("%s: repeat %s: %v", c.name, x.path, err)
 		case got.status == http.StatusUnprocessableEntity && c.madeDeleted(x):
-			// What showed the secret of a factor goes with it.
+			// The recorded answer with the secret is deleted with its factor.
 		case got.status == http.StatusNotFound && c.aboutDeleted(x):
-			// Nothing is said about a factor that is gone.
+			// The server reveals nothing about a deleted factor.
 		case got.status != x.answer.status || !bytes.Equal(got.body, x.answer.body):
 			c.t.Errorf("%s: %s answered %d %.300s; the same key now answers %d %.300s", c.name, x.path,
 				x.answer.status, x.answer.body, got.status, got.body)
@@ -306,7 +308,8 @@ func (c *customer) replay(ctx context.Context) {
 	}
 }
 
-// aboutDeleted reports whether x concerned a factor that may be deleted since.
+// aboutDeleted reports whether x concerned a factor that may have been deleted since
+// then.
 func (c *customer) aboutDeleted(x exchange) bool {
 	for _, f := range c.factors {
 		if f.deleted == no {
@@ -324,7 +327,8 @@ func (c *customer) aboutDeleted(x exchange) bool {
 	return false
 }
 
-// madeDeleted reports whether x enrolled a factor that may be deleted since.
+// madeDeleted reports whether x enrolled a factor that may have been deleted since
+// then.
 func (c *customer) madeDeleted(x exchange) bool {
 	for _, f := range c.factors {
 		if f.deleted != no && bytes.Contains(x.answer.body, []byte(f.id)) && strings.HasSuffix(x.path, "/enroll") {
@@ -357,7 +361,7 @@ func (c *customer) auditFactor(ctx context.Context, f *factor) {
 	}
 }
 
-// auditChallenge tries codes until the challenge takes no more.
+// auditChallenge submits codes until the challenge accepts no more.
 func (c *customer) auditChallenge(ctx context.Context, f *factor, ch *challenge) {
 	if f.deleted == yes {
 		got, err := c.api.send(ctx, "POST", verifyPath(ch.id), codeBody(wrong), "")
@@ -387,13 +391,14 @@ func (c *customer) auditChallenge(ctx context.Context, f *factor, ch *challenge)
 	if !ch.used && ch.verified != yes {
 		c.t.Errorf("%s: challenge %s, after %d tries, takes still more", c.name, ch.id, ch.tries)
 	}
-	// What was lost is known by now: the next audit finds the challenge as it is.
+	// The fate of a lost request is known now: the next audit expects the current
+	// state.
 	if ch.used {
 		ch.lost = attempts
 	}
 }
 
-// auditStep submits the last accepted code once more, to a new challenge.
+// auditStep submits the last accepted code again, to a new challenge.
 func (c *customer) auditStep(ctx context.Context, f *factor) {
 	made, err := c.api.send(ctx, "POST", "/auth/factors/"+f.id+"/challenge", "", "")
 	if err != nil || made.status != http.StatusCreated {
@@ -406,7 +411,7 @@ func (c *customer) auditStep(ctx context.Context, f *factor) {
 	}
 }
 
-// A crowd is many customers of one server.
+// A crowd is a group of customers of one server.
 type crowd []*customer
 
 func newCrowd(t testing.TB, size int) crowd {
@@ -417,7 +422,7 @@ func newCrowd(t testing.TB, size int) crowd {
 	return all
 }
 
-// each does something with every customer at once.
+// each calls a function for all customers at the same time.
 func (all crowd) each(do func(*customer)) {
 	var wg sync.WaitGroup
 	for _, c := range all {
@@ -426,7 +431,7 @@ func (all crowd) each(do func(*customer)) {
 	wg.Wait()
 }
 
-// moveTo gives the customers a server to call.
+// moveTo makes the customers call another server.
 func (all crowd) moveTo(api *api) {
 	for _, c := range all {
 		c.api = api
@@ -437,8 +442,8 @@ func (all crowd) audit(ctx context.Context) {
 	all.each(func(c *customer) { c.audit(ctx) })
 }
 
-// liveUntil lets all live until they have heard so many answers, then calls end
-// while they go on, and returns when nobody is answered any more.
+// liveUntil lets all customers live until they have received n answers. Then it
+// calls end while they continue, and returns when no customer gets an answer.
 func (all crowd) liveUntil(ctx context.Context, answers int, end func()) {
 	heard := make(chan struct{}, answers)
 	enough := make(chan struct{})
@@ -469,7 +474,7 @@ func (all crowd) liveUntil(ctx context.Context, answers int, end func()) {
 	<-done
 }
 
-// count adds up something over all customers.
+// count returns the sum of a number over all customers.
 func (all crowd) count(of func(*customer) int) (sum int) {
 	for _, c := range all {
 		sum += of(c)

@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
-// TestDevTakesNothingFromTheEnvironment exports what the documents tell operators to
-// export for the other commands.
+// TestDevTakesNothingFromTheEnvironment sets the variables that the documents tell
+// operators to export for the other commands.
 func TestDevTakesNothingFromTheEnvironment(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -36,8 +36,8 @@ func TestDevTakesNothingFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestDevRefusesAStoreThatItDidNotMake tries the stores of a server: one that holds
-// nothing yet, one with a sandbox, and one with a production environment.
+// TestDevRefusesAStoreThatItDidNotMake tries stores that dev did not create: an
+// empty one, one with a sandbox, and one with a production environment.
 func TestDevRefusesAStoreThatItDidNotMake(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -74,7 +74,8 @@ func TestDevRefusesAStoreThatItDidNotMake(t *testing.T) {
 	}
 }
 
-// TestAProductionEnvironmentDoesNotFitAStoreOfDev creates one while dev is running.
+// TestAProductionEnvironmentDoesNotFitAStoreOfDev creates a production environment
+// while dev is running.
 func TestAProductionEnvironmentDoesNotFitAStoreOfDev(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -98,7 +99,8 @@ func TestDevStaysOnThisMachineUnlessToldOtherwise(t *testing.T) {
 	p.await(p.log, "other machines can reach this server")
 }
 
-// TestDevDoesNotWriteThroughASymbolicLink plants links under the names of its files.
+// TestDevDoesNotWriteThroughASymbolicLink creates links with the names of dev's
+// files.
 func TestDevDoesNotWriteThroughASymbolicLink(t *testing.T) {
 	t.Parallel()
 	onlySQLite(t)

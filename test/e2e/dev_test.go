@@ -164,7 +164,7 @@ func readFile(t *testing.T, name string) []byte {
 	return text
 }
 
-// trusting returns a client that trusts one certificate and no other.
+// trusting returns a client that trusts only one certificate.
 func trusting(t testing.TB, pem []byte, http2 bool) *http.Client {
 	t.Helper()
 	pool := x509.NewCertPool()
@@ -176,8 +176,8 @@ func trusting(t testing.TB, pem []byte, http2 bool) *http.Client {
 	return &http.Client{Transport: transport, Timeout: patience}
 }
 
-// TestTheWelcomeCanBePasted runs the commands that dev prints, as they are, in
-// one shell.
+// TestTheWelcomeCanBePasted runs the commands that dev prints, unchanged, in one
+// shell.
 func TestTheWelcomeCanBePasted(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -217,8 +217,8 @@ func TestTheWelcomeCanBePasted(t *testing.T) {
 	}
 }
 
-// commandsOf returns the commands of the welcome: those before a code is typed,
-// and the rest.
+// commandsOf returns the commands of the welcome in two parts: before and after a
+// person types a code.
 func commandsOf(t *testing.T, welcome string) (enroll, verify string) {
 	t.Helper()
 	_, steps, ok := strings.Cut(welcome, "Enroll an authenticator app.")
@@ -229,7 +229,7 @@ func commandsOf(t *testing.T, welcome string) (enroll, verify string) {
 	return indented(enroll), indented(verify)
 }
 
-// indented returns the lines of text that are.
+// indented returns the indented lines of text.
 func indented(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -250,7 +250,7 @@ func answerIn(t *testing.T, body []byte) entity {
 	return e
 }
 
-// A shell takes what is pasted into it.
+// A shell is a running bash that commands can be pasted into.
 type shell struct {
 	t    *testing.T
 	in   io.Writer
@@ -277,8 +277,7 @@ func newShell(t *testing.T, bash, dir string) *shell {
 	return s
 }
 
-// paste gives commands to the shell and returns all that was said when they are
-// done.
+// paste runs commands in the shell and returns their output.
 func (s *shell) paste(commands string) string {
 	s.t.Helper()
 	s.done++

@@ -1,5 +1,5 @@
-// Package e2e_test runs the real program: its processes are started, killed and
-// asked over HTTP, as its users do it.
+// Package e2e_test runs the real program, as its users do. It starts and kills
+// processes and sends them HTTP requests.
 package e2e_test
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/countersign-mfa/countersign/test/executable"
 )
 
-// binary is the program under test, built once.
+// binary is the path of the program under test.
 var binary string
 
 func TestMain(m *testing.M) {

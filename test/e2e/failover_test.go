@@ -10,7 +10,7 @@ import (
 )
 
 // TestAFailoverLosesNothing kills the primary under load and promotes its
-// synchronous standby: the nodes find it by themselves.
+// synchronous standby. The nodes find the new primary without help.
 func TestAFailoverLosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -74,7 +74,7 @@ func failOver(t *testing.T, losses int) {
 	t.Logf("%d answers came; %d requests had none, or 503", answers, lost)
 }
 
-// awaitReadiness waits until every node says of itself that it is ready, or not.
+// awaitReadiness waits until every node reports that it is ready, or that it is not.
 func (f *fleet) awaitReadiness(status int) {
 	f.t.Helper()
 	for _, n := range f.nodes {

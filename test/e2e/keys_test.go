@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestKeysOfAnotherProcess makes and revokes API keys while the server runs.
+// TestKeysOfAnotherProcess creates and revokes API keys while the server runs.
 func TestKeysOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -121,8 +121,8 @@ func TestAnOperatorUnlocksAUser(t *testing.T) {
 	}
 }
 
-// TestABackOffCanBeCutShort has a factor make its user wait, and an operator lift
-// that as well.
+// TestABackOffCanBeCutShort locks a factor for a time with wrong codes, and then
+// lets an operator unlock it.
 func TestABackOffCanBeCutShort(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

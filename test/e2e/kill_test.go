@@ -13,11 +13,11 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
-// unlocking are the flags under which no failure of a test locks a factor.
+// unlocking are flags that keep the failures of a test from locking a factor.
 var unlocking = []string{"--rate-limit", "10000000", "--free-failures", "100", "--factor-failures", "100"}
 
-// TestWhatWasAnsweredSurvivesAKill kills the server in the middle of its work,
-// again and again.
+// TestWhatWasAnsweredSurvivesAKill kills the server repeatedly while it serves
+// requests.
 func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	const rounds, customers = 12, 16
@@ -44,8 +44,8 @@ func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
 		all.count(func(c *customer) int { return len(c.factors) }), all.count(func(c *customer) int { return len(c.recorded) }))
 }
 
-// checkCopy opens a copy of the database, as a kill has left it, and checks it. The
-// original is left for the server itself to recover.
+// checkCopy checks a copy of the database after a kill. The server itself recovers
+// the original.
 func checkCopy(t *testing.T, dir string) {
 	t.Helper()
 	to := t.TempDir()

@@ -19,7 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/test/executable"
 )
 
-// overSocket asks curl for a path of the server behind a unix socket.
+// overSocket requests a path with curl through a unix socket.
 func overSocket(t *testing.T, socket, path string) (status, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -32,8 +32,8 @@ func overSocket(t *testing.T, socket, path string) (status, body string) {
 	return string(out[end+1:]), string(out[:end])
 }
 
-// TestServeListensOnAUnixSocket has plain HTTP without --plain-http, as on the loopback
-// interface.
+// TestServeListensOnAUnixSocket needs no --plain-http for plain HTTP, as on the
+// loopback interface.
 func TestServeListensOnAUnixSocket(t *testing.T) {
 	t.Parallel()
 	dir := socketDir(t)
@@ -62,7 +62,7 @@ func TestServeListensOnAUnixSocket(t *testing.T) {
 	refuses(t, "address already in use", args...)
 	overSocket(t, socket, "/healthz")
 
-	// A socket that a crash has left behind is replaced.
+	// A socket that remains after a crash is replaced.
 	p.kill()
 	if _, err := os.Lstat(socket); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestServeListensOnAUnixSocket(t *testing.T) {
 		t.Errorf("the server left %q", names)
 	}
 
-	// Any other file is not.
+	// Any other file is not replaced.
 	if err := os.WriteFile(socket, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestAnIdleConnectionIsClosedAfterTheIdleTimeout(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	// It ends long before the default of two minutes, which would be an error here.
+	// The program ends long before the default of two minutes.
 	if reply, err := io.ReadAll(conn); err != nil || !bytes.HasPrefix(reply, []byte("HTTP/1.1 200")) {
 		t.Errorf("read until the server closes = %q, %v", reply, err)
 	}

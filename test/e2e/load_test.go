@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A load is a crowd at work on servers that may fail meanwhile.
+// A load is a crowd that makes requests to servers that may fail.
 type load struct {
 	t      testing.TB
 	all    crowd
@@ -23,9 +23,9 @@ type load struct {
 	wait    time.Duration // the longest time of one customer without any
 }
 
-// work sets the crowd to work until the load is ended, or the test is. A request
-// without an answer does not stop its customer: one with an idempotency key is
-// made again until it is answered.
+// work makes the crowd send requests until the load or the test ends. A missing
+// answer does not stop a customer. The customer repeats a request with an
+// idempotency key until it is answered.
 func (all crowd) work(t testing.TB) *load {
 	l := &load{t: t, all: all, ending: make(chan struct{}), changed: make(chan struct{}), last: time.Now()}
 	ended := make(chan struct{})
@@ -41,7 +41,7 @@ func (all crowd) work(t testing.TB) *load {
 	return l
 }
 
-// endure is live for as long as a load lasts.
+// endure makes requests, like live, until the load ends.
 func (c *customer) endure(ctx context.Context, l *load) {
 	last := time.Now()
 	for !l.isEnding() && ctx.Err() == nil {
@@ -70,8 +70,8 @@ func (l *load) isEnding() bool {
 	}
 }
 
-// heard counts an answer to a customer that had the one before at last, and
-// returns when this one came.
+// heard counts an answer to a customer whose previous answer came at last. It
+// returns the time of this answer.
 func (l *load) heard(last time.Time) (now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,14 +102,14 @@ func (l *load) look() (answers, lost int, changed <-chan struct{}) {
 	return l.answers, l.lost, l.changed
 }
 
-// awaitAnswers waits until so many more have come.
+// awaitAnswers waits until n more answers have come.
 func (l *load) awaitAnswers(more int) {
 	l.t.Helper()
 	before, _, _ := l.look()
 	l.await(func(answers, _ int) bool { return answers-before >= more })
 }
 
-// awaitLosses waits until so many more requests had no answer.
+// awaitLosses waits until n more requests have had no answer.
 func (l *load) awaitLosses(more int) {
 	l.t.Helper()
 	_, before, _ := l.look()
@@ -132,8 +132,8 @@ func (l *load) await(enough func(answers, lost int) bool) {
 	}
 }
 
-// longest returns how long nobody had an answer, and how long one customer had
-// none, since it was last asked.
+// longest returns the longest time without any answer, and the longest time that one
+// customer had no answer, since the last call.
 func (l *load) longest() (gap, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,13 +15,13 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
-// metricsURL returns where a program shows its metrics, which its log says.
+// metricsURL returns the URL of a program's metrics, from its log.
 func (p *program) metricsURL() string {
 	p.t.Helper()
 	return "http://" + p.await(p.log, `msg="serving metrics" addr=(\S+)`)[1] + "/metrics"
 }
 
-// get asks as a stranger, without a key.
+// get makes a request without an API key.
 func get(t testing.TB, url string) (status int, body string) {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -36,8 +36,8 @@ func get(t testing.TB, url string) (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// scrape returns what Prometheus reads, as soon as it has a line: a request is
-// counted when it was answered, perhaps after its caller knows.
+// scrape returns the metrics as soon as they contain a line. The server counts a
+// request after the answer, so the caller may know the answer earlier.
 func scrape(t testing.TB, url, line string) string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -54,8 +54,8 @@ func scrape(t testing.TB, url, line string) string {
 	}
 }
 
-// ours returns the lines of a scrape that are about Countersign, without those
-// whose values depend on how long something took.
+// ours returns the lines of a scrape that are about Countersign, without values that
+// depend on durations.
 func ours(scrape string) []string {
 	return slices.DeleteFunc(strings.Split(scrape, "\n"), func(line string) bool {
 		return !strings.HasPrefix(line, "countersign_") || strings.HasPrefix(line, "countersign_http_connections ") || strings.Contains(line, "_duration_seconds_bucket{") ||
@@ -63,8 +63,8 @@ func ours(scrape string) []string {
 	})
 }
 
-// TestMetricsTellOfAFlowAndNotOfItsPeople sends one message by the second of two
-// gateways, and looks for all that was counted and for all that must not show.
+// TestMetricsTellOfAFlowAndNotOfItsPeople sends one message through the second of
+// two gateways. It checks the counts, and that the metrics contain no personal data.
 func TestMetricsTellOfAFlowAndNotOfItsPeople(t *testing.T) {
 	t.Parallel()
 	const number = "+16073517112"

@@ -19,7 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
-// A fleet is several nodes over one PostgreSQL database, behind a balancer.
+// A fleet is a group of nodes over one PostgreSQL database, behind a balancer.
 type fleet struct {
 	t        testing.TB
 	store    string
@@ -63,7 +63,7 @@ func (f *fleet) createKey() string {
 	return key
 }
 
-// replace kills a node, waits, and starts another in its place.
+// replace kills a node, waits, and starts another node.
 func (f *fleet) replace(i int, wait func()) {
 	f.t.Helper()
 	f.nodes[i].kill()
@@ -73,7 +73,7 @@ func (f *fleet) replace(i int, wait func()) {
 	f.balancer.add(address(f.nodes[i]))
 }
 
-// race makes many requests at the same moment, and returns their answers.
+// race makes many requests at the same time, and returns their answers.
 func (f *fleet) race(racers int, request func(racer int) (method, path, body, key string)) []answer {
 	f.t.Helper()
 	answers := make([]answer, racers)
@@ -94,7 +94,8 @@ func (f *fleet) race(racers int, request func(racer int) (method, path, body, ke
 	return answers
 }
 
-// raceCodes tries a code on challenges in turn, all at the same moment.
+// raceCodes submits a code to several challenges, with all requests at the same
+// time.
 func (f *fleet) raceCodes(racers int, code string, challenges ...string) []answer {
 	f.t.Helper()
 	return f.race(racers, func(racer int) (method, path, body, key string) {
@@ -102,7 +103,7 @@ func (f *fleet) raceCodes(racers int, code string, challenges ...string) []answe
 	})
 }
 
-// count returns how many of the answers are of a kind.
+// count returns the number of answers for which a function returns true.
 func count(answers []answer, is func(answer) bool) (n int) {
 	for _, a := range answers {
 		if is(a) {
@@ -120,7 +121,7 @@ func isRefused(a answer) bool {
 	return a.Code == "authentication_challenge_previously_verified" || a.Code == "one_time_code_too_many_attempts"
 }
 
-// number returns the one number that a query of the database yields.
+// number returns the result of a query that yields one number.
 func (f *fleet) number(query string, args ...any) (n int) {
 	f.t.Helper()
 	conn, err := pgx.Connect(f.t.Context(), f.store)
@@ -134,8 +135,8 @@ func (f *fleet) number(query string, args ...any) (n int) {
 	return n
 }
 
-// audit looks for what no customer can see: what the events tell of codes whose
-// answers were lost.
+// audit checks facts that no customer can see: the events about codes whose answers
+// were lost.
 func (f *fleet) audit() {
 	f.t.Helper()
 	const exceeding = `SELECT count(*) FROM (SELECT FROM events WHERE type = ANY ($1) GROUP BY challenge HAVING count(*) > $2) AS exceeding`
@@ -148,8 +149,8 @@ func (f *fleet) audit() {
 	}
 }
 
-// TestNodesShareEverything races for codes and keys over three nodes under load,
-// and then kills one after the other.
+// TestNodesShareEverything races codes and keys on three nodes under load, and then
+// kills the nodes one after the other.
 func TestNodesShareEverything(t *testing.T) {
 	t.Parallel()
 	const customers = 12
@@ -195,7 +196,7 @@ func oneRacerVerifiesTOTP(t *testing.T, f *fleet) {
 	for range 16 {
 		challenges = append(challenges, f.api.challenge(enrolled.ID).ID)
 	}
-	// The code of the next step, so that it is in the window for long enough.
+	// The code of the next step stays valid for long enough.
 	code := codeAt(t, enrolled.TOTP.Secret, totp.Step(time.Now())+1)
 	answers := f.raceCodes(64, code, challenges...)
 	if valid := count(answers, isValid); valid != 1 {
@@ -206,7 +207,7 @@ func oneRacerVerifiesTOTP(t *testing.T, f *fleet) {
 	}
 }
 
-// oneFactorOfAKey enrolls many times under one idempotency key.
+// oneFactorOfAKey enrolls many times with one idempotency key.
 func oneFactorOfAKey(t *testing.T, f *fleet) {
 	t.Helper()
 	user := fmt.Sprintf("user_%d", time.Now().UnixNano())
@@ -219,7 +220,7 @@ func oneFactorOfAKey(t *testing.T, f *fleet) {
 	}
 }
 
-// oneChallengeOfAKey challenges a factor many times under one idempotency key.
+// oneChallengeOfAKey challenges a factor many times with one idempotency key.
 func oneChallengeOfAKey(t *testing.T, f *fleet) {
 	t.Helper()
 	factor := f.api.enroll(`{"type":"generic_otp"}`).ID
@@ -236,7 +237,7 @@ func oneChallengeOfAKey(t *testing.T, f *fleet) {
 	}
 }
 
-// wantOneAnswer compares answers to the same request under the same key.
+// wantOneAnswer compares the answers to one request with one idempotency key.
 func wantOneAnswer(t *testing.T, answers []answer) {
 	t.Helper()
 	for _, a := range answers {
@@ -246,7 +247,7 @@ func wantOneAnswer(t *testing.T, answers []answer) {
 	}
 }
 
-// TestNodesCountTogether has wrong codes come to all nodes at once.
+// TestNodesCountTogether sends wrong codes to all nodes at the same time.
 func TestNodesCountTogether(t *testing.T) {
 	t.Parallel()
 	const free = 5
@@ -266,7 +267,7 @@ func TestNodesCountTogether(t *testing.T) {
 		for range 8 {
 			challenges = append(challenges, f.api.challenge(factor).ID)
 		}
-		// The failure after the free ones makes the factor wait.
+		// The first failure after the free ones starts a back-off of the factor.
 		answers := f.raceCodes(64, wrong, challenges...)
 		if seen, refused := count(answers, isLookedAt), count(answers, isRefused); seen != free+1 || refused != len(answers)-free-1 {
 			t.Errorf("of %d wrong codes of a factor %d were looked at and %d refused; want %d and all others", len(answers), seen, refused, free+1)
@@ -276,7 +277,7 @@ func TestNodesCountTogether(t *testing.T) {
 	t.Run("a revoked key", func(t *testing.T) { refusedEverywhere(t, f) })
 }
 
-// refusedEverywhere revokes a key that every node knows.
+// refusedEverywhere revokes an API key that every node has cached.
 func refusedEverywhere(t *testing.T, f *fleet) {
 	key := f.createKey()
 	for _, n := range f.nodes {

@@ -18,7 +18,7 @@ import (
 	"github.com/countersign-mfa/countersign/test/executable"
 )
 
-// patience is how long a test waits for what should come soon.
+// patience is the time that a test waits for an event that should come soon.
 const patience = 20 * time.Second
 
 // A program is one running process of countersign.
@@ -36,14 +36,14 @@ type program struct {
 	ready  time.Duration // from its begin until it was
 }
 
-// launch starts the program with args. When the test ends it is stopped, and must
-// end well.
+// launch starts the program with args. At the end of the test it stops the program,
+// which must exit with 0.
 func launch(t testing.TB, env []string, args ...string) *program {
 	t.Helper()
 	return launchBy(t, env, exec.Command(binary, args...))
 }
 
-// launchBy is launch by a command that ends up as the program.
+// launchBy is launch with a command that becomes the program.
 func launchBy(t testing.TB, env []string, cmd *exec.Cmd) *program {
 	t.Helper()
 	p := &program{
@@ -55,7 +55,7 @@ func launchBy(t testing.TB, env []string, cmd *exec.Cmd) *program {
 		began:  time.Now(),
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.log
-	// The race detector would let a program that ends wait for a second.
+	// By default the race detector delays the exit of the program by a second.
 	p.cmd.Env = append(executable.Environment(), "GORACE=atexit_sleep_ms=0")
 	if dir := directoryOf(cmd.Args); dir != "" {
 		p.cmd.Dir = dir
@@ -106,11 +106,12 @@ func dev(t testing.TB, dir string, flags ...string) *program {
 	return p
 }
 
-// serve starts 'countersign serve' on a free port, unless flags say where, and
-// waits until it is ready.
+// serve starts 'countersign serve' and waits until it is ready. It uses a free port
+// unless flags name an address.
 func serve(t testing.TB, flags ...string) *program {
 	t.Helper()
-	// Text, since durations in JSON are numbers that may look like a code.
+	// The log is text, because a duration in JSON is a number that may look like a
+	// code.
 	args := []string{"serve", "--addr", "127.0.0.1:0", "--log-format", "text"}
 	return serveWith(t, nil, append(args, flags...)...)
 }
@@ -129,8 +130,8 @@ func (p *program) awaitServing() {
 	p.ready = time.Since(p.began)
 }
 
-// await waits until pattern matches what the program writes, and returns the
-// match and its parts.
+// await waits until pattern matches the output of the program, and returns the match
+// and its parts.
 func (p *program) await(from *output, pattern string) []string {
 	p.t.Helper()
 	re := regexp.MustCompile(pattern)
@@ -177,7 +178,7 @@ func (p *program) stop() int {
 	return p.wait()
 }
 
-// kill ends the program where it stands, as a loss of power would.
+// kill ends the program at once, like a loss of power.
 func (p *program) kill() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)
@@ -208,7 +209,7 @@ func (p *program) apiAs(key string) *api {
 	return a
 }
 
-// command runs the program to its end and returns what it printed.
+// command runs the program to its end and returns its output.
 func command(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	p := launch(t, nil, args...)
@@ -216,8 +217,8 @@ func command(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	return p.out.String(), p.log.String(), p.code
 }
 
-// succeed runs the program to its end, which must be good, and returns what it
-// printed on standard output, without the end of the line.
+// succeed runs the program to its end and returns its standard output without the
+// last newline. The exit code must be 0.
 func succeed(t testing.TB, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := command(t, args...)
@@ -235,7 +236,7 @@ func createKey(t testing.TB, dir, environment string) string {
 	return key
 }
 
-// An output keeps what is written to it, and passes it on.
+// An output keeps all written bytes, and forwards them.
 type output struct {
 	also io.Writer
 
@@ -257,8 +258,7 @@ func (o *output) Write(b []byte) (int, error) {
 	return o.also.Write(b)
 }
 
-// look returns what was written so far, and a channel that is closed when there
-// is more.
+// look returns the text so far, and a channel that is closed at the next write.
 func (o *output) look() (string, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -270,7 +270,7 @@ func (o *output) String() string {
 	return text
 }
 
-// tail returns the end of what was written, for a failed test to show.
+// tail returns the end of the text, for the message of a failed test.
 func (o *output) tail() string {
 	text := o.String()
 	return text[max(0, len(text)-4000):]

@@ -32,7 +32,7 @@ func TestServeNeedsOnlyAStore(t *testing.T) {
 	}
 	api.want(http.StatusOK, "GET", "/readyz", "")
 	api.want(http.StatusOK, "GET", "/openapi.yaml", "")
-	// What dev has for trying, serve has not.
+	// serve does not have the pages and routes that dev adds.
 	api.want(http.StatusNotFound, "GET", "/dev/inbox", "")
 	sms := api.enroll(`{"type":"sms","phone_number":"+16073517112"}`)
 	refused := api.want(http.StatusForbidden, "POST", "/auth/factors/"+sms.ID+"/challenge", "")
@@ -64,8 +64,8 @@ func TestServeLogsJSON(t *testing.T) {
 	}
 }
 
-// TestWhatIsSaidNearerGoesFirst tries the order of flags, environment variables
-// and the configuration file.
+// TestWhatIsSaidNearerGoesFirst checks the precedence of flags, environment
+// variables and the configuration file.
 func TestWhatIsSaidNearerGoesFirst(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -84,7 +84,7 @@ func TestWhatIsSaidNearerGoesFirst(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			// Where none of them says anything, the address would be refused.
+			// With none of the three, the address would be refused.
 			p := serveWith(t, tc.env, append([]string{"serve", "--config", file}, tc.args...)...)
 			if log := p.log.String(); !strings.Contains(log, store(tc.want)) {
 				t.Errorf("the store is not %s:\n%s", tc.want, log)
@@ -124,7 +124,8 @@ func TestAChallengeExpires(t *testing.T) {
 	}
 }
 
-// TestFewFilesMayBeOpen has more callers keep their connections than files may be open.
+// TestFewFilesMayBeOpen keeps more connections open than the limit of open files
+// allows.
 func TestFewFilesMayBeOpen(t *testing.T) {
 	t.Parallel()
 	const files = 300
@@ -163,7 +164,7 @@ func TestTheRateLimit(t *testing.T) {
 	if err != nil || wait < 1 || wait > 60/limit {
 		t.Errorf("Retry-After: %q; want 1 to %d seconds", refused.header.Get("Retry-After"), 60/limit)
 	}
-	// Health is for everybody, and others are not held up.
+	// Health checks need no API key, and do not delay other requests.
 	api.want(http.StatusOK, "GET", "/healthz", "")
 	p.apiAs("sk_test_of_somebody_else").want(http.StatusUnauthorized, "GET", "/auth/factors/x", "")
 }
@@ -194,7 +195,7 @@ func TestServeWithACertificate(t *testing.T) {
 	if err := server.MakeCertificate(cert, key); err != nil {
 		t.Fatal(err)
 	}
-	// With TLS it may be reached from everywhere.
+	// With TLS the server may listen on all interfaces.
 	p := serve(t, "--addr", ":0", "--store", storeIn(t, dir), "--tls-cert", cert, "--tls-key", key)
 	if !strings.HasPrefix(p.url, "https://localhost:") {
 		t.Errorf("url %s", p.url)
@@ -223,8 +224,7 @@ func TestPlainHTTPBeyondThisMachineMustBeMeant(t *testing.T) {
 	p.apiAs("").want(http.StatusOK, "GET", "/readyz", "")
 }
 
-// TestAKeysetIsReplacedWithoutAPause goes through a rotation while the server
-// runs.
+// TestAKeysetIsReplacedWithoutAPause rotates the keyset while the server runs.
 func TestAKeysetIsReplacedWithoutAPause(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -261,7 +261,7 @@ func TestAKeysetIsReplacedWithoutAPause(t *testing.T) {
 		next.apiAs(p.key).want(http.StatusOK, "GET", "/auth/factors/"+e.ID, "")
 	}
 
-	// A keyset that is no good leaves the old one in use.
+	// After an invalid keyset the old one stays in use.
 	write(t, keyset, "{}")
 	next.signal(syscall.SIGHUP)
 	next.await(next.log, `the old one stays in use`)
@@ -272,8 +272,8 @@ func TestAKeysetIsReplacedWithoutAPause(t *testing.T) {
 	}
 }
 
-// TestServeRefusesTheWrongKeyset takes the keyset of a store away, and gives it
-// another.
+// TestServeRefusesTheWrongKeyset removes the keyset of a store, and then replaces it
+// with another.
 func TestServeRefusesTheWrongKeyset(t *testing.T) {
 	t.Parallel()
 	onlySQLite(t)
@@ -294,7 +294,7 @@ func TestServeRefusesTheWrongKeyset(t *testing.T) {
 	serve(t, "--store", storeIn(t, dir), "--keyset", "exec:cat "+keyset+".away")
 }
 
-// refuses runs the program, which must end with exit code 1 and say why.
+// refuses runs the program, which must exit with 1 and print the reason.
 func refuses(t *testing.T, why string, args ...string) {
 	t.Helper()
 	stdout, stderr, code := command(t, args...)
@@ -312,7 +312,8 @@ func TestServeRefusesAnAddressInUse(t *testing.T) {
 	p.apiAs("").want(http.StatusOK, "GET", "/readyz", "")
 }
 
-// TestTwoServersOverOneStore share what they know, failures too.
+// TestTwoServersOverOneStore checks that two servers share all facts, including
+// failures.
 func TestTwoServersOverOneStore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

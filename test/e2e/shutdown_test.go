@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestAShutdownLosesNothing ends the server under load: what was begun is
-// answered, and what was not answered was not done.
+// TestAShutdownLosesNothing ends the server under load. Requests that have begun are
+// answered, and unanswered requests have no effect.
 func TestAShutdownLosesNothing(t *testing.T) {
 	t.Parallel()
 	const customers = 16
@@ -61,8 +61,7 @@ func TestAShutdownLosesNothing(t *testing.T) {
 	all.audit(t.Context())
 }
 
-// dial makes a bare connection, on which a request goes only as far as a test lets
-// it.
+// dial opens a bare connection, on which a test can send a part of a request.
 func dial(t *testing.T, p *program) net.Conn {
 	t.Helper()
 	_, address, _ := strings.Cut(p.url, "://")
@@ -82,7 +81,7 @@ func say(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-// reply reads an answer that comes on a bare connection.
+// reply reads an answer from a bare connection.
 func reply(t *testing.T, conn net.Conn) (status int, body string) {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -97,13 +96,13 @@ func reply(t *testing.T, conn net.Conn) (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// enrollHead is all of an enrollment but its body, with more headers if any.
+// enrollHead returns the head of an enrollment request, with additional headers.
 func enrollHead(p *program, length int, more string) string {
 	return fmt.Sprintf("POST /auth/factors/enroll HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n%s\r\n",
 		p.key, length, more)
 }
 
-// inFlight begins an enrollment and returns when the server wants its body.
+// inFlight begins an enrollment and returns when the server asks for its body.
 func inFlight(t *testing.T, p *program, length int) net.Conn {
 	t.Helper()
 	conn := dial(t, p)
@@ -176,8 +175,8 @@ func TestAnIdleServerStopsAtOnce(t *testing.T) {
 	}
 }
 
-// TestASecondCtrlCDoesNotWait is for whoever does not want to wait for a request
-// that is stuck.
+// TestASecondCtrlCDoesNotWait checks that a second Ctrl-C ends the program although
+// a request is stuck.
 func TestASecondCtrlCDoesNotWait(t *testing.T) {
 	t.Parallel()
 	p := dev(t, t.TempDir())

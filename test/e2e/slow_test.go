@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// headerTime is how long the server waits for the headers of a request.
+// headerTime is the time that the server waits for the headers of a request.
 const headerTime = 10 * time.Second
 
-// A slowClient says a little, and then not much more.
+// A slowClient sends the beginning of a request, and then almost nothing.
 type slowClient struct {
 	name   string
 	on     *program
@@ -23,8 +23,8 @@ type slowClient struct {
 	conns []net.Conn
 }
 
-// TestSlowClientsHoldNobodyUp has many clients say little, while another one is
-// served.
+// TestSlowClientsHoldNobodyUp serves one client while many clients send almost
+// nothing.
 func TestSlowClientsHoldNobodyUp(t *testing.T) {
 	t.Parallel()
 	const each, span = 30, 3 * time.Second
@@ -72,8 +72,8 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 	}
 }
 
-// longestWait makes requests for some time, one after the other, and returns how
-// long the longest took. After each it calls between.
+// longestWait makes requests for some time, one after the other, and returns the
+// duration of the slowest. It calls between after each request.
 func longestWait(t *testing.T, p *program, span time.Duration, between func()) (longest time.Duration) {
 	t.Helper()
 	api := p.api()
@@ -85,7 +85,7 @@ func longestWait(t *testing.T, p *program, span time.Duration, between func()) (
 	return longest
 }
 
-// ends reports whether a connection is closed by the other side before a time.
+// ends reports whether the other side closes a connection before a time.
 func ends(conn net.Conn, before time.Time) bool {
 	conn.SetReadDeadline(before)
 	_, err := io.Copy(io.Discard, conn)

@@ -19,8 +19,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
-// A gateway is what stands behind a provider of the type webhook: it checks each
-// message as docs/delivery/webhook.md says, and answers with a status.
+// A gateway is the server behind a provider of the type webhook. It checks each
+// message according to docs/delivery/webhook.md, and answers with a status.
 type gateway struct {
 	secret  string
 	status  int
@@ -70,8 +70,8 @@ func (g *gateway) got() []gatewayMessage {
 	return g.messages
 }
 
-// TestMessagesGoOutByTheProvidersOfTheFile sends by the second of two gateways,
-// since the first does not take the message.
+// TestMessagesGoOutByTheProvidersOfTheFile sends through the second of two gateways,
+// because the first refuses the message.
 func TestMessagesGoOutByTheProvidersOfTheFile(t *testing.T) {
 	t.Parallel()
 	const number = "+16073517112"
@@ -127,13 +127,14 @@ routes:
 		t.Error("a message that was refused went out")
 	}
 
-	// The gateway refuses a number for good: no client retries the answer.
+	// The gateway refuses a number permanently: clients do not retry after the
+	// answer.
 	optedOut := api.enroll(`{"type":"sms","phone_number":"` + up.refuses + `"}`)
 	if got := api.want(http.StatusUnprocessableEntity, "POST", "/auth/factors/"+optedOut.ID+"/challenge", ""); got.Code != "sms_recipient_refused" {
 		t.Errorf("a number that opted out: %s; want sms_recipient_refused", got.Code)
 	}
 
-	// A sandbox has no phones.
+	// A sandbox sends to no real phone.
 	sandbox := p.apiAs(createKey(t, dir, "staging"))
 	tested := sandbox.enroll(`{"type":"sms","phone_number":"` + number + `"}`)
 	if got := sandbox.want(http.StatusForbidden, "POST", "/auth/factors/"+tested.ID+"/challenge", ""); got.Code != "sms_sandbox_number_not_allowed" {
@@ -148,7 +149,7 @@ routes:
 	}
 }
 
-// report posts what became of a message to where the server takes it in.
+// report posts the delivery status of a message to the server.
 func (g *gateway) report(t *testing.T, url, id, state, reason string) int {
 	t.Helper()
 	body := `{"id":"` + id + `","state":"` + state + `","reason":"` + reason + `"}`
@@ -168,8 +169,8 @@ func (g *gateway) report(t *testing.T, url, id, state, reason string) int {
 	return resp.StatusCode
 }
 
-// TestAMessageIsFollowedToThePhone sends one in German that does not arrive, and
-// again by another gateway, from which it does.
+// TestAMessageIsFollowedToThePhone sends a German message that does not arrive, and
+// sends it again through another gateway, which delivers it.
 func TestAMessageIsFollowedToThePhone(t *testing.T) {
 	t.Parallel()
 	const number = "+4915123456789"
@@ -243,7 +244,8 @@ environments:
 	if got := api.want(http.StatusTooManyRequests, "POST", "/auth/factors/"+factor.ID+"/challenge", ""); got.Code != "sms_challenge_quota_reached" {
 		t.Errorf("the fourth message of the day: %s", got.Code)
 	}
-	// The prefix counts only what was sent before the number was proven.
+	// The prefix counts only messages that were sent before a right code proved the
+	// number.
 	sent := succeed(t, "sms", "sent", "--env", "production", "--store", store)
 	if !regexp.MustCompile(`(?m)^DE +24h +3 +1 `).MatchString(sent) || !regexp.MustCompile(`(?m)^\+491512 +1h +1 +1 `).MatchString(sent) {
 		t.Errorf("sms sent says\n%s", sent)

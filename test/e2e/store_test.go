@@ -11,11 +11,12 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// directories are those that storeIn has given a PostgreSQL database, by its URL.
+// directories has the directory of each PostgreSQL database that storeIn created, by
+// URL.
 var directories sync.Map
 
-// storeIn names the store of a directory: a file in it, or a database where the
-// tests run on PostgreSQL. It is the same one every time.
+// storeIn returns the name of the store of a directory: a file in it, or a database
+// if the tests run on PostgreSQL. A directory always has the same store.
 func storeIn(t testing.TB, dir string) (store string) {
 	t.Helper()
 	if !pgtest.Chosen() {
@@ -37,8 +38,8 @@ func storeIn(t testing.TB, dir string) (store string) {
 	return store
 }
 
-// directoryOf returns the directory of the PostgreSQL database that args name: ""
-// if it has none. The program runs in it and has its keyset from there.
+// directoryOf returns the directory of the PostgreSQL database that args name, or
+// "". The program runs there and reads its keyset from there.
 func directoryOf(args []string) string {
 	i := slices.Index(args, "--store")
 	if i < 0 || i+1 == len(args) {
@@ -49,7 +50,7 @@ func directoryOf(args []string) string {
 	return name
 }
 
-// certificateIn returns the certificate that dev has made for the store of dir.
+// certificateIn returns the certificate that dev created for the store of dir.
 func certificateIn(t testing.TB, dir string) []byte {
 	t.Helper()
 	name := filepath.Join(dir, "countersign.db.crt")
@@ -63,7 +64,7 @@ func certificateIn(t testing.TB, dir string) []byte {
 	return cert
 }
 
-// onlySQLite skips a test of what lies in files beside an SQLite store.
+// onlySQLite skips a test that needs the files of an SQLite store.
 func onlySQLite(t testing.TB) {
 	t.Helper()
 	if pgtest.Chosen() {

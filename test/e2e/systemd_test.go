@@ -10,7 +10,7 @@ import (
 
 const unit = "../../deploy/systemd/countersign.service"
 
-// TestTheDocumentShowsTheUnit holds docs/operating.md to the file that is installed.
+// TestTheDocumentShowsTheUnit compares docs/operating.md with the installed file.
 func TestTheDocumentShowsTheUnit(t *testing.T) {
 	document, file := string(readFile(t, "../../docs/operating.md")), string(readFile(t, unit))
 	if !strings.Contains(document, "```ini\n"+file+"```\n") {
@@ -21,8 +21,8 @@ func TestTheDocumentShowsTheUnit(t *testing.T) {
 	}
 }
 
-// TestTheUnitExposesLittle has systemd rate the unit, from 0 for a service that can do
-// nothing to 100 for one that can do everything.
+// TestTheUnitExposesLittle lets systemd rate the unit, from 0 (a service that can do
+// nothing) to 100 (one that can do everything).
 func TestTheUnitExposesLittle(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), testenv.Tool(t, "systemd-analyze"), "security", "--offline=true", "--threshold=15", "--no-pager", unit).CombinedOutput()
 	if err != nil {
