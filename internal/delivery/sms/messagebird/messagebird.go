@@ -225,7 +225,7 @@ func (b *Provider) Receipts(r *http.Request, body []byte) ([]sms.Receipt, error)
 }
 
 // signed reports whether a request has one of MessageBird's two kinds of signature: a JSON
-// Web Token or the older header. The older one counts only if there is no token.
+// Web Token or the older header. The older one counts only without a token.
 func (b *Provider) signed(r *http.Request, body []byte) bool {
 	if token := r.Header.Get("MessageBird-Signature-JWT"); token != "" {
 		return b.token(token, r.URL.RawQuery, body)

@@ -28,7 +28,7 @@ type Provider struct {
 	mu      sync.Mutex
 	session *session      // nil unless bound
 	trying  chan struct{} // closed when an attempt to bind ends; nil between attempts
-	last    *sms.Error    // the reason why there is no session
+	last    *sms.Error    // the error of the last attempt to bind, or of the lost connection
 }
 
 // New returns a Provider and starts to connect.

@@ -1,15 +1,15 @@
-// An SMPP 3.4 server for the tests of internal/sms. It prints what happens and reads
-// what to do, both as one line of JSON each, and ends with its standard input.
+// An SMPP 3.4 server for the tests of internal/delivery/sms/smpp. It prints events and reads
+// orders, each as one line of JSON, and ends when its standard input ends.
 //
 //   node server.mjs <system_id> <password> [<certificate.pem> <key.pem>]
 //
-// Orders: {"status": 88} answers submit_sm with that command_status from now on,
-// {"statuses": [0, 88]} the next ones;
-// {"mode": "normal" | "silent" | "close" | "nack" | "noid" | "mute" | "slow"} changes
-// how it answers; {"ids": [...]} are the next message ids; {"bind": 5} answers bind
-// with that status; {"deliver": {...}} sends deliver_sm, its message in hexadecimal;
-// {"body": "..."} sends deliver_sm with that body, in hexadecimal, and {"answers": [...]}
-// are the bodies of the next submit_sm_resp;
+// Orders: {"status": 88} answers every further submit_sm with that command_status,
+// {"statuses": [0, 88]} only the next ones;
+// {"mode": "normal" | "silent" | "close" | "nack" | "noid" | "mute" | "slow"} changes the
+// kind of its answers; {"ids": [...]} are the next message ids; {"bind": 5} answers bind
+// with that status; {"deliver": {...}} sends deliver_sm with a message in hexadecimal;
+// {"body": "..."} sends deliver_sm with that body, in hexadecimal; {"answers": [...]} are
+// the bodies of the next submit_sm_resp;
 // {"enquire": true}, {"unbind": true}, {"query": true}, {"drop": true}, {"garbage": true}.
 import {readFileSync} from 'node:fs';
 import {createInterface} from 'node:readline';
@@ -28,7 +28,7 @@ let sequence = 0x1000000;
 let count = 0;
 let outstanding = 0;
 
-// refusal is the command_status of a submit_sm that no carrier would take, or 0.
+// refusal returns the command_status of a submit_sm that no carrier would accept, or 0.
 function refusal(pdu) {
 	if (!/^[1-9][0-9]{6,14}$/.test(pdu.destination_addr)) return smpp.ESME_RINVDSTADR;
 	if (pdu.dest_addr_ton !== 1) return smpp.ESME_RINVDSTTON;
@@ -38,7 +38,7 @@ function refusal(pdu) {
 	return 0;
 }
 
-// frame writes a PDU with the status 0 and a body in hexadecimal, as it is.
+// frame writes a PDU with the status 0 and an unchanged body, given in hexadecimal.
 function frame(session, command, number, body) {
 	const octets = Buffer.from(body, 'hex');
 	const header = Buffer.alloc(16);
