@@ -96,7 +96,9 @@ var places = map[string]place{
 
 	// An API key names an environment, which is mfa's. Never the other way.
 	"internal/access": {layer: middle, also: []string{"internal/mfa"}},
-	"internal/mfa":    {layer: middle, never: []string{"net/http", "database/sql", "encoding/json"}},
+	"internal/mfa":    {layer: middle, also: []string{"internal/idempotency"}, never: []string{"net/http", "database/sql", "encoding/json"}},
+
+	"internal/idempotency": {layer: middle, never: []string{"net/http", "database/sql", "encoding/json"}},
 
 	"internal/admission":  {layer: ground},
 	"internal/atomicfile": {layer: ground},

@@ -132,7 +132,7 @@ func (a *API) route(pattern string, h handler) {
 			return &web.RateError{Wait: wait}
 		}
 		return a.gate.Serve(w, r, key.Environment.ID, func(w http.ResponseWriter, r *web.Request) error {
-			return replayed(w, h(w, request{r, key}))
+			return h(w, request{r, key})
 		})
 	})
 }

@@ -8,7 +8,7 @@ import (
 
 // challenge serves POST /auth/factors/{id}/challenge.
 func (a *API) challenge(w http.ResponseWriter, r request) error {
-	return a.doChallenge(w, r, r.PathValue("id"), false)
+	return a.doChallenge(w, r, r.PathValue("id"))
 }
 
 // challengeByBody serves POST /auth/factors/challenge.
@@ -17,10 +17,10 @@ func (a *API) challengeByBody(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	return a.doChallenge(w, r, factor, true)
+	return a.doChallenge(w, r, factor)
 }
 
-func (a *API) doChallenge(w http.ResponseWriter, r request, factor string, byBody bool) error {
+func (a *API) doChallenge(w http.ResponseWriter, r request, factor string) error {
 	var p mfa.ChallengeParams
 	if err := decode(r.Content, text("sms_template", &p.Template), text("locale", &p.Locale)); err != nil {
 		return err
@@ -33,14 +33,11 @@ func (a *API) doChallenge(w http.ResponseWriter, r request, factor string, byBod
 	if err != nil {
 		return err
 	}
-	if o != nil {
-		o.Claim = byBody
-	}
 	c, err := a.mfa.Challenge(r.Context(), r.key.Environment, id, p, o)
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusCreated, a.appendChallenge, &c)
+	return replyOnce(w, c.Replayed, http.StatusCreated, a.appendChallenge, &c)
 }
 
 // findChallenge serves GET /auth/challenges/{id}.
@@ -76,12 +73,12 @@ func (a *API) resend(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusCreated, a.appendChallenge, &c)
+	return replyOnce(w, c.Replayed, http.StatusCreated, a.appendChallenge, &c)
 }
 
 // verify serves POST /auth/challenges/{id}/verify.
 func (a *API) verify(w http.ResponseWriter, r request) error {
-	return a.doVerify(w, r, r.PathValue("id"), false)
+	return a.doVerify(w, r, r.PathValue("id"))
 }
 
 // verifyByBody serves POST /auth/factors/verify.
@@ -90,10 +87,10 @@ func (a *API) verifyByBody(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	return a.doVerify(w, r, challenge, true)
+	return a.doVerify(w, r, challenge)
 }
 
-func (a *API) doVerify(w http.ResponseWriter, r request, challenge string, byBody bool) error {
+func (a *API) doVerify(w http.ResponseWriter, r request, challenge string) error {
 	var code *string
 	if err := decode(r.Content, codeText("code", &code)); err != nil {
 		return err
@@ -109,12 +106,9 @@ func (a *API) doVerify(w http.ResponseWriter, r request, challenge string, byBod
 	if err != nil {
 		return err
 	}
-	if o != nil {
-		o.Claim = byBody
-	}
 	v, err := a.mfa.Verify(r.Context(), r.key.Environment, id, *code, o)
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusCreated, a.appendVerification, &v)
+	return replyOnce(w, v.Replayed, http.StatusCreated, a.appendVerification, &v)
 }

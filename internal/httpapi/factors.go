@@ -34,14 +34,11 @@ func (a *API) enroll(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	if o != nil {
-		o.Claim = params.User != ""
-	}
 	e, err := a.mfa.Enroll(r.Context(), r.key.Environment, params, o)
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusCreated, appendEnrollment, &e)
+	return replyOnce(w, e.Replayed, http.StatusCreated, appendEnrollment, &e)
 }
 
 // enrollForUser serves POST /user_management/users/{user}/auth_factors.
@@ -59,7 +56,7 @@ func (a *API) enrollForUser(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusCreated, a.appendUserEnrollment, &e)
+	return replyOnce(w, e.Replayed, http.StatusCreated, a.appendUserEnrollment, &e)
 }
 
 // factor serves GET /auth/factors/{id}.

@@ -1,55 +1,56 @@
 package httpapi
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"regexp"
-	"strings"
-	"time"
+	"net/http"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
-const (
-	keepAnswer = 24 * time.Hour
-	// keepDerived applies to keys that a client library derives from the request. Such a
-	// key repeats in a later request that means something new, so only retries may find
-	// the answer.
-	keepDerived = 30 * time.Second
-
-	maxIdempotencyKey = 255
-)
-
-var derivedKey = regexp.MustCompile(`^retry-[0-9a-f]{64}$`)
-
-// once returns the mfa.Once of a request with an Idempotency-Key, and nil for a request
-// without one. status and toJSON make the recorded answer of a success.
-func once[T any](r request, status int, toJSON shape[T]) (*mfa.Once[T], error) {
+// once returns the idempotency.Request of a request with an Idempotency-Key, and nil for a
+// request without one. status and toJSON make the recorded answer of a success.
+func once[T any](r request, status int, toJSON shape[T]) (*idempotency.Request[T], error) {
 	key := r.Header.Get("Idempotency-Key")
 	if key == "" {
 		return nil, nil
 	}
-	if len(key) > maxIdempotencyKey || strings.ContainsFunc(key, notPrintable) {
-		return nil, &mfa.InvalidError{Fields: []mfa.FieldError{{
-			Field: "Idempotency-Key", Code: "invalid", Message: "Idempotency-Key must have 1 to 255 printable ASCII characters",
-		}}}
+	scope := idempotency.Scope{
+		APIKey: string(r.key.ID), Method: r.Method, Path: r.URL.Path, Body: r.Content,
+		TargetInBody: r.PathValue("id") == "" && r.PathValue("user") == "",
 	}
-	o := &mfa.Once[T]{Fingerprint: sha256.Sum256(r.Content), Keep: keepAnswer, Derived: derivedKey.MatchString(key)}
-	h := sha256.New()
-	scope := []string{string(r.key.ID), r.Method, r.URL.Path, key}
-	if o.Derived {
-		o.Keep = keepDerived
-		scope = append(scope, string(r.Content)) // the whole body; the key contains only its hash
+	req, err := idempotency.New(key, scope, func(result T, err error) []byte { return recorded(status, toJSON, &result, err) })
+	if err != nil {
+		return nil, &mfa.InvalidError{Fields: []mfa.FieldError{{Field: "Idempotency-Key", Code: "invalid", Message: err.Error()}}}
 	}
-	for _, part := range scope {
-		var n [4]byte
-		binary.BigEndian.PutUint32(n[:], uint32(len(part)))
-		h.Write(n[:])
-		h.Write([]byte(part))
-	}
-	h.Sum(o.Key[:0])
-	o.Answer = func(result T, err error) []byte { return recorded(status, toJSON, &result, err) }
-	return o, nil
+	return req, nil
 }
 
-func notPrintable(c rune) bool { return c < ' ' || c > '~' }
+// recorded returns an answer as it is stored for an idempotency key: its status in two
+// bytes and then its body. It returns nil for an answer that must not be recorded.
+func recorded[T any](status int, toJSON shape[T], result *T, err error) []byte {
+	if err == nil {
+		return toJSON(binary.BigEndian.AppendUint16(make([]byte, 0, 512), uint16(status)), result)
+	}
+	p := describe(err)
+	if p.Status >= http.StatusInternalServerError || p.Status == http.StatusTooManyRequests {
+		return nil
+	}
+	body, err := web.Encode(p)
+	if err != nil {
+		return nil
+	}
+	return append(binary.BigEndian.AppendUint16(nil, uint16(p.Status)), body...)
+}
+
+// replyOnce sends the recorded answer if the request was answered before, and the JSON of
+// v otherwise.
+func replyOnce[T any](w http.ResponseWriter, replayed *idempotency.Answer, status int, toJSON shape[T], v *T) error {
+	if replayed == nil {
+		return reply(w, status, toJSON, v)
+	}
+	w.Header().Set("Idempotency-Replayed", "true")
+	web.Send(w, int(binary.BigEndian.Uint16(replayed.Bytes)), replayed.Bytes[2:])
+	return nil
+}

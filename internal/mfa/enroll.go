@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -39,11 +40,14 @@ type Enrollment struct {
 	Secret    secret.String // totp: in base32
 	URI       secret.String // totp: what the QR code says, otpauth://totp/...
 	QRCode    secret.String // totp: a PNG image as a data URI
-	Challenge *Issued       // if it was asked for
+	Challenge *Issued       // if EnrollParams.Challenge is set
+
+	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero
 }
 
-// made returns the id of what is new.
-func (e Enrollment) made() [16]byte { return e.ID }
+func (e Enrollment) created() [16]byte { return e.ID }
+
+func (Enrollment) replayed(a *idempotency.Answer) Enrollment { return Enrollment{Replayed: a} }
 
 // maxUser is the most bytes of a user id.
 const maxUser = 256
@@ -54,24 +58,23 @@ const maxUser = 256
 const showSecret = 10 * time.Minute
 
 // Enroll creates a factor. The error is an ErrInvalid that names what is wrong.
-func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, once *Once[Enrollment]) (Enrollment, error) {
+func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, req *idempotency.Request[Enrollment]) (Enrollment, error) {
 	p.Issuer, p.Account = trimSpaces(p.Issuer), trimSpaces(p.Account)
-	// The requests of two people can be equal, and a derived key with them. Neither may
-	// be given the factor or the secret of the other, so each request makes a factor.
-	if once != nil && once.Derived {
-		once = nil
-	}
-	once = keyed(s, once)
+	// The requests of two people can be equal, and so can their derived keys. Neither person
+	// may get the factor or the secret of the other, so each request creates a factor.
+	once := begin(s, idempotency.Policy{Derived: false}, req)
 	now := s.now()
 	e, err := s.newEnrollment(env, p, once, now)
 	if err != nil {
 		return Enrollment{}, err
 	}
 	if once != nil && e.Secret.Reveal() != "" {
-		once.show = showSecret
+		once = once.Show(showSecret)
 	}
-	if err := claim(ctx, s, once, now); err != nil {
-		return Enrollment{}, err
+	if p.User != "" { // otherwise the key itself determines the bucket
+		if answer, err := claim(ctx, s, once, now); answer != nil || err != nil {
+			return Enrollment{Replayed: answer}, err
+		}
 	}
 	bucket := e.ID.Bucket()
 	events, err := s.journal(env.ID, now, bucket)
@@ -97,7 +100,7 @@ func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, o
 }
 
 // newEnrollment makes all that an enrollment needs, so that storing it draws nothing.
-func (s *Service) newEnrollment(env Environment, p EnrollParams, once *Once[Enrollment], now time.Time) (*Enrollment, error) {
+func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempotency.Operation[Enrollment], now time.Time) (*Enrollment, error) {
 	kind, err := p.check()
 	if err != nil {
 		return nil, err
@@ -114,7 +117,7 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *Once[Enro
 	}
 	e.ID = id
 	if once != nil {
-		e.Replay = once.key
+		e.Replay = once.Key
 	}
 	if err := kind.enroll(s, env, p, e); err != nil || !p.Challenge {
 		return e, err
@@ -130,12 +133,12 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *Once[Enro
 
 // enrollBucket places a factor with its user's others, or else where a repetition
 // of the request will look for it, or anywhere.
-func (s *Service) enrollBucket(env EnvironmentID, user string, once *Once[Enrollment]) (Bucket, error) {
+func (s *Service) enrollBucket(env EnvironmentID, user string, once *idempotency.Operation[Enrollment]) (Bucket, error) {
 	switch {
 	case user != "":
 		return UserBucket(env, user), nil
 	case once != nil:
-		return once.key.bucket(), nil
+		return keyBucket(once.Key), nil
 	}
 	var b [2]byte
 	if _, err := io.ReadFull(s.opts.Rand, b[:]); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -18,7 +19,7 @@ var (
 	ErrTooManyAttempts = errors.New("too many attempts")
 	ErrSendLimit       = errors.New("too many messages to this phone number")
 	ErrInvalid         = errors.New("invalid request")
-	ErrKeyReused       = errors.New("idempotency key used before")
+	ErrKeyReused       = idempotency.ErrKeyReused
 	ErrCountry         = errors.New("no messages go to this country")
 	ErrNumberType      = errors.New("no messages go to this kind of phone number")
 	ErrSandboxNumber   = errors.New("a sandbox sends to test numbers alone")

@@ -3,6 +3,8 @@ package mfa
 import (
 	"io"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 )
 
 // NewIDs returns how a Service makes ids.
@@ -11,7 +13,7 @@ func NewIDs(rand io.Reader) func(now time.Time, b Bucket) ([16]byte, error) {
 }
 
 // ReplayKey returns the key under which the record of an idempotency key is stored.
-func (s *Service) ReplayKey(key [32]byte) ReplayKey { return keyed(s, &Once[int]{Key: key}).key }
+func (s *Service) ReplayKey(key [32]byte) ReplayKey { return idempotency.StoredKey(s.keys.Load(), key) }
 
 // PrefixReference returns how events name a prefix.
 func (s *Service) PrefixReference(env EnvironmentID, prefix string) string {

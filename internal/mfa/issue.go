@@ -1,11 +1,11 @@
 package mfa
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -20,12 +20,15 @@ type Issued struct {
 	Challenge
 	Code secret.String // generic_otp: the code, for the caller to deliver; else empty
 
+	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero
+
 	sent secret.String // sms: the code, for the phone alone
 	text secret.String // sms: the message with it
 }
 
-// made returns the id of what is new.
-func (c Issued) made() [16]byte { return c.ID }
+func (c Issued) created() [16]byte { return c.ID }
+
+func (Issued) replayed(a *idempotency.Answer) Issued { return Issued{Replayed: a} }
 
 // errUnreserved undoes the creation of an sms challenge whose message has not
 // been counted yet: that is done in the phone number's own bucket.
@@ -42,25 +45,21 @@ func (*errUnreserved) Error() string { return "message not reserved" }
 // ErrSandboxNumber, ErrSendLimit, ErrDailyLimit, ErrPrefixPaused, ErrRecipientRefused
 // and ErrDelivery.
 // While the same request is being carried out, it waits for what becomes of that.
-func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *Once[Issued]) (Issued, error) {
+func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, req *idempotency.Request[Issued]) (Issued, error) {
 	if err := s.rulesOf(env).check(p); err != nil {
 		return Issued{}, err
 	}
-	once = keyed(s, once)
+	once := begin(s, idempotency.Policy{Derived: true}, req)
 	return s.awaited(ctx, func() (Issued, error) {
 		for {
 			c, err := s.challenge(ctx, env, id, p, once)
-			replayed, ok := errors.AsType[*Replayed](err)
-			if !ok || !once.Derived || once.past == replayed.about {
+			if c.Replayed == nil || !once.Derived || once.IsPast(c.Replayed.About) {
 				return c, err
 			}
-			again, viewErr := s.untried(ctx, replayed.about)
-			if again || viewErr != nil {
-				return Issued{}, cmp.Or(viewErr, err)
+			if again, err := s.untried(ctx, c.Replayed.About); again || err != nil {
+				return c, err
 			}
-			anew := *once
-			anew.past = replayed.about
-			once = &anew
+			once = once.Past(c.Replayed.About)
 		}
 	})
 }
@@ -100,10 +99,10 @@ func (s *Service) untried(ctx context.Context, about [16]byte) (bool, error) {
 	return c != nil && c.Attempts == 0 && s.now().Before(c.ExpiresAt), nil
 }
 
-func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *Once[Issued]) (Issued, error) {
+func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *idempotency.Operation[Issued]) (Issued, error) {
 	now := s.now()
-	if err := claim(ctx, s, once, now); err != nil {
-		return Issued{}, err
+	if answer, err := claim(ctx, s, once, now); answer != nil || err != nil {
+		return Issued{Replayed: answer}, err
 	}
 	c, err := s.newChallenge(id.Bucket(), now)
 	if err != nil {
@@ -139,7 +138,7 @@ func (s *Service) newChallenge(b Bucket, now time.Time) (c Issued, err error) {
 
 // create stores c as a challenge of the factor id. For an sms factor its message
 // must have been reserved; otherwise the error is an *errUnreserved.
-func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Issued, once *Once[Issued], now time.Time, reserved bool) (Issued, error) {
+func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Issued, once *idempotency.Operation[Issued], now time.Time, reserved bool) (Issued, error) {
 	events, err := s.journal(env.ID, now, id.Bucket())
 	if err != nil {
 		return Issued{}, err

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -124,7 +125,7 @@ func (m *model) env(t *rapid.T, f *ruledFactor) mfa.Environment {
 }
 
 // once makes every other request one with a key: one whose time is over, or a new one.
-func once[T any](t *rapid.T, m *model) *mfa.Once[T] {
+func once[T any](t *rapid.T, m *model) *idempotency.Request[T] {
 	if rapid.Bool().Draw(t, "without key") {
 		return nil
 	}
@@ -138,14 +139,14 @@ func once[T any](t *rapid.T, m *model) *mfa.Once[T] {
 	}
 	o := onceKey[T](key, "the request")
 	o.Keep = keep
-	o.Claim = rapid.Bool().Draw(t, "claim")
+	o.TargetInBody = rapid.Bool().Draw(t, "claim")
 	m.free[key] = m.clock.Now().Add(keep)
 	return o
 }
 
 // recorded remembers a request whose answer was recorded, which says what it is
 // about. What was not found is not recorded.
-func recorded[T any](m *model, o *mfa.Once[T], result T, err error, about func(*request), do func(*mfa.Once[T]) error) {
+func recorded[T any](m *model, o *idempotency.Request[T], result T, err error, about func(*request), do func(*idempotency.Request[T]) error) {
 	if o == nil || errors.Is(err, mfa.ErrNotFound) {
 		return
 	}
@@ -189,9 +190,8 @@ func (m *model) enroll(t *rapid.T) {
 		if p.Type == mfa.TOTP {
 			r.hidden = m.clock.Now().Add(10 * time.Minute)
 		}
-	}, func(o *mfa.Once[mfa.Enrollment]) error {
-		_, err := m.Enroll(m.t.Context(), env, p, o)
-		return err
+	}, func(o *idempotency.Request[mfa.Enrollment]) error {
+		return fresh(m.Enroll(m.t.Context(), env, p, o))
 	})
 }
 
@@ -218,9 +218,9 @@ func (m *model) meet(f fate) {
 }
 
 // issue challenges f. It returns nil if there is no challenge to be verified.
-func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *mfa.Once[mfa.Issued], fate fate) *ruledChallenge {
+func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *idempotency.Request[mfa.Issued], fate fate) *ruledChallenge {
 	m.meet(fate)
-	do := func(o *mfa.Once[mfa.Issued]) (mfa.Issued, error) {
+	do := func(o *idempotency.Request[mfa.Issued]) (mfa.Issued, error) {
 		return m.Challenge(m.t.Context(), env, f.ID, mfa.ChallengeParams{}, o)
 	}
 	seen := m.carrier.Sent()
@@ -233,7 +233,7 @@ func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *mfa.On
 	if outcome(err) == "not delivered" {
 		m.voided(t, f)
 	} else if !errors.Is(err, mfa.ErrSendLimit) {
-		recorded(m, o, c, err, func(r *request) { r.about = f }, func(o *mfa.Once[mfa.Issued]) error { _, err := do(o); return err })
+		recorded(m, o, c, err, func(r *request) { r.about = f }, func(o *idempotency.Request[mfa.Issued]) error { return fresh(do(o)) })
 	}
 	if made.id != (mfa.ChallengeID{}) {
 		m.challenges = append(m.challenges, made)
@@ -262,7 +262,9 @@ func (m *model) resend(t *rapid.T) {
 	}
 	for range rapid.IntRange(1, 5).Draw(t, "times") {
 		env, o, fate := m.env(t, c.ruledFactor), once[mfa.Issued](t, m), drawFate(t)
-		do := func(o *mfa.Once[mfa.Issued]) (mfa.Issued, error) { return m.Resend(m.t.Context(), env, c.id, o) }
+		do := func(o *idempotency.Request[mfa.Issued]) (mfa.Issued, error) {
+			return m.Resend(m.t.Context(), env, c.id, o)
+		}
 		m.meet(fate)
 		seen := m.carrier.Sent()
 		again, err := do(o)
@@ -278,7 +280,7 @@ func (m *model) resend(t *rapid.T) {
 		switch outcome(err) {
 		case "done", "already verified", "expired", "too many attempts, wait 0s":
 			recorded(m, o, again, err, func(r *request) { r.about, r.swept = c.ruledFactor, c.made.Add(24*time.Hour) },
-				func(o *mfa.Once[mfa.Issued]) error { _, err := do(o); return err })
+				func(o *idempotency.Request[mfa.Issued]) error { return fresh(do(o)) })
 		}
 		m.clock.Advance(rapid.SampledFrom([]time.Duration{0, 30 * time.Second}).Draw(t, "pause"))
 	}
@@ -306,8 +308,8 @@ func (m *model) verify(t *rapid.T) {
 	m.try(t, c, m.env(t, c.ruledFactor), code, once[mfa.Verification](t, m))
 }
 
-func (m *model) try(t *rapid.T, c *ruledChallenge, env mfa.Environment, code string, o *mfa.Once[mfa.Verification]) {
-	do := func(o *mfa.Once[mfa.Verification]) (mfa.Verification, error) {
+func (m *model) try(t *rapid.T, c *ruledChallenge, env mfa.Environment, code string, o *idempotency.Request[mfa.Verification]) {
+	do := func(o *idempotency.Request[mfa.Verification]) (mfa.Verification, error) {
 		return m.Verify(m.t.Context(), env, c.id, code, o)
 	}
 	v, err := do(o)
@@ -317,7 +319,7 @@ func (m *model) try(t *rapid.T, c *ruledChallenge, env mfa.Environment, code str
 	}
 	equal(t, "verify", got, m.rules.verify(c, env.ID, code))
 	recorded(m, o, v, err, func(r *request) { r.about, r.swept = c.ruledFactor, c.made.Add(24*time.Hour) },
-		func(o *mfa.Once[mfa.Verification]) error { _, err := do(o); return err })
+		func(o *idempotency.Request[mfa.Verification]) error { return fresh(do(o)) })
 }
 
 // guess tries wrong codes, each against a new challenge of the same factor.
@@ -395,7 +397,7 @@ func (m *model) again(t *rapid.T) {
 	if r.about != nil && r.about.deleted {
 		t.Fatalf("a request about a deleted factor again: %s; want not found", outcome(err))
 	}
-	if replayed, ok := errors.AsType[*mfa.Replayed](err); !ok || string(replayed.Answer) != r.answer {
+	if again, ok := errors.AsType[*replayedError](err); !ok || again.answer != r.answer {
 		t.Fatalf("the same request again: %s; want the same answer", outcome(err))
 	}
 }

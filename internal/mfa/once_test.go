@@ -10,22 +10,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 // onceKey makes an operation happen once under a key, for 24 h. Its recorded
 // answer is what an answer of the wire would tell.
-func onceKey[T any](key, request string) *mfa.Once[T] {
-	return &mfa.Once[T]{
+func onceKey[T any](key, request string) *idempotency.Request[T] {
+	return &idempotency.Request[T]{
 		Key: sha256.Sum256([]byte(key)), Fingerprint: sha256.Sum256([]byte(request)), Keep: 24 * time.Hour,
 		Answer: func(result T, err error) []byte { return []byte(told(result, err)) },
 	}
 }
 
 // claimed is once, of a request that does not tell the bucket of its effect.
-func claimed[T any](once *mfa.Once[T]) *mfa.Once[T] {
-	once.Claim = true
+func claimed[T any](once *idempotency.Request[T]) *idempotency.Request[T] {
+	once.TargetInBody = true
 	return once
 }
 
@@ -41,27 +42,62 @@ func told(result any, err error) string {
 	panic("no answer of ours")
 }
 
+// replayed returns the recorded answer that a result has, "" for none.
+func replayed(result any) string {
+	var a *idempotency.Answer
+	switch r := result.(type) {
+	case mfa.Enrollment:
+		a = r.Replayed
+	case mfa.Issued:
+		a = r.Replayed
+	case mfa.Verification:
+		a = r.Replayed
+	}
+	if a == nil {
+		return ""
+	}
+	return string(a.Bytes)
+}
+
+// A replayedError is a recorded answer, for tests that treat it as an error.
+type replayedError struct{ answer string }
+
+func (replayedError) Error() string { return "answered before" }
+
+// fresh returns a *replayedError if result is a recorded answer, and err otherwise.
+func fresh(result any, err error) error {
+	if answer := replayed(result); answer != "" && err == nil {
+		return &replayedError{answer}
+	}
+	return err
+}
+
+func isReplay(err error) bool {
+	_, ok := errors.AsType[*replayedError](err)
+	return ok
+}
+
 // A storm is 64 times the same request at once.
 func storm[T any](t *testing.T, do func() (T, error)) (answer string) {
 	t.Helper()
 	var (
 		mu       sync.Mutex
 		answers  = make(map[string]int)
-		replayed atomic.Int32
+		repeated atomic.Int32
 	)
 	mfatest.Together(64, func(int) {
 		result, err := do()
 		answer := told(result, err)
-		if r, ok := errors.AsType[*mfa.Replayed](err); ok {
-			answer = string(r.Answer)
-			replayed.Add(1)
+		if recorded := replayed(result); recorded != "" {
+			answer = recorded
+			repeated.Add(1)
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		answers[answer]++
 	})
-	if len(answers) != 1 || replayed.Load() != 63 {
-		t.Fatalf("%d were replayed and answers were %v; want 63, and one answer", replayed.Load(), answers)
+	if len(answers) != 1 || repeated.Load() != 63 {
+		t.Fatalf("%d were replayed and answers were %v; want 63, and one answer", repeated.Load(), answers)
 	}
 	for answer = range answers {
 	}
@@ -86,7 +122,7 @@ func TestStormOfEnrollments(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		p    mfa.EnrollParams
-		once *mfa.Once[mfa.Enrollment]
+		once *idempotency.Request[mfa.Enrollment]
 	}{
 		{"of a user", mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Challenge: true}, onceKey[mfa.Enrollment]("k", "r")},
 		{"of a user, claimed", mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}, claimed(onceKey[mfa.Enrollment]("k", "r"))},
@@ -111,7 +147,7 @@ func TestStormOfChallenges(t *testing.T) {
 				w := newWorld(t, mfa.Options{})
 				f := w.enroll(mfa.EnrollParams{Type: typ, PhoneNumber: adasPhone}).ID
 				once := onceKey[mfa.Issued]("k", "r")
-				once.Claim = claim
+				once.TargetInBody = claim
 				storm(t, func() (mfa.Issued, error) {
 					return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
 				})
@@ -149,7 +185,7 @@ func TestStormOfVerifications(t *testing.T) {
 					code = c.Code.Reveal()
 				}
 				once := onceKey[mfa.Verification]("k", "r")
-				once.Claim = claim
+				once.TargetInBody = claim
 				answer := storm(t, func() (mfa.Verification, error) {
 					return w.Verify(t.Context(), sandbox, c.ID, code, once)
 				})
@@ -174,9 +210,9 @@ func TestRefusalIsRepeated(t *testing.T) {
 	if !errors.Is(err, mfa.ErrExpired) {
 		t.Fatalf("Verify = %v; want %v", err, mfa.ErrExpired)
 	}
-	_, again := w.Verify(t.Context(), sandbox, c.ID, wrong, once)
-	if r, ok := errors.AsType[*mfa.Replayed](again); !ok || string(r.Answer) != told(first, err) {
-		t.Errorf("the same request again = %v; want its answer repeated", again)
+	again, againErr := w.Verify(t.Context(), sandbox, c.ID, wrong, once)
+	if againErr != nil || replayed(again) != told(first, err) {
+		t.Errorf("the same request again = %v; want its answer repeated", againErr)
 	}
 	if n := w.count(mfa.ChallengeRefused); n != 1 {
 		t.Errorf("%d refusals were recorded; want 1", n)
@@ -236,16 +272,15 @@ func TestKeyIsForgottenAfterItsTime(t *testing.T) {
 		w := newWorld(t, mfa.Options{})
 		enroll := func(request string) error {
 			once := onceKey[mfa.Enrollment]("k", request)
-			once.Claim = claim
-			_, err := w.Enroll(t.Context(), sandbox, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, once)
-			return err
+			once.TargetInBody = claim
+			return fresh(w.Enroll(t.Context(), sandbox, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, once))
 		}
 		if err := enroll("r"); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.Advance(24*time.Hour - time.Millisecond)
 		err := enroll("r")
-		if _, replayed := errors.AsType[*mfa.Replayed](err); !replayed {
+		if !isReplay(err) {
 			t.Errorf("in the last millisecond: %v; want the answer repeated", err)
 		}
 		w.clock.Advance(time.Millisecond)
@@ -264,8 +299,7 @@ func TestKeyOfAnotherRequestLeavesTheCountAlone(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	challenge := func(s *mfa.Service, request string) error {
-		_, err := s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, onceKey[mfa.Issued]("k", request))
-		return err
+		return fresh(s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, onceKey[mfa.Issued]("k", request)))
 	}
 	var inner error
 	overtaken := false
@@ -296,7 +330,7 @@ func (s *tapped) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error)
 }
 
 // derived is a key that was made of the request.
-func derived[T any](name string) *mfa.Once[T] {
+func derived[T any](name string) *idempotency.Request[T] {
 	o := onceKey[T](name, "the request")
 	o.Derived, o.Keep = true, 30*time.Second
 	return o
@@ -356,8 +390,8 @@ func TestDerivedKeyGivesNoTriedChallenge(t *testing.T) {
 			}
 			tc.before(w, first)
 			second, err := challenge()
-			if _, replayed := errors.AsType[*mfa.Replayed](err); replayed != tc.again {
-				t.Fatalf("the second: %v; given again is %v, want %v", err, replayed, tc.again)
+			if again := isReplay(fresh(second, err)); again != tc.again {
+				t.Fatalf("the second: %v; given again is %v, want %v", err, again, tc.again)
 			}
 			if tc.again {
 				return
@@ -365,8 +399,8 @@ func TestDerivedKeyGivesNoTriedChallenge(t *testing.T) {
 			if err != nil || second.ID == first.ID {
 				t.Fatalf("the second: %v, %v; want another challenge than %v", second.ID, err, first.ID)
 			}
-			_, err = challenge()
-			if r, ok := errors.AsType[*mfa.Replayed](err); !ok || string(r.Answer) != told(second, nil) {
+			third, err := challenge()
+			if err != nil || replayed(third) != told(second, nil) {
 				t.Errorf("a retry of the second: %v; want the second again", err)
 			}
 			w.mustVerify(second.ID, second.Code.Reveal(), true)
@@ -413,7 +447,7 @@ func TestDerivedKeyDoesNotVerifyTwice(t *testing.T) {
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	c := w.challenge(f)
 	for _, want := range []error{nil, mfa.ErrAlreadyVerified} {
-		_, err := w.Verify(t.Context(), sandbox, c.ID, c.Code.Reveal(), derived[mfa.Verification]("k"))
+		err := fresh(w.Verify(t.Context(), sandbox, c.ID, c.Code.Reveal(), derived[mfa.Verification]("k")))
 		if !errors.Is(err, want) {
 			t.Errorf("Verify = %v; want %v", err, want)
 		}
@@ -437,7 +471,7 @@ func TestDerivedKeyCountsTheMessageAfterOneThatFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.carrier.Lost = nil
-	if _, err = do(); err != nil { // the library's retry
+	if err := fresh(do()); err != nil { // the library's retry
 		t.Fatal(err)
 	}
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrSendLimit) {
@@ -449,8 +483,7 @@ func TestDerivedKeyRepeatsNoRefusal(t *testing.T) {
 	w := newWorld(t, mfa.Options{Limits: mfa.Limits{FreeFailures: 5, FactorFailures: 5}})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	challenge := func() error {
-		_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
-		return err
+		return fresh(w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k")))
 	}
 	for range 5 {
 		w.fail(f)
@@ -503,9 +536,9 @@ func (o *overtaken) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) err
 // TestRequestOvertakenByItselfIsReplayed has the same request come twice. The second
 // to begin is done with everything before the first has counted its message.
 func TestRequestOvertakenByItselfIsReplayed(t *testing.T) {
-	keys := map[string]func() *mfa.Once[mfa.Issued]{
-		"random":  func() *mfa.Once[mfa.Issued] { return onceKey[mfa.Issued]("k", "challenge") },
-		"derived": func() *mfa.Once[mfa.Issued] { return derived[mfa.Issued]("k") },
+	keys := map[string]func() *idempotency.Request[mfa.Issued]{
+		"random":  func() *idempotency.Request[mfa.Issued] { return onceKey[mfa.Issued]("k", "challenge") },
+		"derived": func() *idempotency.Request[mfa.Issued] { return derived[mfa.Issued]("k") },
 	}
 	for name, key := range keys {
 		t.Run(name, func(t *testing.T) {
@@ -521,8 +554,8 @@ func TestRequestOvertakenByItselfIsReplayed(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			_, err := do(slow)
-			if _, ok := errors.AsType[*mfa.Replayed](err); !ok {
+			err := fresh(do(slow))
+			if !isReplay(err) {
 				t.Errorf("the one that was overtaken: %v; want the answer of the other", err)
 			}
 			if n := w.carrier.Sent(); n != 1 {

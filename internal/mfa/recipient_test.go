@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
@@ -24,7 +25,7 @@ func TestRecipientThatIsRefused(t *testing.T) {
 		{"by the provider", func(c *mfatest.Carrier) { c.Lost = numberRefusal{} }},
 		{"by the second provider, and the first may have sent it", func(c *mfatest.Carrier) { c.Unsure = numberRefusal{perhapsSent: true} }},
 	} {
-		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
+		for _, once := range []*idempotency.Request[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
 			t.Run(tc.name, func(t *testing.T) {
 				w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}}})
 				f := w.phone(production, adasPhone)

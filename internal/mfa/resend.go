@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -15,12 +16,9 @@ import (
 // another type of factor; ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts;
 // ErrResendLimit; and those of Challenge for a message that may not go out. If it
 // cannot be delivered, the challenge stands as it was.
-func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, once *Once[Issued]) (Issued, error) {
-	// A derived key is the same for every wish to have the code again.
-	if once != nil && once.Derived {
-		once = nil
-	}
-	once = keyed(s, once)
+func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, req *idempotency.Request[Issued]) (Issued, error) {
+	// A derived key is the same for each request for another message.
+	once := begin(s, idempotency.Policy{Derived: false}, req)
 	return s.awaited(ctx, func() (Issued, error) {
 		now := s.now()
 		c, err := s.repeat(ctx, env, id, once, now, false)
@@ -38,12 +36,12 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, o
 		}
 		sh := shipment{
 			env: env, phone: unreserved.phone, to: to, once: once, ref: newSendRef(ref[:]), now: now,
-			store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
+			store: func(ctx context.Context, once *idempotency.Operation[Issued]) (Issued, error) {
 				return s.repeat(ctx, env, id, once, now, true)
 			},
 		}
 		if once != nil {
-			sh.ref, sh.keep = once.ref(FactorID(id)), once.Keep
+			sh.ref, sh.keep = newSendRef(id[:], once.Identity()), once.Keep
 		}
 		sh.ref = sh.ref.from(unreserved.source)
 		return s.ship(ctx, sh)
@@ -52,7 +50,7 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, o
 
 // repeat adds a message to a challenge. It must have been reserved; otherwise the
 // error is an *errUnreserved.
-func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, once *Once[Issued], now time.Time, reserved bool) (Issued, error) {
+func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[Issued], now time.Time, reserved bool) (Issued, error) {
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (c Issued, err error) {
 		f := tx.Factor
 		if tx.Challenge == nil || f == nil || f.Environment != env.ID {

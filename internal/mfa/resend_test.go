@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
@@ -185,7 +186,7 @@ func TestResendThatFails(t *testing.T) {
 		{"sent, and no answer", func(c *mfatest.Carrier) { c.Unsure = context.DeadlineExceeded }, true},
 		{"panic", func(c *mfatest.Carrier) { c.During = panics }, false},
 	} {
-		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
+		for _, once := range []*idempotency.Request[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
 			t.Run(fmt.Sprintf("%s, with a key %v", tc.name, once != nil), func(t *testing.T) {
 				w := newWorld(t, mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{{Count: 10, Span: time.Hour}}}})
 				c := w.challenge(w.phone(sandbox, adasPhone))
@@ -278,7 +279,7 @@ func TestResendIsReplayed(t *testing.T) {
 		code := w.carrier.Last().Code.Reveal()
 		w.clock.Advance(30 * time.Second)
 		once := onceKey[mfa.Issued]("k", "r")
-		once.Claim = claim
+		once.TargetInBody = claim
 		resend := func() (mfa.Issued, error) { return w.Resend(t.Context(), sandbox, c.ID, once) }
 		storm(t, resend)
 		for _, later := range []func(){
@@ -287,7 +288,7 @@ func TestResendIsReplayed(t *testing.T) {
 			func() { w.clock.Advance(10 * time.Minute) },
 		} {
 			later()
-			if _, err := resend(); !isReplay(err) {
+			if err := fresh(resend()); !isReplay(err) {
 				t.Errorf("the same request later = %v; want its answer", err)
 			}
 		}
@@ -299,11 +300,6 @@ func TestResendIsReplayed(t *testing.T) {
 			t.Errorf("%d messages were sent; want 2", n)
 		}
 	}
-}
-
-func isReplay(err error) bool {
-	_, ok := errors.AsType[*mfa.Replayed](err)
-	return ok
 }
 
 // A derived key is the same for every resend of a challenge.
@@ -328,7 +324,7 @@ func TestResendsAtOnceSendOneMessage(t *testing.T) {
 	w.clock.Advance(30 * time.Second)
 	var done, limited atomic.Int32
 	mfatest.Together(32, func(i int) {
-		var once *mfa.Once[mfa.Issued]
+		var once *idempotency.Request[mfa.Issued]
 		if i%4 > 1 {
 			once = onceKey[mfa.Issued](fmt.Sprint("k", i), "r")
 		}
@@ -425,7 +421,7 @@ func TestCallerWhoHangsUpMidResend(t *testing.T) {
 		}
 	}
 	w.carrier.During = nil
-	if _, err := w.Resend(t.Context(), sandbox, c.ID, onceKey[mfa.Issued]("k", "r")); !isReplay(err) {
+	if err := fresh(w.Resend(t.Context(), sandbox, c.ID, onceKey[mfa.Issued]("k", "r"))); !isReplay(err) {
 		t.Errorf("the same request again = %v; want the answer that was not heard", err)
 	}
 	if left := w.ResendsLeft(w.kept(c.ID)); left != 2 || w.carrier.Sent() != 2 {
@@ -463,7 +459,7 @@ func TestProcessThatDiesMidResend(t *testing.T) {
 		}
 		w.clock.Advance(13 * time.Second) // a request that was being carried out is not any more
 		_, err = w.Resend(t.Context(), sandbox, c.ID, once)
-		if err != nil && !isReplay(err) {
+		if err != nil {
 			t.Errorf("dies at %d: the same request again = %v", dies, err)
 		}
 		if sent := w.carrier.Sent() - 1; sent != 1 {

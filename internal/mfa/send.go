@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/smstext"
 )
@@ -47,13 +48,13 @@ type shipment struct {
 	phone Phone
 	to    destination
 	first bool // of its challenge
-	once  *Once[Issued]
+	once  *idempotency.Operation[Issued]
 	ref   SendRef
 	keep  time.Duration // how long another request under ref is not counted
 	now   time.Time
 
 	// store makes the message part of its challenge, as its last.
-	store func(context.Context, *Once[Issued]) (Issued, error)
+	store func(context.Context, *idempotency.Operation[Issued]) (Issued, error)
 
 	countedAt time.Time // when the message was counted, perhaps by an earlier try of the request
 }
@@ -63,7 +64,7 @@ type shipment struct {
 func (sh shipment) judged() bool { return sh.first && !sh.ref.source().proven() }
 
 // createAndSend makes c a challenge of a factor and sends its code.
-func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, of *errUnreserved, once *Once[Issued], now time.Time) (Issued, error) {
+func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, of *errUnreserved, once *idempotency.Operation[Issued], now time.Time) (Issued, error) {
 	phone := of.phone
 	to, err := s.destination(env, phone)
 	if err != nil {
@@ -77,12 +78,12 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 	c.Messages = []Delivery{newDelivery(text, now)}
 	sh := shipment{
 		env: env, phone: phone, to: to, first: true, once: once, ref: newSendRef(c.ID[:]), now: now,
-		store: func(ctx context.Context, once *Once[Issued]) (Issued, error) {
+		store: func(ctx context.Context, once *idempotency.Operation[Issued]) (Issued, error) {
 			return s.create(ctx, env, id, c, once, now, true)
 		},
 	}
 	if once != nil {
-		sh.ref, sh.keep = once.ref(id), once.Keep
+		sh.ref, sh.keep = newSendRef(id[:], once.Identity()), once.Keep
 	}
 	sh.ref = sh.ref.from(of.source)
 	return s.ship(ctx, sh)
@@ -102,13 +103,11 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 		return Issued{}, err
 	}
 	if sh.once != nil {
-		sending := *sh.once
-		sending.pendingUntil = s.now().Add(s.opts.SendTimeout).Truncate(time.Millisecond)
-		sh.once = &sending
+		sh.once = sh.once.Sending(s.now().Add(s.opts.SendTimeout).Truncate(time.Millisecond))
 	}
 	c, err := sh.store(ctx, sh.once)
-	if isReplayed(err) || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
-		return Issued{}, err // another request under the key came first, and counted the message
+	if c.Replayed != nil || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
+		return c, err // another request with the key came first, and counted the message
 	}
 	if err != nil {
 		return Issued{}, errors.Join(err, s.giveBack(ctx, sh))
@@ -214,7 +213,7 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 	}
 	r := Read{Bucket: bucket, Challenge: c.ID}
 	if sh.once != nil {
-		r.Replay = sh.once.key
+		r.Replay = sh.once.Key
 	}
 	return errors.Join(err, s.store.Update(ctx, r, func(tx *Tx) error {
 		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
@@ -228,8 +227,8 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 			}
 			tx.put(tx.Challenge.Update())
 		}
-		if sh.once != nil && sh.once.pends(tx.Replay, c.ID) {
-			tx.Replay.PendingUntil = time.Time{}
+		if sh.once != nil && sh.once.Owns(tx.Replay.record(), c.ID) {
+			tx.Replay.Confirm()
 			tx.put(PutReplay{tx.Replay})
 		}
 		return nil
@@ -248,12 +247,12 @@ func (s *Service) takeBack(ctx context.Context, sh shipment, c Issued, why error
 	}
 	r := Read{Bucket: bucket, Challenge: c.ID}
 	if sh.once != nil {
-		r.Replay = sh.once.key
+		r.Replay = sh.once.Key
 	}
 	return s.store.Update(ctx, r, func(tx *Tx) error {
-		pending := sh.once != nil && sh.once.pends(tx.Replay, c.ID)
+		pending := sh.once != nil && sh.once.Owns(tx.Replay.record(), c.ID)
 		if pending {
-			tx.put(DeleteReplay{bucket, sh.once.key})
+			tx.put(DeleteReplay{bucket, sh.once.Key})
 		}
 		if sh.first && (pending || sh.once == nil) {
 			tx.put(DeleteChallenge{c.ID})

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
@@ -24,10 +25,10 @@ func TestMessageThatFails(t *testing.T) {
 		{"error and not sent", func(c *mfatest.Carrier, err error) { c.Lost = err }, 0},
 		{"error but sent", func(c *mfatest.Carrier, err error) { c.Unsure = err }, 1},
 	} {
-		for _, once := range []*mfa.Once[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r"), claimed(onceKey[mfa.Issued]("k", "r"))} {
+		for _, once := range []*idempotency.Request[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r"), claimed(onceKey[mfa.Issued]("k", "r"))} {
 			name := ", without a key"
 			if once != nil {
-				name = fmt.Sprintf(", with a key, claimed %v", once.Claim)
+				name = fmt.Sprintf(", with a key, claimed %v", once.TargetInBody)
 			}
 			t.Run(tc.name+name, func(t *testing.T) {
 				w := newWorld(t, mfa.Options{})
@@ -133,8 +134,8 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 			t.Fatalf("Challenge = %v; want the message sent all the same", err)
 		}
 		w.carrier.During = nil
-		_, err = w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
-		if r, ok := errors.AsType[*mfa.Replayed](err); !ok || string(r.Answer) != told(c, nil) {
+		again, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
+		if err != nil || replayed(again) != told(c, nil) {
 			t.Errorf("the same request again = %v; want the answer that was not heard", err)
 		}
 		w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)

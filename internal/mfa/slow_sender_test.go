@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -58,8 +59,8 @@ func TestAnswerGivenByAnotherNodeStands(t *testing.T) {
 }
 
 func testSlowSender(t *testing.T, open func(*testing.T, *world) (a, b mfa.Store)) {
-	keys := map[string]func(string) *mfa.Once[mfa.Issued]{
-		"plain key":   func(name string) *mfa.Once[mfa.Issued] { return onceKey[mfa.Issued](name, "the request") },
+	keys := map[string]func(string) *idempotency.Request[mfa.Issued]{
+		"plain key":   func(name string) *idempotency.Request[mfa.Issued] { return onceKey[mfa.Issued](name, "the request") },
 		"derived key": derived[mfa.Issued],
 	}
 	for _, operation := range []string{"challenge", "resend"} {
@@ -86,7 +87,7 @@ func testSlowSender(t *testing.T, open func(*testing.T, *world) (a, b mfa.Store)
 
 type slowCase struct {
 	operation string
-	once      *mfa.Once[mfa.Issued]
+	once      *idempotency.Request[mfa.Issued]
 	fate      error
 	when      string
 }
@@ -130,8 +131,8 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 	var acknowledged string
 	ask := func() error {
 		c, err := do(nodeB)
-		if replayed, ok := errors.AsType[*mfa.Replayed](err); ok {
-			acknowledged = string(replayed.Answer)
+		if answer := replayed(c); answer != "" && err == nil {
+			acknowledged = answer
 			return nil
 		}
 		acknowledged = told(c, err)
@@ -265,14 +266,16 @@ func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 			w.clock.Advance(time.Second)
 			// The second is still being sent.
 			waiting := make(chan error)
+			var again mfa.Issued
 			go func() {
-				_, err := do(w.Service)
+				var err error
+				again, err = do(w.Service)
 				waiting <- err
 			}()
 			held.fate <- nil
 			c := <-second
 			err = <-waiting
-			if r, ok := errors.AsType[*mfa.Replayed](err); !ok || string(r.Answer) != told(c, nil) {
+			if err != nil || replayed(again) != told(c, nil) {
 				t.Errorf("the second again = %v; want its answer", err)
 			}
 			if w.kept(c.ID) == nil || w.carrier.Sent() != 0 {
@@ -302,7 +305,7 @@ func TestFailedFirstMessageCanBeSentAgain(t *testing.T) {
 	}()
 	id := (<-slow.arrived).Challenge
 	w.clock.Advance(sendTimeout)
-	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !isReplay(err) {
+	if err := fresh(w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)); !isReplay(err) {
 		t.Fatalf("the same request on another node = %v; want its answer", err)
 	}
 	slow.fate <- errCarrier

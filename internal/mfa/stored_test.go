@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/secret"
@@ -102,7 +103,7 @@ func TestAStoreNamesNobody(t *testing.T) {
 			ctx := t.Context()
 			must := func(err error, allowed ...error) {
 				t.Helper()
-				if _, replayed := errors.AsType[*mfa.Replayed](err); err == nil || replayed {
+				if err == nil {
 					return
 				}
 				if !slices.ContainsFunc(allowed, func(kind error) bool { return errors.Is(err, kind) }) {
@@ -378,8 +379,8 @@ func TestASecretIsShownAgainForTenMinutes(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.clock.Advance(tc.after)
-			_, err := w.Enroll(t.Context(), sandbox, tc.p, once)
-			if _, replayed := errors.AsType[*mfa.Replayed](err); replayed != tc.again || !replayed && !errors.Is(err, mfa.ErrKeyReused) {
+			err := fresh(w.Enroll(t.Context(), sandbox, tc.p, once))
+			if again := isReplay(err); again != tc.again || !again && !errors.Is(err, mfa.ErrKeyReused) {
 				t.Errorf("the same request %v later: %v; given again must be %v", tc.after, err, tc.again)
 			}
 			if n := w.count(mfa.FactorEnrolled); n != 1 {
@@ -399,7 +400,7 @@ func TestRecordsAreKeyedHashes(t *testing.T) {
 		var records []*mfa.Replay
 		for _, w := range worlds {
 			c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
-			once := &mfa.Once[mfa.Verification]{
+			once := &idempotency.Request[mfa.Verification]{
 				Key: plain, Fingerprint: plain, Keep: time.Hour,
 				Answer: func(mfa.Verification, error) []byte { return []byte("answer") },
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -12,7 +13,13 @@ import (
 type Verification struct {
 	Challenge Issued
 	Valid     bool
+
+	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero
 }
+
+func (Verification) created() [16]byte { return [16]byte{} }
+
+func (Verification) replayed(a *idempotency.Answer) Verification { return Verification{Replayed: a} }
 
 // Verify tries code against a challenge. A wrong code is an outcome, not an
 // error. Errors: ErrNotFound, also for a challenge whose factor was deleted;
@@ -20,16 +27,13 @@ type Verification struct {
 // factor or its user may not be tried. Every code that is looked at is counted
 // before it is answered. Of those that are not, the first leaves an event, and further
 // ones by chance.
-func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, code string, once *Once[Verification]) (Verification, error) {
-	// Under a derived key an answer would be given to everybody who types the same
-	// code, and let a spent one pass. The challenge itself knows better.
-	if once != nil && once.Derived {
-		once = nil
-	}
-	once = keyed(s, once)
+func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, code string, req *idempotency.Request[Verification]) (Verification, error) {
+	// With a derived key, everyone who enters the same code would get the recorded answer,
+	// and a spent code would be accepted. The challenge itself prevents that.
+	once := begin(s, idempotency.Policy{Derived: false}, req)
 	now := s.now()
-	if err := claim(ctx, s, once, now); err != nil {
-		return Verification{}, err
+	if answer, err := claim(ctx, s, once, now); answer != nil || err != nil {
+		return Verification{Replayed: answer}, err
 	}
 	events, err := s.journal(env.ID, now, id.Bucket())
 	if err != nil {

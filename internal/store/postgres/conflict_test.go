@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
@@ -223,7 +224,7 @@ func count(r mfa.Read, i int) func(*mfa.Tx) error {
 		if tx.User == nil {
 			tx.User = &mfa.User{UserKey: r.User}
 			tx.Phone = &mfa.PhoneLimit{Bucket: r.Bucket, Key: r.Phone, ExpiresAt: time.UnixMilli(0)}
-			tx.Replay = &mfa.Replay{Bucket: r.Bucket, Key: r.Replay, ExpiresAt: time.UnixMilli(0)}
+			tx.Replay = &mfa.Replay{Bucket: r.Bucket, Record: idempotency.Record{Key: r.Replay, ExpiresAt: time.UnixMilli(0)}}
 			tx.Message = &mfa.MessageRef{Bucket: r.Bucket, Key: r.Message, ExpiresAt: time.UnixMilli(0)}
 			for n, key := range r.Tallies {
 				tx.Tallies[n] = &mfa.Tally{TallyKey: key, Counts: []mfa.Count{{}}, ExpiresAt: time.UnixMilli(0)}

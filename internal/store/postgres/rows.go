@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -134,7 +135,7 @@ func (h *held) read(batch *pgx.Batch, r mfa.Read, l lock) {
 	}
 	if r.Replay != none.Replay {
 		batch.Queue(selectReplay+l.on("r"), b, r.Replay[:]).Query(each(func(rows pgx.Rows) error {
-			p := &mfa.Replay{Bucket: r.Bucket, Key: r.Replay}
+			p := &mfa.Replay{Bucket: r.Bucket, Record: idempotency.Record{Key: r.Replay}}
 			var fingerprint []byte
 			var about *[16]byte
 			err := rows.Scan(&fingerprint, &about, &p.Sealed, (*moment)(&p.ExpiresAt), (*moment)(&p.PendingUntil))

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -158,8 +159,10 @@ func messageComesBack(t *testing.T, s mfa.Store) {
 
 func replayComesBack(t *testing.T, s mfa.Store) {
 	for name, r := range map[string]*mfa.Replay{
-		"answered": {Bucket: 7, Key: newReplayKey(), Fingerprint: newKey(), About: newID(morning, 7), Sealed: []byte{0, 0xff}, ExpiresAt: atLast},
-		"claimed":  {Bucket: 7, Key: newReplayKey(), ExpiresAt: morning},
+		"answered": {Bucket: 7, Record: idempotency.Record{
+			Key: newReplayKey(), Fingerprint: newKey(), About: newID(morning, 7), Sealed: []byte{0, 0xff}, ExpiresAt: atLast,
+		}},
+		"claimed": {Bucket: 7, Record: idempotency.Record{Key: newReplayKey(), ExpiresAt: morning}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store(t, s, 7, mfa.PutReplay{Replay: r})

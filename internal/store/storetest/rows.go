@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -70,7 +71,7 @@ func NewEvent(f *mfa.Factor) mfa.Event {
 
 // NewReplay returns a replay record in bucket b that is not stored yet.
 func NewReplay(b mfa.Bucket) *mfa.Replay {
-	return &mfa.Replay{Bucket: b, Key: newReplayKey(), Fingerprint: newKey(), Sealed: []byte("sealed"), ExpiresAt: morning}
+	return &mfa.Replay{Bucket: b, Record: idempotency.Record{Key: newReplayKey(), Fingerprint: newKey(), Sealed: []byte("sealed"), ExpiresAt: morning}}
 }
 
 // NewTally returns a tally in bucket b that is not stored yet. All of one bucket are

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/secret"
@@ -231,7 +232,7 @@ type lived struct {
 	key       secret.String
 	factors   []mfa.FactorID
 	challenge mfa.Issued
-	once      *mfa.Once[mfa.Issued]
+	once      *idempotency.Request[mfa.Issued]
 	answer    string
 }
 
@@ -272,7 +273,7 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	deliver(t, s, l.env.ID, sent.ID, users)
 	g, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
 	must(err)
-	l.once = &mfa.Once[mfa.Issued]{
+	l.once = &idempotency.Request[mfa.Issued]{
 		Key: [32]byte{1}, Fingerprint: [32]byte{2}, Keep: 24 * time.Hour,
 		Answer: func(c mfa.Issued, err error) []byte { return []byte(c.ID.String()) },
 	}
@@ -328,8 +329,8 @@ func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
 			t.Error(err)
 		}
 	}
-	_, err := m.Challenge(t.Context(), l.env, l.challenge.Factor, mfa.ChallengeParams{}, l.once)
-	if replayed, ok := errors.AsType[*mfa.Replayed](err); !ok || string(replayed.Answer) != l.answer {
+	again, err := m.Challenge(t.Context(), l.env, l.challenge.Factor, mfa.ChallengeParams{}, l.once)
+	if err != nil || again.Replayed == nil || string(again.Replayed.Bytes) != l.answer {
 		t.Errorf("the same request again: %v; want the same answer", err)
 	}
 	v, err := m.Verify(t.Context(), l.env, l.challenge.ID, l.challenge.Code.Reveal(), nil)
