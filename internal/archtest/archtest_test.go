@@ -1,6 +1,6 @@
 // Package archtest_test checks the import rule: imports run downward only. The
-// table of places below is the architecture; a new package gets its place there
-// in the same commit.
+// table of places is the architecture. The commit that adds a package adds its
+// place.
 package archtest_test
 
 import (
@@ -20,23 +20,23 @@ import (
 
 const module = "github.com/countersign-mfa/countersign"
 
-// A layer says what its packages may import of ours, apart from what place.also
-// adds for one of them.
+// A layer decides which of Countersign's packages its packages may import. A place
+// may allow more in also.
 type layer int
 
 const (
 	command layer = iota // a main package: signals and exit code
-	cli                  // what the command line does
-	library              // the root package, for mounting the server elsewhere; it holds openapi.yaml
+	cli                  // the commands
+	library              // the root package, for embedding the server in another program; it contains openapi.yaml
 	config               // one struct
-	server               // wires one process; the only package that knows all
-	face                 // what talks to clients and people
-	web                  // what faces share
-	adapter              // what talks to databases and providers
+	server               // wires one process; the only package that imports all others
+	face                 // talks to clients and people
+	web                  // shared by the faces
+	adapter              // talks to databases and providers
 	middle               // the domain
-	ground               // pure: imports nothing of ours
-	support              // for tests: imported by tests, and by packages of its kind
-	tool                 // a program for this repository alone
+	ground               // imports none of Countersign's packages
+	support              // for tests: imported only by tests and by other support packages
+	tool                 // a program that only this repository uses
 )
 
 // below lists the layers that each layer may import.
@@ -55,15 +55,15 @@ var below = map[layer][]layer{
 	tool:    {},
 }
 
-// A place is where a package stands.
+// A place is the position of a package in the architecture.
 type place struct {
 	layer layer
-	also  []string // packages of ours that it may import besides
-	never []string // packages of others that it may not
+	also  []string // more of Countersign's packages that it may import
+	never []string // packages of the standard library or other modules that it must not import
 }
 
-// places has every package of the module that is not made of tests alone, as its
-// directory, and some that are to come. "parent/*" is every other package in parent.
+// places has every package of the module by directory, except packages that contain
+// only tests. It also has some planned packages. "parent/*" is every other package in parent.
 var places = map[string]place{
 	"cmd/countersign": {layer: command},
 	"internal/cli":    {layer: cli},
@@ -86,7 +86,7 @@ var places = map[string]place{
 	"internal/store/postgres": {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/rows", "internal/store/transfer"}},
 	"internal/store/sqlite":   {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/rows", "internal/store/transfer"}},
 
-	// A provider is a package that knows no other provider. Only the registry knows all.
+	// A provider imports no other provider. Only the registry imports all of them.
 	"internal/delivery/sms":           {layer: adapter},
 	"internal/delivery/sms/wire":      {layer: adapter, also: []string{"internal/delivery/sms"}},
 	"internal/delivery/sms/*":         {layer: adapter, also: []string{"internal/delivery/sms", "internal/delivery/sms/wire"}},
@@ -94,7 +94,7 @@ var places = map[string]place{
 	"internal/delivery/smsfile":       {layer: adapter, also: []string{"internal/config", "internal/delivery/sms", "internal/delivery/sms/providers"}},
 	"internal/delivery/sms/smstest":   {layer: support, also: []string{"internal/delivery/sms", "internal/delivery/sms/wire", "internal/delivery/sms/webhook"}},
 
-	// An API key names an environment, which is mfa's. Never the other way.
+	// An API key refers to an environment of mfa. mfa must not import access.
 	"internal/access": {layer: middle, also: []string{"internal/mfa"}},
 	"internal/mfa":    {layer: middle, also: []string{"internal/idempotency"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 
@@ -119,13 +119,13 @@ var places = map[string]place{
 
 	"internal/tools/logcheck": {layer: tool},
 
-	// The bench sees the server from outside. What it imports starts a database.
+	// The bench sees the server from outside. Its only import from the product starts a database.
 	"internal/tools/bench":      {layer: tool, also: []string{"internal/pgtest", "internal/tools/bench/bare", "internal/tools/bench/load"}},
 	"internal/tools/bench/bare": {layer: tool},
 	"internal/tools/bench/load": {layer: tool},
 }
 
-// neverAnywhere is what no package imports outside its tests.
+// neverAnywhere lists packages that only tests import.
 var neverAnywhere = map[string]string{
 	"math/rand":    "randomness comes from crypto/rand, injected",
 	"math/rand/v2": "randomness comes from crypto/rand, injected",
@@ -193,12 +193,12 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"the domain does not know HTTP", "internal/mfa", "net/http", false},
 		{"the domain does not know SQL", "internal/mfa", "database/sql", false},
 		{"the domain does not know JSON", "internal/mfa", "encoding/json", false},
-		{"the ground imports nothing of ours", "internal/totp", ours + "internal/secret", false},
+		{"the ground imports none of Countersign's packages", "internal/totp", ours + "internal/secret", false},
 		{"a tool sees the server from outside", "internal/tools/bench", ours + "internal/mfa", false},
 		{"no package draws weak randomness", "internal/server", "math/rand/v2", false},
 		{"a package without a place is not imported", "internal/server", ours + "internal/util", false},
-		{"other modules are no matter of layers", "internal/mfa", module + "-go", true},
-		{"the standard library is", "internal/totp", "crypto/hmac", true},
+		{"layers do not concern other modules", "internal/mfa", module + "-go", true},
+		{"the standard library is allowed", "internal/totp", "crypto/hmac", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if fault := judge(tc.from, tc.to); (fault == "") != tc.allowed {
@@ -219,15 +219,15 @@ func placeOf(dir string) (p place, entry string, ok bool) {
 	return place{}, "", false
 }
 
-// judge says what is wrong when the package in dir imports what is at path, or
-// "" if nothing is.
+// judge returns the fault of an import of path by the package in dir, or "" if the
+// import is allowed.
 func judge(dir, path string) string {
 	if reason, ok := neverAnywhere[path]; ok {
 		return fmt.Sprintf("%s imports %s: %s", dir, path, reason)
 	}
 	from, _, ok := placeOf(dir)
 	if !ok {
-		return "" // reported once, not for every import
+		return "" // TestImportsRunDownwardOnly reports it once
 	}
 	if slices.Contains(from.never, path) {
 		return fmt.Sprintf("%s imports %s, which it must not know", dir, path)
@@ -246,7 +246,7 @@ func judge(dir, path string) string {
 	return ""
 }
 
-// directory returns the directory of one of our packages.
+// directory returns the directory of one of Countersign's packages.
 func directory(importPath string) (string, bool) {
 	if importPath == module {
 		return ".", true
@@ -254,13 +254,13 @@ func directory(importPath string) (string, bool) {
 	return strings.CutPrefix(importPath, module+"/")
 }
 
-// An importSpec is one import and the file and line it stands at.
+// An importSpec is an import with its file and line.
 type importSpec struct{ path, at string }
 
-// readPackages returns the imports of every package under root, by its directory
-// with forward slashes: those of all platforms, without tests. It reads the files
-// itself, because go test cannot know what a go list that it does not see has
-// read, and would answer from its cache.
+// readPackages returns the imports of every package under root for all platforms,
+// without tests, by the directory of the package with forward slashes. It reads the
+// files itself: go test would not see the files that go list reads, and would use a
+// cached result.
 func readPackages(root string) (map[string][]importSpec, error) {
 	packages := map[string][]importSpec{}
 	files := token.NewFileSet()
@@ -288,7 +288,7 @@ func readPackages(root string) (map[string][]importSpec, error) {
 		relative = filepath.ToSlash(relative)
 		dir := path.Dir(relative)
 		if packages[dir] == nil {
-			packages[dir] = []importSpec{} // one that imports nothing is a package too
+			packages[dir] = []importSpec{} // a package without imports counts too
 		}
 		for _, spec := range file.Imports {
 			imported, err := strconv.Unquote(spec.Path.Value)
@@ -303,7 +303,7 @@ func readPackages(root string) (map[string][]importSpec, error) {
 	return packages, err
 }
 
-// notOurs reports whether the go command leaves a directory out of the module.
+// notOurs reports whether a directory is not part of the module.
 func notOurs(name, base string) bool {
 	switch {
 	case strings.HasPrefix(base, "."), strings.HasPrefix(base, "_"):

@@ -19,8 +19,8 @@ import (
 
 // Pool starts a PgBouncer in transaction mode before the cluster, until the test
 // ends, and returns the URL of the same database through it. settings are lines of
-// its configuration. It skips the test where PgBouncer is not installed, unless
-// Required.
+// its configuration. It skips the test if PgBouncer is not installed, unless
+// testenv.ToolsRequired.
 func (c *Cluster) Pool(t testing.TB, direct string, settings ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -50,7 +50,7 @@ func (c *Cluster) Pool(t testing.TB, direct string, settings ...string) string {
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// Whatever the umask of the test, the account of the server reads it.
+	// The account of the server can read the file, also with a strict umask.
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package pgtest starts throwaway PostgreSQL clusters for tests, of the server
-// binaries of the machine, with fsync on, on free ports of the loopback address.
+// Package pgtest starts temporary PostgreSQL clusters for tests. It uses the server
+// binaries of the machine, with fsync on, and free ports of the loopback address.
 package pgtest
 
 import (
@@ -37,12 +37,12 @@ type Cluster struct {
 	names   atomic.Int64
 }
 
-// startWithin is how long a server may take to answer. A machine that is busy
-// with other tests is slow.
+// startWithin is the time in which a server must answer. Other tests may keep the
+// machine busy.
 const startWithin = 60 * time.Second
 
 // Start starts a new, empty cluster and stops it when the test ends. It skips the
-// test where PostgreSQL is not installed, unless testenv.ToolsRequired.
+// test if PostgreSQL is not installed, unless testenv.ToolsRequired.
 func Start(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
 	c, err := New(settings...)
@@ -129,7 +129,7 @@ func binaries() (string, error) {
 	return filepath.Dir(newest), nil
 }
 
-// unprivileged returns an account that PostgreSQL agrees to run as; root it refuses.
+// unprivileged returns an account that PostgreSQL agrees to run as; it refuses root.
 func unprivileged() (*syscall.Credential, error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -166,7 +166,7 @@ func (c *Cluster) run(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// Configure adds lines to postgresql.conf, which count from the next start.
+// Configure adds lines to postgresql.conf, which take effect at the next start.
 func (c *Cluster) Configure(lines ...string) error {
 	return c.appendTo("postgresql.conf", lines...)
 }
@@ -184,7 +184,7 @@ func (c *Cluster) appendTo(file string, lines ...string) error {
 }
 
 // Boot starts the server and waits until it answers. It tries several times,
-// because processes of a killed server may still be ending.
+// because processes of a killed server may still run.
 func (c *Cluster) Boot() error {
 	deadline := time.Now().Add(startWithin)
 	for {
@@ -264,12 +264,12 @@ func (c *Cluster) Log() string {
 	return string(b)
 }
 
-// URL returns how to connect to a database of the cluster.
+// URL returns the URL of a database of the cluster.
 func (c *Cluster) URL(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", c.Port, database)
 }
 
-// Database makes a new, empty database, drops it when the test ends, and returns
+// Database creates a new, empty database, drops it when the test ends, and returns
 // its URL.
 func (c *Cluster) Database(t testing.TB) string {
 	t.Helper()
@@ -298,7 +298,7 @@ func (c *Cluster) Exec(t testing.TB, sql string, args ...any) {
 	}
 }
 
-// Running reports whether the server is.
+// Running reports whether the server is running.
 func (c *Cluster) Running() bool {
 	if c.exited == nil {
 		return false
@@ -324,8 +324,8 @@ func (c *Cluster) Kill() {
 	c.signal(syscall.SIGKILL)
 }
 
-// Freeze stops all processes of the server, so that it answers nothing. Thaw lets them
-// go on.
+// Freeze stops all processes of the server, so it answers nothing. Thaw lets them
+// continue.
 func (c *Cluster) Freeze() { c.all(syscall.SIGSTOP) }
 
 // Thaw ends a Freeze.
@@ -356,7 +356,7 @@ func children(parent int) (pids []int) {
 	return pids
 }
 
-// Stop ends the server in good order; connections are cut.
+// Stop shuts the server down in good order and closes its connections.
 func (c *Cluster) Stop() { c.signal(syscall.SIGINT) }
 
 func (c *Cluster) signal(s syscall.Signal) {
@@ -396,7 +396,7 @@ func (c *Cluster) Standby(t testing.TB, name string) *Cluster {
 	return s
 }
 
-// Synchronize makes all commits of the cluster wait for a standby of that name.
+// Synchronize makes all commits of the cluster wait for a standby with that name.
 func (c *Cluster) Synchronize(t testing.TB, standby string) {
 	t.Helper()
 	c.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = '"+standby+"'")
@@ -420,13 +420,13 @@ func (c *Cluster) Synchronize(t testing.TB, standby string) {
 }
 
 // Partition ends the connection of a standby to its primary, whose commits then wait if
-// the standby is synchronous. It returns when the standby receives no more.
+// the standby is synchronous. It returns when the standby receives nothing more.
 func (c *Cluster) Partition(t testing.TB) { c.follow(t, "", 0) }
 
 // Heal connects a standby to its primary again.
 func (c *Cluster) Heal(t testing.TB) { c.follow(t, c.source, 1) }
 
-// follow changes the connection of a standby and waits until it has so many receivers.
+// follow changes the connection of a standby and waits until it has n receivers.
 func (c *Cluster) follow(t testing.TB, source string, receivers int) {
 	t.Helper()
 	c.Exec(t, "ALTER SYSTEM SET primary_conninfo = '"+source+"'")

@@ -8,8 +8,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/testenv"
 )
 
-// Chosen reports whether the tests of whole servers are to run on PostgreSQL
-// instead of SQLite.
+// Chosen reports whether tests that start a server use PostgreSQL instead of
+// SQLite.
 func Chosen() bool { return os.Getenv("COUNTERSIGN_TEST_STORE") == "postgres" }
 
 var shared struct {
@@ -18,8 +18,8 @@ var shared struct {
 	err     error
 }
 
-// Shared is Start for the tests of a package that do their cluster no harm: the
-// first of them starts it. Its TestMain calls RemoveShared at the end.
+// Shared is Start for the tests of a package that leave their cluster running: the
+// first of them starts it. TestMain of the package calls RemoveShared at the end.
 func Shared(t testing.TB) *Cluster {
 	t.Helper()
 	shared.once.Do(func() { shared.cluster, shared.err = New() })

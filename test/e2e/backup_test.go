@@ -284,8 +284,7 @@ func TestCopyStopsARunningServer(t *testing.T) {
 	for _, id := range before {
 		p2.api().want(http.StatusOK, "GET", "/auth/factors/"+id, "")
 	}
-	// The target is no longer empty: this copy fails, and does not change its
-	// source.
+	// The target has rows now: this copy fails, and does not change its source.
 	third := t.TempDir()
 	p3 := serve(t, "--store", storeIn(t, third))
 	p3.key = createKey(t, third, "staging")

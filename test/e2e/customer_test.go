@@ -33,7 +33,7 @@ type customer struct {
 	recorded   []exchange // under idempotency keys
 	unanswered *operation // to be asked again under its key
 	cut        int        // requests without an answer
-	torn       int        // those of them whose answer had begun
+	torn       int        // unanswered requests whose answer had begun
 }
 
 // A factor holds the facts that its customer knows about it.
@@ -70,7 +70,7 @@ const (
 // answer.
 type operation struct {
 	method, path, body string
-	key                string // Idempotency-Key; "" for none
+	key                string // Idempotency-Key; "" sends no header
 	learn              func(answer) error
 	lose               func()
 }
@@ -226,7 +226,7 @@ func (c *customer) tryCode(f *factor, ch *challenge, code string, step int64) *o
 			if code != wrong && ch.verified == no {
 				ch.verified, ch.verifier = maybe, code
 				if step > f.spentStep {
-					f.spentStep, f.spentCode = step, "" // perhaps; so it is not used again
+					f.spentStep, f.spentCode = step, "" // the code may be spent, so it is not used again
 				}
 			}
 		},
