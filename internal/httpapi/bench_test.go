@@ -16,19 +16,19 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
-// A sheet is a ResponseWriter that keeps nothing but the body.
-type sheet struct {
+// A response is a ResponseWriter that keeps the status, the header and the body.
+type response struct {
 	header http.Header
 	body   bytes.Buffer
 	status int
 }
 
-func (p *sheet) Header() http.Header         { return p.header }
-func (p *sheet) Write(b []byte) (int, error) { return p.body.Write(b) }
-func (p *sheet) WriteHeader(status int)      { p.status = status }
+func (p *response) Header() http.Header         { return p.header }
+func (p *response) Write(b []byte) (int, error) { return p.body.Write(b) }
+func (p *response) WriteHeader(status int)      { p.status = status }
 
-// BenchmarkFlow challenges a generic_otp factor and verifies its code, from the
-// handler to the disk and back, without the network.
+// BenchmarkFlow challenges a generic_otp factor and verifies its code. It includes the
+// handlers and a store on disk, but not the network.
 func BenchmarkFlow(b *testing.B) {
 	log := slog.New(slog.NewJSONHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	store, err := sqlite.Open(filepath.Join(b.TempDir(), "bench.db"), log)
@@ -57,13 +57,13 @@ func BenchmarkFlow(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	do := func(path, body string) *sheet {
+	do := func(path, body string) *response {
 		r, err := http.NewRequest(http.MethodPost, path, strings.NewReader(body))
 		if err != nil {
 			panic(err)
 		}
 		r.Header.Set("Authorization", "Bearer "+key.Reveal())
-		p := &sheet{header: http.Header{}}
+		p := &response{header: http.Header{}}
 		api.ServeHTTP(p, r)
 		if p.status != http.StatusCreated {
 			panic(p.body.String())

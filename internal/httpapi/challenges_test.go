@@ -13,11 +13,11 @@ import (
 
 var challengeID = regexp.MustCompile(`^auth_challenge_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 
-// manyMessages lets tests about something else send as they like.
+// manyMessages are limits that tests of other things do not reach.
 var manyMessages = mfa.Limits{SendSpacing: time.Nanosecond, Sends: []mfa.SendWindow{{Count: 1000, Span: time.Hour}}}
 
 func TestAChallengeHasTheKeysOfItsType(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	app, _ := w.app()
 	for _, tc := range []struct {
 		name, factor, keys string
@@ -46,7 +46,7 @@ func TestAChallengeHasTheKeysOfItsType(t *testing.T) {
 }
 
 func TestTheExpiryOfTOTPChallengesCanBeLeftOut(t *testing.T) {
-	w := newWorld(t, setup{api: httpapi.Options{OmitTOTPExpiry: true}})
+	w := newFixture(t, setup{api: httpapi.Options{OmitTOTPExpiry: true}})
 	app, secret := w.app()
 	without := strings.Replace(challengeKeys, "expires_at ", "", 1)
 	c := w.challenge(app)
@@ -65,12 +65,12 @@ func TestTheExpiryOfTOTPChallengesCanBeLeftOut(t *testing.T) {
 	w.clock.Advance(10 * time.Minute)
 	if late := w.challenge(app); late.status == 201 {
 		w.clock.Advance(10 * time.Minute)
-		w.verify(late.text("id"), w.totpCode(secret)).is(422) // enforced all the same
+		w.verify(late.text("id"), w.totpCode(secret)).is(422) // the server enforces the expiry in any case
 	}
 }
 
-func TestAVerificationTellsTheChallengeAndWhetherTheCodeIsRight(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestAVerificationHasTheChallengeAndItsResult(t *testing.T) {
+	w := newFixture(t, setup{})
 	app, secret := w.app()
 	phone, generic := w.phone(), w.generic()
 	for _, tc := range []struct {
@@ -117,7 +117,7 @@ func TestAVerificationTellsTheChallengeAndWhetherTheCodeIsRight(t *testing.T) {
 }
 
 func TestAChallengeExpiresAfterTenMinutes(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.generic()
 	first, second := w.challenge(id), w.challenge(id)
 	w.clock.Advance(10*time.Minute - time.Millisecond)
@@ -132,7 +132,7 @@ func TestAChallengeExpiresAfterTenMinutes(t *testing.T) {
 const tooMany = `{"code":"one_time_code_too_many_attempts","message":"Request could not be processed."}`
 
 func TestGuessingIsRefusedAfterFiveCodes(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.generic()
 	c := w.challenge(id)
 	for range 5 {
@@ -146,7 +146,7 @@ func TestGuessingIsRefusedAfterFiveCodes(t *testing.T) {
 		t.Errorf("Retry-After is %q, but this challenge is over", got)
 	}
 
-	// The sixth wrong code in a row is looked at, and makes the factor wait.
+	// The sixth wrong code in a row is checked, and then the factor has to wait.
 	c = w.challenge(id)
 	w.verify(c.text("id"), wrong).is(201)
 	r = w.verify(c.text("id"), c.text("code"))
@@ -161,7 +161,7 @@ func TestGuessingIsRefusedAfterFiveCodes(t *testing.T) {
 }
 
 func TestAMessageCarriesTheTemplate(t *testing.T) {
-	w := newWorld(t, setup{mfa: mfa.Options{Limits: manyMessages}})
+	w := newFixture(t, setup{mfa: mfa.Options{Limits: manyMessages}})
 	id := w.phone()
 	for _, tc := range []struct {
 		name, body, before, after string
@@ -197,8 +197,8 @@ func TestAMessageCarriesTheTemplate(t *testing.T) {
 	}
 }
 
-func TestMessagesToOneNumberAreSpaced(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestMessagesToOneNumberHaveAMinimumInterval(t *testing.T) {
+	w := newFixture(t, setup{})
 	id := w.phone()
 	w.challenge(id)
 	w.clock.Advance(500 * time.Millisecond)
@@ -210,7 +210,7 @@ func TestMessagesToOneNumberAreSpaced(t *testing.T) {
 }
 
 func TestOlderPathsDoTheSame(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.generic()
 	c := w.post("/auth/factors/challenge", `{"authentication_factor_id":"`+id+`","sms_template":""}`).is(http.StatusCreated)
 	if got, want := c.keys(), w.challenge(id).keys(); got != want {

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// What each generation of client libraries sends beside the keys that matter.
+// The bodies of each generation of client libraries, with all their keys.
 var enrollBodies = []struct{ client, totp, sms, generic string }{
 	{"curl, node, python 5 and 10, ruby 10, php 5 and later, dotnet, java, kotlin, go 10",
 		`{"type":"totp","totp_issuer":"Foo Corp","totp_user":"ada"}`, `{"type":"sms","phone_number":"+16073517112"}`, `{"type":"generic_otp"}`},
@@ -30,7 +30,7 @@ var enrollBodies = []struct{ client, totp, sms, generic string }{
 }
 
 func TestEveryClientEnrolls(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, tc := range enrollBodies {
 		t.Run(tc.client, func(t *testing.T) {
 			w := w.on(t)
@@ -55,7 +55,7 @@ var userEnrollBodies = []struct{ client, body string }{
 }
 
 func TestEveryClientEnrollsForAUser(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, tc := range userEnrollBodies {
 		t.Run(tc.client, func(t *testing.T) {
 			w := w.on(t)
@@ -81,7 +81,7 @@ var challengeBodies = []struct{ client, body string }{
 }
 
 func TestEveryClientChallenges(t *testing.T) {
-	w := newWorld(t, setup{mfa: mfa.Options{Limits: manyMessages}})
+	w := newFixture(t, setup{mfa: mfa.Options{Limits: manyMessages}})
 	app, _ := w.app()
 	for kind, id := range map[string]string{"totp": app, "sms": w.phone(), "generic_otp": w.generic()} {
 		for _, tc := range challengeBodies {
@@ -96,7 +96,7 @@ func TestEveryClientChallenges(t *testing.T) {
 }
 
 func TestOddHeadersDoNotMatter(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, tc := range []struct {
 		name    string
 		headers []string
@@ -127,8 +127,8 @@ func TestOddHeadersDoNotMatter(t *testing.T) {
 	}
 }
 
-func TestABodyThatNothingIsExpectedInIsIgnored(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestUnexpectedBodiesAreIgnored(t *testing.T) {
+	w := newFixture(t, setup{})
 	for _, body := range []string{`{}`, `{"x":1}`, `nonsense`, strings.Repeat("x", 100<<10)} {
 		id := w.generic()
 		w.do(http.MethodGet, "/auth/factors/"+id, body).is(http.StatusOK)
@@ -136,8 +136,8 @@ func TestABodyThatNothingIsExpectedInIsIgnored(t *testing.T) {
 	}
 }
 
-func TestRightCodesAreTakenInEveryForm(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestRightCodesAreAcceptedInEveryForm(t *testing.T) {
+	w := newFixture(t, setup{})
 	form := func(put string) func(code string) string {
 		return func(code string) string {
 			return strings.NewReplacer("ABC", code[:3], "DEF", code[3:]).Replace(put)
@@ -164,7 +164,7 @@ func TestRightCodesAreTakenInEveryForm(t *testing.T) {
 			w := w.on(t)
 			id := w.generic()
 			c := w.challenge(id)
-			for c.text("code")[0] == '0' { // TestANumberHasNoLeadingZeros has those
+			for c.text("code")[0] == '0' { // TestANumberHasNoLeadingZeros tests such codes
 				c = w.challenge(id)
 			}
 			body := strings.Replace(`{"code":`+tc.form(c.text("code"))+`}`, `\u0041BC`, `\u003`+c.text("code")[:3], 1)
@@ -175,14 +175,14 @@ func TestRightCodesAreTakenInEveryForm(t *testing.T) {
 	}
 }
 
-// A program that keeps codes as numbers sends 59491 for 059491.
+// A program that stores codes as numbers sends 59491 for 059491.
 func TestANumberHasNoLeadingZeros(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.generic()
 	c := w.challenge(id)
 	for c.text("code")[0] != '0' {
 		c = w.challenge(id)
-		w.clock.Advance(time.Second) // past the rate limit
+		w.clock.Advance(time.Second) // to stay below the rate limit
 	}
 	number, err := strconv.Atoi(c.text("code"))
 	if err != nil {
@@ -199,8 +199,8 @@ func TestANumberHasNoLeadingZeros(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeACodeIsNotValid(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestAnImpossibleCodeIsNotValid(t *testing.T) {
+	w := newFixture(t, setup{})
 	for _, code := range []string{
 		`""`, `"12345"`, `"1234567"`, `"abcdef"`, `"ａｂｃ"`, `true`, `false`, `[]`, `{}`, `["123456"]`, `{"code":"123456"}`, `1.5`, `-1`, `1e400`,
 		`"\u0000"`, `"\ud800"`, `"' OR 1=1 --"`, `"` + strings.Repeat("1", 60_000) + `"`, strings.Repeat("1", 60_000),
@@ -217,10 +217,10 @@ func TestWhatCannotBeACodeIsNotValid(t *testing.T) {
 }
 
 func TestAVerificationWithoutACodeIsRefused(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	c := w.challenge(w.generic())
 	for _, body := range []string{``, `null`, `[]`, `{}`, `{"code":null}`, `{"x":"123456"}`} {
-		for range 6 { // more than there are attempts
+		for range 6 { // more than the allowed attempts
 			w.post("/auth/challenges/"+c.text("id")+"/verify", body).refuses("code code_required")
 		}
 	}
@@ -229,8 +229,8 @@ func TestAVerificationWithoutACodeIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoJSONObjectIs400(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestABodyThatIsNotAJSONObjectIs400(t *testing.T) {
+	w := newFixture(t, setup{})
 	c := w.challenge(w.generic())
 	for _, path := range []string{
 		"/auth/factors/enroll", "/auth/factors/" + w.generic() + "/challenge", "/auth/challenges/" + c.text("id") + "/verify",

@@ -9,10 +9,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 )
 
-// TestTooManyAtOnce has a carrier keep as many requests at work as may be.
+// TestTooManyAtOnce has a carrier that keeps the maximum number of requests in progress.
 func TestTooManyAtOnce(t *testing.T) {
 	var log safeBuffer
-	w := newWorld(t, setup{log: &log, api: httpapi.Options{MaxRequests: 2}})
+	w := newFixture(t, setup{log: &log, api: httpapi.Options{MaxRequests: 2}})
 	factors := []string{w.phone(), w.enroll(`{"type":"sms","phone_number":"+16073517113"}`)}
 	other := w.generic()
 	arrived, leave := make(chan bool, len(factors)), make(chan bool)
@@ -36,7 +36,7 @@ func TestTooManyAtOnce(t *testing.T) {
 			t.Errorf("Retry-After is %q; want 1", r.header.Get("Retry-After"))
 		}
 	}
-	w.get("/auth/factors/"+other, "Authorization:").is(http.StatusUnauthorized) // holds no place, and needs none
+	w.get("/auth/factors/"+other, "Authorization:").is(http.StatusUnauthorized) // a request without a key does not need a place
 	another := w.on(t)
 	another.key, _ = w.newKey(w.environment("Another", false))
 	another.verify(another.challenge(another.generic()).text("id"), wrong).is(http.StatusCreated)
@@ -46,7 +46,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	work.Wait()
 	w.carrier.Fail(nil)
 
-	// Nobody is left behind: those at work are counted down, refused ones too.
+	// Every request has left its place, including the refused requests.
 	w.challenge(other)
 	if n := strings.Count(log.String(), "requests are refused"); n != 1 {
 		t.Errorf("%d lines of the log tell of %d refusals; want 1", n, refusals)
@@ -56,10 +56,10 @@ func TestTooManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestARefusalEndsItsConnection asks for the header that tells a client to come back
-// on another one.
+// TestARefusalEndsItsConnection checks that a refusal closes its connection: another try
+// then needs a new connection.
 func TestARefusalEndsItsConnection(t *testing.T) {
-	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: 1}})
+	w := newFixture(t, setup{api: httpapi.Options{MaxRequests: 1}})
 	id := w.phone()
 	arrived, leave := make(chan bool, 1), make(chan bool)
 	w.carrier.Fail(func(int) error {

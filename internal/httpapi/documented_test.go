@@ -16,25 +16,25 @@ import (
 	"github.com/countersign-mfa/countersign/internal/openapitest"
 )
 
-// A call is a request that an operation answers well, until something is changed
-// about it or its world.
+// A call is a valid request for an operation. A test changes the request or the fixture to
+// provoke an error.
 type call struct {
-	*world
+	*fixture
 	method, path, body string
-	factor, challenge  string // of the path and the body
+	factor, challenge  string // the ids in the path and the body
 }
 
-// newCall makes a world with a request for an operation in it.
+// newCall returns a fixture with a request for an operation.
 func newCall(t *testing.T, operation string) *call {
-	w := newWorld(t, setup{
+	w := newFixture(t, setup{
 		api: httpapi.Options{RateLimit: 100},
 		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}, SMS: mfa.SMSRules{
 			Countries: []string{"US"}, Daily: 1, Pumping: mfa.Pumping{Sends: 1},
 		}},
 	})
-	c := &call{world: w, factor: w.phone()}
+	c := &call{fixture: w, factor: w.phone()}
 	c.challenge = w.challenge(c.factor).text("id")
-	w.clock.Advance(time.Minute) // the phone may get another message
+	w.clock.Advance(time.Minute) // the phone may now get another message
 	what := map[string][2]string{
 		"POST /auth/factors/enroll":                          {"/auth/factors/enroll", `{"type":"totp"}`},
 		"GET /auth/factors/{id}":                             {"/auth/factors/" + c.factor, ``},
@@ -62,13 +62,13 @@ func (c *call) send(headers ...string) reply {
 	return c.do(c.method, c.path, c.body, headers...)
 }
 
-// replace puts another id into the request.
+// replace changes an id in the request.
 func (c *call) replace(id, with string) {
 	c.path, c.body = strings.Replace(c.path, id, with, 1), strings.Replace(c.body, id, with, 1)
 }
 
-// moveToProduction makes the request one for a phone number there: a sandbox sends
-// nowhere, and may ask for anything.
+// moveToProduction changes the request to one for a phone number in production. The limits
+// of messages do not apply in a sandbox, which sends no message to a real phone.
 func (c *call) moveToProduction(number string) *call {
 	c.key, _ = c.newKey(c.environment("Acme", true))
 	factor := c.post("/auth/factors/enroll", `{"type":"sms","phone_number":"`+number+`"}`).is(http.StatusCreated).text("id")
@@ -77,15 +77,15 @@ func (c *call) moveToProduction(number string) *call {
 	return c
 }
 
-// sendOnce sends a message there, long ago as it seems to the request.
+// sendOnce sends a message in production and moves the clock a long time forward.
 func (c *call) sendOnce(ago time.Duration) *call {
-	challenge := c.world.challenge(c.factor).text("id")
+	challenge := c.fixture.challenge(c.factor).text("id")
 	c.replace(c.challenge, challenge)
 	c.clock.Advance(ago)
 	return c
 }
 
-// provocations bring an operation to answer each error, by its code.
+// provocations has a function for each error code that makes an operation answer it.
 var provocations = map[string]func(*call) reply{
 	"": func(c *call) reply { return c.send("Authorization:") },
 	"invalid_json": func(c *call) reply {
@@ -128,10 +128,10 @@ var provocations = map[string]func(*call) reply{
 		c.verify(c.challenge, c.carrier.Last().Code.Reveal()).is(http.StatusCreated)
 		return c.send()
 	},
-	// Ten wrong codes, after which only an operator can unlock the factor.
+	// After ten wrong codes only an operator can unlock the factor.
 	"one_time_code_too_many_attempts": func(c *call) reply {
 		for range 2 {
-			id := c.world.challenge(c.factor).text("id")
+			id := c.fixture.challenge(c.factor).text("id")
 			for range 5 {
 				c.verify(id, wrong).is(http.StatusCreated)
 			}
@@ -144,9 +144,9 @@ var provocations = map[string]func(*call) reply{
 	"sms_challenge_quota_reached": func(c *call) reply { return c.moveToProduction("+16073517112").sendOnce(time.Minute).send() },
 	"sms_prefix_paused":           func(c *call) reply { return c.moveToProduction("+16073517112").sendOnce(5 * time.Minute).send() },
 	"sms_sandbox_number_not_allowed": func(c *call) reply {
-		w := newWorld(c.t, setup{withoutSandbox: true})
+		w := newFixture(c.t, setup{withoutSandbox: true})
 		c.replace(c.factor, w.phone())
-		c.world = w
+		c.fixture = w
 		return c.send()
 	},
 	"sms_resend_limit_exceeded": func(c *call) reply {
@@ -157,11 +157,11 @@ var provocations = map[string]func(*call) reply{
 		return c.send()
 	},
 	"authentication_challenge_not_sent": func(c *call) reply {
-		c.replace(c.challenge, c.world.challenge(c.generic()).text("id"))
+		c.replace(c.challenge, c.fixture.challenge(c.generic()).text("id"))
 		return c.send()
 	},
 	"sms_challenge_rate_limited": func(c *call) reply {
-		c.world.challenge(c.factor)
+		c.fixture.challenge(c.factor)
 		return c.send()
 	},
 	"sms_delivery_failed": func(c *call) reply {
@@ -196,7 +196,7 @@ type numberRefusal struct{}
 func (numberRefusal) Error() string   { return "opted out (21610)" }
 func (numberRefusal) Is(e error) bool { return e == mfa.ErrRecipientRefused }
 
-// broken is the context of a request in which something breaks.
+// broken is the context of a request that fails.
 type broken struct{ context.Context }
 
 func (broken) Done() <-chan struct{} { panic("something broke") }
@@ -204,7 +204,7 @@ func (broken) Done() <-chan struct{} { panic("something broke") }
 func TestEveryDocumentedErrorIsAnswered(t *testing.T) {
 	for _, p := range document(t).Problems() {
 		if p.Operation == "GET /readyz" {
-			continue // its 503 is no error, but its answer; faults_test.go has it
+			continue // its 503 is a regular answer; faults_test.go tests it
 		}
 		t.Run(p.Operation+" "+p.Status+" "+p.Code, func(t *testing.T) {
 			provoke := provocations[p.Code]
@@ -223,7 +223,7 @@ func TestEveryDocumentedErrorIsAnswered(t *testing.T) {
 	}
 }
 
-// shape is a message without what differs from one to the next.
+// shape is a message without the parts that differ between requests.
 func shape(message string) string {
 	return regexp.MustCompile(`'.*'|byte \d+`).ReplaceAllString(message, "…")
 }
@@ -233,10 +233,10 @@ func TestEveryErrorIsDocumented(t *testing.T) {
 	text := string(document(t).Text)
 	for _, code := range httpapi.Codes() {
 		switch {
-		case code == "": // of 401 and 404, which have prose
+		case code == "": // 401 and 404 have only a message
 		case !strings.Contains(text, "| `"+code+"`") && !strings.Contains(text, ", `"+code+"`"):
 			t.Errorf("%s is not in the table of the schema Error", code)
-		case code == "method_not_allowed": // meets no operation
+		case code == "method_not_allowed": // no operation answers it
 		case !slices.ContainsFunc(problems, func(p openapitest.Problem) bool { return p.Code == code }):
 			t.Errorf("%s is shown with no operation", code)
 		}
@@ -244,8 +244,8 @@ func TestEveryErrorIsDocumented(t *testing.T) {
 }
 
 func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
-	w := newWorld(t, setup{})
-	c := &call{world: w, factor: w.generic()}
+	w := newFixture(t, setup{})
+	c := &call{fixture: w, factor: w.generic()}
 	c.challenge = w.challenge(c.factor).text("id")
 	long := strings.Repeat("x", 2000)
 	var seen []string

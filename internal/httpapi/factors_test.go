@@ -21,7 +21,7 @@ const (
 var factorID = regexp.MustCompile(`^auth_factor_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 
 func TestAFactorHasTheKeysOfItsType(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, tc := range []struct {
 		name, body, enrolled, read string
 	}{
@@ -56,7 +56,7 @@ func TestAFactorHasTheKeysOfItsType(t *testing.T) {
 }
 
 func TestTimesAlwaysHaveThreeDigitsAndZ(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	w.clock.Advance(-432 * time.Millisecond)
 	for _, tc := range []struct {
 		later time.Duration
@@ -64,7 +64,7 @@ func TestTimesAlwaysHaveThreeDigitsAndZ(t *testing.T) {
 	}{
 		{0, "2026-03-27T12:00:00.000Z"},
 		{100 * time.Millisecond, "2026-03-27T12:00:00.100Z"},
-		{899999 * time.Microsecond, "2026-03-27T12:00:00.999Z"}, // cut, not rounded
+		{899999 * time.Microsecond, "2026-03-27T12:00:00.999Z"}, // truncated, not rounded
 	} {
 		w.clock.Advance(tc.later)
 		if got := w.post("/auth/factors/enroll", `{"type":"generic_otp"}`).text("created_at"); got != tc.want {
@@ -73,8 +73,8 @@ func TestTimesAlwaysHaveThreeDigitsAndZ(t *testing.T) {
 	}
 }
 
-func TestATOTPFactorBringsWhatAnAppNeeds(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestATOTPFactorHasTheDataForAnApp(t *testing.T) {
+	w := newFixture(t, setup{})
 	r := w.post("/auth/factors/enroll", `{"type":"totp","totp_issuer":"Foo Corp","totp_user":"user@foo-corp.com"}`).is(http.StatusCreated)
 
 	secret := r.text("totp.secret")
@@ -88,7 +88,7 @@ func TestATOTPFactorBringsWhatAnAppNeeds(t *testing.T) {
 	if !ok {
 		t.Fatal("the QR code is not a PNG in a data URI")
 	}
-	// Decode takes standard base64 with padding, and would stop at a line break.
+	// Decode accepts standard base64 with padding, and fails at a line break.
 	if strings.ContainsAny(encoded, "\r\n") {
 		t.Error("the QR code spans lines")
 	}
@@ -101,7 +101,7 @@ func TestATOTPFactorBringsWhatAnAppNeeds(t *testing.T) {
 }
 
 func TestIssuerAndUserAreNeverEmpty(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, tc := range []struct {
 		name, path, body, issuer, user string
 	}{
@@ -123,8 +123,8 @@ func TestIssuerAndUserAreNeverEmpty(t *testing.T) {
 	}
 }
 
-func TestASecretIsImportedInTheFormsThatPeopleHave(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestASecretIsImportedInAllUsualForms(t *testing.T) {
+	w := newFixture(t, setup{})
 	const plain = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 	for _, form := range []string{plain, "jbsw y3dp ehpk 3pxp jbsw y3dp ehpk 3pxp", plain + "====", "JBSWY3DP-EHPK3PXP-JBSWY3DP-EHPK3PXP", " " + plain + " "} {
 		r := w.post("/auth/factors/enroll", `{"type":"totp","totp_secret":"`+form+`"}`).is(http.StatusCreated)
@@ -142,7 +142,7 @@ func TestASecretIsImportedInTheFormsThatPeopleHave(t *testing.T) {
 }
 
 func TestAPhoneNumberComesBackInE164(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, given := range []string{`"+16073517112"`, `"16073517112"`, `"+1 (607) 351-7112"`, `"0016073517112"`, `16073517112`} {
 		r := w.post("/auth/factors/enroll", `{"type":"sms","phone_number":`+given+`}`).is(http.StatusCreated)
 		if got := r.text("sms.phone_number"); got != adasPhone {
@@ -151,8 +151,8 @@ func TestAPhoneNumberComesBackInE164(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoPhoneNumberIsRefused(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestInvalidPhoneNumbersAreRefused(t *testing.T) {
+	w := newFixture(t, setup{})
 	w.post("/auth/factors/enroll", `{"type":"sms","phone_number":"foo"}`).
 		says(422, `{"message":"Phone number is invalid: 'foo'","code":"invalid_phone_number"}`)
 	for _, given := range []string{`" "`, `"+"`, `"12"`, `true`, `{}`, `[]`, `-1`, `1e400`, `"\u0000"`, `"<b>&\u2028"`} {
@@ -167,7 +167,7 @@ func TestWhatIsNoPhoneNumberIsRefused(t *testing.T) {
 }
 
 func TestEveryWrongParameterIsNamed(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, tc := range []struct {
 		name, body string
 		errs       []string
@@ -196,8 +196,8 @@ func TestEveryWrongParameterIsNamed(t *testing.T) {
 	}
 }
 
-func TestADeletedFactorIsGoneWithItsChallenges(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestDeletingAFactorAlsoDeletesItsChallenges(t *testing.T) {
+	w := newFixture(t, setup{})
 	id := w.generic()
 	c := w.challenge(id)
 	r := w.delete("/auth/factors/" + id).is(http.StatusNoContent)
@@ -217,7 +217,7 @@ func notFound(entity, id string) string {
 }
 
 func TestNothingOfOneEnvironmentIsVisibleInAnother(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.enroll(`{"type":"generic_otp","user_id":"user_1"}`)
 	c := w.challenge(id)
 	other, _ := w.newKey(w.environment("Acme", true))

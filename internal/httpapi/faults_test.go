@@ -13,7 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 )
 
-// A safeBuffer is a log in memory.
+// A safeBuffer is a log in memory. It is safe for concurrent use.
 type safeBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -31,7 +31,7 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-// lineOf returns the lines that name a request.
+// linesOf returns the lines with the id of a request.
 func (s *safeBuffer) linesOf(request string) string {
 	var found []string
 	for line := range strings.Lines(s.String()) {
@@ -46,7 +46,7 @@ const internal = `{"message":"Internal Server Error","code":"internal_error"}`
 
 func TestAPanicIsLoggedAndNotShown(t *testing.T) {
 	var log safeBuffer
-	w := newWorld(t, setup{log: &log})
+	w := newFixture(t, setup{log: &log})
 	id := w.phone()
 	w.carrier.Fail(func(int) error { panic("the carrier broke") })
 	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
@@ -57,12 +57,12 @@ func TestAPanicIsLoggedAndNotShown(t *testing.T) {
 			t.Errorf("%s is missing in the log: %s", want, line)
 		}
 	}
-	w.get("/auth/factors/" + id).is(http.StatusOK) // and the server goes on
+	w.get("/auth/factors/" + id).is(http.StatusOK) // the server still serves requests
 }
 
-func TestAMessageThatIsNotTakenIs503(t *testing.T) {
+func TestARefusedMessageIs503(t *testing.T) {
 	var log safeBuffer
-	w := newWorld(t, setup{log: &log})
+	w := newFixture(t, setup{log: &log})
 	id := w.phone()
 	w.carrier.Fail(func(int) error { return errCarrier })
 	r := w.post("/auth/factors/"+id+"/challenge", `{}`)
@@ -71,12 +71,12 @@ func TestAMessageThatIsNotTakenIs503(t *testing.T) {
 		t.Errorf("the log does not say why: %s", line)
 	}
 	w.carrier.Fail(nil)
-	w.challenge(id) // what failed does not count
+	w.challenge(id) // the failed message does not count
 }
 
-func TestAStoreThatIsGoneIs503(t *testing.T) {
+func TestAClosedStoreIs503(t *testing.T) {
 	var log safeBuffer
-	w := newWorld(t, setup{log: &log})
+	w := newFixture(t, setup{log: &log})
 	w.client.Timeout = 5 * time.Second
 	id := w.generic()
 	c := w.challenge(id)
@@ -109,19 +109,19 @@ func TestAStoreThatIsGoneIs503(t *testing.T) {
 	t.Run("with a key that was not seen before", func(t *testing.T) {
 		r := w.on(t).get("/auth/factors/"+id, "Authorization: Bearer sk_test_ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 		if r.status != http.StatusServiceUnavailable {
-			t.Errorf("status %d %s; want 503, since nobody can tell", r.status, r.body)
+			t.Errorf("status %d %s; want 503, because the key cannot be checked", r.status, r.body)
 		}
 	})
 	w.get("/healthz").is(http.StatusOK)
 	if !strings.Contains(log.String(), `"level":"ERROR"`) {
-		t.Error("nothing of it is in the log")
+		t.Error("the log has no error")
 	}
 }
 
-func TestReadinessIsWhatTheServerSays(t *testing.T) {
+func TestReadinessIsTheResultOfReady(t *testing.T) {
 	var log safeBuffer
 	var ready error
-	w := newWorld(t, setup{log: &log, api: httpapi.Options{Ready: func(context.Context) error { return ready }}})
+	w := newFixture(t, setup{log: &log, api: httpapi.Options{Ready: func(context.Context) error { return ready }}})
 	w.get("/readyz", "Authorization:").says(http.StatusOK, `{"status":"ok"}`)
 	ready = errors.New("no store")
 	r := w.get("/readyz", "Authorization:")
@@ -133,7 +133,7 @@ func TestReadinessIsWhatTheServerSays(t *testing.T) {
 
 func TestEveryRequestLeavesOneLine(t *testing.T) {
 	var log safeBuffer
-	w := newWorld(t, setup{log: &log})
+	w := newFixture(t, setup{log: &log})
 	for _, tc := range []struct {
 		reply reply
 		want  []string

@@ -14,19 +14,19 @@ import (
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 )
 
-// direct gives a request to the handler without a network between, and holds
-// the reply against the document.
-func (w *world) direct(t testing.TB, r *http.Request) reply {
+// direct sends a request to the handler without a network, and checks the reply against
+// the document.
+func (w *fixture) direct(t testing.TB, r *http.Request) reply {
 	t.Helper()
 	rec := httptest.NewRecorder()
 	w.api.ServeHTTP(rec, r)
-	// The header as it was when the status was sent.
+	// The header at the time when the status was sent.
 	checkReply(t, document(t), r, rec.Code, rec.Header(), rec.Body.Bytes())
 	return reply{t, rec.Code, canonical(rec.Header()), rec.Body.String()}
 }
 
-// fuzzed gives a request to a world and fails the test for a fault of the server.
-func (w *world) fuzzed(t *testing.T, r *http.Request) reply {
+// fuzzed sends a request and fails the test if the server has a fault.
+func (w *fixture) fuzzed(t *testing.T, r *http.Request) reply {
 	t.Helper()
 	w.clock.Advance(time.Minute)
 	reply := w.direct(t, r)
@@ -39,21 +39,21 @@ func (w *world) fuzzed(t *testing.T, r *http.Request) reply {
 	return reply
 }
 
-func fuzzWorld(f *testing.F) *world {
+func fuzzWorld(f *testing.F) *fixture {
 	f.Helper()
-	w := newWorld(f, setup{api: httpapi.Options{RateLimit: 1e9}})
+	w := newFixture(f, setup{api: httpapi.Options{RateLimit: 1e9}})
 	w.carrier.Secrets = nil // an F must not be called from its fuzz target
 	return w
 }
 
-func (w *world) fuzzPost(t *testing.T, path string, body []byte) reply {
+func (w *fixture) fuzzPost(t *testing.T, path string, body []byte) reply {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(string(body)))
 	r.Header.Set("Authorization", "Bearer "+w.key)
 	return w.fuzzed(t, r)
 }
 
-// addBodies adds what the tests send, and fields with hostile values.
+// addBodies adds the bodies of other tests, and fields with hostile values.
 func addBodies(f *testing.F, fields ...string) {
 	f.Helper()
 	for _, body := range notObjects {
@@ -110,7 +110,7 @@ func FuzzDecodeVerify(f *testing.F) {
 	f.Add([]byte(`{"code":123456,"authentication_challenge_id":"auth_challenge_01FZ4WSWV0F5V37E3S3E28JT3M"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c := w.fuzzPost(t, "/auth/factors/"+generic+"/challenge", nil)
-		if id, ok := c.at("id").(string); ok { // not if so many wrong codes have locked it
+		if id, ok := c.at("id").(string); ok { // fails if earlier wrong codes have locked the factor
 			if v := w.fuzzPost(t, "/auth/challenges/"+id+"/verify", body); v.status == 201 && v.at("valid") == true && !strings.Contains(string(body), "code") {
 				t.Errorf("%q is the right code", body)
 			}
@@ -126,7 +126,7 @@ func FuzzPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, id string) {
 		segment := escape(id)
-		// net/http takes a segment that is one escaped slash for the end of the path.
+		// net/http treats a segment that is one escaped slash as the end of the path.
 		if id == "" || id == "/" || strings.HasPrefix(id, "auth_factor_") || strings.HasPrefix(id, "auth_challenge_") || len(id) > 10_000 {
 			return
 		}
@@ -168,7 +168,7 @@ func FuzzTarget(f *testing.F) {
 		f.Add("OPTIONS", target)
 	}
 	f.Fuzz(func(t *testing.T, method, target string) {
-		// As it would come from the network.
+		// The request as net/http would read it from the network.
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + target + " HTTP/1.1\r\nHost: x\r\n\r\n")))
 		if err != nil || r.URL.Path == "/openapi.yaml" || r.Method == http.MethodConnect {
 			return

@@ -17,7 +17,7 @@ import (
 const tooLarge = `{"message":"The request body is larger than 64 KiB.","code":"request_too_large"}`
 
 func TestABodyMayHave64KiB(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	padded := func(n int) string {
 		return `{"type":"generic_otp"` + strings.Repeat(" ", n-len(`{"type":"generic_otp"}`)) + `}`
 	}
@@ -34,7 +34,7 @@ func TestABodyMayHave64KiB(t *testing.T) {
 }
 
 func TestABodyOfUnknownLengthMayHave64KiB(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	chunked := func(n int) string {
 		head := "POST /auth/factors/enroll HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + w.key + "\r\nTransfer-Encoding: chunked\r\n\r\n"
 		body := `{"type":"generic_otp"` + strings.Repeat(" ", n-len(`{"type":"generic_otp"}`)) + `}`
@@ -47,7 +47,7 @@ func TestABodyOfUnknownLengthMayHave64KiB(t *testing.T) {
 
 func TestHugeBodiesDoNotFillTheMemory(t *testing.T) {
 	const n, size = 64, 10 << 20
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -58,12 +58,12 @@ func TestHugeBodiesDoNotFillTheMemory(t *testing.T) {
 			return
 		}
 		if i%2 == 0 {
-			r.ContentLength = size // otherwise it comes in chunks
+			r.ContentLength = size // otherwise the body is chunked
 		}
 		r.Header.Set("Authorization", "Bearer "+w.key)
 		resp, err := w.client.Do(r)
 		if err != nil {
-			return // the server broke off while the client was still sending
+			return // the server closed the connection while the client was still sending
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusRequestEntityTooLarge {
@@ -71,11 +71,11 @@ func TestHugeBodiesDoNotFillTheMemory(t *testing.T) {
 		}
 	})
 	runtime.ReadMemStats(&after)
-	// Client and server together: buffers, and at most 64 KiB twice over.
+	// Client and server together need buffers, and at most twice 64 KiB.
 	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 1<<20 {
 		t.Errorf("each request of %d bytes allocated %d bytes", size, each)
 	}
-	w.generic() // and it still serves
+	w.generic() // the server still serves requests
 }
 
 // endless is a body of spaces.
@@ -88,8 +88,8 @@ func (endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestTwiceTheSameKeyMeansTheLast(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestTheLastOfTwoEqualKeysCounts(t *testing.T) {
+	w := newFixture(t, setup{})
 	r := w.post("/auth/factors/enroll", `{"type":"totp","totp_issuer":"one","type":"generic_otp","type":"totp","totp_issuer":"two"}`).is(http.StatusCreated)
 	if got := r.text("totp.issuer"); got != "two" {
 		t.Errorf("issuer is %q; want the last", got)
@@ -98,7 +98,7 @@ func TestTwiceTheSameKeyMeansTheLast(t *testing.T) {
 	w.post("/auth/factors/enroll", `{"type":7,"type":"totp"}`).is(http.StatusCreated)
 }
 
-// hostileValues are put in place of every field.
+// hostileValues are values for every field.
 var hostileValues = []string{
 	`null`, `""`, `0`, `-0`, `1e999999`, `123456789012345678901234567890`, `0.000000000000000000000000001`, `true`, `[]`, `{}`, `[[[[[[[[]]]]]]]]`, `{"a":{"a":{"a":null}}}`,
 	`"\u0000"`, `"\ud800"`, `"\udfff\ud800"`, `"\uffff"`, "\"\xff\xfe\"", "\"\xc0\xaf\"", `"'; DROP TABLE factors; --"`, `"{{code}}{{code}}"`, `"%s%n%x"`, `"../../etc/passwd"`,
@@ -106,7 +106,7 @@ var hostileValues = []string{
 }
 
 func TestNoValueOfAnyFieldIsAFault(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, tc := range []struct {
 		path   string
 		fields []string
@@ -126,14 +126,14 @@ func TestNoValueOfAnyFieldIsAFault(t *testing.T) {
 				if r.status < 200 || r.status >= 500 {
 					t.Errorf("%s with %s = %.40s: %d %s", tc.path, field, value, r.status, r.body)
 				}
-				w.clock.Advance(time.Second) // past the rate limit
+				w.clock.Advance(time.Second) // to stay below the rate limit
 			}
 		}
 	}
 }
 
 func TestFloodsOfHeadersAndParametersAreNoFault(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.generic()
 	flood := func(headers string) string {
 		return "GET /auth/factors/" + id + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + w.key + "\r\n" + headers + "\r\n"
@@ -153,7 +153,7 @@ func TestFloodsOfHeadersAndParametersAreNoFault(t *testing.T) {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
-	// A header of 2 MB is beyond what net/http reads here.
+	// net/http does not read a header of 2 MB.
 	if r := w.parse(w.raw(flood("X: " + strings.Repeat("x", 2<<20) + "\r\n"))); r.status != 431 || r.at("code") != "malformed_request" {
 		t.Errorf("2 MB of header: %d %.100s", r.status, r.body)
 	}
@@ -165,8 +165,8 @@ func TestFloodsOfHeadersAndParametersAreNoFault(t *testing.T) {
 	}
 }
 
-func TestABodyThatBreaksOffIs400(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestATruncatedBodyIs400(t *testing.T) {
+	w := newFixture(t, setup{})
 	head := "POST /auth/factors/enroll HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + w.key + "\r\n"
 	for _, text := range []string{
 		head + "Content-Length: 100\r\n\r\n{\"type\":\"generic_otp\"}",
@@ -184,7 +184,7 @@ func TestABodyThatBreaksOffIs400(t *testing.T) {
 		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		all, err := io.ReadAll(conn) // ends only if the server closes as well
+		all, err := io.ReadAll(conn) // ends only if the server closes the connection too
 		if err != nil {
 			t.Error(err)
 		}
@@ -198,9 +198,9 @@ func TestABodyThatBreaksOffIs400(t *testing.T) {
 	}
 }
 
-func TestABodyThatDoesNotComeInTimeTellsNothingOfTheNetwork(t *testing.T) {
-	w := newWorld(t, setup{})
-	server := httptest.NewUnstartedServer(held(t, w.api))
+func TestTheErrorOfALateBodyShowsNoAddresses(t *testing.T) {
+	w := newFixture(t, setup{})
+	server := httptest.NewUnstartedServer(checked(t, w.api))
 	server.Config.ReadTimeout = 100 * time.Millisecond
 	server.Start()
 	defer server.Close()
@@ -216,15 +216,15 @@ func TestABodyThatDoesNotComeInTimeTellsNothingOfTheNetwork(t *testing.T) {
 	}
 	r := w.parse(string(all)).is(http.StatusServiceUnavailable)
 	if r.at("code") != "unavailable" || r.header.Get("Retry-After") == "" {
-		t.Errorf("it does not say that to try again may help: %s", r.body)
+		t.Errorf("the answer does not say that a retry may help: %s", r.body)
 	}
 	if strings.Contains(r.body, "127.0.0.1") || strings.Contains(r.body, "tcp") {
-		t.Errorf("it shows addresses: %s", r.body)
+		t.Errorf("the answer shows addresses: %s", r.body)
 	}
 }
 
 func TestManyConnectionsAtOnceAreServed(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	const n = 300
 	texts := make([]string, n)
 	mfatest.Together(n, func(i int) {

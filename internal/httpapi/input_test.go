@@ -8,7 +8,7 @@ import (
 )
 
 func TestAByteOrderMarkBeforeABodyIsIgnored(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	const mark = "\ufeff"
 	id := w.post("/auth/factors/enroll", mark+`{"type":"generic_otp"}`).is(http.StatusCreated).text("id")
 	w.post("/auth/factors/"+id+"/challenge", mark).is(http.StatusCreated)
@@ -18,8 +18,8 @@ func TestAByteOrderMarkBeforeABodyIsIgnored(t *testing.T) {
 }
 
 // On routes that only Countersign has, an unknown name is a mistake.
-func TestAnUnknownNameIsNamedOnOwnRoutes(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestRoutesThatWorkOSLacksNameUnknownKeys(t *testing.T) {
+	w := newFixture(t, setup{})
 	at := "/auth/challenges/" + w.challenge(w.phone()).text("id")
 	for _, tc := range []struct {
 		reply       reply
@@ -39,13 +39,13 @@ func TestAnUnknownNameIsNamedOnOwnRoutes(t *testing.T) {
 	}
 	for _, body := range []string{"", "{}", "null", "[]"} {
 		w.get(at + "?").is(http.StatusOK)
-		w.post(at+"/resend", body).is(http.StatusTooManyRequests) // 30 seconds have to pass
+		w.post(at+"/resend", body).is(http.StatusTooManyRequests) // the next message is allowed after 30 seconds
 	}
 }
 
 // Client libraries send keys that no route reads.
 func TestUnknownNamesAreIgnoredOnTheRoutesOfClientLibraries(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.post("/auth/factors/enroll?x=y", `{"type":"generic_otp","usr_id":"u","domain":null}`).is(http.StatusCreated).text("id")
 	c := w.post("/auth/factors/"+id+"/challenge?x=y", `{"User":"u"}`).is(http.StatusCreated)
 	w.post("/auth/challenges/"+c.text("id")+"/verify?x=y", `{"code":"`+wrong+`","type":"x"}`).is(http.StatusCreated)
@@ -57,7 +57,7 @@ func TestUnknownNamesAreIgnoredOnTheRoutesOfClientLibraries(t *testing.T) {
 // RFC 9112, section 6.1: the connection of a request with both Transfer-Encoding and
 // Content-Length is closed after the answer.
 func TestTheConnectionOfAChunkedRequestEnds(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	request := func(path, headers, body string) string {
 		return "POST " + path + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + w.key + "\r\n" + headers + "\r\n" + body
 	}

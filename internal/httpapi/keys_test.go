@@ -14,14 +14,14 @@ import (
 
 const unauthorized = `{"message":"Unauthorized"}`
 
-func TestTheKeyIsTakenInEveryUsualForm(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestTheKeyIsAcceptedInEveryUsualForm(t *testing.T) {
+	w := newFixture(t, setup{})
 	for _, value := range []string{"Bearer KEY", "bearer KEY", "BEARER KEY", "Bearer  KEY", "Bearer    KEY  "} {
 		w.get("/user_management/users/u/auth_factors", "Authorization: "+strings.Replace(value, "KEY", w.key, 1)).is(http.StatusOK)
 	}
 }
 
-// badKeys are values of Authorization that say nothing; KEY stands for a good key.
+// badKeys are invalid values of Authorization. KEY means a valid key.
 var badKeys = []string{
 	"", "Bearer", "Bearer ", "KEY", "Basic KEY", "Token KEY", "BearerKEY", "Bearer\tKEY", "Bearer, KEY", "Bearer KEYx", "Bearer xKEY", "Bearer KEY KEY",
 	"Bearer KEY,KEY", "Bearer \"KEY\"", "Bearer null", "Bearer undefined", "Bearer sk_test_", "Bearer sk_live_", "Bearer sk_", "Bearer \x00", "Bearer é", "Bearer \xff",
@@ -30,7 +30,7 @@ var badKeys = []string{
 }
 
 func TestAnythingElseIs401(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	values := append(badKeys, "Bearer "+strings.ToLower(w.key), "Bearer "+w.key[:len(w.key)-1], "Bearer "+strings.Replace(w.key, "test", "live", 1))
 	for _, value := range values {
 		value = strings.ReplaceAll(value, "KEY", w.key)
@@ -38,7 +38,7 @@ func TestAnythingElseIs401(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header["Authorization"] = []string{value} // some of these the client would not send
+		r.Header["Authorization"] = []string{value} // Go's client would refuse to set some of these
 		reply := w.direct(t, r)
 		reply.says(401, unauthorized)
 		if got := reply.header.Get("WWW-Authenticate"); got != "Bearer" {
@@ -49,8 +49,8 @@ func TestAnythingElseIs401(t *testing.T) {
 	w.direct(t, r).says(401, unauthorized)
 }
 
-func TestWhoHasNoKeyLearnsNothing(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestWithoutAKeyAnAnswerShowsNothing(t *testing.T) {
+	w := newFixture(t, setup{})
 	id := w.generic()
 	c := w.challenge(id)
 	for _, tc := range []struct{ method, path, body string }{
@@ -75,7 +75,7 @@ func TestWhoHasNoKeyLearnsNothing(t *testing.T) {
 }
 
 func TestARevokedKeyIsRefusedWithinFiveSeconds(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	key, id := w.newKey(w.sandbox)
 	as := "Authorization: Bearer " + key
 	w.get("/user_management/users/u/auth_factors", as).is(200)
@@ -88,10 +88,10 @@ func TestARevokedKeyIsRefusedWithinFiveSeconds(t *testing.T) {
 }
 
 func TestEveryKeyHasItsOwnRateLimit(t *testing.T) {
-	w := newWorld(t, setup{api: httpapi.Options{RateLimit: 6}})
+	w := newFixture(t, setup{api: httpapi.Options{RateLimit: 6}})
 	other, _ := w.newKey(w.sandbox)
 	for range 20 {
-		w.get("/auth/factors/x", "Authorization: Bearer sk_test_wrong").is(401) // counts for nobody
+		w.get("/auth/factors/x", "Authorization: Bearer sk_test_wrong").is(401) // counts for no key
 	}
 	for range 6 {
 		w.get("/auth/factors/x").is(404)
@@ -115,10 +115,10 @@ func TestEveryKeyHasItsOwnRateLimit(t *testing.T) {
 	}
 }
 
-// Five messages in 10 minutes are the limit. The wait after them starts at five
-// minutes here.
+// The limit is five messages in 10 minutes. In this test the wait after them starts at
+// five minutes.
 func TestAWaitOfMoreThanAMinuteIsOnlyInTheBody(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.phone()
 	for range 5 {
 		w.challenge(id)
@@ -144,7 +144,7 @@ func TestAWaitOfMoreThanAMinuteIsOnlyInTheBody(t *testing.T) {
 
 func TestAFullLifeLogsNoSecret(t *testing.T) {
 	var log safeBuffer
-	w := newWorld(t, setup{log: &log})
+	w := newFixture(t, setup{log: &log})
 	const user = "user_whom_nobody_logs"
 	marks := []string{"sk_test_not_a_real_key_at_all", "marked body", "marked_template"}
 
@@ -192,7 +192,7 @@ func TestAFullLifeLogsNoSecret(t *testing.T) {
 		user, "MARKED_BODY", "1607351711299999999", "5c1f6e0a-8d0b-4f7e-9a57-3f1f1c2f7f0e",
 	) {
 		whole := regexp.QuoteMeta(secret)
-		if sixDigits.MatchString(secret) { // which a time may hold by chance
+		if sixDigits.MatchString(secret) { // a time in the log may contain these digits by chance
 			whole = `\b` + whole + `\b`
 		}
 		if at := regexp.MustCompile(whole).FindStringIndex(text); at != nil {

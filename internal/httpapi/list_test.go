@@ -15,14 +15,15 @@ import (
 
 const emptyList = `{"object":"list","data":[],"list_metadata":{"before":null,"after":null}}`
 
-// A page is one reply of the list.
+// A page is one page of a list.
 type page struct {
 	ids           []string
 	before, after string // "" for null
 }
 
-// page asks for one page of the factors of a user; query is "limit=2&order=asc".
-func (w *world) page(user, query string) page {
+// page requests one page of the factors of a user. A query is, for example,
+// "limit=2&order=asc".
+func (w *fixture) page(user, query string) page {
 	w.t.Helper()
 	r := w.get("/user_management/users/" + user + "/auth_factors?" + query).is(http.StatusOK)
 	var list struct {
@@ -49,13 +50,13 @@ func (w *world) page(user, query string) page {
 	return p
 }
 
-// enrollFor gives a user n factors and returns their ids, newest first.
-func (w *world) enrollFor(user string, n int) []string {
+// enrollFor enrolls n factors for a user and returns their ids, newest first.
+func (w *fixture) enrollFor(user string, n int) []string {
 	w.t.Helper()
 	var ids []string
 	for i := range n {
 		if i%3 == 0 {
-			w.clock.Advance(time.Millisecond) // so that some share their time
+			w.clock.Advance(time.Millisecond) // the factors between two advances have the same time
 		}
 		ids = append(ids, w.enroll(`{"type":"generic_otp","user_id":"`+user+`"}`))
 	}
@@ -64,7 +65,7 @@ func (w *world) enrollFor(user string, n int) []string {
 }
 
 func TestAListHasFactorsOfEveryTypeWithoutSecrets(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	w.get("/user_management/users/user_1/auth_factors").says(200, emptyList)
 	app := w.post("/user_management/users/user_1/auth_factors", `{"type":"totp","totp_user":"ada"}`).is(201)
 	phone := w.enroll(`{"type":"sms","phone_number":"+16073517112","user_id":"user_1"}`)
@@ -86,7 +87,7 @@ func TestAListHasFactorsOfEveryTypeWithoutSecrets(t *testing.T) {
 }
 
 func TestEnrollingForAUserChallengesAtOnce(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	r := w.post("/user_management/users/user_1/auth_factors", `{"type":"totp"}`).is(http.StatusCreated)
 	prefixed := func(prefix, keys string) string {
 		return prefix + strings.ReplaceAll(keys, " ", " "+prefix)
@@ -108,7 +109,7 @@ func TestEnrollingForAUserChallengesAtOnce(t *testing.T) {
 }
 
 func TestAListIsReadThroughInBothOrdersAndDirections(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	all := w.enrollFor("user_1", 25)
 	w.enrollFor("user_2", 3)
 	for _, tc := range []struct {
@@ -149,7 +150,7 @@ func TestAListIsReadThroughInBothOrdersAndDirections(t *testing.T) {
 			if !slices.Equal(forth, tc.want) {
 				t.Fatalf("read %q; want %q", forth, tc.want)
 			}
-			// Back again, by before alone.
+			// Back to the first page, only with before.
 			back := p.ids
 			for p.before != "" {
 				p = w.page("user_1", tc.query+"&before="+p.before)
@@ -168,9 +169,9 @@ func reversed(ids []string) []string {
 	return ids
 }
 
-func TestACallersBeforeMayStayBesideAfter(t *testing.T) {
-	// Three client libraries send the before of the first call with every later one.
-	w := newWorld(t, setup{})
+func TestAListAcceptsBothBeforeAndAfter(t *testing.T) {
+	// Three client libraries send the parameter before of the first call with every later call.
+	w := newFixture(t, setup{})
 	all := w.enrollFor("user_1", 25)
 	var read []string
 	query := "limit=3&before=" + all[20]
@@ -206,7 +207,7 @@ func TestACallersBeforeMayStayBesideAfter(t *testing.T) {
 }
 
 func TestADeletedFactorStillMarksItsPlace(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	all := w.enrollFor("user_1", 5)
 	w.delete("/auth/factors/" + all[2]).is(204)
 	if p := w.page("user_1", "after="+all[2]); !slices.Equal(p.ids, all[3:]) {
@@ -217,8 +218,8 @@ func TestADeletedFactorStillMarksItsPlace(t *testing.T) {
 	}
 }
 
-func TestACursorThatLeadsNowhereNeverGivesTheFirstPage(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestAnInvalidCursorNeverReturnsTheFirstPage(t *testing.T) {
+	w := newFixture(t, setup{})
 	all := w.enrollFor("user_1", 3)
 	c := w.challenge(all[0])
 	id, err := mfa.ParseFactorID(all[0])
@@ -227,7 +228,7 @@ func TestACursorThatLeadsNowhereNeverGivesTheFirstPage(t *testing.T) {
 	}
 	foreign := w.enroll(`{"type":"generic_otp"}`)
 	for other, _ := mfa.ParseFactorID(foreign); other.Bucket() == id.Bucket(); other, _ = mfa.ParseFactorID(foreign) {
-		foreign = w.enroll(`{"type":"generic_otp"}`) // it fell into the same of 1,024 by chance
+		foreign = w.enroll(`{"type":"generic_otp"}`) // by chance it has the same bucket of 1,024
 	}
 	for _, cursor := range []string{
 		"x", "auth_factor_", "auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3!", "0", "null", "undefined", " ", "\x00", "é", strings.ToLower(all[0]), all[0] + " ",
@@ -242,7 +243,7 @@ func TestACursorThatLeadsNowhereNeverGivesTheFirstPage(t *testing.T) {
 	}
 	w.get("/user_management/users/user_1/auth_factors?after=x&before=y").refuses("after after_invalid_cursor", "before before_invalid_cursor")
 
-	// Past the end there is nothing.
+	// The page after the last one is empty.
 	if p := w.page("user_1", "after="+all[2]); len(p.ids) != 0 || p.after != "" || p.before != "" {
 		t.Errorf("after the last is %v", p)
 	}
@@ -251,8 +252,8 @@ func TestACursorThatLeadsNowhereNeverGivesTheFirstPage(t *testing.T) {
 	}
 }
 
-func TestAQueryThatCannotBeReadNeverGivesTheFirstPage(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestAnUnreadableQueryNeverReturnsTheFirstPage(t *testing.T) {
+	w := newFixture(t, setup{})
 	all := w.enrollFor("user_1", 3)
 	for _, query := range []string{
 		"after=%zz", "after=" + all[0] + "%", "limit=1;after=" + all[0], "after=" + all[0] + ";",
@@ -266,7 +267,7 @@ func TestAQueryThatCannotBeReadNeverGivesTheFirstPage(t *testing.T) {
 }
 
 func TestLimitAndOrderAreChecked(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, limit := range []string{"0", "-1", "101", "1000000", "99999999999999999999", "1.5", "ten", "0x5", "1e1", "%20", "+5", "５"} {
 		w.get("/user_management/users/user_1/auth_factors?limit=" + limit).refuses("limit limit_out_of_range")
 	}

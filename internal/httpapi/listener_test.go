@@ -13,7 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 )
 
-// unreadable are requests that net/http answers without asking a handler.
+// unreadable are requests that net/http answers without calling a handler.
 var unreadable = []struct {
 	name, text string
 	status     int
@@ -40,7 +40,7 @@ var unreadable = []struct {
 func TestEveryErrorOfTheProtocolIsJSONWithARequestID(t *testing.T) {
 	var log safeBuffer
 	var seen []int
-	w := newWorld(t, setup{log: &log, api: httpapi.Options{Observe: func(_, _ string, status int, _ time.Duration) { seen = append(seen, status) }}})
+	w := newFixture(t, setup{log: &log, api: httpapi.Options{Observe: func(_, _ string, status int, _ time.Duration) { seen = append(seen, status) }}})
 	for _, tc := range unreadable {
 		t.Run(tc.name, func(t *testing.T) {
 			w := w.on(t)
@@ -72,9 +72,9 @@ func TestEveryErrorOfTheProtocolIsJSONWithARequestID(t *testing.T) {
 	}
 }
 
-// Requests that are odd, but readable, are answered by handlers.
+// Handlers answer odd requests that net/http can read.
 func TestOddRequestsAreAnsweredAsJSON(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for request, status := range map[string]int{
 		"TRACE /auth/factors/enroll HTTP/1.1": 405, "CONNECT x:443 HTTP/1.1": 404, "OPTIONS * HTTP/1.1": 404, "BREW /nowhere HTTP/1.1": 404,
 		"GET //auth/factors/enroll HTTP/1.1": 404, "GET /auth/../healthz HTTP/1.1": 404, "GET http://x/nowhere HTTP/1.1": 404,
@@ -95,8 +95,8 @@ func TestOddRequestsAreAnsweredAsJSON(t *testing.T) {
 
 // A long body is written in parts, and a user's name can make one of them begin like a
 // status line.
-func TestPartOfBodyIsNoAnswerOfItsOwn(t *testing.T) {
-	api, ok := newWorld(t, setup{}).api.(*httpapi.API)
+func TestPartOfABodyIsNotReplaced(t *testing.T) {
+	api, ok := newFixture(t, setup{}).api.(*httpapi.API)
 	if !ok {
 		t.Fatal("the handler is not the API")
 	}

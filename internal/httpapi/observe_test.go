@@ -15,7 +15,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 )
 
-// An observed request is one that Options.Observe was told of.
+// An observed request is one call of Options.Observe.
 type observed struct {
 	pattern, method string
 	status          int
@@ -24,7 +24,7 @@ type observed struct {
 
 func TestEveryAnswerIsObserved(t *testing.T) {
 	var all []observed
-	w := newWorld(t, setup{api: httpapi.Options{Observe: func(pattern, method string, status int, took time.Duration) {
+	w := newFixture(t, setup{api: httpapi.Options{Observe: func(pattern, method string, status int, took time.Duration) {
 		all = append(all, observed{pattern, method, status, took})
 	}}})
 	id := w.phone()
@@ -59,7 +59,7 @@ func TestEveryAnswerIsObserved(t *testing.T) {
 func TestSimulatedFailureRaisesNoAlert(t *testing.T) {
 	var all []observed
 	var log bytes.Buffer
-	w := newWorld(t, setup{log: &log, api: httpapi.Options{
+	w := newFixture(t, setup{log: &log, api: httpapi.Options{
 		Observe: func(pattern, method string, status int, _ time.Duration) {
 			all = append(all, observed{pattern, method, status, 0})
 		},
@@ -85,15 +85,15 @@ func TestSimulatedFailureRaisesNoAlert(t *testing.T) {
 }
 
 func TestWithoutAnObserverTheClockIsNotAsked(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	var asked atomic.Int64
 	for _, tc := range []struct {
 		name    string
 		observe func(pattern, method string, status int, took time.Duration)
 		want    int64
 	}{
-		{"nobody", nil, 1},
-		{"somebody", func(string, string, int, time.Duration) {}, 2},
+		{"no function", nil, 1},
+		{"a function", func(string, string, int, time.Duration) {}, 2},
 	} {
 		api, err := httpapi.New(w.service, w.access, httpapi.Options{
 			Logger:  slog.New(slog.DiscardHandler),

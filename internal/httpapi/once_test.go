@@ -13,11 +13,11 @@ import (
 const (
 	onceKey = "Idempotency-Key: 5c1f6e0a-8d0b-4f7e-9a57-3f1f1c2f7f0e"
 
-	// deterministic is a key as one client library computes it from the request.
+	// deterministic is a key that one client library derives from the request.
 	deterministic = "Idempotency-Key: retry-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 )
 
-// replays fails the test unless second is the answer that first was.
+// replays fails the test unless second is the same answer as first, and a replay.
 func replays(t *testing.T, first, second reply) {
 	t.Helper()
 	if second.status != first.status || second.body != first.body {
@@ -31,53 +31,53 @@ func replays(t *testing.T, first, second reply) {
 	}
 }
 
-// A route is one POST, prepared in a world, with the count of what it does.
+// A route is a POST request in a fixture, with a function that counts its effects.
 type route struct {
 	name    string
-	prepare func(w *world) (path, body string)
-	done    func(w *world) int
+	prepare func(w *fixture) (path, body string)
+	done    func(w *fixture) int
 }
 
 var postRoutes = []route{
-	{"enroll", at("/auth/factors/enroll", `{"type":"totp","totp_user":"ada"}`), (*world).factors},
-	{"enroll a phone", at("/auth/factors/enroll", `{"type":"sms","phone_number":"+16073517112"}`), (*world).factors},
-	{"enroll with user_id", at("/auth/factors/enroll", `{"type":"generic_otp","user_id":"user_1"}`), (*world).factors},
-	{"enroll for a user", at("/user_management/users/user_1/auth_factors", `{"type":"totp"}`), (*world).factors},
-	{"challenge", func(w *world) (string, string) { return "/auth/factors/" + w.generic() + "/challenge", `{}` }, created},
-	{"challenge a phone", func(w *world) (string, string) { return "/auth/factors/" + w.phone() + "/challenge", `null` }, sent},
-	{"challenge by the older path", func(w *world) (string, string) {
+	{"enroll", at("/auth/factors/enroll", `{"type":"totp","totp_user":"ada"}`), (*fixture).factors},
+	{"enroll a phone", at("/auth/factors/enroll", `{"type":"sms","phone_number":"+16073517112"}`), (*fixture).factors},
+	{"enroll with user_id", at("/auth/factors/enroll", `{"type":"generic_otp","user_id":"user_1"}`), (*fixture).factors},
+	{"enroll for a user", at("/user_management/users/user_1/auth_factors", `{"type":"totp"}`), (*fixture).factors},
+	{"challenge", func(w *fixture) (string, string) { return "/auth/factors/" + w.generic() + "/challenge", `{}` }, created},
+	{"challenge a phone", func(w *fixture) (string, string) { return "/auth/factors/" + w.phone() + "/challenge", `null` }, sent},
+	{"challenge by the older path", func(w *fixture) (string, string) {
 		return "/auth/factors/challenge", `{"authentication_factor_id":"` + w.generic() + `"}`
 	}, created},
-	{"challenge a phone by the older path", func(w *world) (string, string) {
+	{"challenge a phone by the older path", func(w *fixture) (string, string) {
 		return "/auth/factors/challenge", `{"authentication_factor_id":"` + w.phone() + `"}`
 	}, sent},
-	{"verify", func(w *world) (string, string) {
+	{"verify", func(w *fixture) (string, string) {
 		c := w.challenge(w.generic())
 		return "/auth/challenges/" + c.text("id") + "/verify", `{"code":"` + c.text("code") + `"}`
 	}, succeeded},
-	{"verify by the older path", func(w *world) (string, string) {
+	{"verify by the older path", func(w *fixture) (string, string) {
 		c := w.challenge(w.generic())
 		return "/auth/factors/verify", `{"authentication_challenge_id":"` + c.text("id") + `","code":"` + c.text("code") + `"}`
 	}, succeeded},
-	{"verify a wrong code", func(w *world) (string, string) {
+	{"verify a wrong code", func(w *fixture) (string, string) {
 		return "/auth/challenges/" + w.challenge(w.generic()).text("id") + "/verify", `{"code":"12345"}`
-	}, func(w *world) int { return w.events(mfa.ChallengeFailed) }},
+	}, func(w *fixture) int { return w.events(mfa.ChallengeFailed) }},
 }
 
-func at(path, body string) func(*world) (string, string) {
-	return func(*world) (string, string) { return path, body }
+func at(path, body string) func(*fixture) (string, string) {
+	return func(*fixture) (string, string) { return path, body }
 }
 
-func created(w *world) int   { return w.events(mfa.ChallengeCreated) }
-func succeeded(w *world) int { return w.events(mfa.ChallengeSucceeded) }
+func created(w *fixture) int   { return w.events(mfa.ChallengeCreated) }
+func succeeded(w *fixture) int { return w.events(mfa.ChallengeSucceeded) }
 
-// sent counts messages, and challenges: neither may be more.
-func sent(w *world) int { return max(w.carrier.Sent(), created(w)) }
+// sent counts messages and challenges. A replay must not increase either.
+func sent(w *fixture) int { return max(w.carrier.Sent(), created(w)) }
 
 func TestARetryGetsTheFirstAnswer(t *testing.T) {
 	for _, tc := range postRoutes {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, setup{})
+			w := newFixture(t, setup{})
 			path, body := tc.prepare(w)
 			before := tc.done(w)
 			first := w.post(path, body, onceKey).is(http.StatusCreated)
@@ -101,11 +101,11 @@ func TestARetryGetsTheFirstAnswer(t *testing.T) {
 	}
 }
 
-func TestOfManyRetriesAtOnceOneDoesTheWork(t *testing.T) {
+func TestOnlyOneOfManyConcurrentRetriesHasAnEffect(t *testing.T) {
 	const n = 64
 	for _, tc := range postRoutes {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, setup{})
+			w := newFixture(t, setup{})
 			path, body := tc.prepare(w)
 			before := tc.done(w)
 			replies := make([]reply, n)
@@ -132,10 +132,10 @@ func TestOfManyRetriesAtOnceOneDoesTheWork(t *testing.T) {
 
 const reused = `{"message":"This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown.","code":"idempotency_error"}`
 
-func TestAKeyHoldsForOneBodyOnly(t *testing.T) {
+func TestAKeyIsValidForOneBody(t *testing.T) {
 	for _, tc := range postRoutes {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, setup{})
+			w := newFixture(t, setup{})
 			path, body := tc.prepare(w)
 			first := w.post(path, body, onceKey).is(http.StatusCreated)
 			before := tc.done(w)
@@ -147,11 +147,11 @@ func TestAKeyHoldsForOneBodyOnly(t *testing.T) {
 			if tc.done(w) != before {
 				t.Error("the other request was carried out")
 			}
-			replays(t, first, w.post(path, body, onceKey)) // and the first is not forgotten
+			replays(t, first, w.post(path, body, onceKey)) // the first answer is still recorded
 		})
 	}
 	t.Run("whoever it is for", func(t *testing.T) {
-		w := newWorld(t, setup{})
+		w := newFixture(t, setup{})
 		w.post("/auth/factors/enroll", `{"type":"generic_otp","user_id":"user_1"}`, onceKey).is(201)
 		for _, body := range []string{`{"type":"generic_otp","user_id":"user_2"}`, `{"type":"generic_otp"}`} {
 			w.post("/auth/factors/enroll", body, onceKey).says(422, reused)
@@ -162,8 +162,8 @@ func TestAKeyHoldsForOneBodyOnly(t *testing.T) {
 	})
 }
 
-func TestAKeyIsForgottenAfterADay(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestAKeyExpiresAfterADay(t *testing.T) {
+	w := newFixture(t, setup{})
 	first := w.post("/auth/factors/enroll", `{"type":"generic_otp"}`, onceKey).is(201)
 	w.clock.Advance(24 * time.Hour)
 	second := w.post("/auth/factors/enroll", `{"type":"generic_otp"}`, onceKey).is(201)
@@ -173,7 +173,7 @@ func TestAKeyIsForgottenAfterADay(t *testing.T) {
 }
 
 func TestAKeyCountsWithinItsAPIKeyAndPath(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	const body = `{"type":"totp"}`
 	seen := map[string]bool{}
 	enroll := func(path string, headers ...string) {
@@ -198,7 +198,7 @@ func TestAKeyCountsWithinItsAPIKeyAndPath(t *testing.T) {
 	enroll("/auth/factors/enroll", onceKey, "Authorization: Bearer "+sibling)
 	other, _ := w.newKey(w.environment("Acme", true))
 	enroll("/auth/factors/enroll", onceKey, "Authorization: Bearer "+other)
-	// Without one nothing is the same.
+	// Without a key each request is new.
 	enroll("/auth/factors/enroll")
 	enroll("/auth/factors/enroll")
 	enroll("/auth/factors/enroll", "Idempotency-Key:")
@@ -211,8 +211,8 @@ func TestAKeyCountsWithinItsAPIKeyAndPath(t *testing.T) {
 	}
 }
 
-func TestAKeyOnGETAndDELETEMeansNothing(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestAKeyOnGETAndDELETEIsIgnored(t *testing.T) {
+	w := newFixture(t, setup{})
 	id := w.generic()
 	w.get("/auth/factors/"+id, onceKey).is(200)
 	w.delete("/auth/factors/"+id, onceKey).is(204)
@@ -221,7 +221,7 @@ func TestAKeyOnGETAndDELETEMeansNothing(t *testing.T) {
 }
 
 func TestRefusalsAreReplayedAsWell(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	const unknown = "/auth/factors/auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M/challenge"
 	if a, b := w.post(unknown, ``, onceKey).is(404), w.post(unknown, ``, onceKey).is(404); string(a.body) != string(b.body) {
 		t.Errorf("unknown: %s, then %s", a.body, b.body)
@@ -236,20 +236,20 @@ func TestRefusalsAreReplayedAsWell(t *testing.T) {
 }
 
 func TestInputThatIsRefusedFreesTheKey(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	w.post("/auth/factors/enroll", `{"type":"sms","phone_number":"foo"}`, onceKey).is(422)
 	w.post("/auth/factors/enroll", `{`, onceKey).is(400)
 	w.post("/auth/factors/enroll", `{"type":"sms","phone_number":"+16073517112"}`, onceKey).is(201)
 }
 
 func TestA401IsNotRecorded(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	w.post("/auth/factors/enroll", `{"type":"generic_otp"}`, onceKey, "Authorization: Bearer sk_test_unknown").is(401)
 	w.post("/auth/factors/enroll", `{"type":"generic_otp"}`, onceKey).is(201)
 }
 
 func TestA429IsNotRecorded(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	id := w.phone()
 	w.challenge(id)
 	w.post("/auth/factors/"+id+"/challenge", `{}`, onceKey).is(429)
@@ -272,7 +272,7 @@ func TestA5xxIsNotRecorded(t *testing.T) {
 	} {
 		for _, path := range []string{"/auth/factors/{id}/challenge", "/auth/factors/challenge"} {
 			t.Run(tc.name+" at "+path, func(t *testing.T) {
-				w := newWorld(t, setup{})
+				w := newFixture(t, setup{})
 				id := w.phone()
 				path, body := strings.Replace(path, "{id}", id, 1), `{"authentication_factor_id":"`+id+`"}`
 				w.carrier.Fail(tc.fault)
@@ -292,8 +292,8 @@ func TestA5xxIsNotRecorded(t *testing.T) {
 	}
 }
 
-func TestARetryWaitsForAMessageThatIsOnItsWay(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestARetryWaitsUntilTheMessageIsSent(t *testing.T) {
+	w := newFixture(t, setup{})
 	id := w.phone()
 	sending, fail := make(chan struct{}), make(chan struct{})
 	w.carrier.Fail(func(attempt int) error {
@@ -311,13 +311,13 @@ func TestARetryWaitsForAMessageThatIsOnItsWay(t *testing.T) {
 			return
 		}
 		<-sending
-		// It can be answered only when the fate of the message is known.
+		// The request can be answered only after the outcome of the message is known.
 		time.AfterFunc(200*time.Millisecond, func() { close(fail) })
 		second = w.post("/auth/factors/"+id+"/challenge", `{}`, onceKey)
 	})
 	first.is(503)
 	if second.status != 201 {
-		return // told to try again
+		return // the client should try again
 	}
 	if w.carrier.Sent() == 0 {
 		t.Fatal("the retry was told that a message is on its way, but none was ever sent")
@@ -327,14 +327,14 @@ func TestARetryWaitsForAMessageThatIsOnItsWay(t *testing.T) {
 	}
 }
 
-// Two people may be enrolled by the same request, whatever it says.
-func TestAKeyMadeOfTheRequestEnrollsEachTime(t *testing.T) {
+// Two equal requests may enroll two people.
+func TestADerivedKeyEnrollsEachTime(t *testing.T) {
 	for _, tc := range postRoutes {
 		if !strings.HasPrefix(tc.name, "enroll") {
 			continue
 		}
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, setup{})
+			w := newFixture(t, setup{})
 			path, body := tc.prepare(w)
 			one, two := w.post(path, body, deterministic).is(201), w.post(path, body, deterministic).is(201)
 			if one.body == two.body || two.header.Get("Idempotency-Replayed") != "" || tc.done(w) != 2 {
@@ -344,21 +344,21 @@ func TestAKeyMadeOfTheRequestEnrollsEachTime(t *testing.T) {
 	}
 }
 
-func TestAKeyMadeOfTheRequestCountsEveryMessage(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestADerivedKeyCountsEveryMessage(t *testing.T) {
+	w := newFixture(t, setup{})
 	one, two := w.phone(), w.phone()
 	const path = "/auth/factors/challenge"
 	w.post(path, `{"authentication_factor_id":"`+one+`"}`, deterministic).is(201)
 	w.post(path, `{"authentication_factor_id":"`+two+`"}`, deterministic).is(429)
 }
 
-func TestAKeyMadeOfTheRequestHoldsForThirtySeconds(t *testing.T) {
+func TestADerivedKeyHoldsForThirtySeconds(t *testing.T) {
 	for _, tc := range postRoutes {
 		if strings.HasPrefix(tc.name, "verify") || strings.HasPrefix(tc.name, "enroll") {
 			continue
 		}
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, setup{})
+			w := newFixture(t, setup{})
 			path, body := tc.prepare(w)
 			before := tc.done(w)
 			first := w.post(path, body, deterministic).is(201)
@@ -376,8 +376,8 @@ func TestAKeyMadeOfTheRequestHoldsForThirtySeconds(t *testing.T) {
 	}
 }
 
-func TestAKeyMadeOfTheRequestNeverVerifies(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestADerivedKeyNeverVerifies(t *testing.T) {
+	w := newFixture(t, setup{})
 	c := w.challenge(w.generic())
 	path, body := "/auth/challenges/"+c.text("id")+"/verify", `{"code":"`+c.text("code")+`"}`
 	if v := w.post(path, body, deterministic).is(201); v.at("valid") != true {
@@ -387,7 +387,7 @@ func TestAKeyMadeOfTheRequestNeverVerifies(t *testing.T) {
 		t.Errorf("a spent code is answered with %d %s", r.status, r.body)
 	}
 
-	// Two people who type the same code share the key where the path names no challenge.
+	// If the path has no challenge, two people who enter the same code have the same key.
 	one, two := w.challenge(w.generic()), w.challenge(w.generic())
 	for one.text("code") == two.text("code") {
 		two = w.challenge(w.generic())
@@ -402,7 +402,7 @@ func TestAKeyMadeOfTheRequestNeverVerifies(t *testing.T) {
 		t.Error("the other got the one's answer")
 	}
 
-	// What is not exactly of that form is a key like any other.
+	// A key that does not have exactly this form is a regular key.
 	for _, key := range []string{
 		"Idempotency-Key: retry-5c1f6e0a-8d0b-4f7e-9a57-3f1f1c2f7f0e", deterministic + "0", strings.Replace(deterministic, "abcdef", "ABCDEF", 1), deterministic[:len(deterministic)-1],
 	} {
@@ -413,7 +413,7 @@ func TestAKeyMadeOfTheRequestNeverVerifies(t *testing.T) {
 }
 
 func TestKeysHave1To255PrintableCharacters(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, key := range []string{"x", " x", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", strings.Repeat("k", 255)} {
 		w.post("/auth/factors/enroll", `{"type":"generic_otp"}`, "Idempotency-Key: "+key).is(201)
 	}

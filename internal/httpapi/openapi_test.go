@@ -14,7 +14,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/openapitest"
 )
 
-// The two replies that can meet any path.
+// The two replies that any path can have.
 const (
 	noRoute  = openapitest.NoRoute
 	noMethod = openapitest.NoMethod
@@ -22,7 +22,7 @@ const (
 
 var uuid = openapitest.UUID
 
-// document returns openapi.yaml.
+// document returns the parsed openapi.yaml.
 func document(t testing.TB) *openapitest.Document {
 	t.Helper()
 	d, err := openapitest.Load("../../openapi.yaml")
@@ -32,8 +32,8 @@ func document(t testing.TB) *openapitest.Document {
 	return d
 }
 
-// held returns h with every reply held against the document.
-func held(t testing.TB, h http.Handler) http.Handler {
+// checked wraps h and checks every reply against the document.
+func checked(t testing.TB, h http.Handler) http.Handler {
 	t.Helper()
 	d := document(t)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +43,7 @@ func held(t testing.TB, h http.Handler) http.Handler {
 	})
 }
 
-// checkReply fails the test if a reply is not as the document says.
+// checkReply fails the test if the document does not allow a reply.
 func checkReply(t testing.TB, d *openapitest.Document, r *http.Request, status int, header http.Header, body []byte) {
 	t.Helper()
 	err := d.CheckReply(openapitest.Exchange{
@@ -55,8 +55,8 @@ func checkReply(t testing.TB, d *openapitest.Document, r *http.Request, status i
 	}
 }
 
-// allowed fails the test if the document does not allow a body that is taken.
-func (w *world) allowed(path, body string) {
+// allowed fails the test if the API accepts a body that the document does not allow.
+func (w *fixture) allowed(path, body string) {
 	w.t.Helper()
 	x := openapitest.Exchange{Method: http.MethodPost, Target: path, RequestBody: []byte(body)}
 	if err := document(w.t).CheckRequest(x); err != nil {
@@ -64,7 +64,7 @@ func (w *world) allowed(path, body string) {
 	}
 }
 
-// A tap keeps a copy of what is sent.
+// A tap keeps a copy of the response.
 type tap struct {
 	http.ResponseWriter
 	status int
@@ -86,10 +86,10 @@ func (t *tap) Write(b []byte) (int, error) {
 
 func (t *tap) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-// documented returns a path as the document writes it.
+// documented returns a path with the parameter names of the document.
 func documented(path string) string { return strings.Replace(path, "{user}", "{user_id}", 1) }
 
-// canonical returns header with names that http.Header.Get finds.
+// canonical returns header with canonical names, for http.Header.Get.
 func canonical(header http.Header) http.Header {
 	c := http.Header{}
 	for name, values := range header {
@@ -98,8 +98,8 @@ func canonical(header http.Header) http.Header {
 	return c
 }
 
-func TestTheDocumentIsServedAsItIs(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestTheDocumentIsServedUnchanged(t *testing.T) {
+	w := newFixture(t, setup{})
 	r := w.get("/openapi.yaml", "Authorization:").is(http.StatusOK)
 	if r.body != string(document(t).Text) {
 		t.Error("/openapi.yaml is another document")
@@ -110,7 +110,7 @@ func TestTheDocumentIsServedAsItIs(t *testing.T) {
 }
 
 func TestRoutesAndDocumentedOperationsAreTheSame(t *testing.T) {
-	// The list in api.go is the only place that names all routes: a mux cannot be asked.
+	// Only the list in api.go names all routes: http.ServeMux cannot list them.
 	file, err := parser.ParseFile(token.NewFileSet(), "api.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -131,8 +131,8 @@ func TestRoutesAndDocumentedOperationsAreTheSame(t *testing.T) {
 		}
 		return true
 	})
-	// The inbox is part of `countersign dev` only, and receipts come from SMS providers:
-	// neither is part of the API.
+	// Only `countersign dev` has the inbox, and only SMS providers send receipts. Neither
+	// route is part of the API.
 	routes = slices.DeleteFunc(routes, func(r string) bool {
 		return r == "/dev/inbox" || strings.HasSuffix(r, " /sms/receipts/{provider}")
 	})
@@ -143,7 +143,7 @@ func TestRoutesAndDocumentedOperationsAreTheSame(t *testing.T) {
 }
 
 func TestEveryDocumentedOperationIsServedAndNoOtherMethod(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	operations := document(t).Operations()
 	for _, path := range document(t).Paths() {
 		target := strings.NewReplacer("{id}", "x", "{user_id}", "x").Replace(path)

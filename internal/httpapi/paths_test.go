@@ -13,36 +13,36 @@ import (
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 )
 
-// raw sends text as it is and returns all that comes back.
-func (w *world) raw(text string) string {
+// raw sends text on a new connection and returns everything that the server sends.
+func (w *fixture) raw(text string) string {
 	w.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer conn.Close()
-	go io.WriteString(conn, text) // the reply may come before its end
+	go io.WriteString(conn, text) // the reply may come before the end of text
 	reply, err := io.ReadAll(conn)
-	// A server that does not want the rest of a request may break off after its reply.
+	// A server that does not read the rest of a request may close the connection after its reply.
 	if err != nil && len(reply) == 0 {
 		w.t.Errorf("read: %v", err)
 	}
 	return string(reply)
 }
 
-// rawRequest returns a request in full, to be answered on a connection of its own.
-func (w *world) rawRequest(method, target, body string) string {
+// rawRequest returns the text of a request that asks to close the connection.
+func (w *fixture) rawRequest(method, target, body string) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s",
 		method, target, w.key, len(body), body)
 }
 
-// rawDo sends such a request and reads the reply.
-func (w *world) rawDo(method, target, body string) reply {
+// rawDo sends the request of rawRequest and returns the reply.
+func (w *fixture) rawDo(method, target, body string) reply {
 	w.t.Helper()
 	return w.parse(w.raw(w.rawRequest(method, target, body)))
 }
 
-func (w *world) parse(text string) reply {
+func (w *fixture) parse(text string) reply {
 	w.t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(text)), nil)
 	if err != nil {
@@ -57,7 +57,7 @@ func (w *world) parse(text string) reply {
 }
 
 func TestHeadersOnTheWire(t *testing.T) {
-	w := newWorld(t, setup{api: httpapi.Options{RateLimit: 8}})
+	w := newFixture(t, setup{api: httpapi.Options{RateLimit: 8}})
 	id := w.generic()
 	const limited = "limited"
 	for _, tc := range []struct {
@@ -125,11 +125,11 @@ func TestHeadersOnTheWire(t *testing.T) {
 	}
 }
 
-func TestEveryReplyHasARequestIDOfItsOwn(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestEveryReplyHasItsOwnRequestID(t *testing.T) {
+	w := newFixture(t, setup{})
 	seen := map[string]bool{}
 	for range 100 {
-		// Whatever the caller calls itself.
+		// The client may send any host.
 		seen[w.get("/healthz", "X-Request-Id: 00000000-0000-4000-8000-000000000000").header.Get("X-Request-Id")] = true
 	}
 	if len(seen) != 100 || seen["00000000-0000-4000-8000-000000000000"] {
@@ -137,8 +137,8 @@ func TestEveryReplyHasARequestIDOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestPathsThatAreNotThere(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestUnknownPathsAre404(t *testing.T) {
+	w := newFixture(t, setup{})
 	id := w.generic()
 	for _, path := range []string{
 		"/", "/auth", "/auth/", "/auth/factors", "/auth/factors/", "/auth/factors/enroll/", "/auth/factors/" + id + "/",
@@ -154,8 +154,8 @@ func TestPathsThatAreNotThere(t *testing.T) {
 	}
 }
 
-func TestPathsThatAreNotCleanAreNotThere(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestUncleanPathsAre404(t *testing.T) {
+	w := newFixture(t, setup{})
 	for _, target := range []string{
 		"//auth/factors/enroll", "/auth/./factors/enroll", "/auth/factors/../factors/enroll", "/./auth/factors/enroll",
 		"/auth/factors/x/../enroll", "/../auth/factors/enroll", "/auth/factors/enroll/.", "/auth/factors/enroll/..", "/healthz/../healthz",
@@ -177,7 +177,7 @@ func TestPathsThatAreNotCleanAreNotThere(t *testing.T) {
 	}
 }
 
-// oddIDs are ids of nothing, as the caller means them.
+// oddIDs are ids of no object, before they are escaped for a path.
 var oddIDs = []string{
 	"x", "a/b", "//", "..", ".", "%", "%2F", "%00", "\x00", "a\x00b", "a b", "a+b", "ünïcödé", "日本", "😀", "'", `"`, `\`, "<script>", "&", "\u2028", "\r\n",
 	"?", "#", ";", "a;b=c", "{id}", "auth_factor_", "auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M ", "auth_factor_01fz4wmxxa09xf6nk1xmknwb3m",
@@ -185,8 +185,8 @@ var oddIDs = []string{
 	"enroll ", "https://example.com/x", strings.Repeat("x", 4000),
 }
 
-func TestOddIDsAreNotFoundAndComeBackAsTheyWere(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestOddIDsAreNotFoundAndComeBackUnchanged(t *testing.T) {
+	w := newFixture(t, setup{})
 	for _, id := range oddIDs {
 		at := "/auth/factors/" + escape(id)
 		for _, r := range []reply{w.get(at), w.delete(at), w.post(at+"/challenge", `{}`)} {
@@ -196,17 +196,17 @@ func TestOddIDsAreNotFoundAndComeBackAsTheyWere(t *testing.T) {
 		w.post("/auth/factors/challenge", `{"authentication_factor_id":"`+quoted(id)+`"}`).says(404, notFound("Factor", quoted(id)))
 		w.post("/auth/factors/verify", `{"authentication_challenge_id":"`+quoted(id)+`","code":"1"}`).says(404, notFound("Challenge", quoted(id)))
 	}
-	// What is no UTF-8 cannot come back as it was.
+	// Bytes that are not valid UTF-8 cannot come back unchanged.
 	w.get("/auth/factors/%ff").is(http.StatusNotFound)
 }
 
-// escape returns text as one segment of a path. Dots are escaped as well, or a
-// segment of one or two would be a relative path.
+// escape returns text as one segment of a path. It also escapes dots, because a segment of
+// one or two dots would be a relative path.
 func escape(text string) string {
 	return strings.ReplaceAll(url.PathEscape(text), ".", "%2E")
 }
 
-// quoted returns text as it stands within a JSON string.
+// quoted returns text in the form within a JSON string.
 func quoted(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -220,7 +220,7 @@ func quoted(text string) string {
 }
 
 func TestAUserMayHaveAnyName(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, user := range []string{
 		"user_01FZ4TKQ7XH8W1YJ5V9C2D3EBA", "ada@example.com", "ada+1", "a b", "a/b", "//", "https://id.example.com/users//7", "auth0|5f7c8ec7c33c6c004bbafe82",
 		"..", ".", "%", "%2F", "ünïcödé", "日本", "😀", `"`, `\`, "?", "#", ";", "a=b&c=d", "{user}", "auth_factors", "<b>", strings.Repeat("x", 256), strings.Repeat("é", 128),
@@ -235,7 +235,7 @@ func TestAUserMayHaveAnyName(t *testing.T) {
 			if p := w.page(escape(user), ""); len(p.ids) != 1 || p.ids[0] != r.text("authentication_factor.id") {
 				t.Errorf("lists %q", p.ids)
 			}
-			// The same user by its name in a body.
+			// The same user, named in the body.
 			w.enroll(`{"type":"generic_otp","user_id":"` + quoted(user) + `"}`)
 			if p := w.page(escape(user), ""); len(p.ids) != 2 {
 				t.Errorf("lists %q after one more", p.ids)
@@ -244,8 +244,8 @@ func TestAUserMayHaveAnyName(t *testing.T) {
 	}
 }
 
-func TestANameThatIsNoPlainTextIsRefused(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestANameThatIsNotPlainTextIsRefused(t *testing.T) {
+	w := newFixture(t, setup{})
 	for user, code := range map[string]string{
 		"%00": "invalid_characters", "a%0Ab": "invalid_characters", "%7F": "invalid_characters", "%C2%85": "invalid_characters", "%FF": "invalid_characters",
 		"%C0%AF": "invalid_characters", strings.Repeat("x", 257): "too_long",
@@ -259,7 +259,7 @@ func TestANameThatIsNoPlainTextIsRefused(t *testing.T) {
 }
 
 func TestHEADIsGETWithoutItsBody(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	for _, path := range []string{"/auth/factors/" + w.generic(), "/auth/factors/x", "/user_management/users/u/auth_factors", "/healthz", "/readyz", "/nowhere"} {
 		get, head := w.get(path), w.do(http.MethodHead, path, "")
 		if head.status != get.status || head.body != "" || head.header.Get("Content-Length") != get.header.Get("Content-Length") {
@@ -269,7 +269,7 @@ func TestHEADIsGETWithoutItsBody(t *testing.T) {
 }
 
 func TestOPTIONSIsNotAllowed(t *testing.T) {
-	w := newWorld(t, setup{})
+	w := newFixture(t, setup{})
 	r := w.do(http.MethodOptions, "/auth/factors/enroll", "", "Authorization:", "Origin: https://example.com", "Access-Control-Request-Method: POST")
 	r.says(405, noMethod)
 	for name := range r.header {
@@ -280,7 +280,7 @@ func TestOPTIONSIsNotAllowed(t *testing.T) {
 }
 
 func TestHealthNeedsNoKeyAndHasNoLimit(t *testing.T) {
-	w := newWorld(t, setup{api: httpapi.Options{RateLimit: 1}})
+	w := newFixture(t, setup{api: httpapi.Options{RateLimit: 1}})
 	for range 5 {
 		w.get("/healthz", "Authorization:").says(200, `{"status":"ok"}`)
 		w.get("/readyz", "Authorization: Bearer nonsense").says(200, `{"status":"ok"}`)

@@ -23,7 +23,7 @@ import (
 func TestReceiptsReachTheirHandler(t *testing.T) {
 	var provider, query, body string
 	var log bytes.Buffer
-	w := newWorld(t, setup{log: &log, api: httpapi.Options{
+	w := newFixture(t, setup{log: &log, api: httpapi.Options{
 		Callbacks: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			got, err := io.ReadAll(r.Body)
 			if err != nil {
@@ -59,7 +59,7 @@ func TestReceiptsReachTheirHandler(t *testing.T) {
 }
 
 func TestReceiptsHaveNoPathWithoutAHandler(t *testing.T) {
-	newWorld(t, setup{}).do("POST", "/sms/receipts/twilio", "", "Authorization:").says(http.StatusNotFound, noRoute)
+	newFixture(t, setup{}).do("POST", "/sms/receipts/twilio", "", "Authorization:").says(http.StatusNotFound, noRoute)
 }
 
 // hangingSNS does not answer. It counts the calls that wait for an answer.
@@ -74,9 +74,9 @@ func (h *hangingSNS) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// TestForgedReceiptsHoldNothingUp posts what names certificates of an SNS that does
-// not answer. Callers with a key are served all the while.
-func TestForgedReceiptsHoldNothingUp(t *testing.T) {
+// TestForgedReceiptsDelayNoRequest posts receipts that name certificates of an SNS that
+// does not answer. The server still serves clients with a key.
+func TestForgedReceiptsDelayNoRequest(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	const topic = "arn:aws:sns:eu-central-1:123456789012:sms-events"
 	hanging := &hangingSNS{}
@@ -87,7 +87,7 @@ func TestForgedReceiptsHoldNothingUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: 8, RateLimit: 1 << 20, Callbacks: sms.NewCallbacks(
+	w := newFixture(t, setup{api: httpapi.Options{MaxRequests: 8, RateLimit: 1 << 20, Callbacks: sms.NewCallbacks(
 		[]sms.Named{{Name: "aws", Provider: provider}},
 		func(context.Context, string, sms.Receipt) error { return nil }, slog.New(slog.DiscardHandler))}})
 	factor := w.generic()
@@ -136,7 +136,7 @@ func TestForgedReceiptsHoldNothingUp(t *testing.T) {
 func TestProbesShareOneCheck(t *testing.T) {
 	var running, most, calls atomic.Int64
 	release := make(chan struct{})
-	w := newWorld(t, setup{api: httpapi.Options{Ready: func(ctx context.Context) error {
+	w := newFixture(t, setup{api: httpapi.Options{Ready: func(ctx context.Context) error {
 		calls.Add(1)
 		most.Store(max(most.Load(), running.Add(1)))
 		defer running.Add(-1)

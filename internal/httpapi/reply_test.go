@@ -12,7 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 )
 
-// A reply is what came back. Its status is 0 if nothing did.
+// A reply is the answer to a request. Its status is 0 if there was no answer.
 type reply struct {
 	t      testing.TB
 	status int
@@ -32,7 +32,7 @@ func newReply(t testing.TB, status int, header http.Header, body string) reply {
 
 var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
 
-// remember notes what no log may hold.
+// remember records the secrets in a reply, which no log may contain.
 func remember(t testing.TB, key string, value any) {
 	t.Helper()
 	switch v := value.(type) {
@@ -66,7 +66,7 @@ func (r reply) is(status int) reply {
 	return r
 }
 
-// says fails the test unless the reply has that status and means that JSON.
+// says fails the test unless the reply has that status and a body equal to that JSON.
 func (r reply) says(status int, body string) {
 	r.t.Helper()
 	if r.status != status {
@@ -82,8 +82,8 @@ func (r reply) says(status int, body string) {
 	}
 }
 
-// refuses fails the test unless the reply is the 422 that names exactly these
-// errors, each as "field code".
+// refuses fails the test unless the reply is a 422 with exactly these errors, each as
+// "field code".
 func (r reply) refuses(errs ...string) {
 	r.t.Helper()
 	var p struct {
@@ -103,7 +103,7 @@ func (r reply) refuses(errs ...string) {
 	}
 }
 
-// at returns the value at a path of keys, "totp.issuer", nil if there is none.
+// at returns the value at a path of keys, such as "totp.issuer", or nil.
 func (r reply) at(path string) any {
 	r.t.Helper()
 	var v any
@@ -127,7 +127,7 @@ func (r reply) text(path string) string {
 	return s
 }
 
-// keys returns the paths of all values but objects, in the order of the body.
+// keys returns the paths of all values that are not objects, in the order of the body.
 func (r reply) keys() string {
 	r.t.Helper()
 	d := json.NewDecoder(bytes.NewReader([]byte(r.body)))

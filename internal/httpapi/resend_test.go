@@ -10,13 +10,14 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-func (w *world) resend(challenge string, headers ...string) reply {
+func (w *fixture) resend(challenge string, headers ...string) reply {
 	w.t.Helper()
 	return w.post("/auth/challenges/"+challenge+"/resend", "", headers...)
 }
 
-// receive takes in what the carrier reports of the first message of a challenge.
-func (w *world) receive(challenge string, state mfa.DeliveryState, reason string) {
+// receive passes the service a report of the carrier about the first message of a
+// challenge.
+func (w *fixture) receive(challenge string, state mfa.DeliveryState, reason string) {
 	w.t.Helper()
 	r := mfa.Receipt{Provider: "carrier", ID: challenge, State: state, Reason: reason}
 	if err := w.service.Receive(context.Background(), r); err != nil {
@@ -24,8 +25,8 @@ func (w *world) receive(challenge string, state mfa.DeliveryState, reason string
 	}
 }
 
-func TestAChallengeTellsHowFarItsMessageHasCome(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestAChallengeShowsTheStateOfItsMessage(t *testing.T) {
+	w := newFixture(t, setup{})
 	c := w.challenge(w.phone())
 	for _, step := range []struct {
 		state  mfa.DeliveryState
@@ -49,8 +50,8 @@ func TestAChallengeTellsHowFarItsMessageHasCome(t *testing.T) {
 	}
 }
 
-func TestAChallengeIsReadWithoutItsCode(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestReadingAChallengeShowsNoCode(t *testing.T) {
+	w := newFixture(t, setup{})
 	app, _ := w.app()
 	for _, factor := range []string{app, w.generic()} {
 		c := w.challenge(factor)
@@ -65,8 +66,8 @@ func TestAChallengeIsReadWithoutItsCode(t *testing.T) {
 	w.resend(id).says(404, notFound("Challenge", id))
 }
 
-func TestACodeIsSentAgain(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestResendSendsTheSameCode(t *testing.T) {
+	w := newFixture(t, setup{})
 	c := w.challenge(w.phone())
 	first := w.carrier.Last()
 
@@ -92,8 +93,8 @@ func TestACodeIsSentAgain(t *testing.T) {
 	w.resend(c.text("id")).is(422)
 }
 
-func TestACodeThatCannotBeSentAgainIsStillGood(t *testing.T) {
-	w := newWorld(t, setup{})
+func TestACodeThatCannotBeSentAgainIsStillValid(t *testing.T) {
+	w := newFixture(t, setup{})
 	c := w.challenge(w.phone())
 	w.clock.Advance(30 * time.Second)
 	w.carrier.Fail(func(int) error { return errCarrier })
@@ -109,7 +110,7 @@ func TestACodeThatCannotBeSentAgainIsStillGood(t *testing.T) {
 }
 
 func TestTestNumbersOfASandbox(t *testing.T) {
-	w := newWorld(t, setup{withoutSandbox: true})
+	w := newFixture(t, setup{withoutSandbox: true})
 	number := func(n string) string { return w.enroll(`{"type":"sms","phone_number":"` + n + `"}`) }
 	for n, want := range map[string]string{
 		"+15005550001": `503 sms_delivery_failed`,

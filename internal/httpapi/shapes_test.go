@@ -12,7 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/web"
 )
 
-func TestTimesAreWrittenAsTimeFormatDoes(t *testing.T) {
+func TestTimesHaveTheFormOfTheWire(t *testing.T) {
 	same := func(ms int64) bool {
 		at := time.UnixMilli(ms % 400_000_000_000_000).In(time.FixedZone("", 3600))
 		return string(appendTime([]byte("before "), at)) == `before "`+at.UTC().Format("2006-01-02T15:04:05.000Z")+`"`
@@ -22,7 +22,7 @@ func TestTimesAreWrittenAsTimeFormatDoes(t *testing.T) {
 	}
 }
 
-// hostile has all that is written in another way than it is, or could be.
+// hostile has each kind of character that JSON escapes or may escape, and an invalid byte.
 const hostile = "\x00\x1f\"\\/<>&\x7f\u00e9\u2028\u2029\U0001d11e\xff'"
 
 func TestTextsAreWrittenAsEncodingJSONDoes(t *testing.T) {
@@ -43,8 +43,7 @@ func TestTextsAreWrittenAsEncodingJSONDoes(t *testing.T) {
 	}
 }
 
-// TestShapesAreJSON appends each shape with hostile text wherever there is text, and
-// reads it again.
+// TestShapesAreJSON appends each shape with hostile text in all texts, and parses it.
 func TestShapesAreJSON(t *testing.T) {
 	at := time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
 	f := mfa.Factor{ID: mfa.FactorID{1}, Type: mfa.TOTP, User: hostile, CreatedAt: at, FactorState: mfa.FactorState{UpdatedAt: at}}
@@ -63,7 +62,7 @@ func TestShapesAreJSON(t *testing.T) {
 	a := &API{mfa: service, opts: Options{Now: func() time.Time { return at }}}
 	for name, tc := range map[string]struct {
 		body  []byte
-		texts int // how many of its values are hostile
+		texts int // the number of hostile values
 	}{
 		"factor":       {appendDetails(nil, &e.Details), 3},
 		"sms factor":   {appendDetails(nil, &phone), 0},
@@ -82,7 +81,7 @@ func TestShapesAreJSON(t *testing.T) {
 		back, _ := json.Marshal(v)
 		want, _ := json.Marshal(strings.ToValidUTF8(hostile, "\ufffd"))
 		if got := strings.Count(string(back), string(want)); got != tc.texts {
-			t.Errorf("%s: %d texts came back whole; want %d\n%s", name, got, tc.texts, tc.body)
+			t.Errorf("%s: %d texts are unchanged; want %d\n%s", name, got, tc.texts, tc.body)
 		}
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
-// overHTTP2 serves the API of w with TLS and HTTP/2, as a server with a certificate
-// does, and returns its URL and a way to make clients that share no connection.
-func (w *world) overHTTP2() (url string, newClient func() *http.Client) {
+// overHTTP2 serves the API of w with TLS and HTTP/2, like a server with a certificate. It
+// returns the URL and a function that makes clients with separate connections.
+func (w *fixture) overHTTP2() (url string, newClient func() *http.Client) {
 	w.t.Helper()
 	server := httptest.NewUnstartedServer(w.api)
 	server.EnableHTTP2 = true
@@ -31,10 +31,10 @@ func (w *world) overHTTP2() (url string, newClient func() *http.Client) {
 	}
 }
 
-// One key opens 4,900 streams on 20 connections, and none of their bodies ends.
-func TestSlowBodiesOfOneKeyKeepNoOtherOut(t *testing.T) {
+// One key opens 4,900 streams on 20 connections. Their bodies do not end.
+func TestSlowBodiesOfOneKeyDoNotBlockOtherKeys(t *testing.T) {
 	const connections, streams, limit = 20, 245, 4096
-	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: limit}})
+	w := newFixture(t, setup{api: httpapi.Options{MaxRequests: limit}})
 	url, newClient := w.overHTTP2()
 	id := w.generic()
 	var (
@@ -44,7 +44,7 @@ func TestSlowBodiesOfOneKeyKeepNoOtherOut(t *testing.T) {
 	)
 	for range connections {
 		client := newClient()
-		// The first request makes the connection that all others share.
+		// The first request opens the connection that all others share.
 		resp, err := client.Get(url + "/healthz")
 		if err != nil {
 			t.Fatal(err)
@@ -65,14 +65,14 @@ func TestSlowBodiesOfOneKeyKeepNoOtherOut(t *testing.T) {
 				r.Header.Set("Authorization", "Bearer "+w.key)
 				resp, err := client.Do(r)
 				if err != nil {
-					return // it was cut off at the end of the test
+					return // the test has ended and closed the body
 				}
 				defer resp.Body.Close()
 				refused <- resp.StatusCode
 			})
 		}
 	}
-	// As many as the limit are kept. The others are refused at once.
+	// The server keeps the number of the limit, and refuses the others at once.
 	for i := range connections*streams - limit {
 		select {
 		case status := <-refused:
@@ -97,7 +97,7 @@ func TestSlowBodiesOfOneKeyKeepNoOtherOut(t *testing.T) {
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("the requests of another environment took %v", took)
 	}
-	// The same environment is served too where no body has to arrive.
+	// The server also serves requests without a body of the same environment.
 	w.get("/auth/factors/" + id).is(http.StatusOK)
 	w.post("/auth/factors/"+id+"/challenge", `{}`).is(http.StatusServiceUnavailable)
 
@@ -105,20 +105,20 @@ func TestSlowBodiesOfOneKeyKeepNoOtherOut(t *testing.T) {
 		writer.CloseWithError(io.ErrUnexpectedEOF)
 	}
 	all.Wait()
-	// The server may notice the end of a stream a little later.
+	// The server may detect the end of a stream a little later.
 	for end := time.Now().Add(10 * time.Second); w.post("/auth/factors/"+id+"/challenge", `{}`).status != http.StatusCreated; {
 		if time.Now().After(end) {
 			t.Fatal("the places of the slow bodies do not come back")
 		}
-		w.clock.Advance(time.Second) // past the rate limit
+		w.clock.Advance(time.Second) // to stay below the rate limit
 	}
 }
 
-// Requests that are at work for long, such as messages with a slow provider, leave
-// places to other environments as well.
-func TestSlowWorkOfOneKeyKeepsNoOtherOut(t *testing.T) {
+// Requests that take long, such as messages with a slow provider, also leave places to
+// other environments.
+func TestSlowWorkOfOneKeyDoesNotBlockOtherKeys(t *testing.T) {
 	const limit = 16
-	w := newWorld(t, setup{api: httpapi.Options{MaxRequests: limit}})
+	w := newFixture(t, setup{api: httpapi.Options{MaxRequests: limit}})
 	var phones []string
 	for i := range limit {
 		phones = append(phones, w.enroll(`{"type":"sms","phone_number":"+160735171`+strconv.Itoa(10+i)+`"}`))

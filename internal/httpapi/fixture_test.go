@@ -25,18 +25,18 @@ import (
 const (
 	adasPhone = "+16073517112"
 
-	// wrong is no code of anything: it has five digits.
+	// wrong is never a valid code: it has five digits.
 	wrong = "12345"
 )
 
-// A world is the API over a real store, on a real listener, with a clock that
-// stands still and a carrier that keeps what it is given. Every reply is held
-// against openapi.yaml, whatever the test is about.
-type world struct {
+// A fixture is the API over a real store, on a real listener, with a clock that only
+// tests advance and a carrier that keeps the messages. Every test also checks each reply
+// against openapi.yaml.
+type fixture struct {
 	t       testing.TB
 	url     string
 	api     http.Handler // without the listener
-	key     string       // of the sandbox; requests bear it
+	key     string       // an API key of the sandbox; all requests have it
 	sandbox mfa.Environment
 	store   *sqlite.Store
 	access  *access.Service
@@ -46,18 +46,18 @@ type world struct {
 	client  *http.Client
 }
 
-// setup says what is unusual about a world.
+// A setup has the options of a fixture.
 type setup struct {
 	api httpapi.Options
 	mfa mfa.Options
-	log io.Writer // also gets the log
+	log io.Writer // also receives the log
 
-	withoutSandbox bool // sandboxes send to test numbers alone
+	withoutSandbox bool // sandboxes send only to test numbers
 }
 
-func newWorld(t testing.TB, s setup) *world {
+func newFixture(t testing.TB, s setup) *fixture {
 	t.Helper()
-	w := &world{
+	w := &fixture{
 		t:     t,
 		clock: mfatest.NewClock(mfatest.Start),
 		carrier: &mfatest.Carrier{Secrets: t, Accept: func(m mfa.Message) mfa.Accepted {
@@ -99,7 +99,7 @@ func newWorld(t testing.TB, s setup) *world {
 		t.Fatal(err)
 	}
 	w.api = api
-	server := httptest.NewUnstartedServer(held(t, api))
+	server := httptest.NewUnstartedServer(checked(t, api))
 	server.Listener = api.Listener(server.Listener)
 	server.Config.DisableGeneralOptionsHandler = true
 	server.Start()
@@ -114,14 +114,14 @@ func newWorld(t testing.TB, s setup) *world {
 	return w
 }
 
-// on returns the same world for a subtest.
-func (w *world) on(t testing.TB) *world {
+// on returns the same fixture for a subtest.
+func (w *fixture) on(t testing.TB) *fixture {
 	c := *w
 	c.t = t
 	return &c
 }
 
-func (w *world) environment(name string, production bool) mfa.Environment {
+func (w *fixture) environment(name string, production bool) mfa.Environment {
 	w.t.Helper()
 	env, err := w.access.CreateEnvironment(context.Background(), name, production)
 	if err != nil {
@@ -130,7 +130,7 @@ func (w *world) environment(name string, production bool) mfa.Environment {
 	return env
 }
 
-func (w *world) newKey(env mfa.Environment) (string, access.KeyID) {
+func (w *fixture) newKey(env mfa.Environment) (string, access.KeyID) {
 	w.t.Helper()
 	key, about, err := w.access.CreateKey(context.Background(), env)
 	if err != nil {
@@ -140,10 +140,10 @@ func (w *world) newKey(env mfa.Environment) (string, access.KeyID) {
 	return key.Reveal(), about.ID
 }
 
-// do sends a request as a client library would: with the sandbox's key, and with
-// a Content-Type if there is a body. Headers are lines, "Name: value", that are
-// put in place of these; one without a value takes the header away.
-func (w *world) do(method, path, body string, headers ...string) reply {
+// do sends a request as a client library would: with the sandbox's key, and with a
+// Content-Type if there is a body. Each of headers is a line "Name: value" that replaces
+// this header. A line without a value removes it.
+func (w *fixture) do(method, path, body string, headers ...string) reply {
 	w.t.Helper()
 	r, err := http.NewRequest(method, w.url+path, strings.NewReader(body))
 	if err != nil {
@@ -164,7 +164,7 @@ func (w *world) do(method, path, body string, headers ...string) reply {
 	return w.send(r)
 }
 
-func (w *world) send(r *http.Request) reply {
+func (w *fixture) send(r *http.Request) reply {
 	w.t.Helper()
 	resp, err := w.client.Do(r)
 	if err != nil {
@@ -179,56 +179,56 @@ func (w *world) send(r *http.Request) reply {
 	return newReply(w.t, resp.StatusCode, resp.Header, string(text))
 }
 
-func (w *world) post(path, body string, headers ...string) reply {
+func (w *fixture) post(path, body string, headers ...string) reply {
 	w.t.Helper()
 	return w.do(http.MethodPost, path, body, headers...)
 }
 
-func (w *world) get(path string, headers ...string) reply {
+func (w *fixture) get(path string, headers ...string) reply {
 	w.t.Helper()
 	return w.do(http.MethodGet, path, "", headers...)
 }
 
-func (w *world) delete(path string, headers ...string) reply {
+func (w *fixture) delete(path string, headers ...string) reply {
 	w.t.Helper()
 	return w.do(http.MethodDelete, path, "", headers...)
 }
 
 // enroll returns the id of a new factor.
-func (w *world) enroll(body string) string {
+func (w *fixture) enroll(body string) string {
 	w.t.Helper()
 	return w.post("/auth/factors/enroll", body).is(http.StatusCreated).text("id")
 }
 
 // generic, phone and app return the id of a new factor of their type.
-func (w *world) generic() string { w.t.Helper(); return w.enroll(`{"type":"generic_otp"}`) }
+func (w *fixture) generic() string { w.t.Helper(); return w.enroll(`{"type":"generic_otp"}`) }
 
-func (w *world) phone() string {
+func (w *fixture) phone() string {
 	w.t.Helper()
 	return w.enroll(`{"type":"sms","phone_number":"` + adasPhone + `"}`)
 }
 
 // app returns the id of a new totp factor, and its secret.
-func (w *world) app() (id, secret string) {
+func (w *fixture) app() (id, secret string) {
 	w.t.Helper()
 	r := w.post("/auth/factors/enroll", `{"type":"totp","totp_issuer":"Foo Corp","totp_user":"ada@foo-corp.com"}`).is(http.StatusCreated)
 	return r.text("id"), r.text("totp.secret")
 }
 
 // challenge returns the reply to a new challenge of a factor.
-func (w *world) challenge(factor string) reply {
+func (w *fixture) challenge(factor string) reply {
 	w.t.Helper()
 	return w.post("/auth/factors/"+factor+"/challenge", `{}`).is(http.StatusCreated)
 }
 
 // verify tries a code.
-func (w *world) verify(challenge, code string) reply {
+func (w *fixture) verify(challenge, code string) reply {
 	w.t.Helper()
 	return w.post("/auth/challenges/"+challenge+"/verify", `{"code":"`+code+`"}`)
 }
 
-// totpCode returns what an authenticator app shows now.
-func (w *world) totpCode(secret string) string {
+// totpCode returns the code that an authenticator app shows now.
+func (w *fixture) totpCode(secret string) string {
 	w.t.Helper()
 	key, err := totp.ParseSecret(secret)
 	if err != nil {
@@ -240,7 +240,7 @@ func (w *world) totpCode(secret string) string {
 }
 
 // factors counts all factors of the store.
-func (w *world) factors() int {
+func (w *fixture) factors() int {
 	w.t.Helper()
 	all, err := w.store.FactorsAfter(context.Background(), mfa.FactorID{}, 10_000)
 	if err != nil {
@@ -249,8 +249,8 @@ func (w *world) factors() int {
 	return len(all)
 }
 
-// events counts what has happened.
-func (w *world) events(kind mfa.EventType) int {
+// events counts the events of a type.
+func (w *fixture) events(kind mfa.EventType) int {
 	w.t.Helper()
 	all, err := w.store.Events(context.Background(), mfa.EventID{}, 100_000)
 	if err != nil {
