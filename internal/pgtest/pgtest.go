@@ -426,7 +426,7 @@ func (c *Cluster) Partition(t testing.TB) { c.follow(t, "", 0) }
 // Heal connects a standby to its primary again.
 func (c *Cluster) Heal(t testing.TB) { c.follow(t, c.source, 1) }
 
-// follow changes the connection of a standby and waits until it has n receivers.
+// follow changes the connection of a standby and waits until it has the given number of receivers.
 func (c *Cluster) follow(t testing.TB, source string, receivers int) {
 	t.Helper()
 	c.Exec(t, "ALTER SYSTEM SET primary_conninfo = '"+source+"'")

@@ -14,7 +14,7 @@ type client struct {
 	by         string // byLibrary or byReplay
 
 	// drive takes the client through every step, and reports each.
-	drive func(*testing.T, world, func(line))
+	drive func(*testing.T, fixture, func(line))
 }
 
 const (
@@ -22,9 +22,9 @@ const (
 	byReplay  = "wire"    // the requests of the library, byte for byte, and the fields that its types can read
 )
 
-// A world is the environment of one client: two servers, with a network in front of
+// A fixture is the environment of one client: two servers, with a network in front of
 // each.
-type world struct {
+type fixture struct {
 	server  server
 	network *network
 
@@ -34,25 +34,25 @@ type world struct {
 	briefNetwork *network
 }
 
-func newWorld(t *testing.T) world {
-	w := world{
+func newFixture(t *testing.T) fixture {
+	f := fixture{
 		server: watched(t, start(t)),
 		brief:  watched(t, start(t, "--challenge-ttl", "50ms", "--sms-spacing", "1s")),
 	}
-	w.network = startNetwork(t, w.server.URL)
-	w.briefNetwork = startNetwork(t, w.brief.URL)
-	return w
+	f.network = startNetwork(t, f.server.URL)
+	f.briefNetwork = startNetwork(t, f.brief.URL)
+	return f
 }
 
-// environment returns the variables that describe the world to a runner.
-func (w world) environment() []string {
+// environment returns the variables that describe the fixture to a runner.
+func (f fixture) environment() []string {
 	return []string{
-		"COUNTERSIGN_URL=" + w.server.URL,
-		"COUNTERSIGN_API_KEY=" + w.server.APIKey,
-		"COUNTERSIGN_NETWORK_URL=" + w.network.URL,
-		"COUNTERSIGN_BRIEF_URL=" + w.brief.URL,
-		"COUNTERSIGN_BRIEF_API_KEY=" + w.brief.APIKey,
-		"COUNTERSIGN_BRIEF_NETWORK_URL=" + w.briefNetwork.URL,
+		"COUNTERSIGN_URL=" + f.server.URL,
+		"COUNTERSIGN_API_KEY=" + f.server.APIKey,
+		"COUNTERSIGN_NETWORK_URL=" + f.network.URL,
+		"COUNTERSIGN_BRIEF_URL=" + f.brief.URL,
+		"COUNTERSIGN_BRIEF_API_KEY=" + f.brief.APIKey,
+		"COUNTERSIGN_BRIEF_NETWORK_URL=" + f.briefNetwork.URL,
 	}
 }
 
@@ -72,7 +72,7 @@ func TestClients(t *testing.T) {
 			t.Run(c.language+" "+c.version, func(t *testing.T) {
 				t.Parallel()
 				rows[i] = row{client: c, lines: map[string]line{}}
-				c.drive(t, newWorld(t), func(l line) { rows[i].record(t, l) })
+				c.drive(t, newFixture(t), func(l line) { rows[i].record(t, l) })
 				rows[i].complete(t)
 			})
 		}

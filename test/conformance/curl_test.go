@@ -13,9 +13,9 @@ var curlClients = []client{
 	{"curl", "", "any", byLibrary, driveCurl},
 }
 
-func driveCurl(t *testing.T, w world, report func(line)) {
+func driveCurl(t *testing.T, f fixture, report func(line)) {
 	bash := bashWithCurl(t)
-	run(t, report, "curl", w.environment(), bash, "life.sh")
+	run(t, report, "curl", f.environment(), bash, "life.sh")
 }
 
 var curlExamples = []example{

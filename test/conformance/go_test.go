@@ -19,9 +19,9 @@ var goClients = []client{
 	{"Go", "9.6.0", "2026", byLibrary, driveGo("9")},
 }
 
-func driveGo(major string) func(*testing.T, world, func(line)) {
-	return func(t *testing.T, w world, report func(line)) {
-		run(t, report, "go", w.environment(), goProgram(t, "life"), major)
+func driveGo(major string) func(*testing.T, fixture, func(line)) {
+	return func(t *testing.T, f fixture, report func(line)) {
+		run(t, report, "go", f.environment(), goProgram(t, "life"), major)
 	}
 }
 

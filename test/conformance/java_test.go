@@ -16,9 +16,9 @@ var javaClients = []client{
 	{"Java", "7.2.0", "2026", byLibrary, driveJava},
 }
 
-func driveJava(t *testing.T, w world, report func(line)) {
+func driveJava(t *testing.T, f fixture, report func(line)) {
 	java, classes := javaPrograms(t)
-	run(t, report, "java", w.environment(), java, "-cp", classes, "Life")
+	run(t, report, "java", f.environment(), java, "-cp", classes, "Life")
 }
 
 var javaExamples = []example{

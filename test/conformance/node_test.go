@@ -19,11 +19,11 @@ var nodeClients = []client{
 	{"JavaScript", "11.0.0", "2026", byLibrary, driveNode("workos-newest")},
 }
 
-func driveNode(name string) func(*testing.T, world, func(line)) {
-	return func(t *testing.T, w world, report func(line)) {
+func driveNode(name string) func(*testing.T, fixture, func(line)) {
+	return func(t *testing.T, f fixture, report func(line)) {
 		node := testenv.Tool(t, "node")
 		installed(t, "node", "node_modules")
-		run(t, report, "node", w.environment(), node, "life.mjs", name)
+		run(t, report, "node", f.environment(), node, "life.mjs", name)
 	}
 }
 

@@ -17,10 +17,10 @@ var pythonClients = []client{
 	{"Python", "10.8.0", "2026", byLibrary, drivePython("10.8.0")},
 }
 
-func drivePython(version string) func(*testing.T, world, func(line)) {
-	return func(t *testing.T, w world, report func(line)) {
+func drivePython(version string) func(*testing.T, fixture, func(line)) {
+	return func(t *testing.T, f fixture, report func(line)) {
 		python := testenv.Tool(t, "python3")
-		run(t, report, "python", append(w.environment(), workosOf(t, version)), python, "-B", "-S", "life.py", version)
+		run(t, report, "python", append(f.environment(), workosOf(t, version)), python, "-B", "-S", "life.py", version)
 	}
 }
 

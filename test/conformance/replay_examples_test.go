@@ -237,7 +237,7 @@ func TestReplayedExamples(t *testing.T) {
 			inPage(t, "example "+e.name, fmt.Sprintf(
 				"Not run by the tests, which cannot install %s %s: they replay its requests.\n\n```%s\n%s```\n",
 				e.wire.language, e.wire.version, e.fence, e.source()))
-			r := newReplayer(t, e.wire, newWorld(t))
+			r := newReplayer(t, e.wire, newFixture(t))
 			factor := r.must(t, r.main, enrollTOTP, args{"issuer": "Example", "user": "user@example.com"})
 			if want := "otpauth://totp/Example:user@example.com?"; !strings.HasPrefix(factor.sub("totp").text("uri"), want) {
 				t.Errorf("the URI is %q; want it to begin with %q", factor.sub("totp").text("uri"), want)

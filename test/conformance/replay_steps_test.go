@@ -85,9 +85,9 @@ func replays(wires ...*wire) []client {
 	return clients
 }
 
-func driveReplay(w *wire) func(*testing.T, world, func(line)) {
-	return func(t *testing.T, world world, report func(line)) {
-		r := newReplayer(t, w, world)
+func driveReplay(w *wire) func(*testing.T, fixture, func(line)) {
+	return func(t *testing.T, f fixture, report func(line)) {
+		r := newReplayer(t, w, f)
 		for _, steps := range [][]replayStep{
 			factorSteps, challengeSteps, limitSteps, refusalSteps, userSteps, listSteps, retrySteps, webhookSteps,
 		} {
@@ -98,10 +98,10 @@ func driveReplay(w *wire) func(*testing.T, world, func(line)) {
 	}
 }
 
-func newReplayer(t *testing.T, w *wire, world world) *replayer {
-	r := &replayer{wire: w, network: world.network, briefNetwork: world.briefNetwork, client: http.DefaultClient, owner: newUser()}
-	r.main = target{url: world.server.URL, apiKey: world.server.APIKey}
-	r.brief = target{url: world.brief.URL, apiKey: world.brief.APIKey}
+func newReplayer(t *testing.T, w *wire, f fixture) *replayer {
+	r := &replayer{wire: w, network: f.network, briefNetwork: f.briefNetwork, client: http.DefaultClient, owner: newUser()}
+	r.main = target{url: f.server.URL, apiKey: f.server.APIKey}
+	r.brief = target{url: f.brief.URL, apiKey: f.brief.APIKey}
 	if w.https {
 		r.overTLS(t)
 	}

@@ -24,7 +24,7 @@ var operations = []operation{
 }
 
 // A step is an action of a client with its expected result. All runners share its name.
-// "Brief" is the second server of a world.
+// "Brief" is the second server of a fixture.
 type step struct {
 	operation operation
 	name      string
