@@ -87,7 +87,12 @@ func claim(path string, create bool) (_ *files, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the store: %w", err)
 	}
-	if _, err := readHeader(path); errors.Is(err, sqlite3.NOTADB) {
+	// A file that a restored copy is going to replace may be damaged.
+	copies, err := within(path, restored)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := readHeader(path); errors.Is(err, sqlite3.NOTADB) && len(copies) == 0 {
 		return nil, err
 	}
 	f := &files{path: path}

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -202,6 +203,51 @@ func TestInterruptedRestoreIsCompleted(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestInterruptedRestoreReplacesDamage leaves a restored copy next to a file that is no
+// database, as a restore does that is killed before it sets the file aside.
+func TestInterruptedRestoreReplacesDamage(t *testing.T) {
+	path, damaged := newPath(t), filepath.Join(t.TempDir(), "damaged.db")
+	live := open(t, path)
+	f := storeFactor(t, live)
+	ready := newPath(t)
+	restore(t, backUp(t, path), ready)
+	if err := os.WriteFile(damaged, bytes.Repeat([]byte("damage"), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	move(t, ready, damaged+"-restored-20260329T083000.000Z")
+	holds(t, open(t, damaged), f)
+}
+
+// TestFailedRestoreLeavesStore lets a restore fail when the old files are set aside, before
+// the copy has its name. The name of the store must not be without a file then, or the
+// next process finds no store.
+func TestFailedRestoreLeavesStore(t *testing.T) {
+	path, target := newPath(t), filepath.Join(t.TempDir(), "target.db")
+	f := storeFactor(t, open(t, path))
+	backup := backUp(t, path)
+	restore(t, backup, target)
+	if err := os.MkdirAll(target+"-shm/in the way", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Restore(t.Context(), backup, target, time.Now(), nil); err == nil {
+		t.Fatal("Restore = nil; want an error")
+	}
+	if _, err := os.Stat(target); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(target + "-shm"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := sqlite.OpenExisting(target, slog.New(slog.NewTextHandler(logcapture.Log(t, t.Name()), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds(t, s, f)
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

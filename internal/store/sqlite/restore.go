@@ -79,8 +79,11 @@ func finishRestore(path string) (kept string, err error) {
 	}
 	from := copies[len(copies)-1]
 	aside := path + replaced + strings.TrimPrefix(from, path+restored)
-	for _, suffix := range []string{suffixes[wal], "-journal", ""} {
-		switch err := os.Rename(path+suffix, aside+suffix); {
+	for _, file := range []struct {
+		suffix string
+		move   func(from, to string) error
+	}{{suffixes[wal], os.Rename}, {"-journal", os.Rename}, {"", alsoName}} {
+		switch err := file.move(path+file.suffix, aside+file.suffix); {
 		case err == nil:
 			kept = aside
 		case !errors.Is(err, fs.ErrNotExist):
@@ -94,6 +97,21 @@ func finishRestore(path string) (kept string, err error) {
 		return "", err
 	}
 	return kept, syncFile(filepath.Dir(path))
+}
+
+// alsoName gives a file a second name. It keeps the first, so that at no moment the store
+// seems to be missing, except on a file system where a file has only one name.
+func alsoName(name, second string) error {
+	err := os.Link(name, second)
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return err
+	case errors.Is(err, fs.ErrExist): // a restore that was interrupted has done it
+		if same, err := sameFile(name, second); err != nil || same {
+			return err
+		}
+	}
+	return os.Rename(name, second)
 }
 
 func sameFile(a, b string) (bool, error) {
