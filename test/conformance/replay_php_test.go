@@ -136,7 +136,7 @@ var php4 = wire{
 	webhook: wireWebhook{
 		call:  `$webhook->constructEvent($header, $body, $secret, 180)`,
 		split: splitExactly(", "), tolerance: 180 * time.Second,
-		refuses: "it returns what is wrong, as a text", reads: "Webhook",
+		refuses: "it returns the mistake, as a text", reads: "Webhook",
 	},
 }
 

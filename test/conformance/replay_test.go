@@ -434,7 +434,7 @@ func (w *wire) read(typ string, said any) (record, error) {
 	for p := range strings.FieldsSeq(properties) {
 		m := property.FindStringSubmatch(p)
 		if m == nil {
-			panic("what is " + p)
+			panic("not a property: " + p)
 		}
 		name, must, list, of, form := m[1], m[2] != "", m[3] != "", m[4], m[5]
 		v := object[name]

@@ -86,7 +86,7 @@ func TestWireTypes(t *testing.T) {
 		{"Go 10 with a string for valid", &go10, "AuthenticationChallengeVerifyResponse", `{"valid":"true"}`, false},
 		{"Go 10 with an object for a list", &go10, "listResponse", `{"data":{}}`, false},
 		{"Go 10 with a null in a list", &go10, "listResponse", `{"data":[null]}`, false},
-		{".NET 6 with what it does not know", &dotnet6, "Sms", `{"phone_number":"+1","carrier":[]}`, true},
+		{".NET 6 with an unknown property", &dotnet6, "Sms", `{"phone_number":"+1","carrier":[]}`, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var said any

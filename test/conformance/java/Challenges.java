@@ -98,14 +98,14 @@ class Challenges {
       var first = world.challenge(factor);
       Check.equal("the challenge of a call that is equal", world.challenge(factor), first);
       var second = world.challengeAnew(factor);
-      Check.that("a key of its own makes another challenge", !second.getId().equals(first.getId()));
+      Check.that("a separate key creates another challenge", !second.getId().equals(first.getId()));
       var code = Totp.now(secret);
       answers(world.verify(first, code), first, true);
       answers(world.verify(second, code), second, false);
       world.previouslyVerified(first, () -> world.verify(first, code)); // the same call as before
       answers(world.verify(second, Totp.at(secret, 1)), second, true);
       return "on another challenge: valid false; the next code: valid true. Within 30 seconds the same call is"
-          + " answered with the same challenge, unless it has a key of its own";
+          + " answered with the same challenge, unless it has a separate key";
     });
 
     report.step("of eight racing right codes one wins", () -> {

@@ -161,7 +161,7 @@ class Retries {
    */
   private static void sentTwice(Network network, String lost, String key, boolean answeredAlike) throws Exception {
     var tries = network.tries();
-    Check.equal("what was lost", tries.stream().map(t -> t.get("lost").asText()).toList(), List.of(lost, ""));
+    Check.equal("the lost messages", tries.stream().map(t -> t.get("lost").asText()).toList(), List.of(lost, ""));
     for (var same : List.of("method", "path", "body", "key")) {
       Check.equal(same, tries.get(1).get(same), tries.get(0).get(same));
     }

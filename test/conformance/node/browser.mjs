@@ -202,7 +202,7 @@ await report.step("the filter", async () => {
   await eventually(async () => assert.deepEqual(await numbers(page), [first]));
   await picture(page, "filter");
   await page.reload();
-  assert.equal(await filter.inputValue(), first.slice(-4), "it stands in the address");
+  assert.equal(await filter.inputValue(), first.slice(-4), "the address contains it");
   assert.deepEqual(await numbers(page), [first]);
   await filter.fill("+49");
   await page.getByText("No message to this number").waitFor();
@@ -301,7 +301,7 @@ await report.step("without a server it says so, and comes back", async () => {
   await eventually(async () => assert.equal(await live.textContent(), "Live"));
   await page.context().setOffline(true);
   await eventually(async () => assert.match(await live.textContent(), /not reachable/));
-  assert.equal(await messages(page).count(), 3, "what was shown stays");
+  assert.equal(await messages(page).count(), 3, "the shown messages stay");
   await picture(page, "offline");
   await page.context().setOffline(false);
   await eventually(async () => assert.equal(await live.textContent(), "Live"));

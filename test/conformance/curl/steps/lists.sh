@@ -72,7 +72,7 @@ list_pages() {
     cursor=$(the .list_metadata.before)
   done
   list "$user" "order=$1&after=$(jq --raw-output '.[4].id' <<<"$all")&before=$(jq --raw-output '.[9].id' <<<"$all")"
-  same "what is between two cursors" "$(object "$body" .data)" "$(object "$all" '.[5:9]')"
+  same "the factors between two cursors" "$(object "$body" .data)" "$(object "$all" '.[5:9]')"
   echo "four pages forward by after, three back by before, and between the two"
 }
 list_pages_desc() { list_pages desc; }

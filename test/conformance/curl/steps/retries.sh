@@ -6,7 +6,7 @@
 lost() {
   lose "$1"
   at=$COUNTERSIGN_NETWORK_URL call "${@:2:3}" --retry 3 --retry-all-errors --header "Idempotency-Key: $(new_uuid)" "${@:5}"
-  same "what was lost" "$(tries 'map(.lost)')" '["'"$1"'",""]'
+  same "the lost messages" "$(tries 'map(.lost)')" '["'"$1"'",""]'
   same "the number of different requests" "$(tries 'map({method, path, body, key}) | unique | length')" 1
   if [[ $1 == reply ]]; then
     same "the number of different answers" "$(tries 'map({status, reply_body}) | unique | length')" 1
@@ -19,8 +19,8 @@ lost_enroll() {
   lose reply
   local code=0
   curl --silent --header "Authorization: Bearer $key" --data '{"type":"generic_otp"}' "$COUNTERSIGN_NETWORK_URL/auth/factors/enroll" || code=$?
-  same "how curl ended" "$code" 52
-  same "what was lost" "$(tries 'map(.lost)')" '["reply"]'
+  same "the exit code of curl" "$code" 52
+  same "the lost messages" "$(tries 'map(.lost)')" '["reply"]'
 
   lost reply POST /auth/factors/enroll '{"type":"totp"}'
   factor=$(the .id) secret=$(the .totp.secret)

@@ -147,7 +147,7 @@ func lost[T any](w *world, what string, call func() (T, error)) T {
 	check(err)
 	equal("tries", len(tries), 2)
 	first, second := tries[0], tries[1]
-	equal("what was lost of the first try", first.Lost, what)
+	equal("the lost message of the first try", first.Lost, what)
 	matches("key", first.Key, uuid)
 	if what == "request" {
 		equal("status of the second try", second.Status, 201)

@@ -94,7 +94,7 @@ var versions = map[string]version{
 func installedVersion(module string) (string, error) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "", fmt.Errorf("the program does not know what it was built with")
+		return "", fmt.Errorf("the program has no build information")
 	}
 	for _, dep := range info.Deps {
 		if dep.Path == module {

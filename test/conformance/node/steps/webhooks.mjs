@@ -20,7 +20,7 @@ export async function webhooks(world) {
         assert.equal(event, undefined, "the event, which this library does not know");
       }
       const quiet = await accept(payload, stale, { tolerance: 900_000 });
-      assert.deepEqual(quiet, event, "what is stale is right but for its time");
+      assert.deepEqual(quiet, event, "the stale delivery is right except for its time");
     }
 
     const altered = { ...parsed, data: { ...parsed.data, email: "other@example.com" } };
