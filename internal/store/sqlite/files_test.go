@@ -251,6 +251,27 @@ func TestFailedRestoreLeavesStore(t *testing.T) {
 	}
 }
 
+// TestStoreIsMadeWhereLinkPoints makes a store through a symbolic link. If the directory
+// is missing, as that of an unmounted volume is, the link must not be replaced.
+func TestStoreIsMadeWhereLinkPoints(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link.db")
+	if err := os.Symlink(filepath.Join("volume", "store.db"), link); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := sqlite.Open(link, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("Open without the directory = %v, %v; want %v", s, err, os.ErrNotExist)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "volume"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f := storeFactor(t, open(t, link))
+	holds(t, open(t, filepath.Join(dir, "volume", "store.db")), f)
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("the link is %v, %v", info.Mode(), err)
+	}
+}
+
 // TestBackupUnderLoad backs up while others write, and cancels a backup.
 func TestBackupUnderLoad(t *testing.T) {
 	path := newPath(t)
