@@ -21,9 +21,9 @@ var problems = slices.Concat([]web.Kind{
 	kind(mfa.ErrExpired, http.StatusUnprocessableEntity, "authentication_challenge_expired", ""),
 	kind(mfa.ErrAlreadyVerified, http.StatusUnprocessableEntity, "authentication_challenge_previously_verified", ""),
 	kind(mfa.ErrTooManyAttempts, http.StatusBadRequest, "one_time_code_too_many_attempts", "Request could not be processed."),
-	kind(mfa.ErrCountry, http.StatusForbidden, "sms_country_not_allowed", "No messages go to this country. The operator names those that get any."),
+	kind(mfa.ErrCountry, http.StatusForbidden, "sms_country_not_allowed", "Messages to this country are not allowed. The operator chooses the allowed countries."),
 	kind(mfa.ErrNumberType, http.StatusForbidden, "sms_number_type_not_allowed", "No messages go to this kind of phone number."),
-	kind(mfa.ErrSandboxNumber, http.StatusForbidden, "sms_sandbox_number_not_allowed", "A sandbox sends messages to test numbers alone, such as +15005550006."),
+	kind(mfa.ErrSandboxNumber, http.StatusForbidden, "sms_sandbox_number_not_allowed", "A sandbox sends messages only to test numbers, such as +15005550006."),
 	kind(mfa.ErrDailyLimit, http.StatusTooManyRequests, "sms_challenge_quota_reached", "Too many messages in a day. Try again later."),
 	kind(mfa.ErrPrefixPaused, http.StatusTooManyRequests, "sms_prefix_paused", "Messages to numbers like this one are paused: too few of their codes were entered."),
 	kind(mfa.ErrResendLimit, http.StatusForbidden, "sms_resend_limit_exceeded", "The code was sent as often as it may be. Create another challenge."),
@@ -34,7 +34,7 @@ var problems = slices.Concat([]web.Kind{
 	kind(mfa.ErrRecipientRefused, http.StatusUnprocessableEntity, "sms_recipient_refused", "No provider delivers messages to this phone number."),
 	kind(mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."),
 	// The client seems to have gone, but it may have closed only its sending direction.
-	kind(context.Canceled, http.StatusServiceUnavailable, web.Unavailable, "The request was given up before it was carried out."),
+	kind(context.Canceled, http.StatusServiceUnavailable, web.Unavailable, "The request was canceled before it was carried out."),
 	kind(mfa.ErrUnavailable, http.StatusServiceUnavailable, web.Unavailable, "The service cannot take this request now. Try again."),
 }, web.Kinds())
 
