@@ -14,7 +14,7 @@ type Challenge struct {
 	ID        ChallengeID
 	Factor    FactorID
 	Type      FactorType // of the factor when the challenge was created
-	CodeMAC   []byte     // of the code that was sent, bound to ID; nil for totp
+	CodeMAC   []byte     // of the code, bound to ID; nil for totp
 	CreatedAt time.Time  // UTC, whole milliseconds, as all times here
 	ExpiresAt time.Time
 	ChallengeState
@@ -25,7 +25,7 @@ type ChallengeState struct {
 	SealedCode    []byte     // generic_otp: the code, which replies repeat while it can be used
 	Messages      []Delivery // sms: the messages that carried the code, oldest first
 	Attempts      int        // codes tried so far, right or wrong
-	RefusalEvents int        // how many events its refused codes have left; see leavesEvent
+	RefusalEvents int        // the number of events that its refused codes have left; see leavesEvent
 	UpdatedAt     time.Time
 	VerifiedAt    time.Time // zero until a right code arrives
 }
@@ -33,8 +33,8 @@ type ChallengeState struct {
 // Update returns the write that stores the state of c.
 func (c *Challenge) Update() UpdateChallenge { return UpdateChallenge{c.ID, c.ChallengeState} }
 
-// Attempt records one submitted code, right or wrong, at now; limit is how many
-// may be tried. A wrong code is an outcome, not an error. An error means that no
+// Attempt records one submitted code, right or wrong, at now; limit is the number of codes
+// that may be tried. A wrong code is an outcome, not an error. An error means that no
 // code could have succeeded, and changes nothing: ErrAlreadyVerified, ErrExpired
 // or ErrTooManyAttempts.
 func (c *Challenge) Attempt(right bool, limit int, now time.Time) error {
@@ -47,7 +47,7 @@ func (c *Challenge) Attempt(right bool, limit int, now time.Time) error {
 		c.VerifiedAt = now
 	}
 	if right || c.Attempts >= limit {
-		c.SealedCode = nil // it can be used no more
+		c.SealedCode = nil // no code can succeed any more
 		for i := range c.Messages {
 			c.Messages[i].Sealed = nil
 		}
@@ -55,7 +55,7 @@ func (c *Challenge) Attempt(right bool, limit int, now time.Time) error {
 	return nil
 }
 
-// refuse returns the error that Attempt would, before a code is looked at.
+// refuse returns the error that Attempt would return, before a code is checked.
 func (c *Challenge) refuse(limit int, now time.Time) error {
 	switch {
 	case !c.VerifiedAt.IsZero():
@@ -68,11 +68,10 @@ func (c *Challenge) refuse(limit int, now time.Time) error {
 	return nil
 }
 
-// leavesEvent counts one refused code, and reports whether it leaves an event. The
-// first one does, and later ones by chance, each time half as likely: n events stand
-// for about 2^(n-1) refused codes. So endless refusals neither fill the store nor
-// cost a write each. The id that the event would have decides, since its digits
-// cannot be foreseen.
+// leavesEvent counts one refused code, and reports whether it leaves an event. The first
+// refused code does. Later ones do by chance, each time half as likely: n events mean
+// about 2^(n-1) refused codes. So endless refusals neither fill the store nor cost a write
+// each. The id that the event would get decides, because it is not predictable.
 func (c *Challenge) leavesEvent(id EventID) bool {
 	sum := sha256.Sum256(id[:])
 	if c.RefusalEvents > bits.LeadingZeros64(binary.BigEndian.Uint64(sum[:]))+1 {
@@ -92,7 +91,7 @@ func (c *Challenge) associated() []byte { return associate("challenges.code", c.
 
 func (c *Challenge) associatedMessage() []byte { return associate("challenges.messages", c.ID) }
 
-// codeMessage is what CodeMAC is made over: the code, bound to its challenge.
+// codeMessage returns the input of CodeMAC: the code, bound to its challenge.
 func (c *Challenge) codeMessage(code string) []byte {
 	return append(c.associated(), code...)
 }

@@ -16,7 +16,7 @@ const codeDigits = 6
 // newCode draws a code, uniform from 000000 to 999999.
 func newCode(rand io.Reader) (secret.String, error) {
 	const codes = 1_000_000
-	// Draws beyond the last whole multiple would favour small codes.
+	// Draws beyond the last whole multiple would favor small codes.
 	const fair = (1 << 32) / codes * codes
 	for {
 		var b [4]byte
@@ -33,8 +33,8 @@ func newCode(rand io.Reader) (secret.String, error) {
 	}
 }
 
-// typedCode returns the code that a person meant: without spaces, hyphens and invisible
-// characters, in the digits 0 to 9 whatever script the keyboard has.
+// typedCode returns the code that a person typed, without spaces, hyphens and invisible
+// characters, and with the digits of all scripts converted to 0 to 9.
 func typedCode(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == ' ' || r == '-' {
@@ -45,8 +45,8 @@ func typedCode(s string) string {
 }
 
 // NumberCode returns the code that a program sent as a JSON number. A number has no
-// leading zeros, so 59491 is 059491. What is not a whole number of at most six digits,
-// such as -59491 or 5e4, cannot be a code; for it, "" is returned, which no code equals.
+// leading zeros, so 59491 is 059491. For a literal that is not a whole number of at most
+// six digits, such as -59491 or 5e4, NumberCode returns "", which equals no code.
 func NumberCode(literal string) string {
 	if literal == "" || len(literal) > codeDigits || strings.ContainsFunc(literal, func(r rune) bool { return r < '0' || r > '9' }) {
 		return ""

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// A Delivery is one message of a challenge and how far it has come.
+// A Delivery is one message of a challenge and its state.
 type Delivery struct {
-	Provider  string        // who took it; "" until somebody has
-	ID        string        // a short keyed hash of the id that the provider gave it; "" if it gave none
-	State     DeliveryState // Queued from the start
+	Provider  string        // that accepted it; "" until a provider has
+	ID        string        // a short keyed hash of the id that the provider gave it; "" without an id
+	State     DeliveryState // Queued at first
 	Reason    string        // the provider's own code for a failure, or ""
-	Segments  int           // messages that carriers make of it, and charge
-	Sealed    []byte        // of the first: the code and then the text around it, while the code can be used
-	At        time.Time     // when it was handed over
-	UpdatedAt time.Time     // when State changed; a test number's message changes later than it is stored
+	Segments  int           // the number of messages that carriers send and charge
+	Sealed    []byte        // of the first message: the code and then the whole text, while the code can be used
+	At        time.Time     // when it was handed to the provider
+	UpdatedAt time.Time     // when State changed; for a test number this can be in the future
 }
 
-// A DeliveryState is how far a message has come.
+// A DeliveryState is the state of a message.
 type DeliveryState string
 
-// The states of a message. Each replaces those before it, whatever order they are
-// reported in: a message that was given up may arrive all the same.
+// The states of a message. Each state replaces the ones above it, in any order of the
+// reports: a message that was reported as failed may still arrive.
 const (
-	Queued      DeliveryState = "queued"      // a provider has it, or is about to
+	Queued      DeliveryState = "queued"      // a provider has it, or will have it soon
 	Sent        DeliveryState = "sent"        // a carrier has it
 	Undelivered DeliveryState = "undelivered" // the carrier could not deliver it
 	Failed      DeliveryState = "failed"      // no carrier has it
@@ -36,7 +36,7 @@ const (
 
 var deliveryRank = map[DeliveryState]int{Queued: 1, Sent: 2, Undelivered: 3, Failed: 3, Delivered: 4}
 
-// advance moves d to a state that it has not passed yet, and reports whether it did.
+// advance moves d to a later state. It reports whether d changed.
 func (d *Delivery) advance(to DeliveryState, reason string, now time.Time) bool {
 	if deliveryRank[to] <= deliveryRank[d.State] {
 		return false
@@ -45,9 +45,9 @@ func (d *Delivery) advance(to DeliveryState, reason string, now time.Time) bool 
 	return true
 }
 
-// Delivery sums up the messages of an sms challenge at now: the one that arrived, or
-// else the last that was sent, or else the last. Segments is of one message. ok is
-// false for other challenges.
+// Delivery returns the message that represents an sms challenge at now: the one that
+// arrived, otherwise the last one that was sent, otherwise the last one. Segments is that
+// of one message. ok is false for other challenges.
 func (c *Challenge) Delivery(now time.Time) (d Delivery, ok bool) {
 	for i, m := range c.Messages {
 		if i > 0 && m.undone() && !d.undone() {
@@ -64,8 +64,8 @@ func (c *Challenge) Delivery(now time.Time) (d Delivery, ok bool) {
 	return d, len(c.Messages) > 0
 }
 
-// undone reports whether d never left for sure: its challenge stands, and another
-// message may take its place.
+// undone reports whether d was certainly not sent: its challenge is valid, and another
+// message may replace it.
 func (d Delivery) undone() bool { return d.State == Failed && d.Provider == "" && d.ID == "" }
 
 // resends counts the messages after the first.
@@ -77,9 +77,9 @@ func (c *Challenge) resends() int {
 	return n
 }
 
-// EncodeDeliveries writes deliveries as stores keep them, nil for none: of each five
-// texts behind their lengths, the segments, and two times in milliseconds, all
-// numbers as varints.
+// EncodeDeliveries returns the stored form of deliveries, nil for an empty list: for each,
+// five texts after their lengths, the segments, and two times in milliseconds. All numbers
+// are varints.
 func EncodeDeliveries(all []Delivery) (b []byte) {
 	for _, d := range all {
 		for _, text := range []string{d.Provider, d.ID, string(d.State), d.Reason, string(d.Sealed)} {
@@ -93,7 +93,7 @@ func EncodeDeliveries(all []Delivery) (b []byte) {
 	return b
 }
 
-// DecodeDeliveries reads what EncodeDeliveries wrote.
+// DecodeDeliveries reads the result of EncodeDeliveries.
 func DecodeDeliveries(b []byte) (all []Delivery, err error) {
 	for r := bytes.NewReader(b); r.Len() > 0; {
 		var texts [5]string
@@ -125,16 +125,16 @@ func DecodeDeliveries(b []byte) (all []Delivery, err error) {
 
 var errDeliveries = errors.New("deliveries: cut short")
 
-// A MessageKey is the keyed hash of a provider's name and the id that it gave a
-// message; zero is none.
+// A MessageKey is the keyed hash of a provider's name and the id that it gave a message.
+// The zero value means no message.
 type MessageKey [32]byte
 
 func (s *Service) messageKey(provider, id string) MessageKey {
 	return s.keys.Load().Index(fmt.Appendf(nil, "message/%d/%s/%s", len(provider), provider, id))
 }
 
-// messageName returns what a challenge keeps of a message's id. With the id itself, a
-// reader of the database could ask the provider for the phone number.
+// messageName returns the part of a message's id that a challenge keeps. With the whole id,
+// a reader of the database could ask the provider for the phone number.
 func (s *Service) messageName(a Accepted) string {
 	if a.ID == "" {
 		return ""
@@ -143,16 +143,16 @@ func (s *Service) messageName(a Accepted) string {
 	return hex.EncodeToString(key[:8])
 }
 
-// Bucket returns the partition in which the reference lives.
+// Bucket returns the partition of the reference.
 func (k MessageKey) Bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
 
-// A MessageRef leads from a provider's message to the challenge that it is of. A
-// receipt may arrive before the provider has answered: then it waits here.
+// A MessageRef leads from a provider's message to its challenge. A receipt may arrive before
+// the answer of the provider: then it waits here.
 type MessageRef struct {
 	Bucket    Bucket
 	Key       MessageKey
 	Challenge ChallengeID   // zero while only the receipt is known
-	Number    int           // the message's place in Challenge.Messages
+	Number    int           // the index in Challenge.Messages
 	State     DeliveryState // of a receipt that waits, or ""
 	Reason    string
 	ExpiresAt time.Time

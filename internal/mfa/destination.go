@@ -11,8 +11,8 @@ import (
 	"github.com/nyaruka/phonenumbers"
 )
 
-// CheckCountries returns an error that names the first code that is not a country code of
-// ISO 3166-1, such as US. Upper and lower case are the same.
+// CheckCountries returns an error with the first code that is not a country code of ISO
+// 3166-1, such as US. It ignores case.
 func CheckCountries(codes []string) error {
 	known := phonenumbers.GetSupportedRegions()
 	for i, code := range upper(codes) {
@@ -23,7 +23,7 @@ func CheckCountries(codes []string) error {
 	return nil
 }
 
-// upper returns the codes as ISO 3166-1 writes them.
+// upper returns the codes in upper case, as in ISO 3166-1.
 func upper(codes []string) []string {
 	all := make([]string, len(codes))
 	for i, code := range codes {
@@ -32,14 +32,14 @@ func upper(codes []string) []string {
 	return all
 }
 
-// A destination is what becomes of the messages to a number.
+// A destination decides where the messages to a number go.
 type destination struct {
-	sender Sender  // who delivers them; nil for a test number where no inbox shows them
+	sender Sender  // delivers them; nil for a test number without an inbox
 	script *script // of a test number, or nil
 }
 
-// destination returns what becomes of messages from env to phone, or why there
-// are none. Nothing that a sandbox sends reaches a provider.
+// destination returns the destination of messages from env to phone, or why no message may
+// be sent. Messages of a sandbox never reach a provider.
 func (s *Service) destination(env Environment, phone Phone) (destination, error) {
 	if env.Production {
 		if err := s.refuseNumber(env, phone); err != nil {
@@ -59,9 +59,8 @@ func (s *Service) destination(env Environment, phone Phone) (destination, error)
 	return destination{sender: s.opts.Sandbox}, nil
 }
 
-// refuseNumber returns why no message may go to a number: its country is not among
-// those that the operator named, it belongs to nobody, or whoever answers it is
-// paid for that.
+// refuseNumber returns why no message may be sent to a number: the rules do not list its
+// country, no phone has the number, or its owner earns money from messages.
 func (s *Service) refuseNumber(env Environment, phone Phone) error {
 	n, err := phonenumbers.Parse(phone.E164(), "")
 	if err != nil {
@@ -80,26 +79,24 @@ func (s *Service) refuseNumber(env Environment, phone Phone) error {
 	return nil
 }
 
-// fictional matches the numbers that are kept for films and books and yet count as
-// valid: those of North America (NANPA), Germany (BNetzA), Sweden (PTS) and Australia
-// (ACMA), as far as they come in blocks.
+// fictional matches valid numbers that are reserved for films and books: the blocks of North
+// America (NANPA), Germany (BNetzA), Sweden (PTS) and Australia (ACMA).
 var fictional = regexp.MustCompile(`^\+(1[2-9][0-9]{2}55501[0-9]{2}|1500555[0-9]{4}|4917139200[0-9]{2}|467017406[0-9]{2}|61491570[0-9]{3}|61491571(266|491|804))$`)
 
-// A script says what happens to the messages to a test number of a sandbox.
+// A script describes the simulated result of messages to a test number of a sandbox.
 type script struct {
 	refusal error         // of the challenge, or nil
-	lost    bool          // no provider takes the message
-	state   DeliveryState // what becomes of it
+	lost    bool          // no provider accepts the message
+	state   DeliveryState // the state of the message
 	reason  string
-	after   time.Duration // when that becomes known
+	after   time.Duration // how long until that state is reported
 }
 
 // testCode is the code of every challenge of a test number.
 const testCode = "123456"
 
-// testNumbers have the same meaning in every sandbox, so that a sign-in can be
-// tested to its end without a phone. Nobody has them, and production environments
-// refuse them.
+// testNumbers have the same meaning in every sandbox: a complete sign-in can be tested
+// without a phone. No phone has these numbers, and production environments refuse them.
 var testNumbers = map[string]script{
 	"+15005550006": {state: Delivered},
 	"+15005550001": {lost: true},

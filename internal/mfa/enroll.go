@@ -14,31 +14,30 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// EnrollParams say what to enroll; which of them count depends on Type.
+// EnrollParams describe a new factor. Type decides which fields are used.
 type EnrollParams struct {
 	Type        FactorType
-	User        string        // the caller's own id of the owner; "" for none
+	User        string        // the caller's own id of the owner; may be ""
 	Issuer      string        // totp: default Options.Issuer, or the environment's name
 	Account     string        // totp: default the user with hyphens for colons, or "user"
 	Secret      secret.String // totp: an existing secret in base32; default a new one
 	PhoneNumber string        // sms: in international form
-	Challenge   bool          // create the first challenge as well
+	Challenge   bool          // also create the first challenge
 }
 
-// Details are a factor with what is sealed in it, as far as its owner may see it
-// again.
+// Details are a factor with the sealed values that its owner may see again.
 type Details struct {
 	Factor
-	Issuer  string // totp: who the code is for, as the app shows it
-	Account string // totp: whose account, as the app shows it
+	Issuer  string // totp: the service that the code is for, as the app shows it
+	Account string // totp: the name of the account, as the app shows it
 	Phone   Phone  // sms
 }
 
-// An Enrollment is a new factor, with what is shown only once.
+// An Enrollment is a new factor, with the values that are shown only once.
 type Enrollment struct {
 	Details
 	Secret    secret.String // totp: in base32
-	URI       secret.String // totp: what the QR code says, otpauth://totp/...
+	URI       secret.String // totp: the content of the QR code, otpauth://totp/...
 	QRCode    secret.String // totp: a PNG image as a data URI
 	Challenge *Issued       // if EnrollParams.Challenge is set
 
@@ -49,15 +48,15 @@ func (e Enrollment) created() [16]byte { return e.ID }
 
 func (Enrollment) replayed(a *idempotency.Answer) Enrollment { return Enrollment{Replayed: a} }
 
-// maxUser is the most bytes of a user id.
+// maxUser is the maximum length of a user id in bytes.
 const maxUser = 256
 
-// showSecret is how long a repeated request is shown the secret that the first one was
-// given. Clients retry within two minutes; after that, a secret that can be read again
-// only helps someone who finds the idempotency key.
+// showSecret is how long the reply to a repeated request shows the secret again. Clients
+// retry within two minutes; later, it would only help an attacker who finds the
+// idempotency key.
 const showSecret = 10 * time.Minute
 
-// Enroll creates a factor. The error is an ErrInvalid that names what is wrong.
+// Enroll creates a factor. The error is an ErrInvalid that names the wrong fields.
 func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, req *idempotency.Request[Enrollment]) (Enrollment, error) {
 	p.Issuer, p.Account = trimSpaces(p.Issuer), trimSpaces(p.Account)
 	// The requests of two people can be equal, and so can their derived keys. Neither person
@@ -99,7 +98,8 @@ func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, r
 	})
 }
 
-// newEnrollment makes all that an enrollment needs, so that storing it draws nothing.
+// newEnrollment prepares a complete enrollment. The transaction that stores it needs no
+// random numbers.
 func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempotency.Operation[Enrollment], now time.Time) (*Enrollment, error) {
 	kind, err := p.check()
 	if err != nil {
@@ -131,8 +131,8 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempoten
 	return e, kind.issue(s, &c)
 }
 
-// enrollBucket places a factor with its user's others, or else where a repetition
-// of the request will look for it, or anywhere.
+// enrollBucket returns the bucket of a new factor: that of its user; without a user, that
+// of the idempotency key, where a repeated request looks for it; otherwise a random one.
 func (s *Service) enrollBucket(env EnvironmentID, user string, once *idempotency.Operation[Enrollment]) (Bucket, error) {
 	switch {
 	case user != "":
@@ -189,8 +189,8 @@ func checkText(field, value string, most int) []FieldError {
 	return nil
 }
 
-// isPlainText refuses control characters, and what decoders put in place of text
-// that they cannot read: two different names would become one.
+// isPlainText reports whether s has neither control characters nor the character that
+// decoders write in place of unreadable text, which would make two names equal.
 func isPlainText(s string) bool {
 	for _, r := range s {
 		if unicode.IsControl(r) || r == utf8.RuneError {
@@ -200,7 +200,7 @@ func isPlainText(s string) bool {
 	return true
 }
 
-// trimSpaces removes the spaces around s, but no control characters, which are errors.
+// trimSpaces removes the spaces around s, but not control characters, which are errors.
 func trimSpaces(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return unicode.Is(unicode.Zs, r) })
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// The kinds of refusal. Each is an answer to the caller, not a fault of the
-// server; what an operation records of it is committed.
+// The kinds of refusal. Each is an answer to the caller, not a fault of the server.
 var (
 	ErrNotFound        = errors.New("not found")
 	ErrExpired         = errors.New("challenge expired")
@@ -22,7 +21,7 @@ var (
 	ErrKeyReused       = idempotency.ErrKeyReused
 	ErrCountry         = errors.New("no messages go to this country")
 	ErrNumberType      = errors.New("no messages go to this kind of phone number")
-	ErrSandboxNumber   = errors.New("a sandbox sends to test numbers alone")
+	ErrSandboxNumber   = errors.New("a sandbox sends only to test numbers")
 	ErrDailyLimit      = errors.New("too many messages today")
 	ErrPrefixPaused    = errors.New("no messages go to numbers with this prefix now")
 	ErrResendLimit     = errors.New("sent too often")
@@ -30,23 +29,22 @@ var (
 	ErrNotLocked       = errors.New("not locked: no wrong codes are counted")
 )
 
-// ErrDelivery means that a message could not be handed to any carrier. The
-// challenge is void, or after a resend as it was before; what the message took from
-// the limits has been given back.
+// ErrDelivery means that no provider accepted a message. The challenge is deleted; after a
+// resend it is unchanged. The limits do not count the message.
 var ErrDelivery = errors.New("message not delivered")
 
-// ErrSimulated means, next to ErrDelivery, that a test number failed as its script
-// says. Nothing is wrong with the server.
+// ErrSimulated accompanies an ErrDelivery that a test number simulates. It does not mean a
+// fault of the server.
 var ErrSimulated = errors.New("simulated by a test number")
 
 // ErrRecipientRefused means that no provider delivers to the phone number: it is not
-// valid, cannot receive messages, opted out or is blocked, and another try would end
-// the same. The challenge is void, or after a resend as it was before; the message
-// stays counted by the limits.
+// valid, cannot receive messages, opted out or is blocked. Another try would have the same
+// result. The challenge is deleted; after a resend it is unchanged. The limits count the
+// message.
 var ErrRecipientRefused = errors.New("phone number refused by the provider")
 
-// ErrUnavailable means that the store cannot take a request now, or that it is not
-// known whether it did: it must not be taken for done.
+// ErrUnavailable means that the store cannot process a request now, or that its commit is
+// unknown: the caller must not assume that the request was carried out.
 var ErrUnavailable = errors.New("store unavailable")
 
 // An Entity names a kind of thing that can be missing.
@@ -59,7 +57,7 @@ const (
 	EntityUser      Entity = "User"
 )
 
-// A NotFoundError is an ErrNotFound that tells what was asked for.
+// A NotFoundError is an ErrNotFound with the requested entity.
 type NotFoundError struct {
 	Entity Entity
 	ID     string // as the caller wrote it
@@ -81,7 +79,7 @@ func (e *ChallengeError) Error() string { return fmt.Sprintf("%s: %v", e.ID, e.K
 func (e *ChallengeError) Unwrap() error { return e.Kind }
 
 // A LimitError is an ErrTooManyAttempts, ErrSendLimit, ErrDailyLimit or
-// ErrPrefixPaused that tells when another try may be allowed.
+// ErrPrefixPaused with the time until another try may be allowed.
 type LimitError struct {
 	Kind  error
 	After time.Duration // until another try; 0 if waiting does not help
@@ -91,11 +89,11 @@ func (e *LimitError) Error() string { return e.Kind.Error() }
 
 func (e *LimitError) Unwrap() error { return e.Kind }
 
-// An InvalidError is an ErrInvalid that names every field at fault.
+// An InvalidError is an ErrInvalid that names every wrong field.
 type InvalidError struct{ Fields []FieldError }
 
-// A FieldError says what is wrong with one field of a request. Neither text
-// holds the value that was sent.
+// A FieldError describes the fault of one field of a request. Its texts do not contain the
+// value of the field.
 type FieldError struct {
 	Field   string // as it is called on the wire
 	Code    string // stable, for programs: "required", "too_long"
@@ -117,11 +115,11 @@ func (e *InvalidError) Error() string {
 // Is reports that e is an ErrInvalid.
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
-// An InvalidPhoneError is an ErrInvalid for text that is no phone number. Its
-// text does not repeat the number, which may be personal.
+// An InvalidPhoneError is an ErrInvalid for text that is not a phone number. Its message
+// does not repeat the text, which may be personal.
 type InvalidPhoneError struct {
 	Given     secret.String
-	Extension bool // it has an extension, which no message can reach
+	Extension bool // the text has an extension, which no message can reach
 }
 
 func (e *InvalidPhoneError) Error() string { return "phone number is invalid" }
@@ -129,7 +127,8 @@ func (e *InvalidPhoneError) Error() string { return "phone number is invalid" }
 // Is reports that e is an ErrInvalid.
 func (e *InvalidPhoneError) Is(target error) bool { return target == ErrInvalid }
 
-// refusals are the outcomes that commit: no fault of ours, and worth recording.
+// refusals are the errors whose transactions commit: they are not faults of the server, and
+// their events are kept.
 var refusals = []error{ErrNotFound, ErrExpired, ErrAlreadyVerified, ErrTooManyAttempts}
 
 func isRefusal(err error) bool {

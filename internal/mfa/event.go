@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// An Event says what happened. It is appended in the transaction in which it
-// happened and never changed, and holds no personal data, for it outlives its factor.
+// An Event records one occurrence. It is appended in the transaction of the occurrence and
+// never changes. It has no personal data, because it outlives its factor.
 type Event struct {
-	ID          EventID // also tells when
+	ID          EventID // contains the time
 	Environment EnvironmentID
 	Type        EventType
 	Factor      FactorID    // zero if it concerns a user or a prefix
 	Challenge   ChallengeID // zero if it concerns a whole factor
-	Reason      string      // why, for those that have a reason
+	Reason      string      // why it happened; "" if its type has no reasons
 }
 
 // At returns when the event happened.
@@ -22,7 +22,7 @@ func (e Event) At() time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(e.ID[:8]) >> 16)).UTC()
 }
 
-// An EventType says what kind of thing happened.
+// An EventType is the kind of an event.
 type EventType string
 
 // The types of event.
@@ -36,7 +36,7 @@ const (
 	ChallengeCreated   EventType = "challenge.created"
 	ChallengeSucceeded EventType = "challenge.succeeded" // a right code
 	ChallengeFailed    EventType = "challenge.failed"    // a wrong code
-	ChallengeRefused   EventType = "challenge.refused"   // codes that were not looked at; see leavesEvent
+	ChallengeRefused   EventType = "challenge.refused"   // codes that were not checked; see leavesEvent
 	ChallengeVoided    EventType = "challenge.voided"    // its message could not be sent
 	PrefixPaused       EventType = "sms.prefix_paused"   // the reason is a keyed hash of the prefix
 	PrefixReleased     EventType = "sms.prefix_released"
@@ -51,17 +51,17 @@ var EventTypes = []EventType{
 	PrefixPaused, PrefixReleased, DailyLimitReached,
 }
 
-// messageEvent is the type of event for a message that came to a state:
+// messageEvent returns the type of event for a message with a new state:
 // "message.delivered". The reason of a queued one is its provider's name.
 func messageEvent(to DeliveryState) EventType { return EventType("message." + to) }
 
-// observed is a Store whose events are told, once they are stored.
+// observed is a Store that reports each event after its commit.
 type observed struct {
 	Store
 	tell func(EventType)
 }
 
-// Update is the Store's, and tells of the events of the run that was committed.
+// Update calls the Update of the Store and reports the events of the committed run.
 func (o observed) Update(ctx context.Context, r Read, fn func(*Tx) error) error {
 	var writes []Write
 	err := o.Store.Update(ctx, r, func(tx *Tx) error {
@@ -83,7 +83,7 @@ func (o observed) Update(ctx context.Context, r Read, fn func(*Tx) error) error 
 // The reasons of events.
 const (
 	reasonWrongCode       = "wrong_code"
-	reasonSpentCode       = "spent_code" // a right code, used before: perhaps overheard
+	reasonSpentCode       = "spent_code" // a right code that was used before: it may have been intercepted
 	reasonExpired         = "expired"
 	reasonVerified        = "previously_verified"
 	reasonTooManyAttempts = "too_many_attempts"

@@ -12,21 +12,21 @@ import (
 // the file of its rules, kind_<type>.go.
 type FactorType string
 
-// An Environment is a tenant. Nothing of one is visible in another.
+// An Environment is a tenant. No row of one environment is visible in another.
 type Environment struct {
 	ID         EnvironmentID
 	Name       string
 	Production bool // otherwise a sandbox
 }
 
-// A Factor is one thing that a person can prove possession of.
+// A Factor is one thing of which a person can prove possession.
 type Factor struct {
 	ID          FactorID
 	Environment EnvironmentID
 	Type        FactorType
-	User        string    // the caller's own id of its owner; "" if it has none
+	User        string    // the caller's own id of its owner; may be ""
 	Label       []byte    // totp: issuer and account, sealed
-	Replay      ReplayKey // of the recorded answer that shows the secret; zero if there is none
+	Replay      ReplayKey // of the recorded answer that shows the secret; may be zero
 	CreatedAt   time.Time // UTC, whole milliseconds, as all times here
 	Old         Unsealed  // of a row that an older release stored
 	FactorState
@@ -47,18 +47,18 @@ func (f *Factor) Update() UpdateFactor { return UpdateFactor{f.ID, f.FactorState
 // Seal returns the write that stores the sealed fields of f.
 func (f *Factor) Seal() SealFactor { return SealFactor{f.ID, f.Sealed, f.Label, f.Replay} }
 
-// Unsealed is what an older release stored of a factor without sealing it. Reseal
-// seals it and empties this.
+// Unsealed has the values of a factor that an older release stored without sealing them.
+// Reseal seals them and empties Unsealed.
 type Unsealed struct {
-	Issuer  string // who the code is for, as the app shows it
-	Account string // whose account, as the app shows it
+	Issuer  string // the service that the code is for, as the app shows it
+	Account string // the name of the account, as the app shows it
 	Replay  []byte // a hash without a key
 }
 
 func (u *Unsealed) isEmpty() bool { return u.Issuer == "" && u.Account == "" && u.Replay == nil }
 
-// associated binds a sealed value to its row and field, so that it does not open
-// when it is moved to another.
+// associated binds a sealed value to its row and field: it does not open in another row or
+// field.
 func (f *Factor) associated() []byte { return associate("factors.sealed."+string(f.Type), f.ID) }
 
 func (f *Factor) associatedLabel() []byte { return associate("factors.label", f.ID) }
@@ -99,7 +99,7 @@ func (s *Service) details(f *Factor) (Details, error) {
 	return k.describe(s, f)
 }
 
-// refuse returns a *LimitError while no code of the factor may be looked at.
+// refuse returns a *LimitError while no code of the factor may be checked.
 func (f *Factor) refuse(l Limits, now time.Time) error {
 	switch {
 	case f.Failures >= l.FactorFailures:
@@ -124,30 +124,30 @@ func (f *Factor) record(right bool, l Limits, now time.Time) (locked bool) {
 	return wait > 0 || f.Failures >= l.FactorFailures
 }
 
-// A UserKey names a user of an environment; zero is none.
+// A UserKey names a user of an environment; the zero value means no user.
 type UserKey struct {
 	Environment EnvironmentID
 	ID          string
 }
 
-// Bucket returns the partition in which the user's rows live.
+// Bucket returns the bucket of the user's rows.
 func (k UserKey) Bucket() Bucket { return UserBucket(k.Environment, k.ID) }
 
-// A User counts the failures of the owner of factors. There is no row without failures.
+// A User counts the failures of an owner of factors. A user without failures has no row.
 type User struct {
 	UserKey
 	Failures  int       // consecutive wrong codes over all factors
-	ExpiresAt time.Time // of a user without factors, whose ID is a Former name; otherwise zero, which is never
-	At        Bucket    // of such a user; others are in their Bucket
+	ExpiresAt time.Time // of a user without factors, whose ID is a Former name; otherwise zero, which means never
+	At        Bucket    // of such a user; for all others, UserKey.Bucket applies
 }
 
-// keepFailures is how long the failures of a user who has no factors left are kept.
-// Without them, guessing could begin again after every factor was deleted and another
-// one enrolled.
+// keepFailures is how long the failures of a user without factors are kept. Without them,
+// an attacker could start guessing again after all factors were deleted and another one
+// was enrolled.
 const keepFailures = 400 * 24 * time.Hour
 
-// former returns the name under which the failures of a user without factors are kept:
-// a keyed hash, since nothing may tell then who the user was.
+// former returns the name of the row that keeps the failures of a user without factors: a
+// keyed hash, because no row may identify that user.
 func (s *Service) former(k UserKey) string {
 	name := s.keys.Load().Index(fmt.Appendf(nil, "user/%d/%s", k.Environment, k.ID))
 	return "former_" + hex.EncodeToString(name[:16])

@@ -10,29 +10,29 @@ import (
 	"time"
 )
 
-// Buckets is the number of partitions that rows are spread over. It is part of
-// every stored id and can never change.
+// Buckets is the number of partitions of the rows. Every stored id depends on it, so it can
+// never change.
 const Buckets = 1024
 
-// A Bucket is the partition, 0 to 1023, that a row lives in.
+// A Bucket is the partition of a row, 0 to 1023.
 type Bucket uint16
 
-// UserBucket returns the bucket in which all factors of a user live.
+// UserBucket returns the bucket of all factors of a user.
 func UserBucket(env EnvironmentID, user string) Bucket {
 	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, uint64(env)), user...))
 	return Bucket(binary.BigEndian.Uint16(sum[:])) % Buckets
 }
 
-// An EnvironmentID numbers an environment; 0 is none.
+// An EnvironmentID is the number of an environment; 0 means no environment.
 type EnvironmentID int64
 
-// sendBucket returns the bucket of all limits on the messages of an environment,
-// which are looked at together.
+// sendBucket returns the bucket of all limits on the messages of an environment. One
+// transaction reads them together.
 func (id EnvironmentID) sendBucket() Bucket { return UserBucket(id, "") }
 
 // FactorID, ChallengeID and EventID are ULIDs, 48 bits of Unix milliseconds and
-// 80 of randomness, whose last 10 bits are the bucket of the row. The zero value
-// is no id.
+// 80 of randomness, whose last 10 bits are the bucket of the row. The zero value is not an
+// id.
 type (
 	FactorID    [16]byte
 	ChallengeID [16]byte
@@ -45,13 +45,13 @@ const (
 	eventPrefix     = "event_"
 )
 
-// String returns the id as it stands on the wire, auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M.
+// String returns the id as the wire has it, auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M.
 func (id FactorID) String() string { return formatID(factorPrefix, id) }
 
-// String returns the id as it stands on the wire, auth_challenge_01FZ4WRNQ7S9GT4BJBMN9KQKVC.
+// String returns the id as the wire has it, auth_challenge_01FZ4WRNQ7S9GT4BJBMN9KQKVC.
 func (id ChallengeID) String() string { return formatID(challengePrefix, id) }
 
-// String returns the id as it stands on the wire, event_01FZ4WRNQ7S9GT4BJBMN9KQKVC.
+// String returns the id as the wire has it, event_01FZ4WRNQ7S9GT4BJBMN9KQKVC.
 func (id EventID) String() string { return formatID(eventPrefix, id) }
 
 // Append appends the id as String writes it.
@@ -60,13 +60,13 @@ func (id FactorID) Append(b []byte) []byte { return appendID(b, factorPrefix, id
 // Append appends the id as String writes it.
 func (id ChallengeID) Append(b []byte) []byte { return appendID(b, challengePrefix, id) }
 
-// Bucket returns the partition of the factor and of all that belongs to it.
+// Bucket returns the partition of the factor and of its challenges and events.
 func (id FactorID) Bucket() Bucket { return bucketIn(id) }
 
-// Bucket returns the partition of the challenge, which is its factor's.
+// Bucket returns the partition of the challenge, which is that of its factor.
 func (id ChallengeID) Bucket() Bucket { return bucketIn(id) }
 
-// Bucket returns the partition of the event, which is its factor's.
+// Bucket returns the partition of the event, which is that of its factor.
 func (id EventID) Bucket() Bucket { return bucketIn(id) }
 
 // ParseFactorID reads an id as String writes it. Any other text is a
@@ -125,7 +125,7 @@ func appendID(b []byte, prefix string, id [16]byte) []byte {
 	return b
 }
 
-// parseID accepts only the canonical, upper-case form, so that one row has one name.
+// parseID accepts only the canonical, upper-case form: one row has one name.
 func parseID(prefix, s string) (id [16]byte, ok bool) {
 	if len(s) != len(prefix)+ulidLen || s[:len(prefix)] != prefix {
 		return id, false
@@ -145,17 +145,17 @@ func parseID(prefix, s string) (id [16]byte, ok bool) {
 	}
 	binary.BigEndian.PutUint64(id[:8], hi)
 	binary.BigEndian.PutUint64(id[8:], lo)
-	return id, hi|lo != 0 // the zero value is no id
+	return id, hi|lo != 0 // the zero value is not an id
 }
 
-// firstIDAt returns the smallest id of an instant, for ranges over ids by time.
-// No id is older than 1970.
+// firstIDAt returns the smallest id of an instant, for ranges of ids by time. No id is
+// older than 1970.
 func firstIDAt(t time.Time) (id [16]byte) {
 	putMillis(&id, max(0, t.UnixMilli()))
 	return id
 }
 
-// TimeOf returns when an id was made, in whole milliseconds.
+// TimeOf returns the creation time of an id, in whole milliseconds.
 func TimeOf(id [16]byte) time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16)).UTC()
 }
@@ -164,10 +164,9 @@ func putMillis(id *[16]byte, ms int64) {
 	binary.BigEndian.PutUint64(id[:8], uint64(ms)<<16|uint64(binary.BigEndian.Uint16(id[6:8])))
 }
 
-// idSource makes ids. Within a millisecond each is greater than the one before by a
-// fresh random number of more than 50 bits, so that what one process makes sorts in
-// the order in which it was made, unless its clock is set back, and no id tells what
-// the next one is.
+// idSource creates ids. Within a millisecond, each id is greater than the previous one by a
+// fresh random number of more than 50 bits. So the ids of one process sort in the order of
+// their creation, unless its clock is set back, and no id predicts the next one.
 type idSource struct {
 	rand io.Reader
 
@@ -175,17 +174,16 @@ type idSource struct {
 	ms     int64
 	hi, lo uint64 // the 70 random bits of the last id: 6 and 64 of them
 	drawn  [16 * drawSize]byte
-	left   int // bytes of drawn that were not used yet, at its end
+	left   int // unused bytes, at the end of drawn
 }
 
 const (
-	// idSpan is how many ids one draw is good for: the one returned and those that
-	// follow it.
+	// idSpan is the number of ids per draw: the returned id and the ids that follow it.
 	idSpan = 8
-	// drawSize is how many random bytes an id takes.
+	// drawSize is the number of random bytes per id.
 	drawSize = 9
-	// stepBits bounds the step between two ids of a millisecond. The first of 70 bits is
-	// at most half of what there is, so that 8,192 steps and more fit.
+	// stepBits bounds the step between two ids of a millisecond. The first id of a
+	// millisecond uses at most half of the 70 bits, so at least 8,192 steps fit.
 	stepBits = 56
 )
 
@@ -207,13 +205,12 @@ func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
 	if ms := now.UnixMilli(); ms != s.ms {
 		s.begin(ms, r)
 	} else {
-		// The low bits stay clear, so that the ids that follow do not carry. A step is
-		// never zero.
+		// The low bits stay zero, so the ids that follow do not carry. A step is never zero.
 		step := binary.BigEndian.Uint64(r)&(1<<stepBits-1)&^(idSpan-1) + idSpan
 		var carry uint64
 		s.lo, carry = bits.Add64(s.lo, step, 0)
 		if s.hi += carry; s.hi >= 1<<6 {
-			s.begin(ms, r) // more ids than have room in order: 8 million a second
+			s.begin(ms, r) // no room for more ids in order: 8 million a second
 		}
 	}
 	var id [16]byte
@@ -223,13 +220,13 @@ func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
 	return id, nil
 }
 
-// begin takes the first id of a millisecond from a draw.
+// begin sets the first id of a millisecond from a draw.
 func (s *idSource) begin(ms int64, r []byte) {
-	// The top bit stays clear, so that there is room for steps.
+	// The top bit stays zero: it leaves room for steps.
 	s.ms, s.hi, s.lo = ms, uint64(r[8]&0x1f), binary.BigEndian.Uint64(r)&^(idSpan-1)
 }
 
-// draw returns random bytes for one id. It reads those of several at once, since
+// draw returns random bytes for one id. It reads the bytes of several ids at once, because
 // each read is a system call.
 func (s *idSource) draw() ([]byte, error) {
 	if s.left == 0 {

@@ -9,20 +9,20 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// ChallengeParams say how to challenge a factor.
+// ChallengeParams describe the message of a challenge.
 type ChallengeParams struct {
-	Template string // sms: the message, with {{code}} in it; "" for the text of the environment
-	Locale   string // sms: of the environment's text, "de" or "pt-BR"; "" for that of the phone's country
+	Template string // sms: the message, with {{code}} in it; default the text of the environment
+	Locale   string // sms: of the environment's text, "de" or "pt-BR"; default that of the phone's country
 }
 
-// An Issued is a challenge with what its caller may see of its code.
+// An Issued is a challenge, with its code if the caller may see it.
 type Issued struct {
 	Challenge
 	Code secret.String // generic_otp: the code, for the caller to deliver; else empty
 
 	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero
 
-	sent secret.String // sms: the code, for the phone alone
+	sent secret.String // sms: the code, which only the phone may get
 	text secret.String // sms: the message with it
 }
 
@@ -30,8 +30,8 @@ func (c Issued) created() [16]byte { return c.ID }
 
 func (Issued) replayed(a *idempotency.Answer) Issued { return Issued{Replayed: a} }
 
-// errUnreserved undoes the creation of an sms challenge whose message has not
-// been counted yet: that is done in the phone number's own bucket.
+// errUnreserved undoes the creation of an sms challenge whose message was not counted
+// yet: messages are counted in another bucket.
 type errUnreserved struct {
 	phone  Phone
 	source SendSource
@@ -44,7 +44,7 @@ func (*errUnreserved) Error() string { return "message not reserved" }
 // operator can unlock; ErrInvalid; for an sms factor ErrCountry, ErrNumberType,
 // ErrSandboxNumber, ErrSendLimit, ErrDailyLimit, ErrPrefixPaused, ErrRecipientRefused
 // and ErrDelivery.
-// While the same request is being carried out, it waits for what becomes of that.
+// While the same request is being carried out elsewhere, Challenge waits for its outcome.
 func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, req *idempotency.Request[Issued]) (Issued, error) {
 	if err := s.rulesOf(env).check(p); err != nil {
 		return Issued{}, err
@@ -64,7 +64,7 @@ func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p
 	})
 }
 
-// awaited runs fn, and again while the same request is being carried out elsewhere.
+// awaited runs fn, and repeats it while the same request is being carried out elsewhere.
 func (s *Service) awaited(ctx context.Context, fn func() (Issued, error)) (Issued, error) {
 	c, err := fn()
 	if !errors.Is(err, errPending) {
@@ -83,12 +83,12 @@ func (s *Service) awaited(ctx context.Context, fn func() (Issued, error)) (Issue
 	return c, err
 }
 
-// pendingPause is between two looks at a request that is being carried out.
+// pendingPause is the time between two runs of awaited.
 const pendingPause = 25 * time.Millisecond
 
-// untried reports whether a challenge is as it was when it was made. Under a
-// derived key only such a one is given again: a code that was tried shows that the
-// answer arrived, and that whoever asks now means another sign-in.
+// untried reports whether no code of a challenge was tried yet. With a derived key, only
+// the answer of such a challenge is given again: a tried code shows that the answer
+// arrived, so the client now means another sign-in.
 func (s *Service) untried(ctx context.Context, about [16]byte) (bool, error) {
 	id := ChallengeID(about)
 	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Challenge: id})
@@ -115,8 +115,8 @@ func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p
 	}
 	sent, err := s.createAndSend(ctx, env, id, c, p, unreserved, once, now)
 	if _, limited := errors.AsType[*LimitError](err); limited && once != nil {
-		// Perhaps the same request was answered since it was looked for. Its message may
-		// then be counted as one of another sign-in, and stand in this one's way.
+		// The same request may have been answered in between. Its message may then be counted
+		// as the message of another sign-in, and cause this error.
 		again, err := s.create(ctx, env, id, c, once, now, false)
 		if _, unreserved := errors.AsType[*errUnreserved](err); !unreserved {
 			return again, err
@@ -125,7 +125,7 @@ func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p
 	return sent, err
 }
 
-// newChallenge makes a challenge with a code that no factor claims yet.
+// newChallenge returns a challenge with a new code, without its factor.
 func (s *Service) newChallenge(b Bucket, now time.Time) (c Issued, err error) {
 	id, err := s.ids.next(now, b)
 	if err != nil {
@@ -173,8 +173,8 @@ func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Is
 	})
 }
 
-// refuseForGood refuses a challenge that no code could ever verify. A wait is no
-// reason: it may be over when the code arrives.
+// refuseForGood refuses a challenge that no code can ever verify. It ignores a wait, which
+// may be over when the code arrives.
 func (s *Service) refuseForGood(f *Factor, u *User, now time.Time) error {
 	if err := u.refuse(s.opts.Limits); err != nil {
 		return err

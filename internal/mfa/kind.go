@@ -18,7 +18,7 @@ type kind interface {
 	enroll(s *Service, env Environment, p EnrollParams, e *Enrollment) error
 
 	// issue completes a new challenge for its factor: c.sent is a new code, and issue
-	// keeps what is needed to check a response.
+	// stores in c the values that check needs.
 	issue(s *Service, c *Issued) error
 
 	// check compares a code with its challenge. It returns "" if the code is right, and

@@ -22,8 +22,8 @@ type totpKind struct{}
 // OfTOTP reports whether the challenge asks for a totp code, which is not sent.
 func (c *Challenge) OfTOTP() bool { return c.Type == TOTP }
 
-// The most bytes of the texts that an app shows. With the longest user id, they fit a QR
-// code.
+// The maximum lengths, in bytes, of the texts that an app shows. Together with the longest
+// user id they fit into a QR code.
 const (
 	maxIssuer  = 128
 	maxAccount = 256

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Limits bound guessing and sending. A zero field takes its default; none can be
+// Limits bound guessing and sending. A zero field takes its default; no limit can be
 // switched off.
 type Limits struct {
 	Attempts       int             // codes tried per challenge; default 5
 	FreeFailures   int             // consecutive failures of a factor without a wait; default 5
-	Backoff        []time.Duration // the wait after each failure beyond; the last repeats; default 30 s to 1 h
+	Backoff        []time.Duration // the wait after each further failure; the last one repeats; default 30 s to 1 h
 	FactorFailures int             // consecutive failures that lock a factor until an operator lifts it; default 50
-	UserFailures   int             // the same over all factors of a user; default 100, also the most (NIST SP 800-63B, 3.2.2)
+	UserFailures   int             // the same over all factors of a user; default and maximum 100 (NIST SP 800-63B, 3.2.2)
 	SendSpacing    time.Duration   // between two messages of one budget to a phone number; default 30 s
 	Sends          []SendWindow    // messages of one budget to a phone number, twice as many of all; default 5 in 10 min, 10 in 1 h, 20 in 24 h
 	Resends        int             // further messages with the code of one challenge; default 3
@@ -28,8 +28,8 @@ type SendWindow struct {
 	Span  time.Duration
 }
 
-// maxFailures is the most consecutive failures that NIST SP 800-63B, section
-// 3.2.2, allows for an account.
+// maxFailures is the maximum of consecutive failures that NIST SP 800-63B, section 3.2.2,
+// allows for an account.
 const maxFailures = 100
 
 func (l Limits) withDefaults() (Limits, error) {
@@ -85,7 +85,7 @@ func (l Limits) check() error {
 	return errors.Join(errs...)
 }
 
-// backoff returns the wait that the given count of consecutive failures brings.
+// backoff returns the wait after the given number of consecutive failures.
 func (l Limits) backoff(failures int) time.Duration {
 	beyond := failures - l.FreeFailures
 	if beyond <= 0 {
@@ -94,15 +94,15 @@ func (l Limits) backoff(failures int) time.Duration {
 	return l.Backoff[min(beyond, len(l.Backoff))-1]
 }
 
-// A PhoneKey is the keyed hash of a phone number within an environment, whose first
-// two bytes tell the bucket of that environment's limits; zero is none.
+// A PhoneKey is the keyed hash of a phone number within an environment. Its first two bytes
+// are the bucket of the limits of that environment. The zero value means no number.
 type PhoneKey [32]byte
 
-// Bucket returns the partition in which the limit lives.
+// Bucket returns the partition of the limit.
 func (k PhoneKey) Bucket() Bucket { return Bucket(binary.BigEndian.Uint16(k[:])) % Buckets }
 
-// A PhoneLimit remembers when messages were sent to a phone number, so that no
-// number is flooded, and no factor uses up the budget of another.
+// A PhoneLimit records when messages were sent to a phone number. It prevents floods of
+// messages to a number, and keeps one factor from using up the budget of another.
 type PhoneLimit struct {
 	Bucket    Bucket
 	Key       PhoneKey
@@ -116,9 +116,9 @@ type Send struct {
 	Ref SendRef
 }
 
-// A SendRef names the request that a message is for, so that its repetition is
-// not counted again and its failure can be given back: its source in two bytes, and
-// then a hash of the request.
+// A SendRef names the request of a message: a repeated request is not counted again, and a
+// failed message can be given back. It has the source in two bytes, and then a hash of the
+// request.
 type SendRef [8]byte
 
 func newSendRef(request ...[]byte) (ref SendRef) {
@@ -137,18 +137,17 @@ func (r SendRef) source() SendSource { return SendSource(r[:2]) }
 
 func (r SendRef) request() [6]byte { return [6]byte(r[2:]) }
 
-// A SendSource says whom a message is counted for: 15 bits of a hash of its factor,
-// and whether the factor had proved its number. A proven factor has a budget of its
-// own, so that a stranger who enrolls the number cannot use it up. All other factors
-// of the number share one.
+// A SendSource identifies the budget of a message: 15 bits of a hash of its factor, and
+// whether the factor is proven. A proven factor has its own budget, which a stranger who
+// enrolls the same number cannot use up. All other factors of the number share one budget.
 type SendSource [2]byte
 
 const provenSource = 0x80
 
 func (s SendSource) proven() bool { return s[0]&provenSource != 0 }
 
-// shares reports whether a message from s is counted together with an earlier one:
-// that of the same factor if s is proven, otherwise that of any factor that was not.
+// shares reports whether a message from s has the same budget as an earlier one: if s is
+// proven, a message of the same factor; otherwise one of any factor that was not proven.
 func (s SendSource) shares(earlier SendSource) bool {
 	if !s.proven() {
 		return !earlier.proven()
@@ -157,13 +156,13 @@ func (s SendSource) shares(earlier SendSource) bool {
 	return s == earlier
 }
 
-// totalBudget bounds all messages to a phone number, by whatever factors: they are at
-// most as many as this number of budgets allows.
+// totalBudget bounds the messages of all factors to a phone number: together they get at
+// most this number of budgets.
 const totalBudget = 2
 
 // reserve counts a message for ref, or returns a *LimitError and counts nothing.
-// A ref that was counted less than keep ago is not counted again: then at is when
-// it was, and counted is false.
+// A ref that was counted less than keep ago is not counted again: then at is the time of
+// that count, and counted is false.
 func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time.Time) (at time.Time, counted bool, err error) {
 	longest := l.SendSpacing
 	for _, w := range l.Sends {
@@ -205,8 +204,8 @@ func (p *PhoneLimit) reserve(ref SendRef, keep time.Duration, l Limits, now time
 	return now, true, nil
 }
 
-// giveBack takes back the message that was counted for ref at a time, and reports
-// whether it was still counted. Another request may have had the same ref since.
+// giveBack removes the message that was counted for ref at a time, and reports whether it
+// was still counted. Another request may have used the same ref since.
 func (p *PhoneLimit) giveBack(ref SendRef, at time.Time) bool {
 	i := p.find(ref, at)
 	if i >= 0 {
@@ -215,9 +214,9 @@ func (p *PhoneLimit) giveBack(ref SendRef, at time.Time) bool {
 	return i >= 0
 }
 
-// keepFor lets the message that was counted for ref at a time stay counted without
-// a ref, so that another one for ref is counted again. It reports whether the
-// message was still counted.
+// keepFor detaches the message that was counted for ref at a time from ref but keeps
+// counting it: the next message for ref is counted again. It reports whether the message
+// was still counted.
 func (p *PhoneLimit) keepFor(ref SendRef, at time.Time) bool {
 	i := p.find(ref, at)
 	if i >= 0 {
@@ -230,8 +229,8 @@ func (p *PhoneLimit) find(ref SendRef, at time.Time) int {
 	return slices.IndexFunc(p.Sends, func(s Send) bool { return s.Ref.request() == ref.request() && s.At.Equal(at) })
 }
 
-// EncodeSends writes sends as stores keep them: 16 bytes each, the time in
-// milliseconds and the reference.
+// EncodeSends returns the stored form of sends: 16 bytes each, the time in milliseconds and
+// the reference.
 func EncodeSends(sends []Send) []byte {
 	b := make([]byte, 0, 16*len(sends))
 	for _, s := range sends {
@@ -241,10 +240,10 @@ func EncodeSends(sends []Send) []byte {
 	return b
 }
 
-// DecodeSends reads what EncodeSends wrote.
+// DecodeSends reads the result of EncodeSends.
 func DecodeSends(b []byte) ([]Send, error) {
 	if len(b)%16 != 0 {
-		return nil, fmt.Errorf("sends: %d bytes are no whole number of records", len(b))
+		return nil, fmt.Errorf("sends: %d bytes are not a whole number of records", len(b))
 	}
 	sends := make([]Send, 0, len(b)/16)
 	for ; len(b) > 0; b = b[16:] {

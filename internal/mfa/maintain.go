@@ -15,8 +15,8 @@ const (
 	batch       = 500 // rows of each kind in one transaction
 )
 
-// Maintain removes expired rows, and seals values that are sealed under an old key or
-// not sealed, until ctx ends. It works in small transactions, and others run in between.
+// Maintain removes expired rows, and seals values that are sealed under an old key or not
+// sealed, until ctx ends. It uses small transactions, between which others can run.
 func (s *Service) Maintain(ctx context.Context) {
 	sweep, reseal := time.NewTicker(sweepEvery), time.NewTicker(resealEvery)
 	defer sweep.Stop()
@@ -38,7 +38,7 @@ func (s *Service) Maintain(ctx context.Context) {
 	}
 }
 
-// Sweep removes all that has outlived its retention.
+// Sweep removes all rows whose retention has ended.
 func (s *Service) Sweep(ctx context.Context) error {
 	now := s.now()
 	h := Horizon{
@@ -54,9 +54,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 	}
 }
 
-// Reseal seals every factor and every name of a tally under the newest key of the
-// keyset, and what an older release stored without sealing it. It has nothing to do, and reads nothing, while
-// there is only one key and no such row.
+// Reseal seals every factor and every name of a tally under the newest key of the keyset,
+// also the values that an older release did not seal. While the keyset has only one key
+// and no such value is stored, it reads nothing.
 func (s *Service) Reseal(ctx context.Context) error {
 	keys, old := s.keys.Load(), s.unsealed.Load()
 	if !keys.Rotating() && !old {
@@ -82,7 +82,7 @@ func (s *Service) Reseal(ctx context.Context) error {
 			if !factors[i].stale(keys) {
 				continue
 			}
-			// One that does not open must not hold up the others.
+			// A factor that does not open must not delay the others.
 			if err := s.resealFactor(ctx, keys, after); err != nil {
 				errs = append(errs, err)
 			}

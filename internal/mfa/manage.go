@@ -18,9 +18,9 @@ func (s *Service) Factor(ctx context.Context, env Environment, id FactorID) (Det
 	return s.details(rows.Factor)
 }
 
-// DeleteFactor removes a factor of env with its secret, wherever it is kept, so that none of its
-// challenges can be verified any more. It returns ErrNotFound for one that is not
-// there, also for one that was deleted before.
+// DeleteFactor removes a factor of env and every copy of its secret. None of its challenges
+// can be verified afterwards. It returns ErrNotFound for an unknown factor, also for one
+// that was deleted before.
 func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID) error {
 	now := s.now()
 	events, err := s.journal(env.ID, now, id.Bucket())
@@ -43,9 +43,9 @@ func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID
 	})
 }
 
-// UnlockFactor lifts the lock of a factor, whatever its environment, for an operator:
-// its wrong codes count no longer. It returns ErrNotFound for an unknown factor, and
-// ErrNotLocked for one without wrong codes, which leaves no event.
+// UnlockFactor lifts the lock of a factor of any environment, for an operator: its wrong
+// codes do not count any more. It returns ErrNotFound for an unknown factor, and
+// ErrNotLocked, without an event, for a factor without wrong codes.
 func (s *Service) UnlockFactor(ctx context.Context, id FactorID) error {
 	now := s.now()
 	events, err := s.journal(0, now, id.Bucket())
@@ -69,15 +69,15 @@ func (s *Service) UnlockFactor(ctx context.Context, id FactorID) error {
 }
 
 // UnlockUser lifts the lock that a user has over all factors, for an operator.
-// The factors' own locks stay. It returns ErrNotFound for a user without factors and
-// wrong codes, and ErrNotLocked for one without wrong codes, which leaves no event.
+// The locks of the factors stay. It returns ErrNotFound for a user without factors and
+// wrong codes, and ErrNotLocked, without an event, for a user without wrong codes.
 func (s *Service) UnlockUser(ctx context.Context, env EnvironmentID, user string) error {
 	key := UserKey{env, user}
 	events, err := s.journal(env, s.now(), key.Bucket())
 	if err != nil {
 		return err
 	}
-	// A user without factors is found under another name.
+	// The row of a user without factors has another name.
 	former := s.former(key)
 	r := Read{Bucket: key.Bucket(), User: UserKey{env, former}}
 	if err := s.store.Update(ctx, r, func(tx *Tx) error {
@@ -115,11 +115,11 @@ type ListParams struct {
 	Before    string // the id of the factor that the page ends before
 }
 
-// A Page is a part of a list, with the ids that its neighbours start from.
+// A Page is a part of a list, with the cursors of its neighbors.
 type Page struct {
 	Factors []Details
-	Before  string // for the page before this one; "" if there is none
-	After   string // for the page after this one; "" if there is none
+	Before  string // cursor of the page before this one; "" on the first page
+	After   string // cursor of the page after this one; "" on the last page
 }
 
 const (
@@ -127,9 +127,9 @@ const (
 	maxPage     = 100
 )
 
-// Factors lists the factors of a user of env. With After and Before, the page
-// lies between the two; with Before alone it is the one next to it. A cursor is
-// a place in the order, so that it holds when its factor is deleted meanwhile.
+// Factors lists the factors of a user of env. With After and Before, the page is between
+// the two; with only Before, it ends at that factor. A cursor is a place in the order: it
+// stays valid when its factor is deleted.
 func (s *Service) Factors(ctx context.Context, env Environment, p ListParams) (Page, error) {
 	user := UserKey{env.ID, p.User}
 	after, before, err := p.check(user.Bucket())

@@ -30,12 +30,12 @@ func (p Phone) String() string {
 	return "+" + strings.Repeat("*", len(n)-3) + n[len(n)-2:]
 }
 
-// GoString returns what String does, so that %#v prints no number either.
+// GoString returns the same text as String: %#v does not print the number either.
 func (p Phone) GoString() string { return p.String() }
 
 func newPhone(e164 string) Phone { return Phone{secret.NewString(e164)} }
 
-// maxPhoneText bounds what is parsed: the longest number has 15 digits, and
+// maxPhoneText bounds the length of parsed text: the longest number has 15 digits, and
 // people write separators between them.
 const maxPhoneText = 64
 
@@ -45,12 +45,12 @@ const maxPhoneText = 64
 //	+1 607-351-7112    (+1) 607 351 7112    16073517112
 //	tel:+1-607-351-7112    0016073517112    01116073517112
 //
-// A plus sign may be missing, or be replaced by 00, which most countries dial before
-// a number of another country, or by 011, which North America dials. 011 is read so
-// only before a valid number of at least 10 digits: shorter ones may be national
-// numbers, as 011 is also the area code of Delhi, Johannesburg and Buenos Aires.
+// A plus sign may be missing. It may also be replaced by 00, the international prefix of
+// most countries, or by 011, that of North America. 011 counts as a prefix only before a
+// valid number of at least 10 digits: a shorter number may be national, because 011 is
+// also the area code of Delhi, Johannesburg and Buenos Aires.
 //
-// A sandbox also takes numbers that are not assigned yet, for tests. The error is an
+// A sandbox also accepts numbers that are not assigned yet, for tests. The error is an
 // *InvalidPhoneError.
 func ParsePhone(text string, production bool) (Phone, error) {
 	bad := &InvalidPhoneError{Given: secret.NewString(text)}
@@ -78,13 +78,13 @@ func ParsePhone(text string, production bool) (Phone, error) {
 	return newPhone(phonenumbers.Format(n, phonenumbers.E164)), nil
 }
 
-// extension matches the ways in which people and tel URIs (RFC 3966) write one.
+// extension matches an extension as people and tel URIs (RFC 3966) write it.
 var extension = regexp.MustCompile(`(?i)[0-9)].*(;ext=|;isub=|ext\.?|x|#)[ .:]*[0-9]+\s*$`)
 
-// digitsAndSeparators returns text cleaned, without "tel:" and without a parenthesis
-// before the plus sign. It reports whether what is left begins like an international
-// number and has neither letters nor parameters: "(607) …" has no country, and
-// 1800FLOWERS may mean another number.
+// digitsAndSeparators returns text cleaned, without "tel:" and without a parenthesis before
+// the plus sign. It reports whether the rest begins like an international number and has
+// neither letters nor parameters: "(607) …" has no country, and 1800FLOWERS may mean
+// another number.
 func digitsAndSeparators(text string) (string, bool) {
 	s := strings.TrimSpace(cleantext.Clean(text))
 	if len(s) >= len("tel:") && strings.EqualFold(s[:len("tel:")], "tel:") {

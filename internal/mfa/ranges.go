@@ -11,8 +11,8 @@ import (
 	"github.com/nyaruka/phonenumbers"
 )
 
-// A numberRange is a range of phone numbers that is newer than the metadata by which
-// numbers are checked.
+// A numberRange is a range of phone numbers that the metadata for checking numbers do not
+// have yet.
 type numberRange struct {
 	prefix  string // "+1942"
 	country string // "CA"
@@ -38,9 +38,9 @@ func compileRanges(countries map[string]string) (all []numberRange, err error) {
 		case !strings.HasPrefix(n.prefix, code):
 			return nil, fmt.Errorf("allow_numbers: %q is not in %s, whose numbers begin with %s", written, n.country, code)
 		case n.prefix == code:
-			return nil, fmt.Errorf("allow_numbers: %q is all of a country; give the digits of the new range", written)
+			return nil, fmt.Errorf("allow_numbers: %q is the code of a whole country; give the digits of the new range", written)
 		case slices.ContainsFunc(all, func(other numberRange) bool { return other.prefix == n.prefix }):
-			return nil, fmt.Errorf("allow_numbers: %q is there twice", written)
+			return nil, fmt.Errorf("allow_numbers: %q is listed twice", written)
 		}
 		all = append(all, n)
 	}
@@ -48,7 +48,7 @@ func compileRanges(countries map[string]string) (all []numberRange, err error) {
 	return all, nil
 }
 
-// rangeOf returns the range of a number that the metadata do not have.
+// rangeOf returns the range of a number; ok is false if the metadata have the number.
 func (r *smsRules) rangeOf(phone Phone) (numberRange, bool) {
 	for _, n := range r.ranges {
 		if strings.HasPrefix(phone.E164(), n.prefix) {

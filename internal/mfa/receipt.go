@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Receipt is what a provider says about a message that it accepted.
+// A Receipt is the report of a provider about a message that it accepted.
 type Receipt struct {
 	Provider string // its name, as in Accepted
 	ID       string // of the message, as in Accepted
@@ -15,13 +15,13 @@ type Receipt struct {
 	Reason   string // the provider's own code for a failure, or ""
 }
 
-// keepEarly is how long a receipt waits for the answer of its provider. What is
-// left then is of messages that somebody else sent through the same account.
+// keepEarly is how long a receipt waits for the answer of its provider. A receipt that is
+// left then belongs to a message that another program sent through the same account.
 const keepEarly = time.Hour
 
-// Receive records how far a message has come. A receipt that says nothing new changes
-// nothing. One of a message that is not known, or not known any more, is not an error:
-// the log tells of it.
+// Receive records the state of a message. A receipt without a new state changes nothing.
+// A receipt of a message that is not known, or not known any more, is logged; it is not
+// an error.
 func (s *Service) Receive(ctx context.Context, r Receipt) error {
 	if deliveryRank[r.State] == 0 {
 		return fmt.Errorf("receipt of %s: no such state %q", r.Provider, r.State)
@@ -61,8 +61,8 @@ func (s *Service) Receive(ctx context.Context, r Receipt) error {
 	})
 }
 
-// messageKeys returns the keys under which the message of a receipt may be: one if it
-// is known, else one for each reading of its id.
+// messageKeys returns the possible keys of the message of a receipt: one if the message is
+// known, otherwise one for each reading of its id.
 func (s *Service) messageKeys(ctx context.Context, r Receipt) ([]MessageKey, error) {
 	first := s.messageKey(r.Provider, r.ID)
 	if r.Also == "" {
@@ -81,8 +81,8 @@ func (s *Service) messageKeys(ctx context.Context, r Receipt) ([]MessageKey, err
 	return keys, nil
 }
 
-// findMessage returns what the store has under key. If it is not a message of a
-// challenge, the receipt waits there.
+// findMessage returns the message reference of a key. If it has no challenge, the receipt
+// waits there.
 func (s *Service) findMessage(ctx context.Context, key MessageKey, r Receipt, now time.Time) (found MessageRef, err error) {
 	err = s.store.Update(ctx, Read{Bucket: key.Bucket(), Message: key}, func(tx *Tx) error {
 		ref := tx.Message
@@ -99,8 +99,8 @@ func (s *Service) findMessage(ctx context.Context, key MessageKey, r Receipt, no
 	return found, err
 }
 
-// refer makes receipts find the last message of c, and returns what one that was
-// faster than its provider's answer said.
+// refer stores the reference by which receipts find the last message of c. It returns the
+// state of a receipt that arrived before the answer of its provider.
 func (s *Service) refer(ctx context.Context, sh shipment, c Issued, accepted Accepted) (early receipt, err error) {
 	if accepted.ID == "" {
 		return early, nil
@@ -119,14 +119,14 @@ func (s *Service) refer(ctx context.Context, sh shipment, c Issued, accepted Acc
 	return early, err
 }
 
-// A receipt is what is known of a message, at once or after a while.
+// A receipt is a known state of a message, which applies at once or after a while.
 type receipt struct {
 	state  DeliveryState
 	reason string
 	after  time.Duration
 }
 
-// receipt returns what becomes of a message to a test number.
+// receipt returns the simulated state of a message to a test number.
 func (s *script) receipt() receipt {
 	if s == nil {
 		return receipt{}

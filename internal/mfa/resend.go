@@ -11,11 +11,11 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// Resend sends the code of a challenge again, in the same words. The challenge
-// expires when it would have. Errors: ErrNotFound; ErrNotSent for a challenge of
-// another type of factor; ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts;
-// ErrResendLimit; and those of Challenge for a message that may not go out. If it
-// cannot be delivered, the challenge stands as it was.
+// Resend sends the code of a challenge again, in the same words. The expiry of the challenge
+// does not change. Errors: ErrNotFound; ErrNotSent for a challenge of another type of
+// factor; ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts; ErrResendLimit; and the
+// errors of Challenge for a message that may not be sent. If the message cannot be
+// delivered, the challenge does not change.
 func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, req *idempotency.Request[Issued]) (Issued, error) {
 	// A derived key is the same for each request for another message.
 	once := begin(s, idempotency.Policy{Derived: false}, req)
@@ -48,7 +48,7 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, r
 	})
 }
 
-// repeat adds a message to a challenge. It must have been reserved; otherwise the
+// repeat adds a message to a challenge. The message must have been reserved; otherwise the
 // error is an *errUnreserved.
 func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[Issued], now time.Time, reserved bool) (Issued, error) {
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (c Issued, err error) {
@@ -79,7 +79,7 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 			return c, &errUnreserved{phone, f.source(now)}
 		}
 		if len(c.Messages) == 0 || c.Messages[0].Sealed == nil {
-			return c, ErrNotSent // it was made before texts were kept
+			return c, ErrNotSent // a release that did not keep texts created it
 		}
 		kept, err := s.keys.Load().Open(c.Messages[0].Sealed, c.associatedMessage())
 		if err != nil {
@@ -96,8 +96,8 @@ func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, o
 	})
 }
 
-// ResendsLeft returns how often the code of an sms challenge may still be sent
-// again: no more, once it is of no use.
+// ResendsLeft returns how often the code of an sms challenge may still be sent again: 0 if
+// the code cannot succeed any more.
 func (s *Service) ResendsLeft(c *Challenge) int {
 	if c.refuse(s.opts.Limits.Attempts, s.now()) != nil {
 		return 0

@@ -17,8 +17,8 @@ import (
 
 // A Sender delivers text messages.
 type Sender interface {
-	// Send hands m over. A nil error means accepted, not read. An ErrRecipientRefused
-	// means that another try would end the same.
+	// Send hands m over. A nil error means accepted, not read. An ErrRecipientRefused means
+	// that another try would have the same result.
 	Send(ctx context.Context, m Message) (Accepted, error)
 }
 
@@ -26,20 +26,20 @@ type Sender interface {
 type Message struct {
 	Environment EnvironmentID
 	Challenge   ChallengeID
-	Number      int // of the challenge's messages; 1 is the first
+	Number      int // in the challenge; 1 is the first message
 	To          Phone
-	Text        secret.String // what to send, code and all
+	Text        secret.String // the whole text, with the code
 	Code        secret.String
 	At          time.Time
-	ExpiresAt   time.Time // when the code is of no more use
-	Avoid       string    // the provider of an earlier message that seems not to have arrived, or ""
+	ExpiresAt   time.Time // when the code expires
+	Avoid       string    // the provider of an earlier message that probably did not arrive, or ""
 }
 
-// An Accepted says who took a message.
+// An Accepted names the provider that accepted a message.
 type Accepted struct {
 	Provider string        // as receipts name it, or ""
-	ID       string        // that the provider gave the message; "" if there are no receipts
-	State    DeliveryState // if it is known already; "" means Queued
+	ID       string        // the id that the provider gave the message; "" if there are no receipts
+	State    DeliveryState // if it is already known; "" means Queued
 }
 
 // A shipment is a message on its way from a request to a phone.
@@ -47,20 +47,20 @@ type shipment struct {
 	env   Environment
 	phone Phone
 	to    destination
-	first bool // of its challenge
+	first bool // the first message of its challenge
 	once  *idempotency.Operation[Issued]
 	ref   SendRef
-	keep  time.Duration // how long another request under ref is not counted
+	keep  time.Duration // how long another request with ref is not counted
 	now   time.Time
 
 	// store makes the message part of its challenge, as its last.
 	store func(context.Context, *idempotency.Operation[Issued]) (Issued, error)
 
-	countedAt time.Time // when the message was counted, perhaps by an earlier try of the request
+	countedAt time.Time // when the message was counted; an earlier try of the request may have counted it
 }
 
-// judged reports whether the message tells something about the prefix of its number:
-// prefixes are judged by the challenges of factors that are not proven.
+// judged reports whether the message counts for the prefix of its number: prefixes are
+// judged by the first messages of factors that are not proven.
 func (sh shipment) judged() bool { return sh.first && !sh.ref.source().proven() }
 
 // createAndSend makes c a challenge of a factor and sends its code.
@@ -93,11 +93,10 @@ func newDelivery(text string, now time.Time) Delivery {
 	return Delivery{State: Queued, Segments: smstext.Measure(text).Segments, At: now, UpdatedAt: now}
 }
 
-// ship counts a message against the limits, stores it and then sends it. If
-// anything fails on the way, what it took is given back, unless the message may
-// have been sent.
+// ship counts a message against the limits, stores it and then sends it. If a step fails,
+// the limits do not count the message, unless it may have been sent.
 func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
-	// From here on a caller who hangs up must not leave a message half sent.
+	// From here on, a client that disconnects must not leave a message half sent.
 	ctx = context.WithoutCancel(ctx)
 	if err := s.reserve(ctx, &sh); err != nil {
 		return Issued{}, err
@@ -115,10 +114,10 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 	undo := func(err error) error {
 		back := s.giveBack
 		if errors.Is(err, errUncertain) || errors.Is(err, ErrRecipientRefused) {
-			back = s.keepUnverifiable // it stays counted, and another try is another message
+			back = s.keepUnverifiable // it stays counted; another try is another message
 		}
-		// The count first: once the record is gone, the same request may come again
-		// and must be counted itself.
+		// The count comes first: after the record is deleted, the same request may come again
+		// and must then be counted.
 		return errors.Join(err, back(ctx, sh), s.takeBack(ctx, sh, c, err))
 	}
 	finished := false
@@ -134,13 +133,12 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 	}
 	c.sent, c.text = secret.String{}, secret.String{}
 	if err := s.settle(ctx, sh, c, accepted); err != nil {
-		// The challenge stands and its message is out. Only its receipts find it no
-		// more, and a repetition of the request has to wait until the record counts as
-		// settled by itself.
+		// The challenge is valid and its message was sent. But receipts do not find the
+		// message, and a repeated request waits until PendingUntil.
 		s.opts.Logger.Warn("settle a message that was sent", "challenge", c.ID.String(), "error", err)
 	}
 	if sh.once != nil && sh.once.Derived {
-		// The next message under this key may be for another sign-in: it is counted.
+		// The next message with this key may be for another sign-in: it is counted.
 		if err := s.keepFor(ctx, sh); err != nil {
 			s.opts.Logger.Warn("count messages apart", "challenge", c.ID.String(), "error", err)
 		}
@@ -148,7 +146,7 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 	return c, nil
 }
 
-// send hands the last message of c to whom it is for.
+// send hands the last message of c to its sender.
 func (s *Service) send(ctx context.Context, sh shipment, c Issued) (Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.SendTimeout)
 	defer cancel()
@@ -168,7 +166,7 @@ func (s *Service) send(ctx context.Context, sh shipment, c Issued) (Accepted, er
 	accepted, err := sh.to.sender.Send(ctx, m)
 	switch {
 	case err == nil && sh.to.script != nil:
-		return Accepted{}, nil // the script decides what becomes of the message
+		return Accepted{}, nil // the test number decides the state of the message
 	case err == nil:
 		return accepted, nil
 	}
@@ -182,11 +180,11 @@ func (s *Service) send(ctx context.Context, sh shipment, c Issued) (Accepted, er
 	return Accepted{}, fmt.Errorf("%w: %s", kind, redact(err, sh.phone, c.sent))
 }
 
-// errUncertain means that a message may have been sent, though its sender failed.
-var errUncertain = errors.New("perhaps sent")
+// errUncertain means that a message may have been sent, although its sender failed.
+var errUncertain = errors.New("may have been sent")
 
-// isUncertain reports whether a sender's error came after the message may have
-// left: a time-out, or a connection that broke without an answer.
+// isUncertain reports whether a message may have been sent before the error of its sender:
+// after a timeout, or after a connection that broke without an answer.
 func isUncertain(err error) bool {
 	timeout, ok := errors.AsType[interface {
 		error
@@ -195,15 +193,15 @@ func isUncertain(err error) bool {
 	return ok && timeout.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// redact returns the text of a sender's error without the number and the code: the
-// errors of HTTP clients quote URLs, in which gateways have them.
+// redact returns the text of a sender's error without the number and the code. Errors of
+// HTTP clients quote URLs, and the URLs of some gateways contain both.
 func redact(err error, phone Phone, code secret.String) string {
 	digits := strings.TrimPrefix(phone.E164(), "+")
 	return strings.NewReplacer(digits, "[phone]", code.Reveal(), "[code]").Replace(err.Error())
 }
 
-// settle records who took the last message of c, and makes the recorded answer
-// certain.
+// settle records the provider of the last message of c, and makes the recorded answer
+// final.
 func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Accepted) error {
 	early, err := s.refer(ctx, sh, c, accepted)
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
@@ -235,10 +233,10 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 	}))
 }
 
-// takeBack undoes the store of a message that was not sent, or may not have been.
-// It removes the record of the answer, so that the same request may be tried again,
-// and with a first message its challenge. If another request was given the answer
-// meanwhile, answer and challenge stand, and only the message is marked as failed.
+// takeBack undoes the storing of a message that was not sent, or may not have been sent. It
+// removes the record of the answer, so the same request can be tried again, and with a
+// first message also the challenge. If another request got the answer before, answer and
+// challenge stay, and only the message is marked as failed.
 func (s *Service) takeBack(ctx context.Context, sh shipment, c Issued, why error) error {
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
 	events, err := s.journal(sh.env.ID, now, bucket)
@@ -259,7 +257,7 @@ func (s *Service) takeBack(ctx context.Context, sh shipment, c Issued, why error
 			events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
 			return nil
 		}
-		// A message that may have been sent keeps its state, and its number.
+		// A message that may have been sent keeps its state and its number.
 		if tx.Challenge != nil && number < len(tx.Challenge.Messages) && !errors.Is(why, errUncertain) {
 			tx.Challenge.Messages[number].advance(Failed, deliveryReason(why), now)
 			tx.put(tx.Challenge.Update())
@@ -269,7 +267,7 @@ func (s *Service) takeBack(ctx context.Context, sh shipment, c Issued, why error
 	})
 }
 
-// deliveryReason is the reason of an event for a message that was not delivered.
+// deliveryReason returns the reason of the event of a message that was not delivered.
 func deliveryReason(why error) string {
 	if errors.Is(why, ErrRecipientRefused) {
 		return reasonRecipient
@@ -304,7 +302,7 @@ func (s *Service) reserve(ctx context.Context, sh *shipment) error {
 		sh.countedAt = at
 		if counted && sh.env.Production {
 			if refused = s.count(tx, r.Tallies, *sh, events); refused != nil {
-				return nil // what was found out about a prefix is kept
+				return nil // the pause or release of a prefix is stored
 			}
 		}
 		tx.put(PutPhone{limit})
@@ -312,7 +310,7 @@ func (s *Service) reserve(ctx context.Context, sh *shipment) error {
 	})
 	for _, w := range writes {
 		if e, ok := w.(AppendEvent); ok && err == nil {
-			s.opts.Logger.Warn("messages are held back, or no more", "event", string(e.Type), "of", e.Reason, "environment", sh.env.Name)
+			s.opts.Logger.Warn("a limit on messages changed", "event", string(e.Type), "of", e.Reason, "environment", sh.env.Name)
 		}
 	}
 	return errors.Join(err, refused)
@@ -340,8 +338,8 @@ func (s *Service) giveBack(ctx context.Context, sh shipment) error {
 	})
 }
 
-// keepFor lets a message stay counted, so that the next one under its name is
-// counted as well.
+// keepFor detaches a message from its ref but keeps counting it: the next message with the
+// same ref is counted too.
 func (s *Service) keepFor(ctx context.Context, sh shipment) error {
 	if sh.to.script != nil {
 		return nil
@@ -356,9 +354,8 @@ func (s *Service) keepFor(ctx context.Context, sh shipment) error {
 	})
 }
 
-// keepUnverifiable is keepFor for a message that may have been sent, or whose number
-// was refused. Its code is void, so it does not count against its prefix that nobody
-// enters it.
+// keepUnverifiable is keepFor for a message that may have been sent, or whose number was
+// refused. No user can enter its code, so the message does not count against its prefix.
 func (s *Service) keepUnverifiable(ctx context.Context, sh shipment) error {
 	if sh.to.script != nil {
 		return nil

@@ -1,6 +1,3 @@
-// Package mfa holds the rules of authentication factors and challenges: what may
-// be enrolled, challenged and verified, by whom, how often and until when. It
-// knows neither HTTP nor SQL.
 package mfa
 
 import (
@@ -24,27 +21,27 @@ type Service struct {
 	keys   atomic.Pointer[secret.Keyset]
 	sender Sender
 	opts   Options
-	sms    map[string]*smsRules // by the name of an environment; "" for all others
+	sms    map[string]*smsRules // by the name of an environment; "" has the rules of all other environments
 	ids    idSource
 
-	unsealed atomic.Bool // whether the store may hold what an older release did not seal
+	unsealed atomic.Bool // whether the store may have values that an older release did not seal
 }
 
 // Options change how a Service behaves; zero fields take their defaults.
 type Options struct {
 	Limits             Limits
-	ChallengeTTL       time.Duration                                  // how long a challenge may be verified; default and most 10 min
+	ChallengeTTL       time.Duration                                  // how long a challenge may be verified; default and maximum 10 min
 	TOTPWindow         *int                                           // time steps accepted on either side of now; 0 to 2; default 1
 	Issuer             string                                         // of totp factors enrolled without one; default the environment's name
 	ChallengeRetention time.Duration                                  // how long a challenge is kept; default 24 h
 	EventRetention     time.Duration                                  // how long an event is kept; default 400 days
 	Resealed           func(context.Context, *secret.Keyset) error    // called when all factors are sealed under the newest key
-	Unsealed           bool                                           // the store may hold what an older release did not seal: Reseal looks for it
+	Unsealed           bool                                           // the store may have values that an older release did not seal: Reseal looks for them
 	Environments       func(context.Context) ([]EnvironmentID, error) // lists all environments, whose tallies Reseal seals; needed with Unsealed
-	AllSealed          func(context.Context) error                    // called when nothing of that kind is left
-	SMS                SMSRules                                       // of all environments but those of SMSOf
+	AllSealed          func(context.Context) error                    // called when no such value is left
+	SMS                SMSRules                                       // of all environments that SMSOf does not name
 	SMSOf              map[string]SMSRules                            // by the name of an environment, in place of SMS
-	Sandbox            Sender                                         // takes the messages of sandboxes, and is no provider; nil: they send to test numbers alone
+	Sandbox            Sender                                         // gets the messages of sandboxes and does not deliver them; nil: sandboxes send only to test numbers
 	SendTimeout        time.Duration                                  // for handing over one message; default 12 s
 	Observe            func(EventType)                                // called for each event of the Service once it is stored; must not wait
 	Logger             *slog.Logger                                   // default slog.Default()
@@ -52,7 +49,7 @@ type Options struct {
 	Rand               io.Reader // safe for concurrent use; default crypto/rand.Reader
 }
 
-// maxChallengeTTL is how long an out-of-band code may live (NIST SP 800-63B,
+// maxChallengeTTL is the longest lifetime of an out-of-band code (NIST SP 800-63B,
 // section 3.1.3.2).
 const maxChallengeTTL = 10 * time.Minute
 
@@ -98,7 +95,7 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 	case len(opts.Issuer) > maxIssuer || strings.Contains(opts.Issuer, ":") || !isPlainText(opts.Issuer):
 		return nil, fmt.Errorf("TOTP issuer is %q; it must have at most %d bytes, no colon and no control characters", opts.Issuer, maxIssuer)
 	case opts.Unsealed && opts.Environments == nil:
-		return nil, errors.New("to seal what an older release stored takes the list of environments")
+		return nil, errors.New("Unsealed is set, but Environments is nil: sealing the rows of an older release needs the list of environments")
 	case opts.EventRetention < 0 || opts.SendTimeout < 0:
 		return nil, errors.New("event retention and send timeout must be positive")
 	case *opts.TOTPWindow < 0 || *opts.TOTPWindow > 2:
@@ -117,11 +114,11 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 // stored rows are sealed under.
 func (s *Service) SetKeys(keys *secret.Keyset) { s.keys.Store(keys) }
 
-// now is the time of one operation: UTC, whole milliseconds, as times are stored.
+// now returns the time of one operation: UTC, whole milliseconds, as the store keeps times.
 func (s *Service) now() time.Time { return s.opts.Now().UTC().Truncate(time.Millisecond) }
 
-// A journal appends the events of one operation. Its ids are drawn before the
-// transaction, which may run more than once.
+// A journal appends the events of one operation. It draws their ids before the transaction,
+// which may run more than once.
 type journal struct {
 	first EventID
 	env   EnvironmentID

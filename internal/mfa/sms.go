@@ -13,34 +13,34 @@ import (
 	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
-// SMSRules say where the messages of an environment go, how many there may be and
-// what they read. Zero fields take their defaults; no limit can be switched off.
+// SMSRules are the rules for the messages of an environment: their countries, their number
+// and their text. Zero fields take their defaults; no limit can be switched off.
 type SMSRules struct {
-	Countries []string // where a production environment sends, by ISO 3166-1: "US"; default nowhere
-	Home      string   // the country that is not abroad; default the first of Countries
+	Countries []string // to which a production environment sends, by ISO 3166-1: "US"; default no country
+	Home      string   // the country whose numbers do not count as abroad; default the first of Countries
 	Daily     int      // messages of a production environment in any 24 h; default 1,000
-	Abroad    int      // of them, those to other countries than Home; default 100
+	Abroad    int      // of these, the messages to other countries than Home; default 100
 	Pumping   Pumping
-	Texts     map[string]string // by locale, "de" or "pt-BR", with {{code}} in each; "default" for all others
-	Origin    string            // the host that browsers fill the code in for, named in a last line; default none
-	Links     bool              // whether a caller's own text may hold what phones make a link of
+	Texts     map[string]string // by locale, "de" or "pt-BR", with {{code}} in each; "default" for all other locales
+	Origin    string            // the host for which browsers fill in the code, named in a last line; default none
+	Links     bool              // whether a caller's own text may contain text that phones show as a link
 
-	// AllowNumbers has the countries of prefixes, {"+1 942": "CA"}, whose numbers are
-	// newer than the metadata by which numbers are checked. Default none.
+	// AllowNumbers has the countries of prefixes, {"+1 942": "CA"}, that the metadata for
+	// checking numbers do not have yet. Default none.
 	AllowNumbers map[string]string
 }
 
-// Pumping says when the numbers of one prefix, its first six digits, look as if
-// messages were sent there for the money that they cost: many are challenged, and
-// few of them verified. The prefix is then paused.
+// Pumping describes SMS pumping, where an attacker earns money from the messages to the
+// numbers of one prefix, the first six digits: many numbers are challenged, and few
+// challenges are verified. The prefix is then paused.
 type Pumping struct {
-	Sends    int           // challenges in Window from which on a prefix is judged; default 20
-	Verified float64       // the least share of them that must be verified; default 0.3
+	Sends    int           // the number of challenges in Window from which a prefix is judged; default 20
+	Verified float64       // the minimum share of verified challenges; default 0.3
 	Window   time.Duration // default 1 h
 	Pause    time.Duration // default 24 h
 }
 
-// smsRules are SMSRules, checked and ready for use.
+// smsRules are checked SMSRules.
 type smsRules struct {
 	SMSRules
 	texts  *smstext.Templates
@@ -115,8 +115,8 @@ func (r SMSRules) compile() (*smsRules, error) {
 	return &smsRules{r, texts, ranges}, errors.Join(errs...)
 }
 
-// compileAll returns the rules of all environments by their names, "" for those that
-// have none of their own.
+// compileAll returns the rules by the name of the environment. The name "" has the rules of
+// all environments without their own rules.
 func compileAll(opts Options) (map[string]*smsRules, error) {
 	all := map[string]*smsRules{}
 	var err error
@@ -131,13 +131,13 @@ func compileAll(opts Options) (map[string]*smsRules, error) {
 	return all, nil
 }
 
-// CheckSMSRules reports what is wrong with the rules of all environments or of one.
+// CheckSMSRules returns the faults of rules: all is for all environments, of for single ones.
 func CheckSMSRules(all SMSRules, of map[string]SMSRules) error {
 	_, err := compileAll(Options{SMS: all, SMSOf: of})
 	return err
 }
 
-// rulesOf returns the rules of an environment's messages.
+// rulesOf returns the rules for the messages of an environment.
 func (s *Service) rulesOf(env Environment) *smsRules {
 	if r, ok := s.sms[env.Name]; ok {
 		return r
@@ -147,10 +147,10 @@ func (s *Service) rulesOf(env Environment) *smsRules {
 
 const (
 	defaultTemplate = "Your verification code is: " + smstext.Place
-	maxTemplate     = 1600 // characters, the most that carriers join into one message
+	maxTemplate     = 1600 // characters, the maximum that carriers join into one message
 )
 
-// check reports what of a request cannot be sent.
+// check returns an *InvalidError with the fields of p that cannot be sent.
 func (r *smsRules) check(p ChallengeParams) error {
 	var wrong []FieldError
 	add := func(field, code, message string) { wrong = append(wrong, FieldError{field, code, message}) }
@@ -172,8 +172,8 @@ func (r *smsRules) check(p ChallengeParams) error {
 	return nil
 }
 
-// text returns the message for a phone: the caller's own words, or else those of
-// the locale that it asks for, or of the phone's country.
+// text returns the message for a phone: the text of the caller, or the text of the
+// requested locale, or that of the phone's country.
 func (r *smsRules) text(p ChallengeParams, phone Phone, code string) string {
 	template := p.Template
 	if template == "" {
@@ -182,7 +182,7 @@ func (r *smsRules) text(p ChallengeParams, phone Phone, code string) string {
 	return r.fill(template, code)
 }
 
-// fill puts a code into a template, or into the one for all if it is "".
+// fill puts a code into a template; for "" it uses the default template.
 func (r SMSRules) fill(template, code string) string {
 	text := strings.ReplaceAll(firstNonEmpty(template, defaultTemplate), smstext.Place, code)
 	if r.Origin != "" {
@@ -191,8 +191,8 @@ func (r SMSRules) fill(template, code string) string {
 	return text
 }
 
-// Samples returns what messages with the code 123456 read, by locale; "default" is
-// always there.
+// Samples returns the texts of messages with the code 123456, by locale. It always contains
+// "default".
 func (r SMSRules) Samples() map[string]string {
 	samples := map[string]string{"default": r.fill("", testCode)}
 	for locale, template := range r.Texts {

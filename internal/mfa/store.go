@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// A Store keeps factors, challenges and what belongs to them. It knows no rule:
-// it reads the rows that it is asked for and writes what it is told.
+// A Store keeps factors, challenges and their related rows. It knows no rules: it reads
+// the rows of a Read and makes the Writes of a Tx.
 // storetest.Run states its promises.
 type Store interface {
-	// Update reads the rows that r names, runs fn on them and commits what fn has
-	// put into tx, all in one serializable transaction. It returns nil only after
-	// a durable commit. If fn fails, nothing is stored and its error is returned.
-	// fn may run more than once, each time on freshly read rows.
+	// Update reads the rows that r names, runs fn on them and commits the writes in tx,
+	// all in one serializable transaction. It returns nil only after a durable commit. If
+	// fn fails, Update stores nothing and returns its error. fn may run more than once,
+	// each time on freshly read rows.
 	Update(ctx context.Context, r Read, fn func(tx *Tx) error) error
 
 	// View reads the rows that r names, as of one moment.
@@ -21,31 +21,31 @@ type Store interface {
 	// Factors lists factors of one user.
 	Factors(ctx context.Context, q FactorQuery) ([]Factor, error)
 
-	// FactorsAfter lists up to limit factors of all users, in an order of the
-	// store's own in which each comes once; after is the last one seen, zero at
-	// the start.
+	// FactorsAfter lists up to limit factors of all users. The store chooses the order;
+	// each factor comes once. after is the last factor of the previous call, zero for the
+	// first call.
 	FactorsAfter(ctx context.Context, after FactorID, limit int) ([]Factor, error)
 
-	// Events lists up to limit events in the same way, those of a bucket from
+	// Events lists up to limit events in the same way. Events of one bucket come from
 	// oldest to newest.
 	Events(ctx context.Context, after EventID, limit int) ([]Event, error)
 
 	// Tallies lists all tallies of an environment, without Of.
 	Tallies(ctx context.Context, env EnvironmentID) ([]Tally, error)
 
-	// Sweep takes one step of removing what has outlived h: a transaction of at
-	// most limit rows of each kind. It reports whether there are more steps to take
-	// now; after the last one all is gone. The cost does not grow with what it
-	// leaves.
+	// Sweep takes one step of removing the rows that are older than h: a transaction of at
+	// most limit rows of each kind. It reports whether more steps are needed now; after the
+	// last step no such row is left. The cost does not grow with the number of rows that
+	// stay.
 	Sweep(ctx context.Context, h Horizon, limit int) (more bool, err error)
 }
 
-// A Read names the rows that one decision looks at. All lie in Bucket; what is
-// zero is not read. Of Challenge, Factor and User at most one is set.
+// A Read names the rows that one decision needs. All are in Bucket; a zero field is not
+// read. At most one of Challenge, Factor and User is set.
 type Read struct {
 	Bucket    Bucket
-	Challenge ChallengeID // brings its factor and that factor's user as well
-	Factor    FactorID    // brings its user as well
+	Challenge ChallengeID // also reads its factor and the user of that factor
+	Factor    FactorID    // also reads its user
 	User      UserKey
 	Phone     PhoneKey
 	Tallies   []TallyKey // all different
@@ -53,8 +53,8 @@ type Read struct {
 	Replay    ReplayKey
 }
 
-// Rows are the rows of a Read; nil stands for what is not stored. A challenge
-// whose factor is gone is not stored either.
+// Rows are the rows of a Read; nil means that the row is not stored. A challenge whose
+// factor was deleted counts as not stored.
 type Rows struct {
 	Challenge *Challenge
 	Factor    *Factor
@@ -65,16 +65,17 @@ type Rows struct {
 	Replay    *Replay
 }
 
-// A Tx holds the rows that were read and gathers what is to be written. The
-// rows are the Update's own: fn may change their fields, and the elements of slices
-// of structs. Bytes are replaced, never changed in place: a store may keep them too.
+// A Tx has the rows of a Read and collects the writes. The rows are copies for this
+// Update: fn may change their fields, and the elements of slices of structs. fn replaces
+// bytes and never changes them in place, because a store may keep the same slice.
 type Tx struct {
 	Rows
-	Writes []Write // in the order in which they are to be made
+	Writes []Write // in the order in which the store makes them
 }
 
-// A Write is one row to store or to remove: one of the types below. What changes
-// or replaces a row, or deletes a factor, must be among the Rows if it is stored.
+// A Write is one row to store or to remove: one of the types below. A row that a write
+// changes or replaces, and a factor that a write deletes, must be among the Rows if the
+// row is stored.
 type Write interface{ write() }
 
 // The writes that a Store must know.
@@ -93,7 +94,7 @@ type (
 		Label  []byte
 		Replay ReplayKey
 	}
-	// DeleteFactor removes a factor; its challenges can be read no more.
+	// DeleteFactor removes a factor. Its challenges cannot be read afterwards.
 	DeleteFactor struct{ ID FactorID }
 	// InsertChallenge stores a new challenge.
 	InsertChallenge struct{ *Challenge }
@@ -108,15 +109,15 @@ type (
 	PutUser struct{ *User }
 	// DeleteUser removes a user's row, if it is there.
 	DeleteUser struct{ Key UserKey }
-	// RetireUser moves the row of a user who has no factors left, if there is one, to
-	// the name Former, and lets it expire.
+	// RetireUser renames the row of a user who has no factors left to Former, if the row is
+	// stored, and lets it expire.
 	RetireUser struct {
 		Key       UserKey
 		Former    string // a keyed hash
 		ExpiresAt time.Time
 	}
-	// RestoreUser moves the row back, if there is one, and adds to the failures that
-	// were counted since.
+	// RestoreUser renames the row back, if it is stored, and adds its failures to those
+	// that were counted since.
 	RestoreUser struct {
 		Key    UserKey
 		Former string
@@ -127,7 +128,7 @@ type (
 	PutTally struct{ *Tally }
 	// DeleteTally removes a tally, if it is there.
 	DeleteTally struct{ Key TallyKey }
-	// PutMessage stores what leads to a challenge, new or changed.
+	// PutMessage stores a message reference, new or changed.
 	PutMessage struct{ *MessageRef }
 	// PutReplay stores a replay record, new or in place of an older one.
 	PutReplay struct{ *Replay }
@@ -169,7 +170,7 @@ func (AppendEvent) write()     {}
 
 func (tx *Tx) put(w Write) {
 	if tx.Writes == nil {
-		tx.Writes = make([]Write, 0, 4) // as many as most have
+		tx.Writes = make([]Write, 0, 4) // enough for most transactions
 	}
 	tx.Writes = append(tx.Writes, w)
 }
@@ -177,15 +178,16 @@ func (tx *Tx) put(w Write) {
 // A FactorQuery asks for one page of a user's factors.
 type FactorQuery struct {
 	User      UserKey
-	After     FactorID // only ids beyond this one in the direction of reading; zero: from the start
-	Until     FactorID // only ids short of this one in that direction; zero: to the end
+	After     FactorID // only ids after this one in the direction of reading; zero: from the start
+	Until     FactorID // only ids before this one in that direction; zero: to the end
 	Ascending bool     // oldest first
 	Limit     int
 }
 
-// A Horizon is how far back rows are kept: older rows may be swept. A store whose
-// own clock is behind Now counts all times from its own clock instead, so that a
-// node whose clock is ahead removes nothing too early. A zero Now compares nothing.
+// A Horizon is how far back rows are kept: older rows may be swept. A store whose own
+// clock is behind Now counts all times from its own clock instead: then a node whose
+// clock is ahead removes nothing too early. With a zero Now, the store does not compare
+// clocks.
 type Horizon struct {
 	Now        time.Time // when the Horizon was computed
 	Challenges time.Time // by creation
@@ -198,8 +200,8 @@ func (h Horizon) Earlier(d time.Duration) Horizon {
 	return Horizon{Now: h.Now.Add(-d), Challenges: h.Challenges.Add(-d), Events: h.Events.Add(-d), Expired: h.Expired.Add(-d)}
 }
 
-// ChallengesBefore returns the first id that is not to be swept.
+// ChallengesBefore returns the first id that stays.
 func (h Horizon) ChallengesBefore() ChallengeID { return firstIDAt(h.Challenges) }
 
-// EventsBefore returns the first id that is not to be swept.
+// EventsBefore returns the first id that stays.
 func (h Horizon) EventsBefore() EventID { return firstIDAt(h.Events) }

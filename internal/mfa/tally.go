@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// A TallyKey names what a Tally counts. All of an environment live in one bucket, so
-// that one transaction sees them. A store finds a tally by Environment and Name, and
-// does not keep Of: six digits of a phone number are personal.
+// A TallyKey names the messages that a Tally counts. All tallies of an environment are in one
+// bucket, so one transaction can read them. A store finds a tally by Environment and Name,
+// and does not store Of: six digits of a phone number are personal.
 type TallyKey struct {
 	Environment EnvironmentID
 	Name        string // a keyed hash of Of, in hexadecimal; Of itself in a row of an older release
@@ -29,24 +29,23 @@ func (k TallyKey) associated() []byte {
 	return fmt.Appendf(nil, "tallies.name/%d/%s", k.Environment, k.Name)
 }
 
-// Bucket returns the partition in which the tally lives.
+// Bucket returns the partition of the tally.
 func (k TallyKey) Bucket() Bucket { return k.Environment.sendBucket() }
 
-// A Tally counts the messages to numbers that have something in common, and how
-// many of their challenges were verified.
+// A Tally counts the messages to a group of numbers, and their verified challenges.
 type Tally struct {
 	TallyKey
 	Sealed      []byte    // Of, sealed; nil in a row of an older release
 	Counts      []Count   // oldest first
-	PausedUntil time.Time // no messages go there until then; zero: they do
+	PausedUntil time.Time // no messages are sent there before; zero: not paused
 	ExpiresAt   time.Time
 }
 
-// A Count is of the messages of one slot of time.
+// A Count is the number of messages in one slot of time.
 type Count struct {
-	At       time.Time // when the slot began
+	At       time.Time // the start of the slot
 	Sent     int
-	Verified int // of those sent in this slot, whenever that was
+	Verified int // of the messages sent in this slot, verified at any time
 }
 
 const (
@@ -56,15 +55,14 @@ const (
 	day        = 24 * time.Hour
 	daySlot    = 30 * time.Minute
 	prefixSlot = time.Minute
-	// settling is how long a code may take to be typed before it counts as one that
-	// was not.
+	// settling is the time that a user has to enter a code before it counts as not entered.
 	settling = 2 * time.Minute
-	// prefixDigits is the length of a prefix. Numbers are rented to pumpers in blocks
-	// that share more digits than that. Of a short number it leaves four out.
+	// prefixDigits is the length of a prefix. The blocks of numbers that attackers rent share
+	// more digits. A prefix of a short number omits its last four digits.
 	prefixDigits = 6
 )
 
-// tallies names the tallies that count a message of a production environment to phone.
+// tallies returns the keys of the tallies that count a message of a production environment to phone.
 func (s *Service) tallies(env Environment, phone Phone) []TallyKey {
 	number, country := phone.E164(), s.rulesOf(env).countryOf(phone)
 	of := []string{number[:min(1+prefixDigits, len(number)-4)], country, tallyAll}
@@ -78,7 +76,7 @@ func (s *Service) tallies(env Environment, phone Phone) []TallyKey {
 	return keys
 }
 
-// sealName seals what a tally counts, for operators to see.
+// sealName seals Of, which operators can see.
 func (s *Service) sealName(t *Tally) (err error) {
 	if t.Sealed, err = s.keys.Load().Seal([]byte(t.Of), t.associated()); err != nil {
 		return fmt.Errorf("seal the name of a count: %w", err)
@@ -86,11 +84,11 @@ func (s *Service) sealName(t *Tally) (err error) {
 	return nil
 }
 
-// Reference is how events name a prefix, which are kept for longer than it is counted:
-// by the beginning of its keyed hash.
+// Reference returns the name of a prefix in events, which are kept longer than the tally:
+// the first digits of its keyed hash.
 func (k TallyKey) Reference() string { return "prefix_" + k.Name[:min(12, len(k.Name))] }
 
-// isPrefix reports whether the tally is of a prefix, which can be paused.
+// isPrefix reports whether the tally counts a prefix, which can be paused.
 func (k TallyKey) isPrefix() bool { return strings.HasPrefix(k.Of, "+") }
 
 func (k TallyKey) slot() time.Duration {
@@ -100,8 +98,8 @@ func (k TallyKey) slot() time.Duration {
 	return daySlot
 }
 
-// count counts a message in the tallies that are named by keys and were read into
-// tx, or returns a *LimitError. What it finds out about a prefix is written also then.
+// count counts a message in the tallies of keys, which tx has read, or returns a
+// *LimitError. It writes the pause or release of a prefix in both cases.
 func (s *Service) count(tx *Tx, keys []TallyKey, sh shipment, events journal) error {
 	r := s.rulesOf(sh.env)
 	for i, key := range keys {
@@ -117,7 +115,7 @@ func (s *Service) count(tx *Tx, keys []TallyKey, sh shipment, events journal) er
 	for _, t := range tx.Tallies {
 		if t.isPrefix() {
 			if sh.ref.source().proven() {
-				continue // its number was proven: a pause is for others
+				continue // a pause does not apply to a proven number
 			}
 			if err := r.judge(tx, t, sh.now, events); err != nil {
 				return err
@@ -143,7 +141,7 @@ func (s *Service) count(tx *Tx, keys []TallyKey, sh shipment, events journal) er
 	return nil
 }
 
-// span is how far back a tally looks: never less than the limit says, for a slot
+// span returns how far back a tally counts: at least the period of its limit, because a slot
 // counts as a whole.
 func (r *smsRules) span(k TallyKey) time.Duration {
 	if k.isPrefix() {
@@ -152,7 +150,7 @@ func (r *smsRules) span(k TallyKey) time.Duration {
 	return day + daySlot
 }
 
-// most returns how many messages a tally may count, 0 for those without a limit.
+// most returns the limit of a tally, 0 for a tally without a limit.
 func (r *smsRules) most(of string) int {
 	switch of {
 	case tallyAll:
@@ -163,8 +161,8 @@ func (r *smsRules) most(of string) int {
 	return 0
 }
 
-// judge refuses a message to a prefix that is paused, and pauses one whose codes
-// are seldom typed.
+// judge refuses a message to a paused prefix, and pauses a prefix whose codes are rarely
+// entered.
 func (r *smsRules) judge(tx *Tx, t *Tally, now time.Time, events journal) error {
 	if now.Before(t.PausedUntil) {
 		return &LimitError{Kind: ErrPrefixPaused, After: t.PausedUntil.Sub(now)}
@@ -179,13 +177,13 @@ func (r *smsRules) judge(tx *Tx, t *Tally, now time.Time, events journal) error 
 		return nil
 	}
 	t.PausedUntil = now.Add(r.Pumping.Pause)
-	t.ExpiresAt = later(t.ExpiresAt, t.PausedUntil.Add(day)) // the first message after it tells that it is over
+	t.ExpiresAt = later(t.ExpiresAt, t.PausedUntil.Add(day)) // the first message after the pause appends an event
 	tx.put(PutTally{t})
 	events.append(tx, Event{Type: PrefixPaused, Reason: t.Reference()})
 	return &LimitError{Kind: ErrPrefixPaused, After: r.Pumping.Pause}
 }
 
-// settled sums up the slots whose codes had time to be typed.
+// settled returns the sums of the slots whose codes users had time to enter.
 func (t *Tally) settled(now time.Time) (sent, verified int) {
 	for _, c := range t.Counts {
 		if now.Sub(c.At) >= settling+prefixSlot {
@@ -195,7 +193,7 @@ func (t *Tally) settled(now time.Time) (sent, verified int) {
 	return sent, verified
 }
 
-// full returns how long it takes until another message may be sent, 0 if it may now.
+// full returns the wait until another message may be sent, 0 if it may be sent now.
 func (t *Tally) full(most int, now time.Time) (wait time.Duration) {
 	sent, _ := t.Sum()
 	over := sent - most + 1
@@ -209,7 +207,7 @@ func (t *Tally) full(most int, now time.Time) (wait time.Duration) {
 	return wait
 }
 
-// add changes how many messages were sent at a time.
+// add adds n to the messages that were sent at a time.
 func (t *Tally) add(at time.Time, n int) {
 	slot := at.Truncate(t.slot())
 	i, found := t.find(slot)
@@ -223,8 +221,8 @@ func (t *Tally) find(slot time.Time) (int, bool) {
 	return slices.BinarySearchFunc(t.Counts, slot, func(c Count, at time.Time) int { return c.At.Compare(at) })
 }
 
-// uncount takes back what count added for a message, and reports whether there was
-// any. judged says whether the message was counted in the tally of its prefix.
+// uncount removes a message from the tally, and reports whether the message was counted.
+// judged says whether the message was counted in the tally of its prefix.
 func (t *Tally) uncount(at time.Time, judged bool) bool {
 	i, found := t.find(at.Truncate(t.slot()))
 	if !found || t.Counts[i].Sent == 0 || t.isPrefix() && !judged {
@@ -234,7 +232,7 @@ func (t *Tally) uncount(at time.Time, judged bool) bool {
 	return true
 }
 
-// forget drops the counts of what lies further back than span.
+// forget removes the counts that are older than span.
 func (t *Tally) forget(span time.Duration, now time.Time) {
 	t.Counts = slices.DeleteFunc(t.Counts, func(c Count) bool { return now.Sub(c.At) >= span })
 }
@@ -246,9 +244,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// countVerified counts a challenge of a production environment that was verified,
-// where its first message was counted: with its prefix only if the factor was not
-// proven before.
+// countVerified counts a verified challenge of a production environment in the tallies of
+// its first message. The tally of the prefix counts it only if the factor was not proven
+// before.
 func (s *Service) countVerified(ctx context.Context, env Environment, phone Phone, c *Challenge, proven bool) {
 	r := Read{Bucket: env.ID.sendBucket(), Tallies: s.tallies(env, phone)}
 	err := s.store.Update(context.WithoutCancel(ctx), r, func(tx *Tx) error {
@@ -264,13 +262,13 @@ func (s *Service) countVerified(ctx context.Context, env Environment, phone Phon
 		return nil
 	})
 	if err != nil {
-		// The code was right, and is spent. The prefix looks a little worse for it.
+		// The code was right and is spent. The share of verified codes of the prefix is now a little too low.
 		s.opts.Logger.Warn("count a verified message", "challenge", c.ID.String(), "error", err)
 	}
 }
 
-// Tallies lists what was sent to each prefix and country of an environment of
-// late, and how much of it was verified.
+// Tallies lists the recent messages of an environment to each prefix and country, and how
+// many were verified.
 func (s *Service) Tallies(ctx context.Context, env Environment) ([]Tally, error) {
 	all, err := s.store.Tallies(ctx, env.ID)
 	if err != nil {
@@ -303,8 +301,8 @@ func (s *Service) openName(t *Tally) error {
 }
 
 // SealTallies seals the names of all tallies under the newest key, and reports whether an
-// older release has left some in plain. Call it before messages are sent: the limits do
-// not see those. A node of that release may still be counting.
+// older release left some unsealed. Call it before messages are sent: the limits do not
+// count unsealed tallies. A node of that release may still be counting.
 func (s *Service) SealTallies(ctx context.Context) (plain bool, err error) {
 	if s.opts.Environments == nil {
 		return false, nil
@@ -335,8 +333,8 @@ func (s *Service) SealTallies(ctx context.Context) (plain bool, err error) {
 	return plain, nil
 }
 
-// sealTally seals the name of a tally again, or moves one with a plain name to its keyed
-// hash.
+// sealTally seals the name of a tally again, or renames a tally with a plain name to its
+// keyed hash.
 func (s *Service) sealTally(ctx context.Context, stored TallyKey) error {
 	key := s.tallyKey(stored.Environment, stored.Of)
 	old := TallyKey{Environment: stored.Environment, Name: stored.Name}
@@ -354,7 +352,7 @@ func (s *Service) sealTally(ctx context.Context, stored TallyKey) error {
 			tx.put(DeleteTally{old})
 		}
 		if t == nil {
-			return nil // it has expired, or another node was faster
+			return nil // it has expired, or another node sealed it first
 		}
 		if err := s.sealName(t); err != nil {
 			return err
@@ -364,7 +362,7 @@ func (s *Service) sealTally(ctx context.Context, stored TallyKey) error {
 	})
 }
 
-// merge adds what another tally has counted of the same.
+// merge adds the counts of another tally of the same group.
 func (t *Tally) merge(other *Tally) {
 	for _, c := range other.Counts {
 		t.add(c.At, c.Sent)
@@ -374,12 +372,11 @@ func (t *Tally) merge(other *Tally) {
 	t.PausedUntil, t.ExpiresAt = later(t.PausedUntil, other.PausedUntil), later(t.ExpiresAt, other.ExpiresAt)
 }
 
-// PumpingWindow returns the span of time over which the prefixes of an environment are
-// judged.
+// PumpingWindow returns the period over which the prefixes of an environment are judged.
 func (s *Service) PumpingWindow(env Environment) time.Duration { return s.rulesOf(env).Pumping.Window }
 
-// ReleasePrefix ends the pause of a prefix, "+491512", for an operator. What was
-// sent there before is forgotten. It reports whether the prefix was paused.
+// ReleasePrefix ends the pause of a prefix, "+491512", for an operator. It deletes the counts
+// of the prefix. It reports whether the prefix was paused.
 func (s *Service) ReleasePrefix(ctx context.Context, env Environment, prefix string) (bool, error) {
 	now := s.now()
 	key := s.tallyKey(env.ID, prefix)
@@ -409,8 +406,8 @@ func (t *Tally) Sum() (sent, verified int) {
 	return sent, verified
 }
 
-// EncodeCounts writes counts as stores keep them: 16 bytes each, the time in
-// milliseconds and two numbers.
+// EncodeCounts returns the stored form of counts: 16 bytes each, the time in milliseconds
+// and two numbers.
 func EncodeCounts(counts []Count) []byte {
 	b := make([]byte, 0, 16*len(counts))
 	for _, c := range counts {
@@ -421,10 +418,10 @@ func EncodeCounts(counts []Count) []byte {
 	return b
 }
 
-// DecodeCounts reads what EncodeCounts wrote.
+// DecodeCounts reads the result of EncodeCounts.
 func DecodeCounts(b []byte) ([]Count, error) {
 	if len(b)%16 != 0 {
-		return nil, fmt.Errorf("counts: %d bytes are no whole number of records", len(b))
+		return nil, fmt.Errorf("counts: %d bytes are not a whole number of records", len(b))
 	}
 	counts := make([]Count, 0, len(b)/16)
 	for ; len(b) > 0; b = b[16:] {

@@ -24,9 +24,9 @@ func (Verification) replayed(a *idempotency.Answer) Verification { return Verifi
 // Verify tries code against a challenge. A wrong code is an outcome, not an
 // error. Errors: ErrNotFound, also for a challenge whose factor was deleted;
 // ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts while the challenge, its
-// factor or its user may not be tried. Every code that is looked at is counted
-// before it is answered. Of those that are not, the first leaves an event, and further
-// ones by chance.
+// factor or its user may not be tried. Every code that is checked is counted
+// before it is answered. Of the codes that are not checked, the first leaves an event, and
+// later ones leave one by chance.
 func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, code string, req *idempotency.Request[Verification]) (Verification, error) {
 	// With a derived key, everyone who enters the same code would get the recorded answer,
 	// and a spent code would be accepted. The challenge itself prevents that.
@@ -40,7 +40,7 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 		return Verification{}, err
 	}
 	code = typedCode(code)
-	var phone *Phone // whose code it is, where messages are counted
+	var phone *Phone // of an sms factor whose messages are counted
 	proven := false  // before this code
 	v, err := decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (Verification, error) {
 		c, f := tx.Challenge, tx.Factor
@@ -69,20 +69,20 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 	return v, err
 }
 
-// refuse returns why no code can succeed now, in the order of what callers need
-// to know first.
+// refuse returns why no code can succeed now. If there are several reasons, it returns the
+// most important one for the caller.
 func (s *Service) refuse(c *Challenge, f *Factor, u *User, now time.Time) error {
 	if err := c.refuse(s.opts.Limits.Attempts, now); err != nil {
 		return err
 	}
-	// A user's lock first: waiting does not help against it, as it may with a factor.
+	// The user's lock comes first: waiting does not end it, as it may end a factor's lock.
 	if err := u.refuse(s.opts.Limits); err != nil {
 		return err
 	}
 	return f.refuse(s.opts.Limits, now)
 }
 
-// try compares a code that may be looked at, and counts it.
+// try checks a code and counts it.
 func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Verification, err error) {
 	c, f := tx.Challenge, tx.Factor
 	before := *f
@@ -125,7 +125,7 @@ func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Ver
 	return v, nil
 }
 
-// recordUser counts a code over all factors of their user.
+// recordUser counts a code in the user of the factor.
 func (s *Service) recordUser(tx *Tx, events journal, right bool) {
 	key, u := tx.Factor.UserKey(), tx.User
 	switch {
