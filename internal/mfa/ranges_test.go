@@ -65,7 +65,7 @@ func TestRangesAreChecked(t *testing.T) {
 		{map[string]string{"942": "CA"}, `"942" is not a prefix`},
 		{map[string]string{"+1 94x": "CA"}, `"+1 94x" is not a prefix`},
 		{map[string]string{"+49 15": "CA"}, `"+49 15" is not in CA, whose numbers begin with +1`},
-		{map[string]string{"+49": "DE"}, `"+49" is all of a country`},
+		{map[string]string{"+49": "DE"}, `"+49" is the code of a whole country`},
 		{map[string]string{"+1 942": "CA", "+1-942": "CA"}, `is listed twice`},
 	} {
 		err := mfa.CheckSMSRules(mfa.SMSRules{AllowNumbers: tc.ranges}, nil)
