@@ -31,7 +31,7 @@ type stored struct {
 
 const (
 	databaseFile   = "countersign.db"
-	keysetFile     = "countersign.db.keyset"
+	keysetFile     = "keyset" // not the default name, which tells a server that its store is missing
 	populationFile = "population.json"
 )
 
