@@ -22,7 +22,7 @@ func (s *hesitant) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) erro
 	return s.Store.Update(ctx, r, fn)
 }
 
-// A decision that is taken again leaves what it leaves when it is taken once.
+// A decision that runs twice stores the same rows as one that runs once.
 func TestDecisionsBearRepeating(t *testing.T) {
 	story := func(again bool) (told []string) {
 		w := newWorld(t, mfa.Options{})

@@ -85,8 +85,8 @@ func TestRefusalTellsWhichChallenge(t *testing.T) {
 	}
 }
 
-// Refusals come in the order of what a caller needs to know first. Each case
-// adds one reason that would win over all those before it.
+// If there are several reasons for a refusal, the caller gets the most important one. Each
+// case adds a reason that is more important than the previous ones.
 func TestOrderOfRefusals(t *testing.T) {
 	w := newWorld(t, mfa.Options{Limits: mfa.Limits{UserFailures: 20}})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})

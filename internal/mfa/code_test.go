@@ -109,8 +109,8 @@ func TestNumberCode(t *testing.T) {
 	}
 }
 
-// Every decimal digit of Unicode means what it says. They come in runs of ten,
-// in order, so that the n-th of all has the value n mod 10.
+// Every decimal digit of Unicode has its value. The digits come in ordered runs of ten, so
+// the n-th digit has the value n mod 10.
 func TestDigitsOfEveryScript(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
@@ -206,7 +206,7 @@ func TestTemplate(t *testing.T) {
 	const most = 1600
 	for _, tc := range []struct {
 		name, template string
-		want           string // CODE stands for the code
+		want           string // CODE means the code
 		field          string // the code of the error, if it is refused
 	}{
 		{"default", "", "Your verification code is: CODE", ""},

@@ -8,7 +8,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// What belongs to another environment is answered as what never was.
+// Rows of another environment get the same answers as rows that never existed.
 func TestEnvironmentsDoNotSeeEachOther(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	for _, typ := range []mfa.FactorType{mfa.TOTP, mfa.SMS, mfa.GenericOTP} {

@@ -99,7 +99,7 @@ func TestResealBeforeAKeyIsRetired(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.SetKeys(rotated)
-			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true) // old rows open meanwhile
+			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true) // old rows still open
 			before := w.stored(app.ID)
 			if resealed {
 				if err := w.Reseal(ctx); err != nil {
@@ -132,8 +132,7 @@ func TestResealBeforeAKeyIsRetired(t *testing.T) {
 	}
 }
 
-// A value that does not open is reported. It must not keep the others, which come
-// after it, from being sealed anew.
+// A value that does not open is reported. The values after it must still be sealed again.
 func TestDamagedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	damaged := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}).ID
@@ -197,7 +196,7 @@ func TestMaintainWorksUntilItsContextEnds(t *testing.T) {
 	})
 }
 
-// counted is a Store without rows that counts what is asked of it.
+// counted is a Store without rows that counts calls.
 type counted struct {
 	mfa.Store
 	sweeps, lists int

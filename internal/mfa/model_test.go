@@ -71,13 +71,12 @@ type request struct {
 	answer string
 	until  time.Time
 	made   *ruledFactor // by an enrollment that succeeded
-	about  *ruledFactor // what is challenged or verified
+	about  *ruledFactor // the factor that is challenged or verified
 	hidden time.Time    // when the secret that the answer shows is not shown again; zero: never
 	swept  time.Time    // when the challenge to verify may be swept; zero for others
 }
 
-// outcome names what became of a request, without the ids that differ from run
-// to run.
+// outcome names the result of a request, without the ids that differ from run to run.
 func outcome(err error) string {
 	limit, limited := errors.AsType[*mfa.LimitError](err)
 	switch {
@@ -144,8 +143,8 @@ func once[T any](t *rapid.T, m *model) *idempotency.Request[T] {
 	return o
 }
 
-// recorded remembers a request whose answer was recorded, which says what it is
-// about. What was not found is not recorded.
+// recorded keeps a request whose answer was recorded; about completes it. An answer "not
+// found" is not recorded.
 func recorded[T any](m *model, o *idempotency.Request[T], result T, err error, about func(*request), do func(*idempotency.Request[T]) error) {
 	if o == nil || errors.Is(err, mfa.ErrNotFound) {
 		return
@@ -406,7 +405,7 @@ func (m *model) keyReused(t *rapid.T) {
 	r := pick(t, m.live(), "request")
 	got := outcome(r.do("another"))
 	if got == "not found" && m.gone(r) {
-		return // the key, if it was claimed, or what it is about, whichever is looked at first
+		return // a claimed key is checked first, and otherwise the row
 	}
 	equal(t, "another request under its key", got, "key reused")
 }
@@ -416,7 +415,7 @@ func (m *model) sweep(t *rapid.T) {
 	m.rules.sweep(m.challenges)
 }
 
-// restart goes on with a new Service, one time in four over the store opened anew.
+// restart continues with a new Service, one time in four over the store opened again.
 func (m *model) restart(t *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(t, "reopen") == 3 {
 		err := m.store.Close()
@@ -433,7 +432,7 @@ func (m *model) countMessages(t *rapid.T) {
 	equal(t, "messages", fmt.Sprint(m.carrier.Sent()), fmt.Sprint(m.messages))
 }
 
-// compare holds what is stored against the rules.
+// compare checks the stored rows against the rules.
 func (m *model) compare(t *rapid.T) {
 	for i, f := range m.factors {
 		rows := m.rows(mfa.Read{Bucket: f.ID.Bucket(), Factor: f.ID})

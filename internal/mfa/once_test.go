@@ -15,8 +15,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
-// onceKey makes an operation happen once under a key, for 24 h. Its recorded
-// answer is what an answer of the wire would tell.
+// onceKey returns a request with an idempotency key, whose answer is kept for 24 h. Its
+// recorded answer has the content of a reply.
 func onceKey[T any](key, request string) *idempotency.Request[T] {
 	return &idempotency.Request[T]{
 		Key: sha256.Sum256([]byte(key)), Fingerprint: sha256.Sum256([]byte(request)), Keep: 24 * time.Hour,
@@ -24,7 +24,7 @@ func onceKey[T any](key, request string) *idempotency.Request[T] {
 	}
 }
 
-// claimed is once, of a request that does not tell the bucket of its effect.
+// claimed returns once for a request whose scope does not determine the bucket of its effect.
 func claimed[T any](once *idempotency.Request[T]) *idempotency.Request[T] {
 	once.TargetInBody = true
 	return once
@@ -42,7 +42,7 @@ func told(result any, err error) string {
 	panic("no answer of ours")
 }
 
-// replayed returns the recorded answer that a result has, "" for none.
+// replayed returns the recorded answer of a result; "" for a fresh result.
 func replayed(result any) string {
 	var a *idempotency.Answer
 	switch r := result.(type) {
@@ -77,7 +77,7 @@ func isReplay(err error) bool {
 	return ok
 }
 
-// A storm is 64 times the same request at once.
+// storm sends the same request 64 times at once.
 func storm[T any](t *testing.T, do func() (T, error)) (answer string) {
 	t.Helper()
 	var (
@@ -365,7 +365,7 @@ func TestDerivedKeyEnrollsEachTime(t *testing.T) {
 	}
 }
 
-// Whoever typed a code has seen the answer, and asks for another sign-in.
+// A client that tried a code has seen the answer, and means another sign-in.
 func TestDerivedKeyGivesNoTriedChallenge(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -517,8 +517,7 @@ func TestOfManyNewSignInsUnderADerivedKeyOneMessageGoes(t *testing.T) {
 	}
 }
 
-// overtaken is a Store that calls meanwhile between the first Update that reads a
-// factor and whatever follows it.
+// overtaken is a Store that calls a function after the first Update that reads a factor.
 type overtaken struct {
 	mfa.Store
 	meanwhile func()

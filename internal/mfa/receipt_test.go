@@ -136,7 +136,7 @@ func TestReceiptOfAnUnknownMessage(t *testing.T) {
 		want  mfa.DeliveryState
 	}{
 		{time.Hour - time.Millisecond, mfa.Delivered},
-		{time.Hour, mfa.Queued}, // by then it is of somebody else's message
+		{time.Hour, mfa.Queued}, // by then it belongs to the message of another program
 	} {
 		w := newWorld(t, mfa.Options{})
 		f := w.phone(sandbox, adasPhone)
@@ -348,8 +348,8 @@ func TestReceiptsThatRaceWithTheAnswer(t *testing.T) {
 	}
 }
 
-// A sender may take seconds. What happened then is told with that time, so that
-// nobody who reads on from the last event misses it.
+// A sender may take seconds. The event after it has the later time: a reader who continues
+// from the last event does not miss it.
 func TestAnswerIsToldWhenItCame(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	f := w.phone(sandbox, adasPhone)

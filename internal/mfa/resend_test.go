@@ -201,7 +201,7 @@ func TestResendThatFails(t *testing.T) {
 					_, err = w.Resend(t.Context(), sandbox, c.ID, once)
 					return err
 				}
-				// A message that perhaps left uses up a resend, and its number.
+				// A message that may have been sent uses up a resend and its number.
 				rounds, left := 4, 3 // more than there may be resends
 				if tc.counted {
 					rounds, left = 1, 2

@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
-// rules say what must become of every request, in the plainest way there is:
-// everything is remembered, nothing is stored.
+// rules has the expected result of every request, computed in the simplest way: all
+// requests are kept in memory, without a store.
 type rules struct {
 	now      func() time.Time
 	failures map[mfa.UserKey]int
@@ -108,7 +108,7 @@ func (r *rules) challenge(f *ruledFactor, env mfa.EnvironmentID, id mfa.Challeng
 	return became
 }
 
-// send says what becomes of a message to f. It is counted if it arrived, or may have.
+// send returns the outcome of a message to f. The message counts if it arrived or may have arrived.
 func (r *rules) send(f *ruledFactor, fate fate) string {
 	number := fmt.Sprint(f.Environment, f.phone)
 	if wait := r.waitToSend(number, f); wait > 0 {

@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
-// apart returns a Service of w whose production messages go to a carrier of their
-// own, and those of sandboxes to inbox.
+// apart returns a Service of w that sends production messages to a separate carrier, and
+// the messages of sandboxes to inbox.
 func (w *world) apart(inbox mfa.Sender) (*mfa.Service, *mfatest.Carrier) {
 	w.t.Helper()
 	provider := &mfatest.Carrier{}

@@ -106,7 +106,7 @@ func TestSealedValueOpensOnlyInItsOwnRow(t *testing.T) {
 	})
 }
 
-// update writes rows as somebody could who has the database and no keys.
+// update writes rows like an attacker with the database but without keys.
 func (w *world) update(writes ...mfa.Write) {
 	w.t.Helper()
 	err := w.store.Update(w.t.Context(), mfa.Read{}, func(tx *mfa.Tx) error {

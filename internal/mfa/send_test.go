@@ -185,7 +185,7 @@ func TestCarrierThatDoesNotAnswer(t *testing.T) {
 	if !errors.Is(err, mfa.ErrDelivery) {
 		t.Errorf("Challenge = %v; want %v after the timeout", err, mfa.ErrDelivery)
 	}
-	// Perhaps it was sent: the same request again is another message, and too soon.
+	// It may have been sent: the same request again is another message, and too soon.
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrSendLimit) {
 		t.Errorf("the same again: %v; want %v", err, mfa.ErrSendLimit)
 	}

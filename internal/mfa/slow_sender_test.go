@@ -31,7 +31,7 @@ func (g *gate) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
 const sendTimeout = 12 * time.Second
 
 // A node sends a message and stops for a while, and another node answers the same
-// request. That answer is valid, whatever the result of the message.
+// request. That answer is valid with every result of the message.
 func TestAnswerGivenByAnotherNodeStands(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		testSlowSender(t, func(t *testing.T, w *world) (a, b mfa.Store) { return w.store, w.store })

@@ -390,8 +390,8 @@ func TestASecretIsShownAgainForTenMinutes(t *testing.T) {
 	}
 }
 
-// TestRecordsAreKeyedHashes looks at the records of the same requests in two stores with
-// keysets of their own. A thief who hashes every code could otherwise find the right one.
+// TestRecordsAreKeyedHashes compares the records of the same requests in two stores with
+// different keysets. Otherwise a thief who hashes every code could find the right one.
 func TestRecordsAreKeyedHashes(t *testing.T) {
 	worlds := []*world{newWorld(t, mfa.Options{}), newWorld(t, mfa.Options{})}
 	for i := range 3 {

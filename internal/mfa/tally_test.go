@@ -203,7 +203,7 @@ func TestWaitForTheNextDay(t *testing.T) {
 			if _, err := w.sendIn(production, f); err != nil {
 				t.Errorf("Challenge after the wait = %v", err)
 			}
-			told = append(told, told[len(told)-1]) // it is reached anew
+			told = append(told, told[len(told)-1]) // it is reached again
 			if got := w.smsEvents(); !slices.Equal(got, told) {
 				t.Errorf("events are %q; want %q", got, told)
 			}
@@ -328,8 +328,8 @@ func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 	}
 }
 
-// A request is tried again, after its process died, in another slot. When that
-// fails, what is given back is what was counted.
+// A request is tried again in another slot, after its process died. If that fails, the
+// message is removed from the slot in which it was counted.
 func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
 	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Daily: 2}})
 	f := w.phone(production, adasPhone)
@@ -353,7 +353,7 @@ func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
 	}
 	w.wantTallies("given back", map[string]string{"all": "1 sent, 0 verified", "US": "0 sent, 0 verified"})
 	w.carrier.Lost = nil
-	w.clock.Advance(day) // what was counted first is forgotten, and what was sent is not
+	w.clock.Advance(day) // the first count has expired; the sent message still counts
 	if _, err := w.sendIn(production, f); err != nil {
 		t.Fatal(err)
 	}
@@ -479,8 +479,8 @@ func TestManyPauseAPrefixOnce(t *testing.T) {
 	}
 }
 
-// After the pause a prefix is judged anew, also if all that had outlived its
-// retention was swept meanwhile.
+// After the pause a prefix is judged again, also if expired rows were swept during the
+// pause.
 func TestPrefixIsReleased(t *testing.T) {
 	const prefix = "+491512"
 	for _, tc := range []struct {
@@ -568,8 +568,8 @@ func TestPausedPrefixTakesNoResend(t *testing.T) {
 	}
 }
 
-// What was verified after its prefix was released counts for nothing, and neither
-// does what was sent before messages were counted.
+// A challenge that is verified after the release of its prefix does not count. A message
+// that was sent before messages were counted does not count either.
 func TestVerifiedWithoutATally(t *testing.T) {
 	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Sends: 1}}})
 	c, err := w.sendIn(production, w.phone(production, german(0)))
@@ -673,7 +673,7 @@ func TestCountsAreReadAsTheyWereWritten(t *testing.T) {
 }
 
 // TestOutageIsNoPumping has a provider that does not answer for a while. The
-// challenges of its messages are void, so that nobody could enter their codes.
+// challenges of its messages are void, so no user could enter their codes.
 func TestOutageIsNoPumping(t *testing.T) {
 	w := newWorld(t, mfa.Options{})
 	number := func(i int) string { return fmt.Sprintf("+4915123%06d", 400_000+i) }

@@ -19,7 +19,7 @@ func TestTextOfAMessage(t *testing.T) {
 		rules    mfa.SMSRules
 		p        mfa.ChallengeParams
 		phone    string
-		want     string // CODE stands for the code
+		want     string // CODE means the code
 		segments int
 	}{
 		{"no texts", mfa.SMSRules{}, mfa.ChallengeParams{}, gracesPhone, "Your verification code is: CODE", 1},

@@ -11,7 +11,7 @@ import (
 )
 
 // TestFailuresFollowRacingEnrollment deletes the last factor of a user on one node while
-// another node enrolls the next one. The wrong codes count on, whichever comes first.
+// another node enrolls the next one. The wrong codes still count, in both orders.
 func TestFailuresFollowRacingEnrollment(t *testing.T) {
 	url := pgtest.Start(t).Database(t)
 	if err := postgres.Migrate(t.Context(), url); err != nil {

@@ -22,12 +22,12 @@ const (
 	adasPhone   = "+16073517112"
 	gracesPhone = "+4915123456789"
 
-	// wrong is no code of anything: it has five digits.
+	// wrong is not a valid code: it has five digits.
 	wrong = "12345"
 )
 
-// A world is a Service over a real store, with a clock that stands still and a
-// carrier that keeps what it is given.
+// A world is a Service over a real store, with a fake clock and a
+// carrier that keeps its messages.
 type world struct {
 	*mfa.Service
 	t       testing.TB
@@ -126,8 +126,8 @@ func (w *world) verify(id mfa.ChallengeID, code string) (mfa.Verification, error
 	return w.Verify(w.t.Context(), sandbox, id, code, nil)
 }
 
-// mustVerify tries a code that is looked at, and fails the test unless it is
-// worth what it should be.
+// mustVerify tries a code. It fails the test if the code is not checked, or if its result
+// is not valid.
 func (w *world) mustVerify(id mfa.ChallengeID, code string, valid bool) mfa.Verification {
 	w.t.Helper()
 	v, err := w.verify(id, code)
