@@ -81,12 +81,6 @@ func (c *Challenge) leavesEvent(id EventID) bool {
 	return true
 }
 
-// Counts returns Attempts and RefusalEvents in the one integer that stores keep.
-func (c *ChallengeState) Counts() int { return c.RefusalEvents<<8 | c.Attempts }
-
-// SetCounts sets what Counts returned.
-func (c *ChallengeState) SetCounts(n int) { c.RefusalEvents, c.Attempts = n>>8, n&0xff }
-
 func (c *Challenge) associated() []byte { return associate("challenges.code", c.ID) }
 
 func (c *Challenge) associatedMessage() []byte { return associate("challenges.messages", c.ID) }

@@ -1,10 +1,8 @@
 package mfa
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -76,54 +74,6 @@ func (c *Challenge) resends() int {
 	}
 	return n
 }
-
-// EncodeDeliveries returns the stored form of deliveries, nil for an empty list: for each,
-// five texts after their lengths, the segments, and two times in milliseconds. All numbers
-// are varints.
-func EncodeDeliveries(all []Delivery) (b []byte) {
-	for _, d := range all {
-		for _, text := range []string{d.Provider, d.ID, string(d.State), d.Reason, string(d.Sealed)} {
-			b = binary.AppendUvarint(b, uint64(len(text)))
-			b = append(b, text...)
-		}
-		b = binary.AppendUvarint(b, uint64(d.Segments))
-		b = binary.AppendVarint(b, d.At.UnixMilli())
-		b = binary.AppendVarint(b, d.UpdatedAt.UnixMilli())
-	}
-	return b
-}
-
-// DecodeDeliveries reads the result of EncodeDeliveries.
-func DecodeDeliveries(b []byte) (all []Delivery, err error) {
-	for r := bytes.NewReader(b); r.Len() > 0; {
-		var texts [5]string
-		for i := range texts {
-			n, readErr := binary.ReadUvarint(r)
-			if readErr != nil || n > uint64(r.Len()) {
-				return nil, errDeliveries
-			}
-			text := make([]byte, n)
-			r.Read(text) // there is as much
-			texts[i] = string(text)
-		}
-		segments, err1 := binary.ReadUvarint(r)
-		at, err2 := binary.ReadVarint(r)
-		updated, err3 := binary.ReadVarint(r)
-		if err1 != nil || err2 != nil || err3 != nil {
-			return nil, errDeliveries
-		}
-		all = append(all, Delivery{
-			Provider: texts[0], ID: texts[1], State: DeliveryState(texts[2]), Reason: texts[3], Segments: int(segments),
-			At: time.UnixMilli(at).UTC(), UpdatedAt: time.UnixMilli(updated).UTC(),
-		})
-		if texts[4] != "" {
-			all[len(all)-1].Sealed = []byte(texts[4])
-		}
-	}
-	return all, nil
-}
-
-var errDeliveries = errors.New("deliveries: cut short")
 
 // A MessageKey is the keyed hash of a provider's name and the id that it gave a message.
 // The zero value means no message.

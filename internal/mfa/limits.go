@@ -228,27 +228,3 @@ func (p *PhoneLimit) keepFor(ref SendRef, at time.Time) bool {
 func (p *PhoneLimit) find(ref SendRef, at time.Time) int {
 	return slices.IndexFunc(p.Sends, func(s Send) bool { return s.Ref.request() == ref.request() && s.At.Equal(at) })
 }
-
-// EncodeSends returns the stored form of sends: 16 bytes each, the time in milliseconds and
-// the reference.
-func EncodeSends(sends []Send) []byte {
-	b := make([]byte, 0, 16*len(sends))
-	for _, s := range sends {
-		b = binary.BigEndian.AppendUint64(b, uint64(s.At.UnixMilli()))
-		b = append(b, s.Ref[:]...)
-	}
-	return b
-}
-
-// DecodeSends reads the result of EncodeSends.
-func DecodeSends(b []byte) ([]Send, error) {
-	if len(b)%16 != 0 {
-		return nil, fmt.Errorf("sends: %d bytes are not a whole number of records", len(b))
-	}
-	sends := make([]Send, 0, len(b)/16)
-	for ; len(b) > 0; b = b[16:] {
-		at := time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC()
-		sends = append(sends, Send{at, SendRef(b[8:16])})
-	}
-	return sends, nil
-}

@@ -3,7 +3,6 @@ package mfa_test
 import (
 	"errors"
 	"math"
-	"reflect"
 	"testing"
 	"time"
 
@@ -99,23 +98,6 @@ func TestRefusedMessageLeavesNothing(t *testing.T) {
 	}
 	if after := w.events(f.Bucket()); len(after) != len(before) {
 		t.Errorf("a message that was refused left %+v", after[len(before):])
-	}
-}
-
-func TestSendsAreReadAsTheyWereWritten(t *testing.T) {
-	at := time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
-	for _, sends := range [][]mfa.Send{
-		{},
-		{{At: at, Ref: mfa.SendRef{1, 2, 3}}},
-		{{At: at, Ref: mfa.SendRef{7: 255}}, {At: at.Add(time.Millisecond)}},
-	} {
-		got, err := mfa.DecodeSends(mfa.EncodeSends(sends))
-		if err != nil || !reflect.DeepEqual(got, sends) {
-			t.Errorf("read %v, %v; want %v", got, err, sends)
-		}
-	}
-	if _, err := mfa.DecodeSends(make([]byte, 17)); err == nil {
-		t.Error("17 bytes were read as sends")
 	}
 }
 

@@ -13,15 +13,6 @@ import (
 // ReplayKey is the key of a Replay.
 type ReplayKey = idempotency.Key
 
-// ReadReplayKey reads the stored replay key of a factor. It returns an unkeyed hash, which
-// an older release stored, as old.
-func ReadReplayKey(b []byte) (k ReplayKey, old []byte) {
-	if len(b) == len(k) {
-		return ReplayKey(b), nil
-	}
-	return k, b
-}
-
 // A Replay is the row of an idempotency record. It is in the bucket of the effect of its
 // request; a claim is in the bucket of its key.
 type Replay struct {

@@ -399,23 +399,3 @@ func TestDeliverySumsUp(t *testing.T) {
 		}
 	}
 }
-
-func TestDeliveriesAreReadAsTheyWereWritten(t *testing.T) {
-	at := time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
-	for _, all := range [][]mfa.Delivery{
-		nil,
-		{{State: mfa.Queued, At: at, UpdatedAt: at}},
-		{
-			{Provider: `g "1"`, ID: "\n", State: mfa.Undelivered, Reason: "30003", Segments: 3, At: at, UpdatedAt: at.Add(time.Millisecond)},
-			{State: mfa.Failed, Reason: "delivery_failed", At: at, UpdatedAt: at},
-		},
-	} {
-		got, err := mfa.DecodeDeliveries(mfa.EncodeDeliveries(all))
-		if err != nil || !reflect.DeepEqual(got, all) {
-			t.Errorf("read %v, %v; want %v", got, err, all)
-		}
-	}
-	if _, err := mfa.DecodeDeliveries([]byte("{")); err == nil {
-		t.Error("half a brace was read as deliveries")
-	}
-}

@@ -86,12 +86,3 @@ func TestEndlessRefusalsLeaveFewEvents(t *testing.T) {
 		})
 	}
 }
-
-func TestCountsOfAChallengeAreOneInteger(t *testing.T) {
-	for _, want := range []mfa.ChallengeState{{}, {Attempts: 10}, {RefusalEvents: 3}, {Attempts: 5, RefusalEvents: 40}} {
-		var got mfa.ChallengeState
-		if got.SetCounts(want.Counts()); got.Attempts != want.Attempts || got.RefusalEvents != want.RefusalEvents {
-			t.Errorf("read %d and %d; want %d and %d", got.Attempts, got.RefusalEvents, want.Attempts, want.RefusalEvents)
-		}
-	}
-}

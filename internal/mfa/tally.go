@@ -2,7 +2,6 @@ package mfa
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -404,32 +403,4 @@ func (t *Tally) Sum() (sent, verified int) {
 		sent, verified = sent+c.Sent, verified+c.Verified
 	}
 	return sent, verified
-}
-
-// EncodeCounts returns the stored form of counts: 16 bytes each, the time in milliseconds
-// and two numbers.
-func EncodeCounts(counts []Count) []byte {
-	b := make([]byte, 0, 16*len(counts))
-	for _, c := range counts {
-		b = binary.BigEndian.AppendUint64(b, uint64(c.At.UnixMilli()))
-		b = binary.BigEndian.AppendUint32(b, uint32(c.Sent))
-		b = binary.BigEndian.AppendUint32(b, uint32(c.Verified))
-	}
-	return b
-}
-
-// DecodeCounts reads the result of EncodeCounts.
-func DecodeCounts(b []byte) ([]Count, error) {
-	if len(b)%16 != 0 {
-		return nil, fmt.Errorf("counts: %d bytes are not a whole number of records", len(b))
-	}
-	counts := make([]Count, 0, len(b)/16)
-	for ; len(b) > 0; b = b[16:] {
-		counts = append(counts, Count{
-			At:       time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC(),
-			Sent:     int(binary.BigEndian.Uint32(b[8:])),
-			Verified: int(binary.BigEndian.Uint32(b[12:])),
-		})
-	}
-	return counts, nil
 }

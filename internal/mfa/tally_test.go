@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -652,23 +651,6 @@ func TestSMSRulesThatAreRefused(t *testing.T) {
 				t.Errorf("NewService = %v; want an error that names the environment", err)
 			}
 		})
-	}
-}
-
-func TestCountsAreReadAsTheyWereWritten(t *testing.T) {
-	at := time.Date(2026, 3, 27, 12, 0, 0, 0, time.UTC)
-	for _, counts := range [][]mfa.Count{
-		{},
-		{{At: at, Sent: 1}},
-		{{At: at, Sent: 1 << 31, Verified: 3}, {At: at.Add(slot), Sent: 2, Verified: 1}},
-	} {
-		got, err := mfa.DecodeCounts(mfa.EncodeCounts(counts))
-		if err != nil || !reflect.DeepEqual(got, counts) {
-			t.Errorf("read %v, %v; want %v", got, err, counts)
-		}
-	}
-	if _, err := mfa.DecodeCounts(make([]byte, 17)); err == nil {
-		t.Error("17 bytes were read as counts")
 	}
 }
 

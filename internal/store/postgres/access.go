@@ -43,10 +43,7 @@ func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at tim
 
 // Environments lists all environments; see access.Store.
 func (s *Store) Environments(ctx context.Context) ([]mfa.Environment, error) {
-	return collect(ctx, s, func(row pgx.CollectableRow) (e mfa.Environment, err error) {
-		err = row.Scan(&e.ID, &e.Name, &e.Production)
-		return e, err
-	}, selectEnvironments)
+	return collect(ctx, s, func(row *rowReader) (mfa.Environment, error) { return row.environment(), row.err }, selectEnvironments)
 }
 
 // InsertKey stores a key; see access.Store.
@@ -71,10 +68,14 @@ func (s *Store) Keys(ctx context.Context) ([]access.Key, error) {
 	return collect(ctx, s, scanKey, selectAllKeys)
 }
 
-func scanKey(row pgx.CollectableRow) (k access.Key, err error) {
-	e := &k.Environment
-	err = row.Scan(&k.ID, &k.Hint, (*moment)(&k.CreatedAt), (*moment)(&k.RevokedAt), &e.ID, &e.Name, &e.Production)
-	return k, err
+func scanKey(row *rowReader) (access.Key, error) {
+	k := access.Key{ID: access.KeyID(row.text()), Hint: row.text(), CreatedAt: row.time(), RevokedAt: row.time()}
+	k.Environment = row.environment()
+	return k, row.err
+}
+
+func (r *rowReader) environment() mfa.Environment {
+	return mfa.Environment{ID: mfa.EnvironmentID(r.bigint()), Name: r.text(), Production: r.bool()}
 }
 
 // RevokeKey marks a key as revoked and tells all nodes; see access.Store.
@@ -126,7 +127,7 @@ func (s *Store) listen(ctx context.Context, changed func()) error {
 
 // Meta returns what is stored under name, nil if nothing is.
 func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error) {
-	value, err = collectOne(ctx, s, scanOne[[]byte], selectMeta, name)
+	value, err = collectOne(ctx, s, func(row *rowReader) ([]byte, error) { return row.bytea(), row.err }, selectMeta, name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

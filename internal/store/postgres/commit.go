@@ -171,7 +171,7 @@ func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), 
 }
 
 // decideAll lets each job decide on the rows that were read, and commits what they write.
-func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *held, group []*job, decided func()) error {
+func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *txRows, group []*job, decided func()) error {
 	out := &writes{shared: len(group) > 1}
 	for _, j := range group {
 		if j.err = held.moved; j.err != nil {
@@ -213,24 +213,22 @@ func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Millise
 
 // begin starts a transaction and reads all that the group decides on, locked, in
 // one round trip.
-func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patience time.Duration) (*held, error) {
-	h := newHeld()
+func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patience time.Duration) (*txRows, error) {
+	h := newTxRows()
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
 	bound, rows := boundLocks, rowsOf(group)
 	if len(group) > 1 {
 		bound += ", " + searchOnly
 	}
-	batch.Queue(bound, milliseconds(patience), milliseconds(s.wait.roundTrip)).Query(each(func(rows pgx.Rows) error {
-		v := rows.RawValues()[0]
+	batch.Queue(bound, milliseconds(patience), milliseconds(s.wait.roundTrip)).Query(each(func(row *rowReader) error {
+		v := row.next()
 		h.synchronous = string(v) == "\x01" || string(v) == "t" // in binary or as text
 		return nil
 	}))
-	batch.Queue(selectMeta, transfer.MetaMoved).Query(each(func(rows pgx.Rows) error {
-		var target []byte
-		err := rows.Scan(&target)
-		h.moved = transfer.Moved(target)
-		return err
+	batch.Queue(selectMeta, transfer.MetaMoved).Query(each(func(row *rowReader) error {
+		h.moved = transfer.Moved(row.bytea())
+		return row.err
 	}))
 	if len(group) > 1 {
 		h.readGroup(batch, rows, s.owners.factorOf)
@@ -306,7 +304,7 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 		err := s.pool.QueryRow(ctx, isRunning, unknown.backend).Scan(&running)
 		if err == nil {
 			var events []bool
-			events, err = collectOn(ctx, s.onAny, scanOne[bool], confirmEvent, int16(event.Bucket()), event)
+			events, err = collectOn(ctx, s.onAny, func(row *rowReader) (bool, error) { return row.bool(), row.err }, confirmEvent, int16(event.Bucket()), event)
 			found = len(events) > 0
 		}
 		switch {

@@ -92,7 +92,7 @@ func (s *Store) begun(ctx context.Context, fn func(pgx.Tx) error) error {
 }
 
 // collect returns the rows of a SELECT once they are durable.
-func collect[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) ([]T, error) {
+func collect[T any](ctx context.Context, s *Store, scan func(*rowReader) (T, error), sql string, args ...any) ([]T, error) {
 	if s.stalled.Load() {
 		return nil, errStalled
 	}
@@ -102,11 +102,11 @@ func collect[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow)
 }
 
 // collectOn is collect on a connection of on, while commits are stalled too.
-func collectOn[T any](ctx context.Context, on func(context.Context, func(*pgx.Conn) error) error, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) ([]T, error) {
+func collectOn[T any](ctx context.Context, on func(context.Context, func(*pgx.Conn) error) error, scan func(*rowReader) (T, error), sql string, args ...any) ([]T, error) {
 	found, batch := []T{}, &pgx.Batch{}
-	batch.Queue(sql, args...).Query(each(func(rows pgx.Rows) error {
-		row, err := scan(rows)
-		found = append(found, row)
+	batch.Queue(sql, args...).Query(each(func(row *rowReader) error {
+		r, err := scan(row)
+		found = append(found, r)
 		return err
 	}))
 	batch.Queue(barrier)
@@ -119,7 +119,7 @@ func collectOn[T any](ctx context.Context, on func(context.Context, func(*pgx.Co
 
 // collectOne is collect for a SELECT of at most one row. Without a row it returns
 // pgx.ErrNoRows.
-func collectOne[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) (one T, err error) {
+func collectOne[T any](ctx context.Context, s *Store, scan func(*rowReader) (T, error), sql string, args ...any) (one T, err error) {
 	found, err := collect(ctx, s, scan, sql, args...)
 	switch {
 	case err != nil:
@@ -128,10 +128,4 @@ func collectOne[T any](ctx context.Context, s *Store, scan func(pgx.CollectableR
 		return one, pgx.ErrNoRows
 	}
 	return found[0], nil
-}
-
-// scanOne scans a row of one column.
-func scanOne[T any](row pgx.CollectableRow) (v T, err error) {
-	err = row.Scan(&v)
-	return v, err
 }

@@ -53,16 +53,16 @@ func RequestStatements() map[string]string {
 		"selectReplay":        selectReplay,
 		"lockReplay":          selectReplay + forUpdate.on("r"),
 		"confirmEvent":        confirmEvent,
-		"updateFactor":        updateFactor,
+		"updateFactor":        factorStates.update,
 		"deleteFactor":        deleteFactor,
-		"updateChallenge":     updateChallenge,
+		"updateChallenge":     challengeStates.update,
 		"deleteChallenge":     deleteChallenge,
-		"updateUser":          updateUser,
+		"updateUser":          users.update,
 		"deleteUser":          deleteUser,
-		"updatePhone":         updatePhone,
-		"updateTally":         updateTally,
-		"updateMessage":       updateMessage,
-		"updateReplay":        updateReplay,
+		"updatePhone":         phones.update,
+		"updateTally":         tallies.update,
+		"updateMessage":       messages.update,
+		"updateReplay":        replays.update,
 		"forgetReplay":        forgetReplay,
 		"deleteReplay":        deleteReplay,
 		"seeFactor":           seeFactor,
@@ -83,14 +83,16 @@ func GroupStatements() (first string, byName map[string]string) {
 		"lockUsers":          lockUsers,
 		"seeFactors":         seeFactors,
 		"seeChallenges":      seeChallenges,
-		"updateFactors":      updateFactors,
-		"updateChallenges":   updateChallenges,
+		"updateFactors":      factorStates.updateMany,
+		"updateChallenges":   challengeStates.updateMany,
 	}
 }
 
 // Inserts returns the statements of the request path that read no table.
 func Inserts() []string {
-	return []string{insertFactor, insertChallenge, insertUser, insertPhone, insertTally, insertMessage, insertReplay, insertEvent}
+	return []string{
+		factors.insert, challenges.insert, users.insert, phones.insert, tallies.insert, messages.insert, replays.insert, events.insert,
+	}
 }
 
 // SweepStatements returns those of the sweep by name.

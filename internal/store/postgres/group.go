@@ -17,23 +17,14 @@ import (
 // hash-distributed PostgreSQL where to go: a single Update is sent row by row.
 
 const (
-	insertFactors = insertIntoFactors + ` SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],` +
-		` $8::bytea[], $9::bytea[], $10::bigint[], $11::integer[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::bytea[])`
-	updateFactors = `UPDATE factors f SET sealed = v.sealed, last_step = v.last_step, failures = v.failures, locked_until = v.locked_until, updated_at = v.updated_at` +
-		` FROM unnest($1::bytea[], $2::bigint[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::smallint[], $7::uuid[])` +
-		` AS v (sealed, last_step, failures, locked_until, updated_at, bucket, id) WHERE f.bucket = v.bucket AND f.id = v.id`
-	insertChallenges = insertIntoChallenges + ` SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::bytea[], $5::bytea[], $6::bytea[], $7::integer[],` +
-		` $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])`
-	updateChallenges = `UPDATE challenges c SET sealed_code = v.sealed_code, messages = v.messages, attempts = v.attempts, updated_at = v.updated_at, verified_at = v.verified_at` +
-		` FROM unnest($1::bytea[], $2::bytea[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::smallint[], $7::uuid[])` +
-		` AS v (sealed_code, messages, attempts, updated_at, verified_at, bucket, id) WHERE c.bucket = v.bucket AND c.id = v.id`
 	restoreUsers = `WITH k AS (SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::text[], $4::text[]) AS k (bucket, environment, id, former)),` +
 		` back AS (DELETE FROM users u USING k WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.former` +
 		` RETURNING k.bucket, k.environment, k.id, u.failures)` +
 		` INSERT INTO users (bucket, environment, id, failures) SELECT DISTINCT bucket, environment, id, failures FROM back` +
 		` ON CONFLICT (bucket, environment, id) DO UPDATE SET failures = users.failures + excluded.failures`
-	insertEvents = insertIntoEvents + ` SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::text[], $5::uuid[], $6::uuid[], $7::text[])`
+)
 
+var (
 	// These lock rows one by one in the order of their keys, which is that of the arrays:
 	// a subquery that locks is run for each row that stands before it.
 	lockChallenges = `SELECT c.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
@@ -49,7 +40,7 @@ const (
 		` UNION ALL SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::text[])) AS k (bucket, environment, id)` +
 		` CROSS JOIN LATERAL (SELECT u.environment, u.id FROM users u WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.id LIMIT 1) u` +
 		` ORDER BY 1, 2, 3) AS k (bucket, environment, id)` +
-		` CROSS JOIN LATERAL (SELECT u.environment, u.id, u.failures FROM users u WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.id FOR UPDATE) u`
+		` CROSS JOIN LATERAL (SELECT ` + users.list("u") + ` FROM users u WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.id FOR UPDATE) u`
 )
 
 // The same for factors whose keys are known, and for some that are found by challenges
@@ -82,7 +73,7 @@ func compareKeys(a, b rowKey) int {
 
 // arrays returns keys as two parameters.
 func arrays(keys []rowKey) []any {
-	c := columns{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.UUIDOID}}} // there may be none
+	c := arrayWriter{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.UUIDOID}}} // there may be none
 	for _, k := range keys {
 		c.row().smallint(int16(k.bucket)).uuid(k.id)
 	}
@@ -92,9 +83,9 @@ func arrays(keys []rowKey) []any {
 // readGroup adds the SELECTs of rows to batch, which lock all challenges, then all
 // factors, users and the rest, as a read of one row does; see rowsOf. factorOf returns
 // whose a challenge is, if that is known.
-func (h *held) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.ChallengeID) (mfa.FactorID, bool)) {
+func (h *txRows) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.ChallengeID) (mfa.FactorID, bool)) {
 	var challenges, factors, strangers []rowKey
-	users := columns{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.Int8OID}, {element: pgtype.TextOID}}} // there may be none
+	users := arrayWriter{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.Int8OID}, {element: pgtype.TextOID}}} // there may be none
 	named := false
 	none := mfa.Read{}
 	rest := &pgx.Batch{}
@@ -145,28 +136,28 @@ type writes struct {
 
 	newFactors    []*mfa.Factor
 	newChallenges []*mfa.Challenge
-	factors       []mfa.UpdateFactor
-	challenges    []mfa.UpdateChallenge
-	events        []mfa.Event
+	factors       []*mfa.UpdateFactor
+	challenges    []*mfa.UpdateChallenge
+	events        []*mfa.Event
 	restored      []mfa.RestoreUser
 	others        pgx.Batch
 }
 
 func (w *writes) insertFactor(f *mfa.Factor) {
 	if !w.shared {
-		w.others.Queue(insertFactor, factorValues(f)...)
+		w.others.Queue(factors.insert, factors.values(f)...)
 		return
 	}
 	w.newFactors = append(w.newFactors, f)
 }
 
 // updateFactor changes a factor, in place of what was to be changed of it before.
-func (w *writes) updateFactor(f mfa.UpdateFactor) {
+func (w *writes) updateFactor(f *mfa.UpdateFactor) {
 	if !w.shared {
-		w.others.Queue(updateFactor, f.Sealed, f.LastStep, f.Failures, instant(f.LockedUntil), f.UpdatedAt, bucket(f.ID), f.ID)
+		w.others.Queue(factorStates.update, factorStates.values(f)...)
 		return
 	}
-	if i := slices.IndexFunc(w.factors, func(old mfa.UpdateFactor) bool { return old.ID == f.ID }); i >= 0 {
+	if i := slices.IndexFunc(w.factors, func(old *mfa.UpdateFactor) bool { return old.ID == f.ID }); i >= 0 {
 		w.factors[i] = f
 		return
 	}
@@ -175,19 +166,19 @@ func (w *writes) updateFactor(f mfa.UpdateFactor) {
 
 func (w *writes) insertChallenge(c *mfa.Challenge) {
 	if !w.shared {
-		w.others.Queue(insertChallenge, challengeValues(c)...)
+		w.others.Queue(challenges.insert, challenges.values(c)...)
 		return
 	}
 	w.newChallenges = append(w.newChallenges, c)
 }
 
 // updateChallenge changes a challenge, in place of what was to be changed of it before.
-func (w *writes) updateChallenge(c mfa.UpdateChallenge) {
+func (w *writes) updateChallenge(c *mfa.UpdateChallenge) {
 	if !w.shared {
-		w.others.Queue(updateChallenge, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Counts(), c.UpdatedAt, instant(c.VerifiedAt), bucket(c.ID), c.ID)
+		w.others.Queue(challengeStates.update, challengeStates.values(c)...)
 		return
 	}
-	if i := slices.IndexFunc(w.challenges, func(old mfa.UpdateChallenge) bool { return old.ID == c.ID }); i >= 0 {
+	if i := slices.IndexFunc(w.challenges, func(old *mfa.UpdateChallenge) bool { return old.ID == c.ID }); i >= 0 {
 		w.challenges[i] = c
 		return
 	}
@@ -202,9 +193,9 @@ func (w *writes) restoreUser(r mfa.RestoreUser) {
 	w.restored = append(w.restored, r)
 }
 
-func (w *writes) insertEvent(e mfa.Event) {
+func (w *writes) insertEvent(e *mfa.Event) {
 	if !w.shared {
-		w.others.Queue(insertEvent, eventValues(e)...)
+		w.others.Queue(events.insert, events.values(e)...)
 		return
 	}
 	w.events = append(w.events, e)
@@ -214,39 +205,18 @@ func (w *writes) insertEvent(e mfa.Event) {
 // by the same group.
 func (w *writes) batch() *pgx.Batch {
 	b := &pgx.Batch{}
-	queueAll(b, insertFactors, w.newFactors, func(c *columns, f *mfa.Factor) {
-		c.smallint(bucket(f.ID)).uuid(f.ID).bigint(int64(f.Environment)).text(string(f.Type)).text(f.User).text(f.Old.Issuer).text(f.Old.Account).
-			bytea(f.Sealed).bytea(replayOf(f)).bigint(f.LastStep).integer(f.Failures).time(f.LockedUntil).instant(f.CreatedAt).instant(f.UpdatedAt).bytea(f.Label)
-	})
-	queueAll(b, insertChallenges, w.newChallenges, func(c *columns, ch *mfa.Challenge) {
-		c.smallint(bucket(ch.ID)).uuid(ch.ID).uuid(ch.Factor).bytea(ch.CodeMAC).bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).
-			integer(ch.Counts()).instant(ch.CreatedAt).instant(ch.UpdatedAt).instant(ch.ExpiresAt).time(ch.VerifiedAt)
-	})
-	queueAll(b, insertEvents, w.events, func(c *columns, e mfa.Event) {
-		c.smallint(bucket(e.ID)).uuid(e.ID).bigint(int64(e.Environment)).text(string(e.Type)).uuidOrNull(e.Factor).uuidOrNull(e.Challenge).text(e.Reason)
-	})
-	queueAll(b, updateFactors, w.factors, func(c *columns, f mfa.UpdateFactor) {
-		c.bytea(f.Sealed).bigint(f.LastStep).integer(f.Failures).time(f.LockedUntil).instant(f.UpdatedAt).smallint(bucket(f.ID)).uuid(f.ID)
-	})
-	queueAll(b, updateChallenges, w.challenges, func(c *columns, ch mfa.UpdateChallenge) {
-		c.bytea(ch.SealedCode).bytea(mfa.EncodeDeliveries(ch.Messages)).integer(ch.Counts()).instant(ch.UpdatedAt).time(ch.VerifiedAt).
-			smallint(bucket(ch.ID)).uuid(ch.ID)
-	})
-	queueAll(b, restoreUsers, w.restored, func(c *columns, r mfa.RestoreUser) {
-		c.smallint(int16(r.Key.Bucket())).bigint(int64(r.Key.Environment)).text(r.Key.ID).text(r.Former)
-	})
+	factors.queueMany(b, factors.insertMany, w.newFactors)
+	challenges.queueMany(b, challenges.insertMany, w.newChallenges)
+	events.queueMany(b, events.insertMany, w.events)
+	factorStates.queueMany(b, factorStates.updateMany, w.factors)
+	challengeStates.queueMany(b, challengeStates.updateMany, w.challenges)
+	if len(w.restored) > 0 {
+		var all arrayWriter
+		for _, r := range w.restored {
+			all.row().smallint(int16(r.Key.Bucket())).bigint(int64(r.Key.Environment)).text(r.Key.ID).text(r.Former)
+		}
+		b.Queue(restoreUsers, all.parameters()...)
+	}
 	b.QueuedQueries = append(b.QueuedQueries, w.others.QueuedQueries...)
 	return b
-}
-
-// queueAll adds a statement over all rows of a kind, if there are any.
-func queueAll[R any](b *pgx.Batch, sql string, rows []R, add func(*columns, R)) {
-	if len(rows) == 0 {
-		return
-	}
-	var c columns
-	for _, r := range rows {
-		add(c.row(), r)
-	}
-	b.Queue(sql, c.parameters()...)
 }

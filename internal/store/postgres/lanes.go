@@ -197,7 +197,7 @@ func (s *Store) probe(j *job) (row string, locked bool) {
 		return "", false // the same happens to the job
 	}
 	defer conn.Release()
-	batch, h := &pgx.Batch{}, newHeld()
+	batch, h := &pgx.Batch{}, newTxRows()
 	batch.Queue("BEGIN")
 	batch.Queue(boundLocks, milliseconds(probeWait), milliseconds(s.wait.roundTrip))
 	for _, r := range rowsOf([]*job{j}) {

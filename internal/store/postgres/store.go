@@ -37,7 +37,7 @@ type Store struct {
 	wait     waits
 	queue    *queue.Queue[*job]
 	turn     sync.Mutex // held by the writer that gathers a group, until it is decided
-	views    *queue.Queue[*view]
+	views    *queue.Queue[*viewJob]
 	serving  sync.WaitGroup // who answers both
 	answered atomic.Int64   // when the database did last, in Unix nanoseconds
 	owners   owners
@@ -110,7 +110,7 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 			}
 		}
 	}
-	s.queue, s.views = queue.New[*job](maxWaiting), queue.New[*view](maxWaiting)
+	s.queue, s.views = queue.New[*job](maxWaiting), queue.New[*viewJob](maxWaiting)
 	for range opts.Writers {
 		s.serving.Go(s.serve)
 		s.serving.Go(s.serveViews)
@@ -237,7 +237,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(pingTimeout, s.wait.roundTrip))
 	defer cancel()
-	readOnly, err := collectOne(ctx, s, scanOne[string], "SHOW transaction_read_only")
+	readOnly, err := collectOne(ctx, s, func(row *rowReader) (string, error) { return row.text(), row.err }, "SHOW transaction_read_only")
 	if err != nil {
 		return err
 	}

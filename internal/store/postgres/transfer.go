@@ -2,13 +2,13 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/rows"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
@@ -16,20 +16,22 @@ const (
 	exportEnvironments = `SELECT id, name, production, created_at FROM environments WHERE id > $1 ORDER BY id LIMIT $2`
 	exportKeys         = `SELECT k.hash, k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
 		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > $1 ORDER BY k.hash LIMIT $2`
-	exportMeta       = `SELECT name, value FROM meta WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2`
-	exportChallenges = `SELECT ` + challengeColumns + ` FROM challenges c WHERE (c.bucket, c.id) > ($1, $2) ORDER BY c.bucket, c.id LIMIT $3`
-	exportUsers      = `SELECT bucket, environment, id, failures, expires_at FROM users WHERE (bucket, environment, id) > ($1, $2, $3) ORDER BY bucket, environment, id LIMIT $4`
-	exportPhones     = `SELECT bucket, key, sends, expires_at FROM phones WHERE (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
-	exportReplays    = `SELECT bucket, key, fingerprint, factor, sealed, expires_at, pending FROM replays WHERE length(key) = 16 AND (bucket, key) > ($1, $2) ORDER BY bucket, key LIMIT $3`
-	exportMessages   = `SELECT m.bucket, m.key, m.challenge, m.number, coalesce(m.state, ''), coalesce(m.reason, ''), m.expires_at FROM messages m WHERE (m.bucket, m.key) > ($1, $2) ORDER BY m.bucket, m.key LIMIT $3`
-	exportTallies    = `SELECT bucket, environment, name, sealed, counts, paused_until, expires_at FROM tallies WHERE (bucket, environment, name) > ($1, $2, $3) ORDER BY bucket, environment, name LIMIT $4`
-
+	exportMeta        = `SELECT name, value FROM meta WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2`
 	importEnvironment = `INSERT INTO environments (id, name, production, created_at) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
 	// The next environment is numbered behind those that were brought along.
 	advanceEnvironments = `SELECT setval(pg_get_serial_sequence('environments', 'id'), greatest($1::bigint, (SELECT max(id) FROM environments)))`
 	importKey           = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
 	deleteMeta          = `DELETE FROM meta WHERE name = $1`
 	keep                = ` ON CONFLICT DO NOTHING`
+)
+
+var (
+	exportChallenges = `SELECT ` + challengeColumns + ` FROM challenges c WHERE (c.bucket, c.id) > ($1, $2) ORDER BY c.bucket, c.id LIMIT $3`
+	exportUsers      = `SELECT ` + users.list("u") + ` FROM users u WHERE (u.bucket, u.environment, u.id) > ($1, $2, $3) ORDER BY u.bucket, u.environment, u.id LIMIT $4`
+	exportPhones     = `SELECT ` + phones.list("p") + ` FROM phones p WHERE (p.bucket, p.key) > ($1, $2) ORDER BY p.bucket, p.key LIMIT $3`
+	exportReplays    = `SELECT ` + replays.list("r") + ` FROM replays r WHERE length(r.key) = 16 AND (r.bucket, r.key) > ($1, $2) ORDER BY r.bucket, r.key LIMIT $3`
+	exportMessages   = `SELECT ` + messages.list("m") + ` FROM messages m WHERE (m.bucket, m.key) > ($1, $2) ORDER BY m.bucket, m.key LIMIT $3`
+	exportTallies    = `SELECT ` + tallies.list("y") + ` FROM tallies y WHERE (y.bucket, y.environment, y.name) > ($1, $2, $3) ORDER BY y.bucket, y.environment, y.name LIMIT $4`
 )
 
 // Export lists rows of a kind; see transfer.Store.
@@ -41,98 +43,76 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 	var err error
 	var sql string
 	var args func() []any
-	// scan reads a row and says its place.
-	var scan func(pgx.CollectableRow) (transfer.Row, string, error)
+	// scan reads a row and returns its place.
+	var scan func(*rowReader) (transfer.Row, string)
 	switch kind {
 	case "environments":
 		sql, args, err = exportEnvironments, func() []any { return []any{number} }, transfer.ReadPlace(place, &number)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			e := new(transfer.Environment)
-			err := row.Scan(&e.ID, &e.Name, &e.Production, (*moment)(&e.CreatedAt))
-			return transfer.Row{Environment: e}, transfer.Place(e.ID), err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			e := &transfer.Environment{Environment: row.environment(), CreatedAt: row.time()}
+			return transfer.Row{Environment: e}, transfer.Place(e.ID)
 		}
 	case "api_keys":
 		sql, args, err = exportKeys, func() []any { return []any{key} }, transfer.ReadPlace(place, &key)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
+		scan = func(row *rowReader) (transfer.Row, string) {
 			k := new(transfer.Key)
-			e := &k.Environment
-			err := row.Scan((*hash)(&k.Hash), &k.ID, &k.Hint, (*moment)(&k.CreatedAt), (*moment)(&k.RevokedAt), &e.ID, &e.Name, &e.Production)
-			return transfer.Row{Key: k}, transfer.Place(k.Hash[:]), err
+			copy(k.Hash[:], row.next())
+			k.Key, _ = scanKey(row)
+			return transfer.Row{Key: k}, transfer.Place(k.Hash[:])
 		}
 	case "meta":
 		sql, args, err = exportMeta, func() []any { return []any{name} }, transfer.ReadPlace(place, &name)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			m := new(transfer.Meta)
-			err := row.Scan(&m.Name, &m.Value)
-			return transfer.Row{Meta: m}, transfer.Place(m.Name), err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			m := &transfer.Meta{Name: row.text(), Value: row.bytea()}
+			return transfer.Row{Meta: m}, transfer.Place(m.Name)
 		}
 	case "factors":
 		sql, args, err = selectFactorsAfter, func() []any { return []any{bucket(mfa.FactorID(id)), id} }, transfer.ReadPlace(place, &id)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			cells := cellsOf(row)
-			f := cells.factor()
-			return transfer.Row{Factor: f}, transfer.Place(f.ID), cells.err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			f := factors.scan(row)
+			return transfer.Row{Factor: f}, transfer.Place(f.ID)
 		}
 	case "challenges":
 		sql, args, err = exportChallenges, func() []any { return []any{bucket(mfa.ChallengeID(id)), id} }, transfer.ReadPlace(place, &id)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			cells := cellsOf(row)
-			c, err := cells.challenge()
-			return transfer.Row{Challenge: c}, transfer.Place(c.ID), errors.Join(err, cells.err)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			c := challenges.scan(row)
+			return transfer.Row{Challenge: c}, transfer.Place(c.ID)
 		}
 	case "users":
 		sql, args, err = exportUsers, func() []any { return []any{number, env, name} }, transfer.ReadPlace(place, &number, &env, &name)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			u := new(mfa.User)
-			var b mfa.Bucket
-			err := row.Scan(&b, &u.Environment, &u.ID, &u.Failures, (*moment)(&u.ExpiresAt))
-			if !u.ExpiresAt.IsZero() {
-				u.At = b
-			}
-			return transfer.Row{User: u}, transfer.Place(b, u.Environment, u.ID), err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			u := users.scan(row)
+			return transfer.Row{User: u}, transfer.Place((*rows.UserBucket)(u).Place(), u.Environment, u.ID)
 		}
 	case "phones":
 		sql, args, err = exportPhones, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			p := new(mfa.PhoneLimit)
-			var sends []byte
-			err := row.Scan(&p.Bucket, (*hash)(&p.Key), &sends, (*moment)(&p.ExpiresAt))
-			if err == nil {
-				p.Sends, err = mfa.DecodeSends(sends)
-			}
-			return transfer.Row{Phone: p}, transfer.Place(p.Bucket, p.Key[:]), err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			p := phones.scan(row)
+			return transfer.Row{Phone: p}, transfer.Place(p.Bucket, p.Key[:])
 		}
 	case "replays":
 		sql, args, err = exportReplays, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			r := new(mfa.Replay)
-			var about *[16]byte
-			err := row.Scan(&r.Bucket, (*replayKey)(&r.Key), (*hash)(&r.Fingerprint), &about, &r.Sealed, (*moment)(&r.ExpiresAt), (*moment)(&r.PendingUntil))
-			if about != nil {
-				r.About = *about
-			}
-			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:]), err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			r := replays.scan(row)
+			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:])
 		}
 	case "events":
 		sql, args, err = selectEventsAfter, func() []any { return []any{bucket(mfa.EventID(id)), id} }, transfer.ReadPlace(place, &id)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			e, err := scanEvent(row)
-			return transfer.Row{Event: &e}, transfer.Place(e.ID), err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			e := events.scan(row)
+			return transfer.Row{Event: e}, transfer.Place(e.ID)
 		}
 	case "messages":
 		sql, args, err = exportMessages, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			m := new(mfa.MessageRef)
-			err := row.Scan(append([]any{&m.Bucket, (*hash)(&m.Key)}, messageFields(m)...)...)
-			return transfer.Row{Message: m}, transfer.Place(m.Bucket, m.Key[:]), err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			m := messages.scan(row)
+			return transfer.Row{Message: m}, transfer.Place(m.Bucket, m.Key[:])
 		}
 	case "tallies":
 		sql, args, err = exportTallies, func() []any { return []any{number, env, name} }, transfer.ReadPlace(place, &number, &env, &name)
-		scan = func(row pgx.CollectableRow) (transfer.Row, string, error) {
-			t := new(mfa.Tally)
-			var b int64
-			err := row.Scan(append([]any{&b, &t.Environment}, tallyFields(t)...)...)
-			return transfer.Row{Tally: t}, transfer.Place(b, t.Environment, t.Name), err
+		scan = func(row *rowReader) (transfer.Row, string) {
+			t := tallies.scan(row)
+			return transfer.Row{Tally: t}, transfer.Place(t.Bucket(), t.Environment, t.Name)
 		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
@@ -141,9 +121,9 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		return nil, "", err
 	}
 	var next string
-	found, err := collect(ctx, s, func(row pgx.CollectableRow) (r transfer.Row, err error) {
-		r, next, err = scan(row)
-		return r, err
+	found, err := collect(ctx, s, func(row *rowReader) (r transfer.Row, err error) {
+		r, next = scan(row)
+		return r, row.err
 	}, sql, append(args(), limit)...)
 	return found, next, err
 }
@@ -176,27 +156,26 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 	case r.Meta != nil:
 		batch.Queue(putMeta, r.Meta.Name, r.Meta.Value)
 	case r.Factor != nil:
-		batch.Queue(insertFactor+keep, factorValues(r.Factor)...)
+		queueNew(batch, factors, r.Factor)
 	case r.Challenge != nil:
-		batch.Queue(insertChallenge+keep, challengeValues(r.Challenge)...)
+		queueNew(batch, challenges, r.Challenge)
 	case r.User != nil:
-		b := r.User.Bucket()
-		if !r.User.ExpiresAt.IsZero() {
-			b = r.User.At
-		}
-		batch.Queue(insertUser+keep, int16(b), r.User.Environment, r.User.ID, r.User.Failures, instant(r.User.ExpiresAt))
+		queueNew(batch, users, r.User)
 	case r.Phone != nil:
-		batch.Queue(insertPhone+keep, int16(r.Phone.Bucket), r.Phone.Key[:], mfa.EncodeSends(r.Phone.Sends), r.Phone.ExpiresAt)
+		queueNew(batch, phones, r.Phone)
 	case r.Replay != nil:
-		batch.Queue(insertReplay+keep, replayValues(r.Replay)...)
+		queueNew(batch, replays, r.Replay)
 	case r.Event != nil:
-		batch.Queue(insertEvent+keep, eventValues(*r.Event)...)
+		queueNew(batch, events, r.Event)
 	case r.Message != nil:
-		batch.Queue(insertMessage+keep, messageValues(r.Message)...)
+		queueNew(batch, messages, r.Message)
 	case r.Tally != nil:
-		batch.Queue(insertTally+keep, tallyValues(r.Tally)...)
+		queueNew(batch, tallies, r.Tally)
 	}
 }
+
+// queueNew inserts a row, unless there is one with its key.
+func queueNew[R any](batch *pgx.Batch, t *table[R], r *R) { batch.Queue(t.insert+keep, t.values(r)...) }
 
 // DeleteMeta removes what is stored under name.
 func (s *Store) DeleteMeta(ctx context.Context, name string) error {

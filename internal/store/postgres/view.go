@@ -11,16 +11,17 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
-// A view is one View that waits.
-type view struct {
+// A viewJob is one View that waits.
+type viewJob struct {
 	read mfa.Read
 	rows mfa.Rows
 }
 
 // What a View mostly reads, each in one statement, which sees one moment by itself. It
 // locks nothing, so that the user can be joined.
-const (
-	userOfFactor = ` LEFT JOIN users u ON u.bucket = f.bucket AND u.environment = f.environment AND u.id = f.user_id`
+const userOfFactor = ` LEFT JOIN users u ON u.bucket = f.bucket AND u.environment = f.environment AND u.id = f.user_id`
+
+var (
 	seeFactor    = `SELECT ` + factorColumns + `, u.failures FROM factors f` + userOfFactor + ` WHERE f.bucket = $1 AND f.id = $2`
 	seeChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + `, u.failures FROM challenges c` +
 		` JOIN factors f ON f.bucket = c.bucket AND f.id = c.factor` + userOfFactor + ` WHERE c.bucket = $1 AND f.bucket = $1 AND c.id = $2`
@@ -38,7 +39,7 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 	if s.stalled.Load() {
 		return mfa.Rows{}, errStalled
 	}
-	v := &view{read: r}
+	v := &viewJob{read: r}
 	if err := s.views.Do(ctx, v); err != nil {
 		return mfa.Rows{}, err
 	}
@@ -48,14 +49,14 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 // serveViews answers Views until the store is closed and none is left. Those that wait
 // are read together.
 func (s *Store) serveViews() {
-	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*view]) {
+	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*viewJob]) {
 		start := time.Now()
 		err := s.see(waiting)
 		if len(waiting) > 1 && isRowError(err) {
 			for _, w := range waiting { // all but those who ask for that row get theirs
 				if !s.lost(err, start) {
 					start = time.Now()
-					err = s.see([]*queue.Job[*view]{w})
+					err = s.see([]*queue.Job[*viewJob]{w})
 				}
 				w.Err = domainError(err)
 			}
@@ -72,7 +73,7 @@ func (s *Store) serveViews() {
 
 // see answers all that wait, with another connection if the first was of no use, as
 // the rest of the pool may be.
-func (s *Store) see(waiting []*queue.Job[*view]) error {
+func (s *Store) see(waiting []*queue.Job[*viewJob]) error {
 	err := s.seeOnce(waiting)
 	if isStale(err) && !errors.Is(err, context.DeadlineExceeded) {
 		s.pool.Reset()
@@ -81,8 +82,8 @@ func (s *Store) see(waiting []*queue.Job[*view]) error {
 	return err
 }
 
-func (s *Store) seeOnce(waiting []*queue.Job[*view]) error {
-	h, batch := newHeld(), &pgx.Batch{}
+func (s *Store) seeOnce(waiting []*queue.Job[*viewJob]) error {
+	h, batch := newTxRows(), &pgx.Batch{}
 	if len(waiting) == 1 {
 		h.see(batch, waiting[0].Work.read)
 	} else {
@@ -117,7 +118,7 @@ func (s *Store) seeOnce(waiting []*queue.Job[*view]) error {
 
 // see adds the SELECTs of r to batch, with its bucket as a plain parameter, by which
 // distributed tables are routed.
-func (h *held) see(batch *pgx.Batch, r mfa.Read) {
+func (h *txRows) see(batch *pgx.Batch, r mfa.Read) {
 	none := mfa.Read{}
 	if r.Challenge != none.Challenge {
 		batch.Queue(seeChallenge, int16(r.Bucket), r.Challenge).Query(each(h.seenChallenge))
@@ -130,7 +131,7 @@ func (h *held) see(batch *pgx.Batch, r mfa.Read) {
 }
 
 // seeAll adds the SELECTs of several Views to batch.
-func (h *held) seeAll(batch *pgx.Batch, waiting []*queue.Job[*view]) {
+func (h *txRows) seeAll(batch *pgx.Batch, waiting []*queue.Job[*viewJob]) {
 	var challenges, factors []rowKey
 	none := mfa.Read{}
 	rest := &pgx.Batch{}
@@ -154,21 +155,15 @@ func (h *held) seeAll(batch *pgx.Batch, waiting []*queue.Job[*view]) {
 	batch.QueuedQueries = append(batch.QueuedQueries, rest.QueuedQueries...)
 }
 
-func (h *held) seenChallenge(rows pgx.Rows) error {
-	row := cellsOf(rows)
-	c, err := row.challenge()
+func (h *txRows) seenChallenge(row *rowReader) error {
+	c := challenges.scan(row)
 	h.challenges[c.ID] = c
-	if err != nil {
-		return err
-	}
-	return h.seen(row)
+	return h.seenFactor(row)
 }
 
-func (h *held) seenFactor(rows pgx.Rows) error { return h.seen(cellsOf(rows)) }
-
-// seen reads a factor and the failures of its user, NULL if there are none.
-func (h *held) seen(row *cells) error {
-	f := row.factor()
+// seenFactor scans a factor and the failures of its user, NULL if there are none.
+func (h *txRows) seenFactor(row *rowReader) error {
+	f := factors.scan(row)
 	h.factors[f.ID] = f
 	if n := row.integer(); n > 0 {
 		u := &mfa.User{UserKey: f.UserKey(), Failures: n}

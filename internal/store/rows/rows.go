@@ -16,7 +16,7 @@ import (
 // A Columns visits the columns of one row. The field is a pointer of one of these
 // types, which tells how the column is stored:
 //
-//	*Key, *Ref, *mfa.Bucket, *KeyBucket, *UserBucket, *Owner,
+//	*Key, *Ref, *mfa.Bucket, *KeyBucket, *UserBucket, *TallyBucket, *Owner,
 //	*int, *int64, *string, *Name, *Word, *[]byte,
 //	*time.Time, *OptionalTime, *Expiry,
 //	or one that implements Number or Bytes
@@ -37,6 +37,8 @@ type (
 	KeyBucket mfa.Bucket
 	// A UserBucket is the bucket of a user.
 	UserBucket mfa.User
+	// A TallyBucket is the bucket of a tally, which follows from its key.
+	TallyBucket mfa.Tally
 	// An Owner is the user of a factor. A factor without a user has NULL.
 	Owner mfa.Factor
 	// A Name is text that is never NULL, even if it is empty.
@@ -116,9 +118,9 @@ func challengeState(c Columns, s *mfa.ChallengeState) {
 
 // User describes a user.
 func User(c Columns, u *mfa.User) {
+	c.Column("bucket", (*UserBucket)(u))
 	c.Column("environment", (*int64)(&u.Environment))
 	c.Column("id", &u.ID)
-	c.Column("bucket", (*UserBucket)(u))
 	c.Column("failures", &u.Failures)
 	c.Column("expires_at", (*Expiry)(&u.ExpiresAt))
 	if u.At != 0 && u.ExpiresAt.IsZero() {
@@ -142,8 +144,9 @@ func Phone(c Columns, p *mfa.PhoneLimit) {
 	c.Column("expires_at", &p.ExpiresAt)
 }
 
-// Tally describes a tally without Of, which is not stored. Its bucket is that of its key.
+// Tally describes a tally without Of, which is not stored.
 func Tally(c Columns, t *mfa.Tally) {
+	c.Column("bucket", (*TallyBucket)(t))
 	c.Column("environment", (*int64)(&t.Environment))
 	c.Column("name", (*Name)(&t.Name))
 	c.Column("sealed", &t.Sealed)

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,42 +20,38 @@ type table[R any] struct {
 	update  string // set all but the key
 }
 
-// The tables. The number is how many columns the key has.
+// The tables, each with the columns of its key.
 var (
-	factors         = newTable("factors", 2, rows.Factor)
-	factorStates    = newTable("factors", 2, rows.UpdateFactor)
-	challenges      = newTable("challenges", 2, rows.Challenge)
-	challengeStates = newTable("challenges", 2, rows.UpdateChallenge)
-	users           = newTable("users", 2, rows.User)
-	phones          = newTable("phones", 1, rows.Phone)
-	tallies         = newTable("tallies", 2, rows.Tally)
-	messages        = newTable("messages", 1, rows.Message)
-	replays         = newTable("replays", 2, rows.Replay)
-	events          = newTable("events", 2, rows.Event)
+	factors         = newTable("factors", rows.Factor, "hi", "lo")
+	factorStates    = newTable("factors", rows.UpdateFactor, "hi", "lo")
+	challenges      = newTable("challenges", rows.Challenge, "hi", "lo")
+	challengeStates = newTable("challenges", rows.UpdateChallenge, "hi", "lo")
+	users           = newTable("users", rows.User, "environment", "id")
+	phones          = newTable("phones", rows.Phone, "key")
+	tallies         = newTable("tallies", rows.Tally, "environment", "name")
+	messages        = newTable("messages", rows.Message, "key")
+	replays         = newTable("replays", rows.Replay, "bucket", "key")
+	events          = newTable("events", rows.Event, "hi", "lo")
 )
 
-func newTable[R any](name string, key int, describe func(rows.Columns, *R)) *table[R] {
+func newTable[R any](name string, describe func(rows.Columns, *R), key ...string) *table[R] {
 	var n names
 	describe(&n, new(R))
-	marks := make([]string, len(n.all))
-	for i := range marks {
-		marks[i] = fmt.Sprintf("?%d", i+1)
-	}
-	set := func(value func(i int) string) string {
-		var parts []string
-		for i := key; i < len(n.all); i++ {
-			parts = append(parts, n.all[i]+" = "+value(i))
+	var marks, replace, set, where []string
+	for i, column := range n.all {
+		mark := fmt.Sprintf("?%d", i+1)
+		marks = append(marks, mark)
+		if slices.Contains(key, column) {
+			where = append(where, column+" = "+mark)
+			continue
 		}
-		return strings.Join(parts, ", ")
-	}
-	var where []string
-	for i := range key {
-		where = append(where, n.all[i]+" = "+marks[i])
+		set = append(set, column+" = "+mark)
+		replace = append(replace, column+" = excluded."+column)
 	}
 	t := &table[R]{describe: describe, columns: strings.Join(n.all, ", ")}
 	t.insert = "INSERT INTO " + name + " (" + t.columns + ") VALUES (" + strings.Join(marks, ", ") + ")"
-	t.put = t.insert + " ON CONFLICT DO UPDATE SET " + set(func(i int) string { return "excluded." + n.all[i] })
-	t.update = "UPDATE " + name + " SET " + set(func(i int) string { return marks[i] }) + " WHERE " + strings.Join(where, " AND ")
+	t.put = t.insert + " ON CONFLICT DO UPDATE SET " + strings.Join(replace, ", ")
+	t.update = "UPDATE " + name + " SET " + strings.Join(set, ", ") + " WHERE " + strings.Join(where, " AND ")
 	return t
 }
 
@@ -105,7 +102,7 @@ func (n *names) Column(name string, field any) {
 		n.all = append(n.all, name+"_hi", name+"_lo")
 	case *rows.Owner:
 		n.all = append(n.all, "user_hash", name)
-	case *rows.KeyBucket:
+	case *rows.KeyBucket, *rows.TallyBucket:
 	case *time.Time, *rows.OptionalTime:
 		if n.hasKey { // times are counted from that of the key
 			name = strings.TrimSuffix(name, "_at")
@@ -132,7 +129,7 @@ func (s *statement) Column(_ string, field any) {
 			return
 		}
 		s.int(userHash(int64(v.Environment), v.User)).string(v.User)
-	case *rows.KeyBucket:
+	case *rows.KeyBucket, *rows.TallyBucket:
 	case *rows.UserBucket:
 		if v.ExpiresAt.IsZero() {
 			s.null()
@@ -190,7 +187,7 @@ func (r *rowReader) Column(_ string, field any) {
 	case *rows.Owner:
 		r.next() // the hash
 		v.User = r.text()
-	case *rows.KeyBucket:
+	case *rows.KeyBucket, *rows.TallyBucket:
 	case *rows.UserBucket:
 		v.At = mfa.Bucket(r.int())
 	case *mfa.Bucket:

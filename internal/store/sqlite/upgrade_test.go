@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -131,11 +132,13 @@ func TestUpgradeOfTheSecondSchemaKeepsRows(t *testing.T) {
 		replays    = "replays (bucket, key, fingerprint, factor, sealed, expires_at, pending)"
 		messages   = "messages (key, challenge, number, state, reason, expires_at)"
 	)
+	deliveries := []byte("\x03one\x02id\x06queued\x00\x00\x01")
+	deliveries = binary.AppendVarint(binary.AppendVarint(deliveries, later.UnixMilli()), later.UnixMilli())
 	path := old(t, 2,
 		insert(factors, full.ID[:], 1, "totp", full.User, full.Old.Issuer, full.Old.Account, full.Sealed, full.Old.Replay, full.LastStep, 6, full.LockedUntil, full.CreatedAt, full.UpdatedAt),
 		insert(factors, bare.ID[:], 2, "carrier_pigeon", nil, nil, nil, nil, nil, 0, 0, 0, bare.CreatedAt, bare.UpdatedAt),
 		insert(challenges, verified.ID[:], full.ID[:], verified.CodeMAC, nil, 3, verified.CreatedAt, verified.UpdatedAt, verified.ExpiresAt, verified.VerifiedAt, nil),
-		insert(challenges, unused.ID[:], bare.ID[:], nil, unused.SealedCode, 0, unused.CreatedAt, unused.UpdatedAt, unused.ExpiresAt, 0, mfa.EncodeDeliveries(unused.Messages)),
+		insert(challenges, unused.ID[:], bare.ID[:], nil, unused.SealedCode, 0, unused.CreatedAt, unused.UpdatedAt, unused.ExpiresAt, 0, deliveries),
 		insert(events, failed.ID[:], 1, "challenge.failed", full.ID[:], verified.ID[:], "wrong_code"),
 		insert(events, odd.ID[:], 2, "pigeon.released", nil, nil, "42"),
 		insert(replays, 7, replay.Key[:], replay.Fingerprint[:], full.ID[:], replay.Sealed, replay.ExpiresAt, replay.PendingUntil),

@@ -9,11 +9,11 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// columns gather rows as the parameters of a statement over unnest, an array for each
+// An arrayWriter gathers rows as the parameters of a statement over unnest, an array for each
 // column, in PostgreSQL's binary form. pgx would make each value an interface first
 // and look up how to write it; that took a tenth of this process's time for a flow.
 // Give the values of a row in their order and begin the next with row.
-type columns struct {
+type arrayWriter struct {
 	arrays []array
 	at     int
 }
@@ -27,100 +27,107 @@ type array struct {
 }
 
 // row begins a row.
-func (c *columns) row() *columns { c.at = 0; return c }
+func (w *arrayWriter) row() *arrayWriter { w.at = 0; return w }
 
 // column returns the array of the next value, which is to have size bytes.
-func (c *columns) column(element uint32, size int) *array {
-	if c.at == len(c.arrays) {
-		c.arrays = append(c.arrays, array{element: element})
+func (w *arrayWriter) column(element uint32, size int) *array {
+	if w.at == len(w.arrays) {
+		w.arrays = append(w.arrays, array{element: element})
 	}
-	a := &c.arrays[c.at]
-	c.at++
+	a := &w.arrays[w.at]
+	w.at++
 	a.n++
 	a.values = binary.BigEndian.AppendUint32(a.values, uint32(size))
 	return a
 }
 
-func (c *columns) null(element uint32) *columns {
-	c.column(element, -1).null = true
-	return c
+func (w *arrayWriter) null(element uint32) *arrayWriter {
+	w.column(element, -1).null = true
+	return w
 }
 
-func (c *columns) smallint(v int16) *columns {
-	a := c.column(pgtype.Int2OID, 2)
+func (w *arrayWriter) smallint(v int16) *arrayWriter {
+	a := w.column(pgtype.Int2OID, 2)
 	a.values = binary.BigEndian.AppendUint16(a.values, uint16(v))
-	return c
+	return w
 }
 
-func (c *columns) integer(v int) *columns {
-	a := c.column(pgtype.Int4OID, 4)
+func (w *arrayWriter) integer(v int) *arrayWriter {
+	a := w.column(pgtype.Int4OID, 4)
 	a.values = binary.BigEndian.AppendUint32(a.values, uint32(int32(v)))
-	return c
+	return w
 }
 
-func (c *columns) bigint(v int64) *columns {
-	a := c.column(pgtype.Int8OID, 8)
+func (w *arrayWriter) bigint(v int64) *arrayWriter {
+	a := w.column(pgtype.Int8OID, 8)
 	a.values = binary.BigEndian.AppendUint64(a.values, uint64(v))
-	return c
+	return w
 }
 
-func (c *columns) uuid(v [16]byte) *columns {
-	a := c.column(pgtype.UUIDOID, len(v))
+func (w *arrayWriter) uuid(v [16]byte) *arrayWriter {
+	a := w.column(pgtype.UUIDOID, len(v))
 	a.values = append(a.values, v[:]...)
-	return c
+	return w
 }
 
 // uuidOrNull takes the zero id for NULL.
-func (c *columns) uuidOrNull(v [16]byte) *columns {
+func (w *arrayWriter) uuidOrNull(v [16]byte) *arrayWriter {
 	if v == ([16]byte{}) {
-		return c.null(pgtype.UUIDOID)
+		return w.null(pgtype.UUIDOID)
 	}
-	return c.uuid(v)
+	return w.uuid(v)
+}
+
+// name is text for a column that cannot be NULL.
+func (w *arrayWriter) name(v string) *arrayWriter {
+	a := w.column(pgtype.TextOID, len(v))
+	a.values = append(a.values, v...)
+	return w
 }
 
 // text takes an empty string for NULL.
-func (c *columns) text(v string) *columns {
+func (w *arrayWriter) text(v string) *arrayWriter {
 	if v == "" {
-		return c.null(pgtype.TextOID)
+		return w.null(pgtype.TextOID)
 	}
-	a := c.column(pgtype.TextOID, len(v))
+	a := w.column(pgtype.TextOID, len(v))
 	a.values = append(a.values, v...)
-	return c
+	return w
 }
 
 // bytea takes nil for NULL.
-func (c *columns) bytea(v []byte) *columns {
+func (w *arrayWriter) bytea(v []byte) *arrayWriter {
 	if v == nil {
-		return c.null(pgtype.ByteaOID)
+		return w.null(pgtype.ByteaOID)
 	}
-	a := c.column(pgtype.ByteaOID, len(v))
+	a := w.column(pgtype.ByteaOID, len(v))
 	a.values = append(a.values, v...)
-	return c
+	return w
 }
 
 // time takes the zero time for NULL.
-func (c *columns) time(v time.Time) *columns {
+func (w *arrayWriter) time(v time.Time) *arrayWriter {
 	if v.IsZero() {
-		return c.null(pgtype.TimestamptzOID)
+		return w.null(pgtype.TimestamptzOID)
 	}
-	return c.instant(v)
+	return w.instant(v)
 }
 
 // instant is time for a column that cannot be NULL.
-func (c *columns) instant(v time.Time) *columns {
-	a := c.column(pgtype.TimestamptzOID, 8)
+func (w *arrayWriter) instant(v time.Time) *arrayWriter {
+	a := w.column(pgtype.TimestamptzOID, 8)
 	a.values = binary.BigEndian.AppendUint64(a.values, uint64(v.UnixMicro()-epoch))
-	return c
+	return w
 }
 
 // epoch is where PostgreSQL counts from, 2000-01-01, in microseconds since 1970.
 const epoch = 946_684_800_000_000
 
 // parameters returns the arrays as pgx takes them.
-func (c *columns) parameters() []any {
-	all := make([]any, len(c.arrays))
-	for i := range c.arrays {
-		all[i] = &c.arrays[i]
+func (w *arrayWriter) parameters() []any {
+	all := make([]any, len(w.arrays))
+	for i := range w.arrays {
+		all[i] = &w.arrays[i]
 	}
 	return all
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// held is what a transaction has read and, as its jobs decide one after another,
-// what it is going to write: each job sees what those before it in the group did.
+// txRows are the rows that a transaction has read, with the changes that its jobs
+// decide on one after another: each job sees the changes of the jobs before it.
 // A row is in its map if it is stored, or will be.
-type held struct {
+type txRows struct {
 	challenges map[mfa.ChallengeID]*mfa.Challenge
 	factors    map[mfa.FactorID]*mfa.Factor
 	users      map[mfa.UserKey]*mfa.User
@@ -28,8 +28,8 @@ type replayRow struct {
 	key    mfa.ReplayKey
 }
 
-func newHeld() *held {
-	return &held{
+func newTxRows() *txRows {
+	return &txRows{
 		challenges: make(map[mfa.ChallengeID]*mfa.Challenge),
 		factors:    make(map[mfa.FactorID]*mfa.Factor),
 		users:      make(map[mfa.UserKey]*mfa.User),
@@ -41,7 +41,7 @@ func newHeld() *held {
 }
 
 // rows returns copies of what r names, which the job may change.
-func (h *held) rows(r mfa.Read) (rows mfa.Rows) {
+func (h *txRows) rows(r mfa.Read) (rows mfa.Rows) {
 	if c := h.challenges[r.Challenge]; c != nil {
 		if f := h.factors[c.Factor]; f != nil {
 			rows.Challenge = clone(c)
@@ -84,9 +84,9 @@ func clone[T any](row *T) *T {
 
 var errNotRead = errors.New("a row to change was not read, or is not stored")
 
-// check refuses to change a row that is not held: without its lock it might be
+// check refuses to change a row that was not read: without its lock it might be
 // gone when the change arrives, together with COMMIT.
-func (h *held) check(writes []mfa.Write) error {
+func (h *txRows) check(writes []mfa.Write) error {
 	for i, w := range writes {
 		ok := true
 		switch w := w.(type) {
@@ -119,21 +119,38 @@ func inserts(writes []mfa.Write, id [16]byte) bool {
 	})
 }
 
+// put adds a row to out. It was read if it is stored.
+func put[R any](out *writes, t *table[R], r *R, stored bool) {
+	sql := t.insert
+	if stored {
+		sql = t.update
+	}
+	out.others.Queue(sql, t.values(r)...)
+}
+
+// sealedReplay returns NULL for the zero key.
+func sealedReplay(k mfa.ReplayKey) []byte {
+	if k == (mfa.ReplayKey{}) {
+		return nil
+	}
+	return k[:]
+}
+
 // apply adds writes to out and remembers what they do. A row
 // that may be new or not is inserted if it was not there when it was looked for:
 // should another node have inserted it meanwhile, the unique violation makes the
 // transaction run again.
-func (h *held) apply(out *writes, all []mfa.Write) {
+func (h *txRows) apply(out *writes, all []mfa.Write) {
 	for _, w := range all {
 		switch w := w.(type) {
 		case mfa.InsertFactor:
 			out.insertFactor(w.Factor)
 			h.factors[w.ID] = clone(w.Factor)
 		case mfa.UpdateFactor:
-			out.updateFactor(w)
+			out.updateFactor(&w)
 			h.changeFactor(w.ID, func(f *mfa.Factor) { f.FactorState = w.FactorState })
 		case mfa.SealFactor:
-			out.others.Queue(sealFactor, w.Sealed, w.Label, replayBytes(w.Replay), bucket(w.ID), w.ID)
+			out.others.Queue(sealFactor, w.Sealed, w.Label, sealedReplay(w.Replay), bucket(w.ID), w.ID)
 			h.changeFactor(w.ID, func(f *mfa.Factor) {
 				f.Sealed, f.Label, f.Replay, f.Old = w.Sealed, w.Label, w.Replay, mfa.Unsealed{}
 			})
@@ -144,7 +161,7 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 			out.insertChallenge(w.Challenge)
 			h.challenges[w.ID] = clone(w.Challenge)
 		case mfa.UpdateChallenge:
-			out.updateChallenge(w)
+			out.updateChallenge(&w)
 			if c := clone(h.challenges[w.ID]); c != nil {
 				c.ChallengeState = w.ChallengeState
 				h.challenges[w.ID] = c
@@ -153,11 +170,7 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 			out.others.Queue(deleteChallenge, bucket(w.ID), w.ID)
 			delete(h.challenges, w.ID)
 		case mfa.PutUser:
-			if h.users[w.UserKey] != nil {
-				out.others.Queue(updateUser, int16(w.Bucket()), w.Environment, w.ID, w.Failures)
-			} else {
-				out.others.Queue(insertUser, int16(w.Bucket()), w.Environment, w.ID, w.Failures, nil)
-			}
+			put(out, users, w.User, h.users[w.UserKey] != nil)
 			h.users[w.UserKey] = clone(w.User)
 		case mfa.DeleteUser:
 			out.others.Queue(deleteUser, int16(w.Key.Bucket()), w.Key.Environment, w.Key.ID)
@@ -168,35 +181,20 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 		case mfa.RestoreUser:
 			out.restoreUser(w)
 		case mfa.PutPhone:
-			sql := insertPhone
-			if h.phones[w.Key] != nil {
-				sql = updatePhone
-			}
-			out.others.Queue(sql, int16(w.Bucket), w.Key[:], mfa.EncodeSends(w.Sends), w.ExpiresAt)
+			put(out, phones, w.PhoneLimit, h.phones[w.Key] != nil)
 			h.phones[w.Key] = clone(w.PhoneLimit)
 		case mfa.PutTally:
-			sql := insertTally
-			if h.tallies[w.TallyKey] != nil {
-				sql = updateTally
-			}
-			out.others.Queue(sql, tallyValues(w.Tally)...)
+			put(out, tallies, w.Tally, h.tallies[w.TallyKey] != nil)
 			h.tallies[w.TallyKey] = clone(w.Tally)
 		case mfa.DeleteTally:
 			out.others.Queue(deleteTally, int16(w.Key.Bucket()), w.Key.Environment, w.Key.Name)
 			delete(h.tallies, w.Key)
 		case mfa.PutMessage:
-			sql := insertMessage
-			if h.messages[w.Key] != nil {
-				sql = updateMessage
-			}
-			out.others.Queue(sql, messageValues(w.MessageRef)...)
+			put(out, messages, w.MessageRef, h.messages[w.Key] != nil)
 			h.messages[w.Key] = clone(w.MessageRef)
 		case mfa.PutReplay:
-			row, sql := replayRow{w.Bucket, w.Key}, insertReplay
-			if h.replays[row] != nil {
-				sql = updateReplay
-			}
-			out.others.Queue(sql, replayValues(w.Replay)...)
+			row := replayRow{w.Bucket, w.Key}
+			put(out, replays, w.Replay, h.replays[row] != nil)
 			h.replays[row] = clone(w.Replay)
 		case mfa.DeleteReplay:
 			out.others.Queue(deleteReplay, int16(w.Bucket), w.Key[:])
@@ -207,7 +205,7 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 				r.Sealed = []byte{}
 			}
 		case mfa.AppendEvent:
-			out.insertEvent(w.Event)
+			out.insertEvent(&w.Event)
 		default:
 			panic("postgres: unknown write") // a write was added to mfa and not here
 		}
@@ -215,45 +213,9 @@ func (h *held) apply(out *writes, all []mfa.Write) {
 }
 
 // changeFactor replaces a factor by a changed copy: a pointer to the old one may be among the writes.
-func (h *held) changeFactor(id mfa.FactorID, change func(*mfa.Factor)) {
+func (h *txRows) changeFactor(id mfa.FactorID, change func(*mfa.Factor)) {
 	if f := clone(h.factors[id]); f != nil {
 		change(f)
 		h.factors[id] = f
 	}
-}
-
-func factorValues(f *mfa.Factor) []any {
-	return []any{
-		bucket(f.ID), f.ID, f.Environment, f.Type, text(f.User), text(f.Old.Issuer), text(f.Old.Account), f.Sealed,
-		replayOf(f), f.LastStep, f.Failures, instant(f.LockedUntil), f.CreatedAt, f.UpdatedAt, f.Label,
-	}
-}
-
-func challengeValues(c *mfa.Challenge) []any {
-	return []any{
-		bucket(c.ID), c.ID, c.Factor, c.CodeMAC, c.SealedCode, mfa.EncodeDeliveries(c.Messages), c.Counts(),
-		c.CreatedAt, c.UpdatedAt, c.ExpiresAt, instant(c.VerifiedAt),
-	}
-}
-
-func tallyValues(t *mfa.Tally) []any {
-	return []any{
-		int16(t.Bucket()), t.Environment, t.Name, t.Sealed, mfa.EncodeCounts(t.Counts), instant(t.PausedUntil), t.ExpiresAt,
-	}
-}
-
-func messageValues(m *mfa.MessageRef) []any {
-	return []any{
-		int16(m.Bucket), m.Key[:], optional(m.Challenge), m.Number, text(string(m.State)), text(m.Reason), m.ExpiresAt,
-	}
-}
-
-func replayValues(r *mfa.Replay) []any {
-	return []any{
-		int16(r.Bucket), r.Key[:], r.Fingerprint[:], optional(r.About), r.Sealed, r.ExpiresAt, instant(r.PendingUntil),
-	}
-}
-
-func eventValues(e mfa.Event) []any {
-	return []any{bucket(e.ID), e.ID, e.Environment, e.Type, optional(e.Factor), optional(e.Challenge), text(e.Reason)}
 }
