@@ -65,7 +65,7 @@ func appendFactor(b []byte, d *mfa.Details, e *mfa.Enrollment) []byte {
 	return append(b, '}')
 }
 
-func (a *API) appendChallenge(b []byte, c *mfa.Issued) []byte {
+func (a *API) appendChallenge(b []byte, c *mfa.IssuedChallenge) []byte {
 	b = append(b, `{"object":"authentication_challenge","id":"`...)
 	b = c.ID.Append(b)
 	b = append(b, `","created_at":`...)

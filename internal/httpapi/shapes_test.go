@@ -47,7 +47,7 @@ func TestTextsAreWrittenAsEncodingJSONDoes(t *testing.T) {
 func TestShapesAreJSON(t *testing.T) {
 	at := time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
 	f := mfa.Factor{ID: mfa.FactorID{1}, Type: mfa.TOTP, User: hostile, CreatedAt: at, FactorState: mfa.FactorState{UpdatedAt: at}}
-	c := &mfa.Issued{Code: secret.NewString(hostile), Challenge: mfa.Challenge{
+	c := &mfa.IssuedChallenge{Code: secret.NewString(hostile), Challenge: mfa.Challenge{
 		ID: mfa.ChallengeID{2}, Factor: f.ID, CreatedAt: at, ExpiresAt: at, ChallengeState: mfa.ChallengeState{
 			UpdatedAt: at, Messages: []mfa.Delivery{{State: hostile, Reason: hostile, Segments: 3, At: at, UpdatedAt: at}},
 		},
@@ -89,7 +89,7 @@ func TestShapesAreJSON(t *testing.T) {
 func BenchmarkShapes(b *testing.B) {
 	at := time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
 	a := &API{opts: Options{Now: time.Now}}
-	c := &mfa.Issued{Code: secret.NewString("123456"), Challenge: mfa.Challenge{CreatedAt: at, ExpiresAt: at, ChallengeState: mfa.ChallengeState{UpdatedAt: at}}}
+	c := &mfa.IssuedChallenge{Code: secret.NewString("123456"), Challenge: mfa.Challenge{CreatedAt: at, ExpiresAt: at, ChallengeState: mfa.ChallengeState{UpdatedAt: at}}}
 	f := &mfa.Details{Factor: mfa.Factor{Type: mfa.TOTP, CreatedAt: at, FactorState: mfa.FactorState{UpdatedAt: at}}, Issuer: "Example", Account: "ada@example.com"}
 	for name, toJSON := range map[string]func([]byte) []byte{
 		"challenge": func(b []byte) []byte { return a.appendChallenge(b, c) },

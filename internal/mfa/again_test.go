@@ -25,7 +25,7 @@ func (s *hesitant) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) erro
 // A decision that runs twice stores the same rows as one that runs once.
 func TestDecisionsBearRepeating(t *testing.T) {
 	story := func(again bool) (told []string) {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		rules := mfa.SMSRules{Daily: 6, Pumping: mfa.Pumping{Sends: 2}}
 		w.Service = w.serviceOver(w.store, mfa.Options{SMS: rules})
 		if again {
@@ -38,7 +38,7 @@ func TestDecisionsBearRepeating(t *testing.T) {
 			w.receive("gateway", id, mfa.Sent, "") // before the answer
 			return mfa.Accepted{Provider: "gateway", ID: id}
 		}
-		step := func(c mfa.Issued, err error) mfa.ChallengeID {
+		step := func(c mfa.IssuedChallenge, err error) mfa.ChallengeID {
 			w.clock.Advance(time.Minute)
 			told = append(told, fmt.Sprint(outcome(err), " ", len(c.Messages)))
 			return c.ID
@@ -46,10 +46,10 @@ func TestDecisionsBearRepeating(t *testing.T) {
 		c := step(w.sendIn(production, w.phone(production, german(0))))
 		step(w.Resend(t.Context(), production, c, nil))
 		w.carrier.Lost = errCarrier
-		step(w.Resend(t.Context(), production, c, onceKey[mfa.Issued]("k", "r")))
+		step(w.Resend(t.Context(), production, c, onceKey[mfa.IssuedChallenge]("k", "r")))
 		step(w.sendIn(production, w.phone(production, adasPhone)))
 		w.carrier.Lost = nil
-		step(w.Resend(t.Context(), production, c, onceKey[mfa.Issued]("k", "r")))
+		step(w.Resend(t.Context(), production, c, onceKey[mfa.IssuedChallenge]("k", "r")))
 		w.receive("gateway", "m2", mfa.Delivered, "")
 		c = step(w.sendIn(production, w.phone(production, german(1))))
 		w.clock.Advance(3 * time.Minute)

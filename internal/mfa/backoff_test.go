@@ -23,7 +23,7 @@ func backoffAfter(failures int) time.Duration {
 }
 
 func TestBackoff(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	for n := 1; n < 50; n++ {
 		w.fail(f)
@@ -71,7 +71,7 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestUnlockFactorEndsAWait(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	for range 6 {
 		w.fail(f)
@@ -91,7 +91,7 @@ func TestUnlockFactorEndsAWait(t *testing.T) {
 }
 
 func TestUserStop(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	enroll := func(user string) mfa.FactorID {
 		return w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: user}).ID
 	}
@@ -138,7 +138,7 @@ func TestUserStop(t *testing.T) {
 }
 
 func TestSuccessResetsFactorAndUser(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
 	other := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
 	for range 3 {
@@ -167,7 +167,7 @@ func TestSuccessResetsFactorAndUser(t *testing.T) {
 }
 
 func TestRefusedAttemptsCountNothing(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	for range 6 {
 		w.fail(f)
@@ -196,7 +196,7 @@ func TestRefusedAttemptsCountNothing(t *testing.T) {
 }
 
 func TestOtherFactorsStayUsableWhileOneIsLocked(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	guessed := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	app := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 	for n := range 50 {

@@ -11,7 +11,7 @@ import (
 )
 
 // prove verifies a code that is sent to a factor of an environment.
-func (w *world) prove(env mfa.Environment, id mfa.FactorID) {
+func (w *fixture) prove(env mfa.Environment, id mfa.FactorID) {
 	w.t.Helper()
 	c, err := w.sendIn(env, id)
 	if err != nil {
@@ -21,7 +21,7 @@ func (w *world) prove(env mfa.Environment, id mfa.FactorID) {
 }
 
 // enter verifies a challenge with the code that was sent last.
-func (w *world) enter(env mfa.Environment, id mfa.ChallengeID) {
+func (w *fixture) enter(env mfa.Environment, id mfa.ChallengeID) {
 	w.t.Helper()
 	if v, err := w.Verify(w.t.Context(), env, id, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid {
 		w.t.Fatalf("Verify = %v, %v", v.Valid, err)
@@ -30,7 +30,7 @@ func (w *world) enter(env mfa.Environment, id mfa.ChallengeID) {
 
 // sendAll asks for a message to each factor every 30 seconds, and returns how many
 // were sent to each.
-func (w *world) sendAll(env mfa.Environment, span time.Duration, ids ...mfa.FactorID) []int {
+func (w *fixture) sendAll(env mfa.Environment, span time.Duration, ids ...mfa.FactorID) []int {
 	w.t.Helper()
 	sent := make([]int, len(ids))
 	for end := w.clock.Now().Add(span); w.clock.Now().Before(end); w.clock.Advance(30 * time.Second) {
@@ -47,7 +47,7 @@ func (w *world) sendAll(env mfa.Environment, span time.Duration, ids ...mfa.Fact
 }
 
 func TestStrangerDoesNotUseUpTheOwnersMessages(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	owner := w.phone(sandbox, adasPhone)
 	w.prove(sandbox, owner)
 	w.clock.Advance(25 * time.Hour)
@@ -69,7 +69,7 @@ func TestStrangerDoesNotUseUpTheOwnersMessages(t *testing.T) {
 }
 
 func TestOwnerIsServedAtTheSameTimeAsAStranger(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	owner, stranger := w.phone(sandbox, adasPhone), w.phone(sandbox, adasPhone)
 	w.prove(sandbox, owner)
 	w.clock.Advance(time.Minute)
@@ -91,7 +91,7 @@ func TestPhoneNumberHasATotal(t *testing.T) {
 		most int
 	}{"10 min": {10 * time.Minute, 10}, "1 h": {time.Hour, 20}, "24 h": {24 * time.Hour, 40}} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			var factors []mfa.FactorID
 			for range 4 {
 				factors = append(factors, w.phone(sandbox, adasPhone))
@@ -123,7 +123,7 @@ func TestProofOfANumberLapses(t *testing.T) {
 		"after a year": {year, mfa.ErrSendLimit},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			owner, stranger := w.phone(sandbox, adasPhone), w.phone(sandbox, adasPhone)
 			w.prove(sandbox, owner)
 			w.clock.Advance(tc.after)
@@ -139,7 +139,7 @@ func TestProofOfANumberLapses(t *testing.T) {
 
 // A wrong code proves nothing.
 func TestWrongCodeGivesNoBudget(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	a, b := w.phone(sandbox, adasPhone), w.phone(sandbox, adasPhone)
 	w.mustVerify(w.challenge(a).ID, wrong, false)
 	if _, err := w.sendIn(sandbox, b); !errors.Is(err, mfa.ErrSendLimit) {
@@ -151,7 +151,7 @@ func TestWrongCodeGivesNoBudget(t *testing.T) {
 }
 
 func TestPausedPrefixServesProvenNumbers(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	owner, unproven := w.phone(production, german(900)), w.phone(production, german(901))
 	w.prove(production, owner)
 	w.clock.Advance(2 * time.Hour)
@@ -195,7 +195,7 @@ func TestProvenNumbersDoNotCountForTheirPrefix(t *testing.T) {
 		"sign-ins that are given up pause none": {0, false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			var owners []mfa.FactorID
 			for i := range 40 {
 				owners = append(owners, w.phone(production, german(500+i)))
@@ -223,7 +223,7 @@ func TestProvenNumbersDoNotCountForTheirPrefix(t *testing.T) {
 // A program that enters one code of each number gets no more messages for it than
 // the limits of the numbers and of the day.
 func TestPumpingOfProvenNumbersIsBounded(t *testing.T) {
-	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Daily: 100}})
+	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Daily: 100}})
 	var numbers []mfa.FactorID
 	for i := range 20 {
 		numbers = append(numbers, w.phone(production, german(i)))
@@ -249,7 +249,7 @@ func TestPumpingOfProvenNumbersIsBounded(t *testing.T) {
 
 // A failed message is given back to the budget that it was counted in.
 func TestFailureIsGivenBackToItsBudget(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	owner, stranger := w.phone(production, adasPhone), w.phone(production, adasPhone)
 	w.prove(production, owner)
 	w.clock.Advance(2 * time.Hour)

@@ -88,7 +88,7 @@ func TestRefusalTellsWhichChallenge(t *testing.T) {
 // If there are several reasons for a refusal, the caller gets the most important one. Each
 // case adds a reason that is more important than the previous ones.
 func TestOrderOfRefusals(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: mfa.Limits{UserFailures: 20}})
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{UserFailures: 20}})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
 	other := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
 	for range 13 {

@@ -19,7 +19,7 @@ func inDigits(code string, zero rune) string {
 }
 
 func TestCodesAsPeopleTypeThem(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	for _, tc := range []struct {
 		name  string
@@ -73,7 +73,7 @@ func TestCodesAsPeopleTypeThem(t *testing.T) {
 }
 
 func TestInvisibleCharactersInCodesDoNotMatter(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	for _, r := range invisible {
 		c := w.challenge(f)
@@ -82,7 +82,7 @@ func TestInvisibleCharactersInCodesDoNotMatter(t *testing.T) {
 }
 
 func TestInvisibleCharactersInSecretsDoNotMatter(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	const plain = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 	texts := []string{
 		"gezd\u00a0gnbv\u2011gy3t\u2009qojq gezd gnbv gy3t qojq", "ＧＥＺＤＧＮＢＶＧＹ３ＴＱＯＪＱＧＥＺＤＧＮＢＶＧＹ３ＴＱＯＪＱ", plain + "\u200b====\ufeff",
@@ -112,7 +112,7 @@ func TestNumberCode(t *testing.T) {
 // Every decimal digit of Unicode has its value. The digits come in ordered runs of ten, so
 // the n-th digit has the value n mod 10.
 func TestDigitsOfEveryScript(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	var digits []rune
 	for r := range rune(unicode.MaxRune + 1) {
@@ -135,7 +135,7 @@ func TestDigitsOfEveryScript(t *testing.T) {
 // Every code is made of the same number of draws: those below 4294 whole millions.
 func TestCodesAreUniform(t *testing.T) {
 	draws := &scriptedDraws{t: t}
-	w := newWorld(t, mfa.Options{Rand: draws})
+	w := newFixture(t, mfa.Options{Rand: draws})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	for _, tc := range []struct {
 		draws []uint32
@@ -161,7 +161,7 @@ func TestCodesAreUniform(t *testing.T) {
 
 func TestWithoutRandomnessNothingHappens(t *testing.T) {
 	draws := &scriptedDraws{t: t}
-	w := newWorld(t, mfa.Options{Rand: draws})
+	w := newFixture(t, mfa.Options{Rand: draws})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	before := len(w.events(f.Bucket()))
 	draws.err = errors.New("no entropy")
@@ -201,7 +201,7 @@ func (s *scriptedDraws) Read(p []byte) (int, error) {
 }
 
 func TestTemplate(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	const most = 1600
 	for _, tc := range []struct {

@@ -34,8 +34,8 @@ func upper(codes []string) []string {
 
 // A destination decides where the messages to a number go.
 type destination struct {
-	sender Sender  // delivers them; nil for a test number without an inbox
-	script *script // of a test number, or nil
+	sender Sender      // delivers them; nil for a test number without an inbox
+	test   *testNumber // nil for other numbers
 }
 
 // destination returns the destination of messages from env to phone, or why no message may
@@ -50,8 +50,8 @@ func (s *Service) destination(env Environment, phone Phone) (destination, error)
 		}
 		return destination{sender: s.sender}, nil
 	}
-	if script, ok := testNumbers[phone.E164()]; ok {
-		return destination{sender: s.opts.Sandbox, script: &script}, script.refusal
+	if number, ok := testNumbers[phone.E164()]; ok {
+		return destination{sender: s.opts.Sandbox, test: &number}, number.refusal
 	}
 	if s.opts.Sandbox == nil {
 		return destination{}, ErrSandboxNumber
@@ -83,8 +83,8 @@ func (s *Service) refuseNumber(env Environment, phone Phone) error {
 // America (NANPA), Germany (BNetzA), Sweden (PTS) and Australia (ACMA).
 var fictional = regexp.MustCompile(`^\+(1[2-9][0-9]{2}55501[0-9]{2}|1500555[0-9]{4}|4917139200[0-9]{2}|467017406[0-9]{2}|61491570[0-9]{3}|61491571(266|491|804))$`)
 
-// A script describes the simulated result of messages to a test number of a sandbox.
-type script struct {
+// A testNumber describes the simulated result of messages to a test number of a sandbox.
+type testNumber struct {
 	refusal error         // of the challenge, or nil
 	lost    bool          // no provider accepts the message
 	state   DeliveryState // the state of the message
@@ -97,7 +97,7 @@ const testCode = "123456"
 
 // testNumbers have the same meaning in every sandbox: a complete sign-in can be tested
 // without a phone. No phone has these numbers, and production environments refuse them.
-var testNumbers = map[string]script{
+var testNumbers = map[string]testNumber{
 	"+15005550006": {state: Delivered},
 	"+15005550001": {lost: true},
 	"+15005550002": {state: Undelivered, reason: "unreachable"},

@@ -27,7 +27,7 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 		{"a sandbox", []string{}, sandbox, "+4915123456789", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: tc.countries}})
+			w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Countries: tc.countries}})
 			f, err := w.Enroll(t.Context(), tc.env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: tc.phone}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -53,7 +53,7 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 
 func TestUnknownCountryIsRefused(t *testing.T) {
 	for _, code := range []string{"XX", "USA", "Germany", "*", "", "001"} {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		if _, err := mfa.NewService(w.store, w.keys, w.carrier, mfa.Options{SMS: mfa.SMSRules{Countries: []string{code}}}); err == nil {
 			t.Errorf("%q was taken for a country", code)
 		}

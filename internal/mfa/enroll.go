@@ -36,10 +36,10 @@ type Details struct {
 // An Enrollment is a new factor, with the values that are shown only once.
 type Enrollment struct {
 	Details
-	Secret    secret.String // totp: in base32
-	URI       secret.String // totp: the content of the QR code, otpauth://totp/...
-	QRCode    secret.String // totp: a PNG image as a data URI
-	Challenge *Issued       // if EnrollParams.Challenge is set
+	Secret    secret.String    // totp: in base32
+	URI       secret.String    // totp: the content of the QR code, otpauth://totp/...
+	QRCode    secret.String    // totp: a PNG image as a data URI
+	Challenge *IssuedChallenge // if EnrollParams.Challenge is set
 
 	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero
 }

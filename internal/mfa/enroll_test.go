@@ -14,7 +14,7 @@ import (
 )
 
 func TestEnrollTOTP(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "user_1", Issuer: "Foo Corp", Account: "ada@foo-corp.com"})
 	if n := len(e.Secret.Reveal()); n != 32 {
 		t.Errorf("the secret has %d characters; want 32, which are 160 bits", n)
@@ -44,7 +44,7 @@ func TestEnrollTOTP(t *testing.T) {
 }
 
 func TestEnrollTOTPWithItsFirstChallenge(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Challenge: true})
 	c := e.Challenge
 	if c == nil || c.Factor != e.ID || c.ID.Bucket() != e.ID.Bucket() || c.Code.Reveal() != "" || c.ExpiresAt != c.CreatedAt.Add(10*time.Minute) {
@@ -71,7 +71,7 @@ func TestNamesInTheApp(t *testing.T) {
 		{"issuer of the environment", "", mfa.EnrollParams{}, "Acme Test", "user"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{Issuer: tc.ofService})
+			w := newFixture(t, mfa.Options{Issuer: tc.ofService})
 			tc.p.Type = mfa.TOTP
 			e := w.enroll(tc.p)
 			if e.Issuer != tc.issuer || e.Account != tc.account {
@@ -93,7 +93,7 @@ func TestNamesInTheApp(t *testing.T) {
 }
 
 func TestEnrollTOTPWithAGivenSecret(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, Secret: secret.NewString("jbsw y3dp ehpk 3pxp====")})
 	if got, want := e.Secret.Reveal(), "JBSWY3DPEHPK3PXP"; got != want {
 		t.Errorf("secret is %s; want %s", got, want)
@@ -102,7 +102,7 @@ func TestEnrollTOTPWithAGivenSecret(t *testing.T) {
 }
 
 func TestEnrollSMS(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "16073517112"})
 	if e.Phone.E164() != adasPhone || w.carrier.Sent() != 0 {
 		t.Errorf("phone is %q, %d messages sent; want %q, none", e.Phone.E164(), w.carrier.Sent(), adasPhone)
@@ -123,7 +123,7 @@ func TestEnrollSMS(t *testing.T) {
 }
 
 func TestEnrollGenericOTP(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
 	if e.Sealed != nil || e.Secret.Reveal() != "" || e.Phone.E164() != "" {
 		t.Errorf("enrollment has secrets: %+v", e)
@@ -141,7 +141,7 @@ func TestEnrollGenericOTP(t *testing.T) {
 }
 
 func TestSeveralChallengesLiveSideBySide(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	first, second := w.challenge(f), w.challenge(f)
 	if first.Code.Reveal() == second.Code.Reveal() {
@@ -153,7 +153,7 @@ func TestSeveralChallengesLiveSideBySide(t *testing.T) {
 }
 
 func TestEnrollmentsThatAreRefused(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	short, long := secret.NewString("JBSWY3DPEHPK3PX"), secret.NewString(strings.Repeat("A", 207))
 	for _, tc := range []struct {
 		name string
@@ -195,7 +195,7 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 }
 
 func TestLongestNamesStillFit(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	w.enroll(mfa.EnrollParams{
 		Type: mfa.TOTP, User: strings.Repeat("u", 256), Issuer: strings.Repeat("é", 64), Account: strings.Repeat("é", 128),
 		Secret: secret.NewString(strings.Repeat("A", 204)),
@@ -203,7 +203,7 @@ func TestLongestNamesStillFit(t *testing.T) {
 }
 
 func TestEnrollNeedsARealNumberInProduction(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	p := mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+15555550100"}
 	if _, err := w.Enroll(t.Context(), production, p, nil); !errors.Is(err, mfa.ErrInvalid) {
 		t.Errorf("Enroll = %v; want %v", err, mfa.ErrInvalid)

@@ -27,46 +27,46 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name string
-		do   func(w *world, app, generic mfa.Enrollment)
+		do   func(w *fixture, app, generic mfa.Enrollment)
 		want events
 	}{
-		{"enroll totp", func(w *world, _, _ mfa.Enrollment) {
+		{"enroll totp", func(w *fixture, _, _ mfa.Enrollment) {
 			w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 		}, events{"factor.enrolled totp"}},
-		{"enroll with a challenge", func(w *world, _, _ mfa.Enrollment) {
+		{"enroll with a challenge", func(w *fixture, _, _ mfa.Enrollment) {
 			w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Challenge: true})
 		}, events{"factor.enrolled totp", "challenge.created"}},
-		{"enroll sms", func(w *world, _, _ mfa.Enrollment) {
+		{"enroll sms", func(w *fixture, _, _ mfa.Enrollment) {
 			w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "ada", PhoneNumber: adasPhone})
 		}, events{"factor.enrolled sms"}},
-		{"right code", func(w *world, app, _ mfa.Enrollment) {
+		{"right code", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true)
 		}, events{"challenge.created", "challenge.succeeded"}},
-		{"wrong code", func(w *world, app, _ mfa.Enrollment) {
+		{"wrong code", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, wrong, false)
 		}, events{"challenge.created", "challenge.failed wrong_code"}},
-		{"spent code", func(w *world, app, _ mfa.Enrollment) {
+		{"spent code", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true)
 			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), false)
 		}, events{"challenge.created", "challenge.succeeded", "challenge.created", "challenge.failed spent_code"}},
-		{"verified before", func(w *world, _, generic mfa.Enrollment) {
+		{"verified before", func(w *fixture, _, generic mfa.Enrollment) {
 			c := w.challenge(generic.ID)
 			w.mustVerify(c.ID, c.Code.Reveal(), true)
 			w.verify(c.ID, c.Code.Reveal())
 		}, events{"challenge.created", "challenge.succeeded", "challenge.refused previously_verified"}},
-		{"expired", func(w *world, _, generic mfa.Enrollment) {
+		{"expired", func(w *fixture, _, generic mfa.Enrollment) {
 			c := w.challenge(generic.ID)
 			w.clock.Advance(10 * time.Minute)
 			w.verify(c.ID, c.Code.Reveal())
 		}, events{"challenge.created", "challenge.refused expired"}},
-		{"factor locked, then tried", func(w *world, _, generic mfa.Enrollment) {
+		{"factor locked, then tried", func(w *fixture, _, generic mfa.Enrollment) {
 			a, b := w.challenge(generic.ID), w.challenge(generic.ID)
 			for n := range 6 {
 				w.mustVerify([]mfa.ChallengeID{a.ID, b.ID}[n%2], wrong, false)
 			}
 			w.verify(b.ID, b.Code.Reveal())
 		}, append(append(events{"challenge.created", "challenge.created"}, six...), "challenge.refused too_many_attempts")},
-		{"user locked, then unlocked", func(w *world, app, generic mfa.Enrollment) {
+		{"user locked, then unlocked", func(w *fixture, app, generic mfa.Enrollment) {
 			a, b := w.challenge(app.ID), w.challenge(generic.ID)
 			for n := range 7 {
 				w.mustVerify([]mfa.ChallengeID{a.ID, b.ID}[n%2], wrong, false)
@@ -74,25 +74,25 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 			w.UnlockUser(w.t.Context(), sandbox.ID, "ada")
 			w.UnlockUser(w.t.Context(), sandbox.ID, "ada") // there is nothing left to lift
 		}, append(append(events{"challenge.created", "challenge.created"}, six[:6]...), "challenge.failed wrong_code", "user.locked", "user.unlocked")},
-		{"unlock", func(w *world, app, _ mfa.Enrollment) {
+		{"unlock", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, wrong, false)
 			w.UnlockFactor(w.t.Context(), app.ID)
 			w.UnlockFactor(w.t.Context(), app.ID) // it is not locked
 			w.UnlockUser(w.t.Context(), sandbox.ID, "nobody")
 		}, events{"challenge.created", "challenge.failed wrong_code", "factor.unlocked"}},
-		{"delete", func(w *world, app, _ mfa.Enrollment) {
+		{"delete", func(w *fixture, app, _ mfa.Enrollment) {
 			c := w.challenge(app.ID)
 			w.DeleteFactor(w.t.Context(), sandbox, app.ID)
 			w.DeleteFactor(w.t.Context(), sandbox, app.ID)
 			w.verify(c.ID, wrong)
 		}, events{"challenge.created", "factor.deleted"}},
-		{"nothing but looking", func(w *world, app, _ mfa.Enrollment) {
+		{"nothing but looking", func(w *fixture, app, _ mfa.Enrollment) {
 			w.Factor(w.t.Context(), sandbox, app.ID)
 			w.Factors(w.t.Context(), sandbox, mfa.ListParams{User: "ada"})
 		}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{Limits: mfa.Limits{UserFailures: 7}})
+			w := newFixture(t, mfa.Options{Limits: mfa.Limits{UserFailures: 7}})
 			app := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 			generic := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
 			tc.do(w, app, generic)
@@ -104,7 +104,7 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 }
 
 func TestEventSaysWhatItConcerns(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	w.clock.Advance(time.Second)
 	c := w.challenge(f)
@@ -130,7 +130,7 @@ func TestEventSaysWhatItConcerns(t *testing.T) {
 }
 
 func TestEventsHoldNoPersonalData(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: mfa.Limits{UserFailures: 3}})
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{UserFailures: 3}})
 	const user = "ada@example.com"
 	app := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: user, Issuer: "Analytical Engines", Account: "ada lovelace"})
 	phone := w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: user, PhoneNumber: adasPhone})
@@ -163,7 +163,7 @@ func TestEventsHoldNoPersonalData(t *testing.T) {
 
 func TestEventsAreToldOnceTheyAreStored(t *testing.T) {
 	var told []mfa.EventType
-	w := newWorld(t, mfa.Options{Observe: func(typ mfa.EventType) { told = append(told, typ) }})
+	w := newFixture(t, mfa.Options{Observe: func(typ mfa.EventType) { told = append(told, typ) }})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	c := w.challenge(f)
 	w.mustVerify(c.ID, wrong, false)

@@ -118,7 +118,7 @@ func TestIDsOfAProcessSortAsTheyWereMade(t *testing.T) {
 		{"at their lower end", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{Rand: tc.rand})
+			w := newFixture(t, mfa.Options{Rand: tc.rand})
 			var made []string
 			for n := range 50 { // in many buckets, within one millisecond
 				e := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: fmt.Sprint("user ", n)})
@@ -134,7 +134,7 @@ func TestIDsOfAProcessSortAsTheyWereMade(t *testing.T) {
 }
 
 func TestIDsOfManyGoroutinesDiffer(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	ids := make([]mfa.FactorID, 64)
 	mfatest.Together(len(ids), func(i int) {
 		e, err := w.Enroll(t.Context(), sandbox, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, nil)
@@ -153,7 +153,7 @@ func TestIDsOfManyGoroutinesDiffer(t *testing.T) {
 }
 
 func TestFactorsWithoutAUserAreSpread(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	buckets := make(map[mfa.Bucket]bool)
 	for range 100 {
 		buckets[w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID.Bucket()] = true

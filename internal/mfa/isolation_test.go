@@ -10,7 +10,7 @@ import (
 
 // Rows of another environment get the same answers as rows that never existed.
 func TestEnvironmentsDoNotSeeEachOther(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	for _, typ := range []mfa.FactorType{mfa.TOTP, mfa.SMS, mfa.GenericOTP} {
 		f := w.enroll(mfa.EnrollParams{Type: typ, User: "ada", PhoneNumber: adasPhone}).ID
 		c := w.challenge(f)
@@ -61,7 +61,7 @@ func TestEnvironmentsDoNotSeeEachOther(t *testing.T) {
 }
 
 func TestListOfAnotherEnvironmentIsEmpty(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 	page, err := w.Factors(t.Context(), production, mfa.ListParams{User: "ada"})
 	if err != nil || len(page.Factors) != 0 {
@@ -74,7 +74,7 @@ func TestListOfAnotherEnvironmentIsEmpty(t *testing.T) {
 }
 
 func TestFailuresOfOneEnvironmentAreNotThoseOfAnother(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	for _, env := range []mfa.Environment{sandbox, production} {
 		f, err := w.Enroll(t.Context(), env, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, nil)
 		if err != nil {

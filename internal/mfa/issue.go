@@ -15,8 +15,8 @@ type ChallengeParams struct {
 	Locale   string // sms: of the environment's text, "de" or "pt-BR"; default that of the phone's country
 }
 
-// An Issued is a challenge, with its code if the caller may see it.
-type Issued struct {
+// An IssuedChallenge is a challenge, with its code if the caller may see it.
+type IssuedChallenge struct {
 	Challenge
 	Code secret.String // generic_otp: the code, for the caller to deliver; else empty
 
@@ -26,9 +26,11 @@ type Issued struct {
 	text secret.String // sms: the message with it
 }
 
-func (c Issued) created() [16]byte { return c.ID }
+func (c IssuedChallenge) created() [16]byte { return c.ID }
 
-func (Issued) replayed(a *idempotency.Answer) Issued { return Issued{Replayed: a} }
+func (IssuedChallenge) replayed(a *idempotency.Answer) IssuedChallenge {
+	return IssuedChallenge{Replayed: a}
+}
 
 // errUnreserved undoes the creation of an sms challenge whose message was not counted
 // yet: messages are counted in another bucket.
@@ -45,12 +47,12 @@ func (*errUnreserved) Error() string { return "message not reserved" }
 // ErrSandboxNumber, ErrSendLimit, ErrDailyLimit, ErrPrefixPaused, ErrRecipientRefused
 // and ErrDelivery.
 // While the same request is being carried out elsewhere, Challenge waits for its outcome.
-func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, req *idempotency.Request[Issued]) (Issued, error) {
+func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
 	if err := s.rulesOf(env).check(p); err != nil {
-		return Issued{}, err
+		return IssuedChallenge{}, err
 	}
 	once := begin(s, idempotency.Policy{Derived: true}, req)
-	return s.awaited(ctx, func() (Issued, error) {
+	return s.awaited(ctx, func() (IssuedChallenge, error) {
 		for {
 			c, err := s.challenge(ctx, env, id, p, once)
 			if c.Replayed == nil || !once.Derived || once.IsPast(c.Replayed.About) {
@@ -65,7 +67,7 @@ func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p
 }
 
 // awaited runs fn, and repeats it while the same request is being carried out elsewhere.
-func (s *Service) awaited(ctx context.Context, fn func() (Issued, error)) (Issued, error) {
+func (s *Service) awaited(ctx context.Context, fn func() (IssuedChallenge, error)) (IssuedChallenge, error) {
 	c, err := fn()
 	if !errors.Is(err, errPending) {
 		return c, err
@@ -75,7 +77,7 @@ func (s *Service) awaited(ctx context.Context, fn func() (Issued, error)) (Issue
 	for errors.Is(err, errPending) {
 		select {
 		case <-ctx.Done():
-			return Issued{}, err
+			return IssuedChallenge{}, err
 		case <-time.After(pendingPause):
 		}
 		c, err = fn()
@@ -99,14 +101,14 @@ func (s *Service) untried(ctx context.Context, about [16]byte) (bool, error) {
 	return c != nil && c.Attempts == 0 && s.now().Before(c.ExpiresAt), nil
 }
 
-func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *idempotency.Operation[Issued]) (Issued, error) {
+func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
 	now := s.now()
 	if answer, err := claim(ctx, s, once, now); answer != nil || err != nil {
-		return Issued{Replayed: answer}, err
+		return IssuedChallenge{Replayed: answer}, err
 	}
 	c, err := s.newChallenge(id.Bucket(), now)
 	if err != nil {
-		return Issued{}, err
+		return IssuedChallenge{}, err
 	}
 	created, err := s.create(ctx, env, id, c, once, now, false)
 	unreserved, ok := errors.AsType[*errUnreserved](err)
@@ -126,7 +128,7 @@ func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p
 }
 
 // newChallenge returns a challenge with a new code, without its factor.
-func (s *Service) newChallenge(b Bucket, now time.Time) (c Issued, err error) {
+func (s *Service) newChallenge(b Bucket, now time.Time) (c IssuedChallenge, err error) {
 	id, err := s.ids.next(now, b)
 	if err != nil {
 		return c, err
@@ -138,34 +140,34 @@ func (s *Service) newChallenge(b Bucket, now time.Time) (c Issued, err error) {
 
 // create stores c as a challenge of the factor id. For an sms factor its message
 // must have been reserved; otherwise the error is an *errUnreserved.
-func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Issued, once *idempotency.Operation[Issued], now time.Time, reserved bool) (Issued, error) {
+func (s *Service) create(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time, reserved bool) (IssuedChallenge, error) {
 	events, err := s.journal(env.ID, now, id.Bucket())
 	if err != nil {
-		return Issued{}, err
+		return IssuedChallenge{}, err
 	}
-	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (Issued, error) {
+	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (IssuedChallenge, error) {
 		f := tx.Factor
 		if f == nil || f.Environment != env.ID {
-			return Issued{}, &NotFoundError{EntityFactor, id.String()}
+			return IssuedChallenge{}, &NotFoundError{EntityFactor, id.String()}
 		}
 		if err := s.refuseForGood(f, tx.User, now); err != nil {
-			return Issued{}, err
+			return IssuedChallenge{}, err
 		}
 		if m, ok := f.messenger(); ok && !reserved {
 			phone, err := m.recipient(s, f)
 			if err != nil {
-				return Issued{}, err
+				return IssuedChallenge{}, err
 			}
-			return Issued{}, &errUnreserved{phone, f.source(now)}
+			return IssuedChallenge{}, &errUnreserved{phone, f.source(now)}
 		}
 		kind, err := f.kind()
 		if err != nil {
-			return Issued{}, err
+			return IssuedChallenge{}, err
 		}
 		c := c // each run of the transaction completes its own copy
 		c.Factor, c.Type = f.ID, f.Type
 		if err := kind.issue(s, &c); err != nil {
-			return Issued{}, err
+			return IssuedChallenge{}, err
 		}
 		tx.put(InsertChallenge{&c.Challenge})
 		events.append(tx, Event{Type: ChallengeCreated, Factor: id, Challenge: c.ID})

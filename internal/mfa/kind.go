@@ -19,7 +19,7 @@ type kind interface {
 
 	// issue completes a new challenge for its factor: c.sent is a new code, and issue
 	// stores in c the values that check needs.
-	issue(s *Service, c *Issued) error
+	issue(s *Service, c *IssuedChallenge) error
 
 	// check compares a code with its challenge. It returns "" if the code is right, and
 	// otherwise the reason for the event. It may change f.LastStep.

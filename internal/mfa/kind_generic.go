@@ -22,7 +22,7 @@ func (genericKind) validate(p EnrollParams) []FieldError {
 // enroll has nothing to fill: the caller knows how to reach the owner.
 func (genericKind) enroll(*Service, Environment, EnrollParams, *Enrollment) error { return nil }
 
-func (genericKind) issue(s *Service, c *Issued) (err error) {
+func (genericKind) issue(s *Service, c *IssuedChallenge) (err error) {
 	keys := s.keys.Load()
 	c.CodeMAC = keys.MAC(c.codeMessage(c.sent.Reveal()))
 	c.Code = c.sent

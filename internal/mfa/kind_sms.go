@@ -38,7 +38,7 @@ func (smsKind) enroll(s *Service, env Environment, p EnrollParams, e *Enrollment
 
 // issue seals code and text in the first message, for a resend. Replies do not show
 // them, so SealedCode stays empty.
-func (smsKind) issue(s *Service, c *Issued) (err error) {
+func (smsKind) issue(s *Service, c *IssuedChallenge) (err error) {
 	keys := s.keys.Load()
 	c.CodeMAC = keys.MAC(c.codeMessage(c.sent.Reveal()))
 	c.Messages = slices.Clone(c.Messages)

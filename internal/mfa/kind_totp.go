@@ -82,7 +82,7 @@ func parseTOTPSecret(text string) ([]byte, error) {
 	return key, nil
 }
 
-func (totpKind) issue(_ *Service, c *Issued) error {
+func (totpKind) issue(_ *Service, c *IssuedChallenge) error {
 	c.sent = secret.String{} // the app has the code
 	return nil
 }

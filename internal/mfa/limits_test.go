@@ -35,7 +35,7 @@ func TestSendLimits(t *testing.T) {
 		{"spacing after a full window", append(evenly(4, 30*time.Second), 10*time.Minute-10*time.Second), 10*time.Minute - 5*time.Second, 10*time.Minute + 20*time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 			start := w.clock.Now()
 			send := func(at time.Duration) error {
@@ -67,7 +67,7 @@ func TestSendLimits(t *testing.T) {
 }
 
 func TestSendLimitIsOfThePhoneNumber(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	sms := func(user, phone string) mfa.EnrollParams {
 		return mfa.EnrollParams{Type: mfa.SMS, User: user, PhoneNumber: phone}
 	}
@@ -89,7 +89,7 @@ func TestSendLimitIsOfThePhoneNumber(t *testing.T) {
 }
 
 func TestRefusedMessageLeavesNothing(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	w.challenge(f)
 	before := w.events(f.Bucket())
@@ -133,7 +133,7 @@ func TestOptionsThatAreRefused(t *testing.T) {
 }
 
 func TestLimitsAreSettings(t *testing.T) {
-	w := newWorld(t, mfa.Options{ChallengeTTL: time.Second, Limits: mfa.Limits{
+	w := newFixture(t, mfa.Options{ChallengeTTL: time.Second, Limits: mfa.Limits{
 		Attempts: 2, FreeFailures: 1, Backoff: []time.Duration{time.Second, time.Minute}, FactorFailures: 4,
 	}})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID

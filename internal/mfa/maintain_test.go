@@ -16,7 +16,7 @@ import (
 )
 
 func TestSweepRemovesWhatHasOutlivedItsRetention(t *testing.T) {
-	w := newWorld(t, mfa.Options{EventRetention: 48 * time.Hour})
+	w := newFixture(t, mfa.Options{EventRetention: 48 * time.Hour})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	phone := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	var phoneRow mfa.Read
@@ -28,7 +28,7 @@ func TestSweepRemovesWhatHasOutlivedItsRetention(t *testing.T) {
 	if _, err := tap.Challenge(t.Context(), sandbox, phone, mfa.ChallengeParams{}, nil); err != nil {
 		t.Fatal(err)
 	}
-	once := onceKey[mfa.Issued]("k", "r")
+	once := onceKey[mfa.IssuedChallenge]("k", "r")
 	c, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestSweepRemovesWhatHasOutlivedItsRetention(t *testing.T) {
 }
 
 func TestSweepRemovesManyRows(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}).ID
 	var last mfa.ChallengeID
 	for range 1100 {
@@ -90,7 +90,7 @@ func TestResealBeforeAKeyIsRetired(t *testing.T) {
 	ctx := t.Context()
 	for _, resealed := range []bool{true, false} {
 		t.Run(fmt.Sprint("resealed ", resealed), func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			app := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 			phone := w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "grace", PhoneNumber: adasPhone})
 			w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"})
@@ -134,7 +134,7 @@ func TestResealBeforeAKeyIsRetired(t *testing.T) {
 
 // A value that does not open is reported. The values after it must still be sealed again.
 func TestDamagedRowDoesNotHoldUpTheOthers(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	damaged := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}).ID
 	w.clock.Advance(time.Millisecond)
 	sound := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"}).ID

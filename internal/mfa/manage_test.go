@@ -11,7 +11,7 @@ import (
 )
 
 // enrolled returns n factors of a user, oldest first.
-func enrolled(w *world, n int) (ids []string) {
+func enrolled(w *fixture, n int) (ids []string) {
 	w.t.Helper()
 	for range n {
 		ids = append(ids, w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID.String())
@@ -29,7 +29,7 @@ func idsOf(p mfa.Page) []string {
 }
 
 func TestPages(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	id := enrolled(w, 5)
 	w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "grace"})
 	none := []string{}
@@ -67,7 +67,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestCursorOutlivesItsFactor(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	id := enrolled(w, 3)
 	middle, err := mfa.ParseFactorID(id[1])
 	if err != nil {
@@ -83,7 +83,7 @@ func TestCursorOutlivesItsFactor(t *testing.T) {
 }
 
 func TestDefaultAndLongestPage(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	enrolled(w, 101)
 	for limit, want := range map[int]int{0: 10, 1: 1, 100: 100} {
 		page, err := w.Factors(t.Context(), sandbox, mfa.ListParams{User: "ada", Limit: limit})
@@ -94,7 +94,7 @@ func TestDefaultAndLongestPage(t *testing.T) {
 }
 
 func TestListsThatAreRefused(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	id := enrolled(w, 1)[0]
 	foreign := id[:len(id)-2] + "00"
 	if foreign == id {
@@ -125,7 +125,7 @@ func TestListsThatAreRefused(t *testing.T) {
 }
 
 func TestListShowsWhatTheOwnerMaySeeAgain(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Issuer: "Acme", Account: "ada"})
 	w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "ada", PhoneNumber: adasPhone})
 	page, err := w.Factors(t.Context(), sandbox, mfa.ListParams{User: "ada", Ascending: true})

@@ -21,10 +21,10 @@ import (
 // -rapid.checks=2000 after a change of the rules.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(t, ruledOptions)
+		w := newFixture(t, ruledOptions)
 		defer w.store.Close()
 		m := &model{
-			world: w, free: make(map[string]time.Time),
+			fixture: w, free: make(map[string]time.Time),
 			rules: &rules{
 				now: w.clock.Now, failures: make(map[mfa.UserKey]int),
 				sends: make(map[string][]ruledSend), events: make(map[mfa.Bucket][]string),
@@ -55,9 +55,9 @@ func TestModel(t *testing.T) {
 
 var bothEnvs = []mfa.Environment{sandbox, production}
 
-// A model drives a world and the rules side by side.
+// A model drives a fixture and the rules side by side.
 type model struct {
-	*world
+	*fixture
 	*rules
 	factors    []*ruledFactor
 	challenges []*ruledChallenge
@@ -196,7 +196,7 @@ func (m *model) enroll(t *rapid.T) {
 
 func (m *model) challenge(t *rapid.T) {
 	f := pick(t, m.factors, "factor")
-	m.issue(t, f, m.env(t, f), once[mfa.Issued](t, m), drawFate(t))
+	m.issue(t, f, m.env(t, f), once[mfa.IssuedChallenge](t, m), drawFate(t))
 }
 
 func drawFate(t *rapid.T) fate {
@@ -217,9 +217,9 @@ func (m *model) meet(f fate) {
 }
 
 // issue challenges f. It returns nil if there is no challenge to be verified.
-func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *idempotency.Request[mfa.Issued], fate fate) *ruledChallenge {
+func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *idempotency.Request[mfa.IssuedChallenge], fate fate) *ruledChallenge {
 	m.meet(fate)
-	do := func(o *idempotency.Request[mfa.Issued]) (mfa.Issued, error) {
+	do := func(o *idempotency.Request[mfa.IssuedChallenge]) (mfa.IssuedChallenge, error) {
 		return m.Challenge(m.t.Context(), env, f.ID, mfa.ChallengeParams{}, o)
 	}
 	seen := m.carrier.Sent()
@@ -232,7 +232,7 @@ func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *idempo
 	if outcome(err) == "not delivered" {
 		m.voided(t, f)
 	} else if !errors.Is(err, mfa.ErrSendLimit) {
-		recorded(m, o, c, err, func(r *request) { r.about = f }, func(o *idempotency.Request[mfa.Issued]) error { return fresh(do(o)) })
+		recorded(m, o, c, err, func(r *request) { r.about = f }, func(o *idempotency.Request[mfa.IssuedChallenge]) error { return fresh(do(o)) })
 	}
 	if made.id != (mfa.ChallengeID{}) {
 		m.challenges = append(m.challenges, made)
@@ -246,7 +246,7 @@ func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *idempo
 // voided expects the two events of a challenge whose message failed. Only they
 // tell its id.
 func (m *model) voided(t *rapid.T, f *ruledFactor) {
-	events := m.world.events(f.ID.Bucket())
+	events := m.fixture.events(f.ID.Bucket())
 	id := events[len(events)-1].Challenge
 	m.happened(f, id, mfa.ChallengeCreated, "")
 	m.happened(f, id, mfa.ChallengeVoided, "delivery_failed")
@@ -260,8 +260,8 @@ func (m *model) resend(t *rapid.T) {
 		t.Skip("not sent")
 	}
 	for range rapid.IntRange(1, 5).Draw(t, "times") {
-		env, o, fate := m.env(t, c.ruledFactor), once[mfa.Issued](t, m), drawFate(t)
-		do := func(o *idempotency.Request[mfa.Issued]) (mfa.Issued, error) {
+		env, o, fate := m.env(t, c.ruledFactor), once[mfa.IssuedChallenge](t, m), drawFate(t)
+		do := func(o *idempotency.Request[mfa.IssuedChallenge]) (mfa.IssuedChallenge, error) {
 			return m.Resend(m.t.Context(), env, c.id, o)
 		}
 		m.meet(fate)
@@ -279,7 +279,7 @@ func (m *model) resend(t *rapid.T) {
 		switch outcome(err) {
 		case "done", "already verified", "expired", "too many attempts, wait 0s":
 			recorded(m, o, again, err, func(r *request) { r.about, r.swept = c.ruledFactor, c.made.Add(24*time.Hour) },
-				func(o *idempotency.Request[mfa.Issued]) error { return fresh(do(o)) })
+				func(o *idempotency.Request[mfa.IssuedChallenge]) error { return fresh(do(o)) })
 		}
 		m.clock.Advance(rapid.SampledFrom([]time.Duration{0, 30 * time.Second}).Draw(t, "pause"))
 	}

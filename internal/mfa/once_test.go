@@ -34,7 +34,7 @@ func told(result any, err error) string {
 	switch r := result.(type) {
 	case mfa.Enrollment:
 		return fmt.Sprint(r.ID, r.Secret.Reveal(), r.Phone.E164(), err)
-	case mfa.Issued:
+	case mfa.IssuedChallenge:
 		return fmt.Sprint(r.ID, r.Code.Reveal(), err)
 	case mfa.Verification:
 		return fmt.Sprint(r.Challenge.ID, r.Challenge.Attempts, r.Valid, err)
@@ -48,7 +48,7 @@ func replayed(result any) string {
 	switch r := result.(type) {
 	case mfa.Enrollment:
 		a = r.Replayed
-	case mfa.Issued:
+	case mfa.IssuedChallenge:
 		a = r.Replayed
 	case mfa.Verification:
 		a = r.Replayed
@@ -104,7 +104,7 @@ func storm[T any](t *testing.T, do func() (T, error)) (answer string) {
 	return answer
 }
 
-func (w *world) count(typ mfa.EventType) (n int) {
+func (w *fixture) count(typ mfa.EventType) (n int) {
 	w.t.Helper()
 	all, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
 	if err != nil {
@@ -130,7 +130,7 @@ func TestStormOfEnrollments(t *testing.T) {
 		{"without a user, claimed", mfa.EnrollParams{Type: mfa.GenericOTP}, claimed(onceKey[mfa.Enrollment]("k", "r"))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			storm(t, func() (mfa.Enrollment, error) { return w.Enroll(t.Context(), sandbox, tc.p, tc.once) })
 			factors, err := w.store.FactorsAfter(t.Context(), mfa.FactorID{}, 100)
 			if err != nil || len(factors) != 1 || w.count(mfa.FactorEnrolled) != 1 {
@@ -144,11 +144,11 @@ func TestStormOfChallenges(t *testing.T) {
 	for _, typ := range []mfa.FactorType{mfa.TOTP, mfa.SMS, mfa.GenericOTP} {
 		for _, claim := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, claimed %v", typ, claim), func(t *testing.T) {
-				w := newWorld(t, mfa.Options{})
+				w := newFixture(t, mfa.Options{})
 				f := w.enroll(mfa.EnrollParams{Type: typ, PhoneNumber: adasPhone}).ID
-				once := onceKey[mfa.Issued]("k", "r")
+				once := onceKey[mfa.IssuedChallenge]("k", "r")
 				once.TargetInBody = claim
-				storm(t, func() (mfa.Issued, error) {
+				storm(t, func() (mfa.IssuedChallenge, error) {
 					return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
 				})
 				if n := w.count(mfa.ChallengeCreated); n != 1 {
@@ -178,7 +178,7 @@ func TestStormOfVerifications(t *testing.T) {
 	for _, right := range []bool{true, false} {
 		for _, claim := range []bool{false, true} {
 			t.Run(fmt.Sprintf("right %v, claimed %v", right, claim), func(t *testing.T) {
-				w := newWorld(t, mfa.Options{})
+				w := newFixture(t, mfa.Options{})
 				c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
 				code := wrong
 				if right {
@@ -201,7 +201,7 @@ func TestStormOfVerifications(t *testing.T) {
 }
 
 func TestRefusalIsRepeated(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	c := w.challenge(f)
 	w.clock.Advance(10 * time.Minute)
@@ -220,7 +220,7 @@ func TestRefusalIsRepeated(t *testing.T) {
 }
 
 func TestAnswerThatIsNotRecorded(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	once := onceKey[mfa.Enrollment]("k", "r")
 	once.Answer = func(mfa.Enrollment, error) []byte { return nil }
 	for range 2 {
@@ -232,7 +232,7 @@ func TestAnswerThatIsNotRecorded(t *testing.T) {
 
 func TestKeyOfAnotherRequest(t *testing.T) {
 	ctx := t.Context()
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	c := w.challenge(f)
 	enroll := func(user, request string) error {
@@ -240,7 +240,7 @@ func TestKeyOfAnotherRequest(t *testing.T) {
 		return err
 	}
 	challenge := func(request string) error {
-		_, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, onceKey[mfa.Issued]("challenge", request))
+		_, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, onceKey[mfa.IssuedChallenge]("challenge", request))
 		return err
 	}
 	verify := func(request string) error {
@@ -269,7 +269,7 @@ func TestKeyOfAnotherRequest(t *testing.T) {
 
 func TestKeyIsForgottenAfterItsTime(t *testing.T) {
 	for _, claim := range []bool{false, true} {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		enroll := func(request string) error {
 			once := onceKey[mfa.Enrollment]("k", request)
 			once.TargetInBody = claim
@@ -296,10 +296,10 @@ func TestKeyIsForgottenAfterItsTime(t *testing.T) {
 // Two requests under one key are in the air at the same time. One is refused,
 // and must not take back what the other's message was counted.
 func TestKeyOfAnotherRequestLeavesTheCountAlone(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	challenge := func(s *mfa.Service, request string) error {
-		return fresh(s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, onceKey[mfa.Issued]("k", request)))
+		return fresh(s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, onceKey[mfa.IssuedChallenge]("k", request)))
 	}
 	var inner error
 	overtaken := false
@@ -338,7 +338,7 @@ func derived[T any](name string) *idempotency.Request[T] {
 
 // Two people can send the same request, and have the same derived key.
 func TestDerivedKeyEnrollsEachTime(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	for name, p := range map[string]mfa.EnrollParams{
 		"totp, nobody named": {Type: mfa.TOTP, Issuer: "Acme"},
 		"totp":               {Type: mfa.TOTP, Account: "ada"},
@@ -370,19 +370,19 @@ func TestDerivedKeyGivesNoTriedChallenge(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		opts   mfa.Options
-		before func(w *world, c mfa.Issued)
+		before func(w *fixture, c mfa.IssuedChallenge)
 		again  bool // the first challenge is given again
 	}{
-		{"untouched", mfa.Options{}, func(*world, mfa.Issued) {}, true},
-		{"verified", mfa.Options{}, func(w *world, c mfa.Issued) { w.mustVerify(c.ID, c.Code.Reveal(), true) }, false},
-		{"tried", mfa.Options{}, func(w *world, c mfa.Issued) { w.mustVerify(c.ID, wrong, false) }, false},
-		{"expired", mfa.Options{ChallengeTTL: time.Second}, func(w *world, _ mfa.Issued) { w.clock.Advance(time.Second) }, false},
+		{"untouched", mfa.Options{}, func(*fixture, mfa.IssuedChallenge) {}, true},
+		{"verified", mfa.Options{}, func(w *fixture, c mfa.IssuedChallenge) { w.mustVerify(c.ID, c.Code.Reveal(), true) }, false},
+		{"tried", mfa.Options{}, func(w *fixture, c mfa.IssuedChallenge) { w.mustVerify(c.ID, wrong, false) }, false},
+		{"expired", mfa.Options{ChallengeTTL: time.Second}, func(w *fixture, _ mfa.IssuedChallenge) { w.clock.Advance(time.Second) }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, tc.opts)
+			w := newFixture(t, tc.opts)
 			f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
-			challenge := func() (mfa.Issued, error) {
-				return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+			challenge := func() (mfa.IssuedChallenge, error) {
+				return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.IssuedChallenge]("k"))
 			}
 			first, err := challenge()
 			if err != nil {
@@ -409,10 +409,10 @@ func TestDerivedKeyGivesNoTriedChallenge(t *testing.T) {
 }
 
 func TestOfManyNewSignInsUnderADerivedKeyOneChallengeComes(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
-	challenge := func() (mfa.Issued, error) {
-		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+	challenge := func() (mfa.IssuedChallenge, error) {
+		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.IssuedChallenge]("k"))
 	}
 	first, err := challenge()
 	if err != nil {
@@ -424,10 +424,10 @@ func TestOfManyNewSignInsUnderADerivedKeyOneChallengeComes(t *testing.T) {
 
 // A second sign-in does not get around the limits of its phone number.
 func TestDerivedKeySendsNoMessageUncounted(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+12025550100"}).ID
-	challenge := func() (mfa.Issued, error) {
-		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+	challenge := func() (mfa.IssuedChallenge, error) {
+		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.IssuedChallenge]("k"))
 	}
 	first, err := challenge()
 	if err != nil {
@@ -443,7 +443,7 @@ func TestDerivedKeySendsNoMessageUncounted(t *testing.T) {
 }
 
 func TestDerivedKeyDoesNotVerifyTwice(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	c := w.challenge(f)
 	for _, want := range []error{nil, mfa.ErrAlreadyVerified} {
@@ -455,10 +455,10 @@ func TestDerivedKeyDoesNotVerifyTwice(t *testing.T) {
 }
 
 func TestDerivedKeyCountsTheMessageAfterOneThatFailed(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: mfa.Limits{SendSpacing: time.Second}})
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{SendSpacing: time.Second}})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-	do := func() (mfa.Issued, error) {
-		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+	do := func() (mfa.IssuedChallenge, error) {
+		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.IssuedChallenge]("k"))
 	}
 	first, err := do()
 	if err != nil {
@@ -480,10 +480,10 @@ func TestDerivedKeyCountsTheMessageAfterOneThatFailed(t *testing.T) {
 }
 
 func TestDerivedKeyRepeatsNoRefusal(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: mfa.Limits{FreeFailures: 5, FactorFailures: 5}})
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{FreeFailures: 5, FactorFailures: 5}})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	challenge := func() error {
-		return fresh(w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k")))
+		return fresh(w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.IssuedChallenge]("k")))
 	}
 	for range 5 {
 		w.fail(f)
@@ -500,10 +500,10 @@ func TestDerivedKeyRepeatsNoRefusal(t *testing.T) {
 }
 
 func TestOfManyNewSignInsUnderADerivedKeyOneMessageGoes(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: mfa.Limits{SendSpacing: time.Second}})
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{SendSpacing: time.Second}})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-	do := func() (mfa.Issued, error) {
-		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+	do := func() (mfa.IssuedChallenge, error) {
+		return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.IssuedChallenge]("k"))
 	}
 	first, err := do()
 	if err != nil {
@@ -535,15 +535,17 @@ func (o *overtaken) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) err
 // TestRequestOvertakenByItselfIsReplayed has the same request come twice. The second
 // to begin is done with everything before the first has counted its message.
 func TestRequestOvertakenByItselfIsReplayed(t *testing.T) {
-	keys := map[string]func() *idempotency.Request[mfa.Issued]{
-		"random":  func() *idempotency.Request[mfa.Issued] { return onceKey[mfa.Issued]("k", "challenge") },
-		"derived": func() *idempotency.Request[mfa.Issued] { return derived[mfa.Issued]("k") },
+	keys := map[string]func() *idempotency.Request[mfa.IssuedChallenge]{
+		"random": func() *idempotency.Request[mfa.IssuedChallenge] {
+			return onceKey[mfa.IssuedChallenge]("k", "challenge")
+		},
+		"derived": func() *idempotency.Request[mfa.IssuedChallenge] { return derived[mfa.IssuedChallenge]("k") },
 	}
 	for name, key := range keys {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			f := w.phone(sandbox, adasPhone)
-			do := func(s *mfa.Service) (mfa.Issued, error) {
+			do := func(s *mfa.Service) (mfa.IssuedChallenge, error) {
 				return s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, key())
 			}
 			store := &overtaken{Store: w.store}

@@ -16,13 +16,13 @@ const (
 )
 
 func TestRangesThatTheOperatorAllows(t *testing.T) {
-	enroll := func(w *world, env mfa.Environment, number string) (mfa.Enrollment, error) {
+	enroll := func(w *fixture, env mfa.Environment, number string) (mfa.Enrollment, error) {
 		return w.Enroll(t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: number}, nil)
 	}
-	if _, err := enroll(newWorld(t, mfa.Options{}), production, unassigned); !errors.Is(err, mfa.ErrInvalid) {
+	if _, err := enroll(newFixture(t, mfa.Options{}), production, unassigned); !errors.Is(err, mfa.ErrInvalid) {
 		t.Fatalf("Enroll(%s) = %v without allow_numbers; want %v", unassigned, err, mfa.ErrInvalid)
 	}
-	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"CA"}, AllowNumbers: map[string]string{unassignedPrefix: "ca"}}})
+	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"CA"}, AllowNumbers: map[string]string{unassignedPrefix: "ca"}}})
 	for _, written := range []string{unassigned, strings.TrimPrefix(unassigned, "+")} {
 		e, err := enroll(w, production, written)
 		if err != nil || e.Phone.E164() != unassigned {
@@ -45,7 +45,7 @@ func TestRangesThatTheOperatorAllows(t *testing.T) {
 	}
 
 	// The range is of its country: no message goes there without it.
-	abroad := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}, AllowNumbers: map[string]string{unassignedPrefix: "CA"}}})
+	abroad := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}, AllowNumbers: map[string]string{unassignedPrefix: "CA"}}})
 	e, err := enroll(abroad, production, unassigned)
 	if err != nil {
 		t.Fatal(err)

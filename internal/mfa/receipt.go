@@ -101,7 +101,7 @@ func (s *Service) findMessage(ctx context.Context, key MessageKey, r Receipt, no
 
 // refer stores the reference by which receipts find the last message of c. It returns the
 // state of a receipt that arrived before the answer of its provider.
-func (s *Service) refer(ctx context.Context, sh shipment, c Issued, accepted Accepted) (early receipt, err error) {
+func (s *Service) refer(ctx context.Context, sh dispatch, c IssuedChallenge, accepted Accepted) (early receipt, err error) {
 	if accepted.ID == "" {
 		return early, nil
 	}
@@ -127,9 +127,9 @@ type receipt struct {
 }
 
 // receipt returns the simulated state of a message to a test number.
-func (s *script) receipt() receipt {
-	if s == nil {
+func (n *testNumber) receipt() receipt {
+	if n == nil {
 		return receipt{}
 	}
-	return receipt{s.state, s.reason, s.after}
+	return receipt{n.state, n.reason, n.after}
 }

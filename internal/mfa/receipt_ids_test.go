@@ -27,7 +27,7 @@ func TestReceiptWithTwoReadings(t *testing.T) {
 		{"the other becomes known", []string{"71a7"}, true, []mfa.DeliveryState{mfa.Delivered}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{Limits: often})
+			w := newFixture(t, mfa.Options{Limits: often})
 			f := w.phone(sandbox, adasPhone)
 			report := func() {
 				if err := w.Receive(t.Context(), mfa.Receipt{Provider: "carrier", ID: "29095", Also: "71a7", State: mfa.Delivered}); err != nil {
@@ -59,7 +59,7 @@ func TestReceiptWithTwoReadings(t *testing.T) {
 
 // A message without an id is accepted, and receipts do not find it.
 func TestMessageWithoutAnID(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: often})
+	w := newFixture(t, mfa.Options{Limits: often})
 	w.carrier.Accepted = mfa.Accepted{Provider: "carrier"}
 	first := w.challenge(w.phone(sandbox, adasPhone))
 	code := w.carrier.Last().Code.Reveal()
@@ -75,7 +75,7 @@ func TestMessageWithoutAnID(t *testing.T) {
 
 func TestReceiptOfAnUnknownMessageIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	w := newWorld(t, mfa.Options{Limits: often, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	w := newFixture(t, mfa.Options{Limits: often, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	w.carrier.Accepted = mfa.Accepted{Provider: "carrier", ID: "known"}
 	w.challenge(w.phone(sandbox, adasPhone))
 	for n, tc := range []struct {

@@ -36,7 +36,7 @@ func orders(states []mfa.DeliveryState) (all [][]mfa.DeliveryState) {
 }
 
 // messageEvents returns what happened to the messages of a challenge, as "state reason".
-func (w *world) messageEvents(id mfa.ChallengeID) (all []string) {
+func (w *fixture) messageEvents(id mfa.ChallengeID) (all []string) {
 	w.t.Helper()
 	for _, e := range w.events(id.Bucket()) {
 		if state, ok := strings.CutPrefix(string(e.Type), "message."); ok && e.Challenge == id {
@@ -49,7 +49,7 @@ func (w *world) messageEvents(id mfa.ChallengeID) (all []string) {
 // Receipts of a message, in any order, any number of them before the provider has
 // answered, end in the state that is furthest, and each step is told once.
 func TestReceiptsInAnyOrder(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: often})
+	w := newFixture(t, mfa.Options{Limits: often})
 	f := w.phone(sandbox, adasPhone)
 	for n, states := range [][]mfa.DeliveryState{
 		{mfa.Queued, mfa.Sent, mfa.Delivered},
@@ -117,7 +117,7 @@ func TestWhatAProviderKnowsAtOnce(t *testing.T) {
 		{mfa.Delivered, mfa.Undelivered, mfa.Delivered, []string{"queued g", "delivered"}},
 		{mfa.Undelivered, mfa.Failed, mfa.Undelivered, []string{"queued g", "undelivered"}},
 	} {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		w.carrier.Accepted = mfa.Accepted{Provider: "g", ID: "1", State: tc.accepted}
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		w.receive("g", "1", tc.later, "later")
@@ -138,7 +138,7 @@ func TestReceiptOfAnUnknownMessage(t *testing.T) {
 		{time.Hour - time.Millisecond, mfa.Delivered},
 		{time.Hour, mfa.Queued}, // by then it belongs to the message of another program
 	} {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		f := w.phone(sandbox, adasPhone)
 		events := len(w.events(f.Bucket()))
 		w.receive("gateway", "m1", mfa.Delivered, "")
@@ -158,7 +158,7 @@ func TestReceiptOfAnUnknownMessage(t *testing.T) {
 }
 
 func TestReceiptOfAStateThatThereIsNot(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for _, state := range []mfa.DeliveryState{"", "read", "DELIVERED"} {
@@ -172,7 +172,7 @@ func TestReceiptOfAStateThatThereIsNot(t *testing.T) {
 }
 
 func TestReceiptIsOfOneMessage(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	// Two providers give their messages the same ids.
 	ids := []mfa.Accepted{{Provider: "one", ID: "1"}, {Provider: "two", ID: "1"}, {Provider: "one", ID: "2"}}
 	w.carrier.Accept = func(m mfa.Message) mfa.Accepted { return ids[m.Number-1] }
@@ -211,29 +211,29 @@ func TestReceiptIsOfOneMessage(t *testing.T) {
 func TestReceiptAfterTheEnd(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		end    func(w *world, f mfa.FactorID, c mfa.ChallengeID, code string)
+		end    func(w *fixture, f mfa.FactorID, c mfa.ChallengeID, code string)
 		stands bool
 	}{
-		{"of the factor", func(w *world, f mfa.FactorID, _ mfa.ChallengeID, _ string) {
+		{"of the factor", func(w *fixture, f mfa.FactorID, _ mfa.ChallengeID, _ string) {
 			if err := w.DeleteFactor(t.Context(), sandbox, f); err != nil {
 				t.Fatal(err)
 			}
 		}, false},
-		{"of its retention", func(w *world, _ mfa.FactorID, _ mfa.ChallengeID, _ string) {
+		{"of its retention", func(w *fixture, _ mfa.FactorID, _ mfa.ChallengeID, _ string) {
 			w.clock.Advance(25 * time.Hour)
 			if err := w.Sweep(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}, false},
-		{"of its attempts", func(w *world, _ mfa.FactorID, c mfa.ChallengeID, _ string) {
+		{"of its attempts", func(w *fixture, _ mfa.FactorID, c mfa.ChallengeID, _ string) {
 			for range 5 {
 				w.mustVerify(c, wrong, false)
 			}
 		}, true},
-		{"by a right code", func(w *world, _ mfa.FactorID, c mfa.ChallengeID, code string) { w.mustVerify(c, code, true) }, true},
+		{"by a right code", func(w *fixture, _ mfa.FactorID, c mfa.ChallengeID, code string) { w.mustVerify(c, code, true) }, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
 			f := w.phone(sandbox, adasPhone)
 			c := w.challenge(f)
@@ -261,7 +261,7 @@ func TestReceiptAfterTheEnd(t *testing.T) {
 }
 
 func TestReceiptTellsOfAnotherEnvironment(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
 	f := w.phone(production, gracesPhone)
 	c, err := w.sendIn(production, f)
@@ -278,7 +278,7 @@ func TestReceiptTellsOfAnotherEnvironment(t *testing.T) {
 }
 
 func TestReceiptsThatRaceWithVerification(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: often})
+	w := newFixture(t, mfa.Options{Limits: often})
 	other := w.serviceOver(w.store, mfa.Options{})
 	f := w.phone(sandbox, adasPhone)
 	for n := range 4 {
@@ -322,7 +322,7 @@ func TestReceiptsThatRaceWithVerification(t *testing.T) {
 
 // The receipt comes while its message's provider is still answering.
 func TestReceiptsThatRaceWithTheAnswer(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: often})
+	w := newFixture(t, mfa.Options{Limits: often})
 	f := w.phone(sandbox, adasPhone)
 	for n := range 20 {
 		w.clock.Advance(time.Second)
@@ -351,7 +351,7 @@ func TestReceiptsThatRaceWithTheAnswer(t *testing.T) {
 // A sender may take seconds. The event after it has the later time: a reader who continues
 // from the last event does not miss it.
 func TestAnswerIsToldWhenItCame(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.phone(sandbox, adasPhone)
 	w.carrier.During = func(context.Context) error {
 		w.clock.Advance(5 * time.Second)

@@ -25,9 +25,9 @@ func TestRecipientThatIsRefused(t *testing.T) {
 		{"by the provider", func(c *mfatest.Carrier) { c.Lost = numberRefusal{} }},
 		{"by the second provider, and the first may have sent it", func(c *mfatest.Carrier) { c.Unsure = numberRefusal{perhapsSent: true} }},
 	} {
-		for _, once := range []*idempotency.Request[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
+		for _, once := range []*idempotency.Request[mfa.IssuedChallenge]{nil, onceKey[mfa.IssuedChallenge]("k", "r")} {
 			t.Run(tc.name, func(t *testing.T) {
-				w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}}})
+				w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}}})
 				f := w.phone(production, adasPhone)
 				challenge := func() error {
 					_, err := w.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once)
@@ -61,7 +61,7 @@ func TestRecipientThatIsRefused(t *testing.T) {
 }
 
 func TestResendThatIsRefused(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	code := w.carrier.Last().Code.Reveal()
 	w.clock.Advance(30 * time.Second)

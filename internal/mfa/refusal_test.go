@@ -31,25 +31,25 @@ func (s *writing) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error
 func TestEndlessRefusalsLeaveFewEvents(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		spoil  func(w *world, c mfa.Issued)
+		spoil  func(w *fixture, c mfa.IssuedChallenge)
 		want   error
 		reason string
 	}{
-		{"expired", func(w *world, _ mfa.Issued) { w.clock.Advance(10 * time.Minute) }, mfa.ErrExpired, "expired"},
-		{"verified", func(w *world, c mfa.Issued) { w.mustVerify(c.ID, c.Code.Reveal(), true) }, mfa.ErrAlreadyVerified, "previously_verified"},
-		{"tried too often", func(w *world, c mfa.Issued) {
+		{"expired", func(w *fixture, _ mfa.IssuedChallenge) { w.clock.Advance(10 * time.Minute) }, mfa.ErrExpired, "expired"},
+		{"verified", func(w *fixture, c mfa.IssuedChallenge) { w.mustVerify(c.ID, c.Code.Reveal(), true) }, mfa.ErrAlreadyVerified, "previously_verified"},
+		{"tried too often", func(w *fixture, c mfa.IssuedChallenge) {
 			for range 5 {
 				w.mustVerify(c.ID, wrong, false)
 			}
 		}, mfa.ErrTooManyAttempts, "too_many_attempts"},
-		{"locked factor", func(w *world, c mfa.Issued) {
+		{"locked factor", func(w *fixture, c mfa.IssuedChallenge) {
 			for range 6 {
 				w.fail(c.Factor)
 			}
 		}, mfa.ErrTooManyAttempts, "too_many_attempts"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
 			tc.spoil(w, c)
 			store := &writing{Store: w.store}

@@ -16,10 +16,10 @@ import (
 // factor; ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts; ErrResendLimit; and the
 // errors of Challenge for a message that may not be sent. If the message cannot be
 // delivered, the challenge does not change.
-func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, req *idempotency.Request[Issued]) (Issued, error) {
+func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
 	// A derived key is the same for each request for another message.
 	once := begin(s, idempotency.Policy{Derived: false}, req)
-	return s.awaited(ctx, func() (Issued, error) {
+	return s.awaited(ctx, func() (IssuedChallenge, error) {
 		now := s.now()
 		c, err := s.repeat(ctx, env, id, once, now, false)
 		unreserved, ok := errors.AsType[*errUnreserved](err)
@@ -28,15 +28,15 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, r
 		}
 		to, err := s.destination(env, unreserved.phone)
 		if err != nil {
-			return Issued{}, err
+			return IssuedChallenge{}, err
 		}
 		ref, err := s.ids.next(now, id.Bucket())
 		if err != nil {
-			return Issued{}, err
+			return IssuedChallenge{}, err
 		}
-		sh := shipment{
+		sh := dispatch{
 			env: env, phone: unreserved.phone, to: to, once: once, ref: newSendRef(ref[:]), now: now,
-			store: func(ctx context.Context, once *idempotency.Operation[Issued]) (Issued, error) {
+			store: func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
 				return s.repeat(ctx, env, id, once, now, true)
 			},
 		}
@@ -44,14 +44,14 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, r
 			sh.ref, sh.keep = newSendRef(id[:], once.Identity()), once.Keep
 		}
 		sh.ref = sh.ref.from(unreserved.source)
-		return s.ship(ctx, sh)
+		return s.dispatch(ctx, sh)
 	})
 }
 
 // repeat adds a message to a challenge. The message must have been reserved; otherwise the
 // error is an *errUnreserved.
-func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[Issued], now time.Time, reserved bool) (Issued, error) {
-	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (c Issued, err error) {
+func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[IssuedChallenge], now time.Time, reserved bool) (IssuedChallenge, error) {
+	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (c IssuedChallenge, err error) {
 		f := tx.Factor
 		if tx.Challenge == nil || f == nil || f.Environment != env.ID {
 			return c, &NotFoundError{EntityChallenge, id.String()}
@@ -106,15 +106,15 @@ func (s *Service) ResendsLeft(c *Challenge) int {
 }
 
 // FindChallenge returns a challenge of env, without its code, or ErrNotFound.
-func (s *Service) FindChallenge(ctx context.Context, env Environment, id ChallengeID) (Issued, error) {
+func (s *Service) FindChallenge(ctx context.Context, env Environment, id ChallengeID) (IssuedChallenge, error) {
 	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Challenge: id})
 	if err != nil {
-		return Issued{}, err
+		return IssuedChallenge{}, err
 	}
 	if rows.Challenge == nil || rows.Factor == nil || rows.Factor.Environment != env.ID {
-		return Issued{}, fmt.Errorf("find a challenge: %w", &NotFoundError{EntityChallenge, id.String()})
+		return IssuedChallenge{}, fmt.Errorf("find a challenge: %w", &NotFoundError{EntityChallenge, id.String()})
 	}
-	c := Issued{Challenge: *rows.Challenge}
+	c := IssuedChallenge{Challenge: *rows.Challenge}
 	c.Type = rows.Factor.Type
 	return c, nil
 }

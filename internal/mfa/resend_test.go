@@ -17,7 +17,7 @@ import (
 )
 
 func TestResendSendsTheSameMessage(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.phone(sandbox, adasPhone)
 	c, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{Template: "{{code}} it is"}, nil)
 	if err != nil {
@@ -48,11 +48,11 @@ func TestResendSendsTheSameMessage(t *testing.T) {
 }
 
 func TestResendIsRefused(t *testing.T) {
-	after := func(d time.Duration) func(*world, mfa.FactorID, mfa.ChallengeID) {
-		return func(w *world, _ mfa.FactorID, _ mfa.ChallengeID) { w.clock.Advance(d) }
+	after := func(d time.Duration) func(*fixture, mfa.FactorID, mfa.ChallengeID) {
+		return func(w *fixture, _ mfa.FactorID, _ mfa.ChallengeID) { w.clock.Advance(d) }
 	}
-	guess := func(n int) func(*world, mfa.FactorID, mfa.ChallengeID) {
-		return func(w *world, _ mfa.FactorID, c mfa.ChallengeID) {
+	guess := func(n int) func(*fixture, mfa.FactorID, mfa.ChallengeID) {
+		return func(w *fixture, _ mfa.FactorID, c mfa.ChallengeID) {
 			w.clock.Advance(30 * time.Second)
 			for range n {
 				w.mustVerify(c, wrong, false)
@@ -62,7 +62,7 @@ func TestResendIsRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		limits mfa.Limits
-		do     func(*world, mfa.FactorID, mfa.ChallengeID)
+		do     func(*fixture, mfa.FactorID, mfa.ChallengeID)
 		env    mfa.Environment
 		want   error // nil if it is not
 	}{
@@ -77,11 +77,11 @@ func TestResendIsRefused(t *testing.T) {
 		{"factor that has to wait", mfa.Limits{FreeFailures: 1}, guess(2), sandbox, nil},
 		{"factor locked for good", mfa.Limits{FactorFailures: 2}, guess(2), sandbox, mfa.ErrTooManyAttempts},
 		{"user locked for good", mfa.Limits{UserFailures: 2}, guess(2), sandbox, mfa.ErrTooManyAttempts},
-		{"verified", mfa.Limits{}, func(w *world, _ mfa.FactorID, c mfa.ChallengeID) {
+		{"verified", mfa.Limits{}, func(w *fixture, _ mfa.FactorID, c mfa.ChallengeID) {
 			w.clock.Advance(time.Minute)
 			w.mustVerify(c, w.carrier.Last().Code.Reveal(), true)
 		}, sandbox, mfa.ErrAlreadyVerified},
-		{"factor deleted", mfa.Limits{}, func(w *world, f mfa.FactorID, _ mfa.ChallengeID) {
+		{"factor deleted", mfa.Limits{}, func(w *fixture, f mfa.FactorID, _ mfa.ChallengeID) {
 			w.clock.Advance(time.Minute)
 			if err := w.DeleteFactor(t.Context(), sandbox, f); err != nil {
 				t.Fatal(err)
@@ -89,7 +89,7 @@ func TestResendIsRefused(t *testing.T) {
 		}, sandbox, mfa.ErrNotFound},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{Limits: tc.limits})
+			w := newFixture(t, mfa.Options{Limits: tc.limits})
 			f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "ada", PhoneNumber: adasPhone}).ID
 			other := w.phone(sandbox, adasPhone)
 			c := w.challenge(f)
@@ -115,7 +115,7 @@ func TestResendIsRefused(t *testing.T) {
 }
 
 func TestOnlySentCodesAreSentAgain(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	for _, typ := range []mfa.FactorType{mfa.TOTP, mfa.GenericOTP} {
 		c := w.challenge(w.enroll(mfa.EnrollParams{Type: typ}).ID)
 		if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrNotSent) {
@@ -134,7 +134,7 @@ func TestResendLimit(t *testing.T) {
 	for _, most := range []int{1, 3, 5} {
 		limits := often
 		limits.Resends = most
-		w := newWorld(t, mfa.Options{Limits: limits})
+		w := newFixture(t, mfa.Options{Limits: limits})
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		for n := range most {
 			w.clock.Advance(time.Second)
@@ -152,7 +152,7 @@ func TestResendLimit(t *testing.T) {
 
 // Resends take from the same five messages in 10 min as challenges.
 func TestResendsCountForThePhoneNumber(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.phone(sandbox, adasPhone)
 	c := w.challenge(f)
 	for range 3 {
@@ -186,9 +186,9 @@ func TestResendThatFails(t *testing.T) {
 		{"sent, and no answer", func(c *mfatest.Carrier) { c.Unsure = context.DeadlineExceeded }, true},
 		{"panic", func(c *mfatest.Carrier) { c.During = panics }, false},
 	} {
-		for _, once := range []*idempotency.Request[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r")} {
+		for _, once := range []*idempotency.Request[mfa.IssuedChallenge]{nil, onceKey[mfa.IssuedChallenge]("k", "r")} {
 			t.Run(fmt.Sprintf("%s, with a key %v", tc.name, once != nil), func(t *testing.T) {
-				w := newWorld(t, mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{{Count: 10, Span: time.Hour}}}})
+				w := newFixture(t, mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{{Count: 10, Span: time.Hour}}}})
 				c := w.challenge(w.phone(sandbox, adasPhone))
 				code := w.carrier.Last().Code.Reveal()
 				before := w.delivery(c.ID)
@@ -246,7 +246,7 @@ func TestResendThatFails(t *testing.T) {
 }
 
 func TestResendsOfUnknownFateAreCounted(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: mfa.Limits{Sends: often.Sends, SendSpacing: often.SendSpacing}})
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{Sends: often.Sends, SendSpacing: often.SendSpacing}})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	w.carrier.Unsure = context.DeadlineExceeded
 	numbers := map[int]bool{w.carrier.Last().Number: true}
@@ -261,7 +261,7 @@ func TestResendsOfUnknownFateAreCounted(t *testing.T) {
 }
 
 func TestFailedResendLeavesTheCode(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	w.clock.Advance(30 * time.Second)
 	w.carrier.Lost = errCarrier
@@ -273,14 +273,14 @@ func TestFailedResendLeavesTheCode(t *testing.T) {
 
 func TestResendIsReplayed(t *testing.T) {
 	for _, claim := range []bool{false, true} {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		f := w.phone(sandbox, adasPhone)
 		c := w.challenge(f)
 		code := w.carrier.Last().Code.Reveal()
 		w.clock.Advance(30 * time.Second)
-		once := onceKey[mfa.Issued]("k", "r")
+		once := onceKey[mfa.IssuedChallenge]("k", "r")
 		once.TargetInBody = claim
-		resend := func() (mfa.Issued, error) { return w.Resend(t.Context(), sandbox, c.ID, once) }
+		resend := func() (mfa.IssuedChallenge, error) { return w.Resend(t.Context(), sandbox, c.ID, once) }
 		storm(t, resend)
 		for _, later := range []func(){
 			func() { w.clock.Advance(time.Minute) },
@@ -292,7 +292,7 @@ func TestResendIsReplayed(t *testing.T) {
 				t.Errorf("the same request later = %v; want its answer", err)
 			}
 		}
-		other := onceKey[mfa.Issued]("k", "another")
+		other := onceKey[mfa.IssuedChallenge]("k", "another")
 		if _, err := w.Resend(t.Context(), sandbox, c.ID, other); !errors.Is(err, mfa.ErrKeyReused) {
 			t.Errorf("another request under the key = %v; want %v", err, mfa.ErrKeyReused)
 		}
@@ -304,11 +304,11 @@ func TestResendIsReplayed(t *testing.T) {
 
 // A derived key is the same for every resend of a challenge.
 func TestDerivedKeyDoesNotReplayAResend(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: often})
+	w := newFixture(t, mfa.Options{Limits: often})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for n := range 2 {
 		w.clock.Advance(time.Second)
-		if _, err := w.Resend(t.Context(), sandbox, c.ID, derived[mfa.Issued]("k")); err != nil {
+		if _, err := w.Resend(t.Context(), sandbox, c.ID, derived[mfa.IssuedChallenge]("k")); err != nil {
 			t.Errorf("resend %d = %v", n, err)
 		}
 	}
@@ -318,15 +318,15 @@ func TestDerivedKeyDoesNotReplayAResend(t *testing.T) {
 }
 
 func TestResendsAtOnceSendOneMessage(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, mfa.Options{})}
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	w.clock.Advance(30 * time.Second)
 	var done, limited atomic.Int32
 	mfatest.Together(32, func(i int) {
-		var once *idempotency.Request[mfa.Issued]
+		var once *idempotency.Request[mfa.IssuedChallenge]
 		if i%4 > 1 {
-			once = onceKey[mfa.Issued](fmt.Sprint("k", i), "r")
+			once = onceKey[mfa.IssuedChallenge](fmt.Sprint("k", i), "r")
 		}
 		switch _, err := nodes[i%2].Resend(t.Context(), sandbox, c.ID, once); {
 		case err == nil:
@@ -346,7 +346,7 @@ func TestResendsAtOnceSendOneMessage(t *testing.T) {
 }
 
 func TestVerifiedWhileAResendIsCounted(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	other := w.phone(sandbox, adasPhone)
 	code := w.carrier.Last().Code.Reveal()
@@ -371,7 +371,7 @@ func TestVerifiedWhileAResendIsCounted(t *testing.T) {
 }
 
 func TestResendsThatRaceWithVerification(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: often})
+	w := newFixture(t, mfa.Options{Limits: often})
 	for range 5 {
 		w.clock.Advance(time.Second)
 		c := w.challenge(w.phone(sandbox, adasPhone))
@@ -406,7 +406,7 @@ func TestResendsThatRaceWithVerification(t *testing.T) {
 }
 
 func TestCallerWhoHangsUpMidResend(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for _, fails := range []error{errCarrier, nil} {
 		w.clock.Advance(30 * time.Second)
@@ -415,13 +415,13 @@ func TestCallerWhoHangsUpMidResend(t *testing.T) {
 			hangUp()
 			return errors.Join(ctx.Err(), fails)
 		}
-		once := onceKey[mfa.Issued]("k", "r")
+		once := onceKey[mfa.IssuedChallenge]("k", "r")
 		if _, err := w.Resend(ctx, sandbox, c.ID, once); (err == nil) != (fails == nil) || errors.Is(err, context.Canceled) {
 			t.Fatalf("Resend = %v; want all done, or all cleared up", err)
 		}
 	}
 	w.carrier.During = nil
-	if err := fresh(w.Resend(t.Context(), sandbox, c.ID, onceKey[mfa.Issued]("k", "r"))); !isReplay(err) {
+	if err := fresh(w.Resend(t.Context(), sandbox, c.ID, onceKey[mfa.IssuedChallenge]("k", "r"))); !isReplay(err) {
 		t.Errorf("the same request again = %v; want the answer that was not heard", err)
 	}
 	if left := w.ResendsLeft(w.kept(c.ID)); left != 2 || w.carrier.Sent() != 2 {
@@ -446,13 +446,13 @@ func (s *broken) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error)
 // never less counted than was sent.
 func TestProcessThatDiesMidResend(t *testing.T) {
 	for dies := range 6 { // before this Update, and at all that follow
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		code := w.carrier.Last().Code.Reveal()
 		w.clock.Advance(30 * time.Second)
 		n := 0
 		dying := w.serviceOver(&broken{w.store, func(mfa.Read) bool { n++; return n > dies }}, mfa.Options{})
-		once := onceKey[mfa.Issued]("k", "r")
+		once := onceKey[mfa.IssuedChallenge]("k", "r")
 		_, err := dying.Resend(t.Context(), sandbox, c.ID, once)
 		if sent := w.carrier.Sent() - 1; err == nil != (sent == 1) {
 			t.Errorf("dies at %d: Resend = %v, and %d messages were sent", dies, err, sent)
@@ -473,7 +473,7 @@ func TestProcessThatDiesMidResend(t *testing.T) {
 }
 
 func TestRepliesOfSentChallengesHoldNoCode(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	w.clock.Advance(30 * time.Second)
 	again, err := w.resend(c.ID)
@@ -486,7 +486,7 @@ func TestRepliesOfSentChallengesHoldNoCode(t *testing.T) {
 	}
 	failed := w.mustVerify(c.ID, wrong, false)
 	passed := w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
-	for i, reply := range []mfa.Issued{c, again, found, failed.Challenge, passed.Challenge} {
+	for i, reply := range []mfa.IssuedChallenge{c, again, found, failed.Challenge, passed.Challenge} {
 		if reply.ID != c.ID || reply.Code.Reveal() != "" {
 			t.Errorf("reply %d of %s holds a code: %v", i, reply.ID, reply.Code.Reveal() != "")
 		}
@@ -497,7 +497,7 @@ func TestRepliesOfSentChallengesHoldNoCode(t *testing.T) {
 }
 
 func TestSentCodeIsKeptSealedWhileItIsOfUse(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	for _, used := range []bool{false, true} {
 		w.clock.Advance(30 * time.Second)
 		c := w.challenge(w.phone(sandbox, adasPhone))
@@ -528,7 +528,7 @@ func TestResendAvoidsTheProviderThatDidNotDeliver(t *testing.T) {
 	}{
 		{mfa.Queued, "one"}, {mfa.Sent, "one"}, {mfa.Undelivered, "one"}, {mfa.Failed, "one"}, {mfa.Delivered, ""},
 	} {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		w.carrier.Accepted = mfa.Accepted{Provider: "one", ID: "1"}
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		if w.carrier.Last().Avoid != "" {

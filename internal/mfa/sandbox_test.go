@@ -12,7 +12,7 @@ import (
 
 // apart returns a Service of w that sends production messages to a separate carrier, and
 // the messages of sandboxes to inbox.
-func (w *world) apart(inbox mfa.Sender) (*mfa.Service, *mfatest.Carrier) {
+func (w *fixture) apart(inbox mfa.Sender) (*mfa.Service, *mfatest.Carrier) {
 	w.t.Helper()
 	provider := &mfatest.Carrier{}
 	s, err := mfa.NewService(w.store, w.keys, provider, mfa.Options{
@@ -41,7 +41,7 @@ func TestTestNumbers(t *testing.T) {
 	} {
 		for _, inbox := range []*mfatest.Carrier{nil, {}} {
 			t.Run(tc.phone, func(t *testing.T) {
-				w := newWorld(t, mfa.Options{})
+				w := newFixture(t, mfa.Options{})
 				s, provider := w.apart(nil)
 				if inbox != nil {
 					s, provider = w.apart(inbox)
@@ -89,7 +89,7 @@ func TestTestNumbers(t *testing.T) {
 }
 
 func TestResendToATestNumber(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, "+15005550002"))
 	for n := range 3 {
 		if _, err := w.resend(c.ID); err != nil {
@@ -106,7 +106,7 @@ func TestResendToATestNumber(t *testing.T) {
 }
 
 func TestLateDelivery(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, "+15005550007"))
 	start := w.clock.Now()
 	for after, want := range map[time.Duration]mfa.DeliveryState{
@@ -131,7 +131,7 @@ func TestFictionalNumbersInProduction(t *testing.T) {
 		"+12125550200": nil, "+12125551212": nil, "+14165552123": nil, "+61491571006": nil, adasPhone: nil,
 	} {
 		t.Run(phone, func(t *testing.T) {
-			w := newWorld(t, opts)
+			w := newFixture(t, opts)
 			e, err := w.Enroll(t.Context(), production, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: phone}, nil)
 			if (want == nil) != (err == nil) || want != nil && !errors.Is(err, mfa.ErrInvalid) {
 				t.Fatalf("Enroll = %v", err)
@@ -155,7 +155,7 @@ func TestFictionalNumbersInProduction(t *testing.T) {
 func TestSandboxesSendToNoProvider(t *testing.T) {
 	numbers := []string{adasPhone, gracesPhone, "+12125550100", "+15005550005", "+15005550006"}
 	for _, inbox := range []*mfatest.Carrier{nil, {}} {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		s, provider := w.apart(nil)
 		if inbox != nil {
 			s, provider = w.apart(inbox)

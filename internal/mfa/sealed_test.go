@@ -12,11 +12,11 @@ import (
 )
 
 func TestNothingSecretIsStoredInTheClear(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	app := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada-the-user"})
 	phone := w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "ada-the-user", PhoneNumber: adasPhone})
 	generic := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada-the-user"})
-	once := onceKey[mfa.Issued]("the key", "the request")
+	once := onceKey[mfa.IssuedChallenge]("the key", "the request")
 	c, err := w.Challenge(t.Context(), sandbox, generic.ID, mfa.ChallengeParams{}, once)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func read(t *testing.T, path string) []byte {
 }
 
 func TestSealedValueOpensOnlyInItsOwnRow(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	move := func(from, to mfa.FactorID) {
 		t.Helper()
 		f := w.stored(to)
@@ -107,7 +107,7 @@ func TestSealedValueOpensOnlyInItsOwnRow(t *testing.T) {
 }
 
 // update writes rows like an attacker with the database but without keys.
-func (w *world) update(writes ...mfa.Write) {
+func (w *fixture) update(writes ...mfa.Write) {
 	w.t.Helper()
 	err := w.store.Update(w.t.Context(), mfa.Read{}, func(tx *mfa.Tx) error {
 		tx.Writes = writes
@@ -119,7 +119,7 @@ func (w *world) update(writes ...mfa.Write) {
 }
 
 func TestDeletedFactorTakesItsSecretAlong(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 	sealed := w.stored(e.ID).Sealed
 	if err := w.DeleteFactor(t.Context(), sandbox, e.ID); err != nil {

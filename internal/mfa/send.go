@@ -42,43 +42,43 @@ type Accepted struct {
 	State    DeliveryState // if it is already known; "" means Queued
 }
 
-// A shipment is a message on its way from a request to a phone.
-type shipment struct {
+// A dispatch is a message on its way from a request to a phone.
+type dispatch struct {
 	env   Environment
 	phone Phone
 	to    destination
 	first bool // the first message of its challenge
-	once  *idempotency.Operation[Issued]
+	once  *idempotency.Operation[IssuedChallenge]
 	ref   SendRef
 	keep  time.Duration // how long another request with ref is not counted
 	now   time.Time
 
 	// store makes the message part of its challenge, as its last.
-	store func(context.Context, *idempotency.Operation[Issued]) (Issued, error)
+	store func(context.Context, *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error)
 
 	countedAt time.Time // when the message was counted; an earlier try of the request may have counted it
 }
 
 // judged reports whether the message counts for the prefix of its number: prefixes are
 // judged by the first messages of factors that are not proven.
-func (sh shipment) judged() bool { return sh.first && !sh.ref.source().proven() }
+func (sh dispatch) judged() bool { return sh.first && !sh.ref.source().proven() }
 
 // createAndSend makes c a challenge of a factor and sends its code.
-func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c Issued, p ChallengeParams, of *errUnreserved, once *idempotency.Operation[Issued], now time.Time) (Issued, error) {
+func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, p ChallengeParams, of *errUnreserved, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
 	phone := of.phone
 	to, err := s.destination(env, phone)
 	if err != nil {
-		return Issued{}, err
+		return IssuedChallenge{}, err
 	}
-	if to.script != nil {
+	if to.test != nil {
 		c.sent = secret.NewString(testCode)
 	}
 	text := s.rulesOf(env).text(p, phone, c.sent.Reveal())
 	c.text = secret.NewString(text)
 	c.Messages = []Delivery{newDelivery(text, now)}
-	sh := shipment{
+	sh := dispatch{
 		env: env, phone: phone, to: to, first: true, once: once, ref: newSendRef(c.ID[:]), now: now,
-		store: func(ctx context.Context, once *idempotency.Operation[Issued]) (Issued, error) {
+		store: func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
 			return s.create(ctx, env, id, c, once, now, true)
 		},
 	}
@@ -86,20 +86,20 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 		sh.ref, sh.keep = newSendRef(id[:], once.Identity()), once.Keep
 	}
 	sh.ref = sh.ref.from(of.source)
-	return s.ship(ctx, sh)
+	return s.dispatch(ctx, sh)
 }
 
 func newDelivery(text string, now time.Time) Delivery {
 	return Delivery{State: Queued, Segments: smstext.Measure(text).Segments, At: now, UpdatedAt: now}
 }
 
-// ship counts a message against the limits, stores it and then sends it. If a step fails,
+// dispatch counts a message against the limits, stores it and then sends it. If a step fails,
 // the limits do not count the message, unless it may have been sent.
-func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
+func (s *Service) dispatch(ctx context.Context, sh dispatch) (IssuedChallenge, error) {
 	// From here on, a client that disconnects must not leave a message half sent.
 	ctx = context.WithoutCancel(ctx)
 	if err := s.reserve(ctx, &sh); err != nil {
-		return Issued{}, err
+		return IssuedChallenge{}, err
 	}
 	if sh.once != nil {
 		sh.once = sh.once.Sending(s.now().Add(s.opts.SendTimeout).Truncate(time.Millisecond))
@@ -109,7 +109,7 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 		return c, err // another request with the key came first, and counted the message
 	}
 	if err != nil {
-		return Issued{}, errors.Join(err, s.giveBack(ctx, sh))
+		return IssuedChallenge{}, errors.Join(err, s.giveBack(ctx, sh))
 	}
 	undo := func(err error) error {
 		back := s.giveBack
@@ -129,7 +129,7 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 	accepted, err := s.send(ctx, sh, c)
 	finished = true
 	if err != nil {
-		return Issued{}, undo(err)
+		return IssuedChallenge{}, undo(err)
 	}
 	c.sent, c.text = secret.String{}, secret.String{}
 	if err := s.settle(ctx, sh, c, accepted); err != nil {
@@ -147,10 +147,10 @@ func (s *Service) ship(ctx context.Context, sh shipment) (Issued, error) {
 }
 
 // send hands the last message of c to its sender.
-func (s *Service) send(ctx context.Context, sh shipment, c Issued) (Accepted, error) {
+func (s *Service) send(ctx context.Context, sh dispatch, c IssuedChallenge) (Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.SendTimeout)
 	defer cancel()
-	if sh.to.script != nil && sh.to.script.lost {
+	if sh.to.test != nil && sh.to.test.lost {
 		return Accepted{}, fmt.Errorf("%w: %w", ErrDelivery, ErrSimulated)
 	}
 	if sh.to.sender == nil {
@@ -165,7 +165,7 @@ func (s *Service) send(ctx context.Context, sh shipment, c Issued) (Accepted, er
 	}
 	accepted, err := sh.to.sender.Send(ctx, m)
 	switch {
-	case err == nil && sh.to.script != nil:
+	case err == nil && sh.to.test != nil:
 		return Accepted{}, nil // the test number decides the state of the message
 	case err == nil:
 		return accepted, nil
@@ -202,7 +202,7 @@ func redact(err error, phone Phone, code secret.String) string {
 
 // settle records the provider of the last message of c, and makes the recorded answer
 // final.
-func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Accepted) error {
+func (s *Service) settle(ctx context.Context, sh dispatch, c IssuedChallenge, accepted Accepted) error {
 	early, err := s.refer(ctx, sh, c, accepted)
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
 	events, eventErr := s.journal(sh.env.ID, now, bucket)
@@ -218,7 +218,7 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 			d := &tx.Challenge.Messages[number]
 			d.Provider, d.ID = accepted.Provider, s.messageName(accepted)
 			events.append(tx, Event{Type: messageEvent(Queued), Factor: c.Factor, Challenge: c.ID, Reason: d.Provider})
-			for _, known := range []receipt{{state: accepted.State}, early, sh.to.script.receipt()} {
+			for _, known := range []receipt{{state: accepted.State}, early, sh.to.test.receipt()} {
 				if d.advance(known.state, known.reason, now.Add(known.after)) && known.after == 0 {
 					events.append(tx, Event{Type: messageEvent(d.State), Factor: c.Factor, Challenge: c.ID, Reason: d.Reason})
 				}
@@ -237,7 +237,7 @@ func (s *Service) settle(ctx context.Context, sh shipment, c Issued, accepted Ac
 // removes the record of the answer, so the same request can be tried again, and with a
 // first message also the challenge. If another request got the answer before, answer and
 // challenge stay, and only the message is marked as failed.
-func (s *Service) takeBack(ctx context.Context, sh shipment, c Issued, why error) error {
+func (s *Service) takeBack(ctx context.Context, sh dispatch, c IssuedChallenge, why error) error {
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
 	events, err := s.journal(sh.env.ID, now, bucket)
 	if err != nil {
@@ -277,8 +277,8 @@ func deliveryReason(why error) string {
 
 // reserve counts a message against all limits in one transaction, or returns a
 // *LimitError.
-func (s *Service) reserve(ctx context.Context, sh *shipment) error {
-	if sh.to.script != nil {
+func (s *Service) reserve(ctx context.Context, sh *dispatch) error {
+	if sh.to.test != nil {
 		return nil
 	}
 	r := s.readLimits(*sh)
@@ -317,8 +317,8 @@ func (s *Service) reserve(ctx context.Context, sh *shipment) error {
 }
 
 // giveBack undoes reserve for a message that was not sent.
-func (s *Service) giveBack(ctx context.Context, sh shipment) error {
-	if sh.to.script != nil {
+func (s *Service) giveBack(ctx context.Context, sh dispatch) error {
+	if sh.to.test != nil {
 		return nil
 	}
 	return s.store.Update(ctx, s.readLimits(sh), func(tx *Tx) error {
@@ -340,8 +340,8 @@ func (s *Service) giveBack(ctx context.Context, sh shipment) error {
 
 // keepFor detaches a message from its ref but keeps counting it: the next message with the
 // same ref is counted too.
-func (s *Service) keepFor(ctx context.Context, sh shipment) error {
-	if sh.to.script != nil {
+func (s *Service) keepFor(ctx context.Context, sh dispatch) error {
+	if sh.to.test != nil {
 		return nil
 	}
 	r := s.readLimits(sh)
@@ -356,8 +356,8 @@ func (s *Service) keepFor(ctx context.Context, sh shipment) error {
 
 // keepUnverifiable is keepFor for a message that may have been sent, or whose number was
 // refused. No user can enter its code, so the message does not count against its prefix.
-func (s *Service) keepUnverifiable(ctx context.Context, sh shipment) error {
-	if sh.to.script != nil {
+func (s *Service) keepUnverifiable(ctx context.Context, sh dispatch) error {
+	if sh.to.test != nil {
 		return nil
 	}
 	return s.store.Update(ctx, s.readLimits(sh), func(tx *Tx) error {
@@ -379,7 +379,7 @@ func (s *Service) keepUnverifiable(ctx context.Context, sh shipment) error {
 
 // readLimits names all rows that count a message: the limit of its number, by a
 // keyed hash, and the tallies of a production environment.
-func (s *Service) readLimits(sh shipment) Read {
+func (s *Service) readLimits(sh dispatch) Read {
 	bucket := sh.env.ID.sendBucket()
 	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", sh.env.ID, sh.phone.E164())))
 	binary.BigEndian.PutUint16(key[:], uint16(bucket))

@@ -25,15 +25,15 @@ func TestMessageThatFails(t *testing.T) {
 		{"error and not sent", func(c *mfatest.Carrier, err error) { c.Lost = err }, 0},
 		{"error but sent", func(c *mfatest.Carrier, err error) { c.Unsure = err }, 1},
 	} {
-		for _, once := range []*idempotency.Request[mfa.Issued]{nil, onceKey[mfa.Issued]("k", "r"), claimed(onceKey[mfa.Issued]("k", "r"))} {
+		for _, once := range []*idempotency.Request[mfa.IssuedChallenge]{nil, onceKey[mfa.IssuedChallenge]("k", "r"), claimed(onceKey[mfa.IssuedChallenge]("k", "r"))} {
 			name := ", without a key"
 			if once != nil {
 				name = fmt.Sprintf(", with a key, claimed %v", once.TargetInBody)
 			}
 			t.Run(tc.name+name, func(t *testing.T) {
-				w := newWorld(t, mfa.Options{})
+				w := newFixture(t, mfa.Options{})
 				f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-				challenge := func() (mfa.Issued, error) {
+				challenge := func() (mfa.IssuedChallenge, error) {
 					return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
 				}
 				tc.fail(w.carrier, errCarrier)
@@ -69,7 +69,7 @@ func TestMessageThatFails(t *testing.T) {
 }
 
 func TestManyFailuresCostNothing(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	w.carrier.Lost = errCarrier
 	for range 30 {
@@ -84,9 +84,9 @@ func TestManyFailuresCostNothing(t *testing.T) {
 // A key may come again after its time. What its second message took is given
 // back, and not what its first one took, which has been sent.
 func TestFailureGivesBackItsOwnMessage(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-	once := onceKey[mfa.Issued]("retry-0", "r")
+	once := onceKey[mfa.IssuedChallenge]("retry-0", "r")
 	once.Keep = 30 * time.Second
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
 		t.Fatal(err)
@@ -103,9 +103,9 @@ func TestFailureGivesBackItsOwnMessage(t *testing.T) {
 }
 
 func TestKeyThatComesAgainIsCountedAgain(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
-	once := onceKey[mfa.Issued]("retry-0", "r")
+	once := onceKey[mfa.IssuedChallenge]("retry-0", "r")
 	once.Keep = 30 * time.Second
 	for n := range 5 { // each a new request, as the answer of the last is forgotten
 		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
@@ -121,14 +121,14 @@ func TestKeyThatComesAgainIsCountedAgain(t *testing.T) {
 
 func TestCallerWhoHangsUpMidSend(t *testing.T) {
 	t.Run("message sent", func(t *testing.T) {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 		ctx, hangUp := context.WithCancel(t.Context())
 		w.carrier.During = func(ctx context.Context) error {
 			hangUp()
 			return ctx.Err()
 		}
-		once := onceKey[mfa.Issued]("k", "r")
+		once := onceKey[mfa.IssuedChallenge]("k", "r")
 		c, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, once)
 		if err != nil {
 			t.Fatalf("Challenge = %v; want the message sent all the same", err)
@@ -141,14 +141,14 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 		w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
 	})
 	t.Run("message lost", func(t *testing.T) {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 		ctx, hangUp := context.WithCancel(t.Context())
 		w.carrier.During = func(context.Context) error {
 			hangUp()
 			return errCarrier
 		}
-		once := onceKey[mfa.Issued]("k", "r")
+		once := onceKey[mfa.IssuedChallenge]("k", "r")
 		if _, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) || errors.Is(err, context.Canceled) {
 			t.Fatalf("Challenge = %v; want %v, with all cleared up", err, mfa.ErrDelivery)
 		}
@@ -158,7 +158,7 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 		}
 	})
 	t.Run("before anything was done", func(t *testing.T) {
-		w := newWorld(t, mfa.Options{})
+		w := newFixture(t, mfa.Options{})
 		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 		ctx, hangUp := context.WithCancel(t.Context())
 		hangUp()
@@ -174,13 +174,13 @@ func TestCallerWhoHangsUpMidSend(t *testing.T) {
 }
 
 func TestCarrierThatDoesNotAnswer(t *testing.T) {
-	w := newWorld(t, mfa.Options{SendTimeout: time.Millisecond})
+	w := newFixture(t, mfa.Options{SendTimeout: time.Millisecond})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	w.carrier.During = func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	once := onceKey[mfa.Issued]("k", "r")
+	once := onceKey[mfa.IssuedChallenge]("k", "r")
 	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
 	if !errors.Is(err, mfa.ErrDelivery) {
 		t.Errorf("Challenge = %v; want %v after the timeout", err, mfa.ErrDelivery)
@@ -201,7 +201,7 @@ func (l *leaky) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
 }
 
 func TestErrorsOfASenderShowNeitherNumberNorCode(t *testing.T) {
-	w, sender := newWorld(t, mfa.Options{}), new(leaky)
+	w, sender := newFixture(t, mfa.Options{}), new(leaky)
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	s, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Sandbox: sender, Now: w.clock.Now})
 	if err != nil {
@@ -219,7 +219,7 @@ func TestErrorsOfASenderShowNeitherNumberNorCode(t *testing.T) {
 }
 
 func TestWithoutASender(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	s, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}}, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)

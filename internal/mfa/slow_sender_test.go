@@ -34,7 +34,7 @@ const sendTimeout = 12 * time.Second
 // request. That answer is valid with every result of the message.
 func TestAnswerGivenByAnotherNodeStands(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
-		testSlowSender(t, func(t *testing.T, w *world) (a, b mfa.Store) { return w.store, w.store })
+		testSlowSender(t, func(t *testing.T, w *fixture) (a, b mfa.Store) { return w.store, w.store })
 	})
 	t.Run("postgres", func(t *testing.T) {
 		url := pgtest.Start(t).Database(t)
@@ -54,14 +54,16 @@ func TestAnswerGivenByAnotherNodeStands(t *testing.T) {
 			return s
 		}
 		a, b := open(), open()
-		testSlowSender(t, func(*testing.T, *world) (mfa.Store, mfa.Store) { return a, b })
+		testSlowSender(t, func(*testing.T, *fixture) (mfa.Store, mfa.Store) { return a, b })
 	})
 }
 
-func testSlowSender(t *testing.T, open func(*testing.T, *world) (a, b mfa.Store)) {
-	keys := map[string]func(string) *idempotency.Request[mfa.Issued]{
-		"plain key":   func(name string) *idempotency.Request[mfa.Issued] { return onceKey[mfa.Issued](name, "the request") },
-		"derived key": derived[mfa.Issued],
+func testSlowSender(t *testing.T, open func(*testing.T, *fixture) (a, b mfa.Store)) {
+	keys := map[string]func(string) *idempotency.Request[mfa.IssuedChallenge]{
+		"plain key": func(name string) *idempotency.Request[mfa.IssuedChallenge] {
+			return onceKey[mfa.IssuedChallenge](name, "the request")
+		},
+		"derived key": derived[mfa.IssuedChallenge],
 	}
 	for _, operation := range []string{"challenge", "resend"} {
 		for keyName, key := range keys {
@@ -75,7 +77,7 @@ func testSlowSender(t *testing.T, open func(*testing.T, *world) (a, b mfa.Store)
 					}
 					t.Run(fmt.Sprint(operation, "/", keyName, "/", fateName, "/", when), func(t *testing.T) {
 						c := slowCase{operation: operation, once: key(t.Name()), fate: fate, when: when}
-						w := newWorld(t, mfa.Options{})
+						w := newFixture(t, mfa.Options{})
 						a, b := open(t, w)
 						c.run(t, w, a, b)
 					})
@@ -87,12 +89,12 @@ func testSlowSender(t *testing.T, open func(*testing.T, *world) (a, b mfa.Store)
 
 type slowCase struct {
 	operation string
-	once      *idempotency.Request[mfa.Issued]
+	once      *idempotency.Request[mfa.IssuedChallenge]
 	fate      error
 	when      string
 }
 
-func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
+func (tc slowCase) run(t *testing.T, w *fixture, storeA, storeB mfa.Store) {
 	ctx := t.Context()
 	slow := newGate()
 	var second func() error // the same request on node b
@@ -114,7 +116,7 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	do := func(s *mfa.Service) (mfa.Issued, error) {
+	do := func(s *mfa.Service) (mfa.IssuedChallenge, error) {
 		return s.Challenge(ctx, sandbox, e.ID, mfa.ChallengeParams{}, tc.once)
 	}
 	before := 0 // messages
@@ -125,7 +127,7 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 		}
 		w.clock.Advance(time.Minute)
 		before = w.carrier.Sent()
-		do = func(s *mfa.Service) (mfa.Issued, error) { return s.Resend(ctx, sandbox, first.ID, tc.once) }
+		do = func(s *mfa.Service) (mfa.IssuedChallenge, error) { return s.Resend(ctx, sandbox, first.ID, tc.once) }
 	}
 
 	var acknowledged string
@@ -139,7 +141,7 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 		return err
 	}
 	type result struct {
-		c   mfa.Issued
+		c   mfa.IssuedChallenge
 		err error
 	}
 	done := make(chan result)
@@ -229,14 +231,14 @@ func (tc slowCase) run(t *testing.T, w *world, storeA, storeB mfa.Store) {
 func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 	for name, fate := range map[string]error{"sent": nil, "refused": errCarrier, "uncertain": timeout{}} {
 		t.Run(name, func(t *testing.T) {
-			w, slow := newWorld(t, mfa.Options{}), newGate()
+			w, slow := newFixture(t, mfa.Options{}), newGate()
 			f := w.phone(sandbox, adasPhone)
 			stopped, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Sandbox: slow, Now: w.clock.Now})
 			if err != nil {
 				t.Fatal(err)
 			}
-			do := func(s *mfa.Service) (mfa.Issued, error) {
-				return s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.Issued]("k"))
+			do := func(s *mfa.Service) (mfa.IssuedChallenge, error) {
+				return s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, derived[mfa.IssuedChallenge]("k"))
 			}
 			done := make(chan error)
 			go func() {
@@ -250,7 +252,7 @@ func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			second := make(chan mfa.Issued)
+			second := make(chan mfa.IssuedChallenge)
 			go func() {
 				c, err := do(other)
 				if err != nil {
@@ -266,7 +268,7 @@ func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 			w.clock.Advance(time.Second)
 			// The second is still being sent.
 			waiting := make(chan error)
-			var again mfa.Issued
+			var again mfa.IssuedChallenge
 			go func() {
 				var err error
 				again, err = do(w.Service)
@@ -291,13 +293,13 @@ func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 
 // A message that never left does not hide the challenge that another node acknowledged.
 func TestFailedFirstMessageCanBeSentAgain(t *testing.T) {
-	w, slow := newWorld(t, mfa.Options{}), newGate()
+	w, slow := newFixture(t, mfa.Options{}), newGate()
 	f := w.phone(sandbox, adasPhone)
 	stopped, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{Sandbox: slow, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	once := onceKey[mfa.Issued]("k", "r")
+	once := onceKey[mfa.IssuedChallenge]("k", "r")
 	done := make(chan error)
 	go func() {
 		_, err := stopped.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)

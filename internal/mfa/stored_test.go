@@ -91,7 +91,7 @@ func TestAStoreNamesNobody(t *testing.T) {
 	for name, open := range dumpedStores {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			n := 0
 			w.carrier.Accept = func(mfa.Message) mfa.Accepted {
 				n++
@@ -120,7 +120,7 @@ func TestAStoreNamesNobody(t *testing.T) {
 				must(err)
 				for i := range 6 {
 					w.clock.Advance(time.Minute)
-					c, err := w.Challenge(ctx, production, f.ID, mfa.ChallengeParams{}, onceKey[mfa.Issued](fmt.Sprint(number, i), number))
+					c, err := w.Challenge(ctx, production, f.ID, mfa.ChallengeParams{}, onceKey[mfa.IssuedChallenge](fmt.Sprint(number, i), number))
 					must(err, mfa.ErrPrefixPaused, mfa.ErrDailyLimit)
 					if err != nil {
 						continue
@@ -137,7 +137,7 @@ func TestAStoreNamesNobody(t *testing.T) {
 			}
 			otp, err := w.Enroll(ctx, production, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada@example.com"}, nil)
 			must(err)
-			c, err := w.Challenge(ctx, production, otp.ID, mfa.ChallengeParams{}, onceKey[mfa.Issued]("c", "r"))
+			c, err := w.Challenge(ctx, production, otp.ID, mfa.ChallengeParams{}, onceKey[mfa.IssuedChallenge]("c", "r"))
 			must(err)
 			codes = append(codes, c.Code.Reveal())
 			_, err = w.Verify(ctx, production, c.ID, wrong, nil)
@@ -160,7 +160,7 @@ func TestAReleaseThatSealedLessIsSealed(t *testing.T) {
 	for name, open := range dumpedStores {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			opts := mfa.Options{
 				Unsealed: true,
 				Environments: func(context.Context) ([]mfa.EnvironmentID, error) {
@@ -234,7 +234,7 @@ func TestAReleaseThatSealedLessIsSealed(t *testing.T) {
 }
 
 func TestRotationSealsLabelsAndTalliesAgain(t *testing.T) {
-	w := newWorld(t, mfa.Options{
+	w := newFixture(t, mfa.Options{
 		Environments: func(context.Context) ([]mfa.EnvironmentID, error) { return []mfa.EnvironmentID{production.ID}, nil },
 	})
 	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
@@ -263,7 +263,7 @@ func TestRotationSealsLabelsAndTalliesAgain(t *testing.T) {
 
 // TestALabelOpensInItsRowOnly moves a label to another factor.
 func TestALabelOpensInItsRowOnly(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	one, two := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, Account: "ada"}), w.enroll(mfa.EnrollParams{Type: mfa.TOTP})
 	moved := *w.stored(two.ID)
 	moved.Label = w.stored(one.ID).Label
@@ -280,7 +280,7 @@ func TestALabelOpensInItsRowOnly(t *testing.T) {
 
 // TestAFailureCountSurvivesFactors deletes all factors of a user between guesses.
 func TestAFailureCountSurvivesFactors(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: mfa.Limits{UserFailures: 6, FreeFailures: 100}})
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{UserFailures: 6, FreeFailures: 100}})
 	enroll := func() mfa.FactorID { return w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID }
 	for range 3 {
 		f := enroll()
@@ -373,7 +373,7 @@ func TestASecretIsShownAgainForTenMinutes(t *testing.T) {
 		{"sms, after", mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}, 10 * time.Minute, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			once := onceKey[mfa.Enrollment]("k", "r")
 			if _, err := w.Enroll(t.Context(), sandbox, tc.p, once); err != nil {
 				t.Fatal(err)
@@ -393,12 +393,12 @@ func TestASecretIsShownAgainForTenMinutes(t *testing.T) {
 // TestRecordsAreKeyedHashes compares the records of the same requests in two stores with
 // different keysets. Otherwise a thief who hashes every code could find the right one.
 func TestRecordsAreKeyedHashes(t *testing.T) {
-	worlds := []*world{newWorld(t, mfa.Options{}), newWorld(t, mfa.Options{})}
+	fixtures := []*fixture{newFixture(t, mfa.Options{}), newFixture(t, mfa.Options{})}
 	for i := range 3 {
 		body := fmt.Sprintf(`{"code":"%06d"}`, i)
 		plain := sha256.Sum256([]byte(body))
 		var records []*mfa.Replay
-		for _, w := range worlds {
+		for _, w := range fixtures {
 			c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
 			once := &idempotency.Request[mfa.Verification]{
 				Key: plain, Fingerprint: plain, Keep: time.Hour,

@@ -99,7 +99,7 @@ func (k TallyKey) slot() time.Duration {
 
 // count counts a message in the tallies of keys, which tx has read, or returns a
 // *LimitError. It writes the pause or release of a prefix in both cases.
-func (s *Service) count(tx *Tx, keys []TallyKey, sh shipment, events journal) error {
+func (s *Service) count(tx *Tx, keys []TallyKey, sh dispatch, events journal) error {
 	r := s.rulesOf(sh.env)
 	for i, key := range keys {
 		if tx.Tallies[i] == nil {

@@ -27,7 +27,7 @@ const (
 func german(n int) string { return fmt.Sprintf("+491512%07d", 3_000_000+n) }
 
 // tally returns what one tally of production says, "" if it is not listed.
-func (w *world) tally(of string) string {
+func (w *fixture) tally(of string) string {
 	w.t.Helper()
 	all, err := w.Tallies(w.t.Context(), production)
 	if err != nil {
@@ -50,7 +50,7 @@ func (w *world) tally(of string) string {
 	return ""
 }
 
-func (w *world) wantTallies(what string, want map[string]string) {
+func (w *fixture) wantTallies(what string, want map[string]string) {
 	w.t.Helper()
 	for of, text := range want {
 		if got := w.tally(of); got != text {
@@ -60,7 +60,7 @@ func (w *world) wantTallies(what string, want map[string]string) {
 }
 
 // smsEvents returns the events of limits on messages, as "type reason".
-func (w *world) smsEvents() (all []string) {
+func (w *fixture) smsEvents() (all []string) {
 	w.t.Helper()
 	events, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
 	if err != nil {
@@ -85,7 +85,7 @@ func (w *world) smsEvents() (all []string) {
 func TestDailyLimitsHoldInAny24Hours(t *testing.T) {
 	const daily, abroad = 6, 3
 	for seed := range uint64(3) {
-		w := newWorld(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: daily, Abroad: abroad}})
+		w := newFixture(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: daily, Abroad: abroad}})
 		draw := rand.New(rand.NewPCG(seed, 1))
 		start := w.clock.Now()
 		phones := []mfa.FactorID{w.phone(production, adasPhone), w.phone(production, gracesPhone)}
@@ -108,7 +108,7 @@ func TestDailyLimitsHoldInAny24Hours(t *testing.T) {
 			if resent {
 				_, err = w.Resend(t.Context(), production, last, nil)
 			} else {
-				var c mfa.Issued
+				var c mfa.IssuedChallenge
 				if c, err = w.sendIn(production, phones[to]); to == 1 && err == nil {
 					last = c.ID
 				}
@@ -171,7 +171,7 @@ func TestWaitForTheNextDay(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{Limits: often, SMS: tc.rules})
+			w := newFixture(t, mfa.Options{Limits: often, SMS: tc.rules})
 			w.clock.Advance(-432 * time.Millisecond) // noon
 			noon := w.clock.Now()
 			for _, at := range slices.Sorted(maps.Keys(tc.sends)) {
@@ -211,7 +211,7 @@ func TestWaitForTheNextDay(t *testing.T) {
 }
 
 func TestWhatIsTallied(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	ada, grace := w.phone(production, adasPhone), w.phone(production, gracesPhone)
 	if _, err := w.sendIn(production, ada); err != nil {
 		t.Fatal(err)
@@ -281,7 +281,7 @@ func (timeout) Error() string { return "no answer" }
 func (timeout) Timeout() bool { return true }
 
 func TestSandboxesAreNotTallied(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: 1, Abroad: 1, Pumping: mfa.Pumping{Sends: 1}}})
+	w := newFixture(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: 1, Abroad: 1, Pumping: mfa.Pumping{Sends: 1}}})
 	f := w.phone(sandbox, gracesPhone)
 	for range 5 {
 		w.clock.Advance(5 * time.Minute)
@@ -301,7 +301,7 @@ func TestSandboxesAreNotTallied(t *testing.T) {
 func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 	const most, abroad = 10, 4
 	opts := mfa.Options{SMS: mfa.SMSRules{Daily: most, Abroad: abroad}}
-	w := newWorld(t, opts)
+	w := newFixture(t, opts)
 	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, opts)}
 	var phones []mfa.FactorID
 	for n := range 40 {
@@ -330,14 +330,14 @@ func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 // A request is tried again in another slot, after its process died. If that fails, the
 // message is removed from the slot in which it was counted.
 func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
-	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Daily: 2}})
+	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Daily: 2}})
 	f := w.phone(production, adasPhone)
 	dead := false
 	dying := w.serviceOver(&broken{w.store, func(r mfa.Read) bool {
 		dead = dead || r.Phone == mfa.PhoneKey{} && w.tally("all") != ""
 		return dead
 	}}, mfa.Options{SMS: mfa.SMSRules{Daily: 2}})
-	once := onceKey[mfa.Issued]("k", "r")
+	once := onceKey[mfa.IssuedChallenge]("k", "r")
 	if _, err := dying.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrUnavailable) {
 		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrUnavailable)
 	}
@@ -363,7 +363,7 @@ func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
 }
 
 // pumped sends n challenges to numbers with one prefix, and verifies the first of them.
-func (w *world) pumped(n, verified int) {
+func (w *fixture) pumped(n, verified int) {
 	w.t.Helper()
 	for i := range n {
 		c, err := w.sendIn(production, w.phone(production, german(i)))
@@ -400,7 +400,7 @@ func TestPrefixIsPaused(t *testing.T) {
 		{"own rules", mfa.Pumping{Sends: 2, Verified: 1, Window: 10 * time.Minute, Pause: time.Minute}, 2, 1, 10 * time.Minute, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Pumping: tc.rules}})
+			w := newFixture(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Pumping: tc.rules}})
 			w.pumped(tc.sent, tc.verified)
 			before := w.carrier.Sent()
 			w.clock.Advance(tc.after)
@@ -434,7 +434,7 @@ func TestPrefixIsPaused(t *testing.T) {
 }
 
 func TestOtherPrefixesGoOn(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	w.pumped(20, 0)
 	w.clock.Advance(3 * time.Minute)
 	for number, want := range map[string]error{
@@ -453,7 +453,7 @@ func TestOtherPrefixesGoOn(t *testing.T) {
 
 func TestManyPauseAPrefixOnce(t *testing.T) {
 	opts := mfa.Options{}
-	w := newWorld(t, opts)
+	w := newFixture(t, opts)
 	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, opts)}
 	w.pumped(20, 0)
 	var phones []mfa.FactorID
@@ -485,24 +485,24 @@ func TestPrefixIsReleased(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		pause time.Duration
-		do    func(w *world)
+		do    func(w *fixture)
 	}{
-		{"by itself", day, func(w *world) {
+		{"by itself", day, func(w *fixture) {
 			w.clock.Advance(day)
 			w.wantTallies("over", map[string]string{prefix: ""})
 		}},
-		{"by itself, soon", time.Minute, func(w *world) {
+		{"by itself, soon", time.Minute, func(w *fixture) {
 			w.clock.Advance(time.Minute)
 			w.wantTallies("over", map[string]string{prefix: "20 sent, 0 verified"})
 		}},
-		{"by itself, after a while", day, func(w *world) {
+		{"by itself, after a while", day, func(w *fixture) {
 			w.clock.Advance(day)
 			if err := w.Sweep(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			w.clock.Advance(time.Hour)
 		}},
-		{"by an operator", day, func(w *world) {
+		{"by an operator", day, func(w *fixture) {
 			for _, want := range []bool{true, false} {
 				if was, err := w.ReleasePrefix(t.Context(), production, prefix); err != nil || was != want {
 					t.Errorf("ReleasePrefix = %v, %v; want %v", was, err, want)
@@ -512,7 +512,7 @@ func TestPrefixIsReleased(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Pause: tc.pause}}})
+			w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Pause: tc.pause}}})
 			w.pumped(20, 0)
 			w.clock.Advance(3 * time.Minute)
 			f := w.phone(production, german(500))
@@ -536,7 +536,7 @@ func TestPrefixIsReleased(t *testing.T) {
 }
 
 func TestReleaseOfWhatIsNotPaused(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	w.pumped(20, 0)
 	for _, prefix := range []string{"+491512", "+491513", "491512", "all", ""} {
 		if was, err := w.ReleasePrefix(t.Context(), production, prefix); was || err != nil {
@@ -553,7 +553,7 @@ func TestReleaseOfWhatIsNotPaused(t *testing.T) {
 }
 
 func TestPausedPrefixTakesNoResend(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c, err := w.sendIn(production, w.phone(production, german(500)))
 	if err != nil {
 		t.Fatal(err)
@@ -570,7 +570,7 @@ func TestPausedPrefixTakesNoResend(t *testing.T) {
 // A challenge that is verified after the release of its prefix does not count. A message
 // that was sent before messages were counted does not count either.
 func TestVerifiedWithoutATally(t *testing.T) {
-	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Sends: 1}}})
+	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Sends: 1}}})
 	c, err := w.sendIn(production, w.phone(production, german(0)))
 	if err != nil {
 		t.Fatal(err)
@@ -605,7 +605,7 @@ func TestVerifiedWithoutATally(t *testing.T) {
 }
 
 func TestVerifiedIsCountedOnce(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c, err := w.sendIn(production, w.phone(production, adasPhone))
 	if err != nil {
 		t.Fatal(err)
@@ -657,7 +657,7 @@ func TestSMSRulesThatAreRefused(t *testing.T) {
 // TestOutageIsNoPumping has a provider that does not answer for a while. The
 // challenges of its messages are void, so no user could enter their codes.
 func TestOutageIsNoPumping(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	number := func(i int) string { return fmt.Sprintf("+4915123%06d", 400_000+i) }
 	w.carrier.Unsure = context.DeadlineExceeded
 	for i := range 40 {
@@ -682,7 +682,7 @@ func TestOutageIsNoPumping(t *testing.T) {
 }
 
 func TestPrefixOfAShortNumberLeavesFourDigitsOut(t *testing.T) {
-	w := newWorld(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"NU"}}})
+	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"NU"}}})
 	if _, err := w.sendIn(production, w.phone(production, "+6834002")); err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func TestTextOfAMessage(t *testing.T) {
 		{"two segments of UCS-2", mfa.SMSRules{}, mfa.ChallengeParams{Template: "{{code}} " + strings.Repeat("ж", 64)}, gracesPhone, "CODE " + strings.Repeat("ж", 64), 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{SMS: tc.rules})
+			w := newFixture(t, mfa.Options{SMS: tc.rules})
 			c, err := w.Challenge(t.Context(), sandbox, w.phone(sandbox, tc.phone), tc.p, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -92,7 +92,7 @@ func TestTextsThatAreRefused(t *testing.T) {
 		{"link and locale", mfa.ChallengeParams{Template: "{{code}} example.com", Locale: "?"}, "sms_template has_link, locale invalid"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			_, err := w.Challenge(t.Context(), sandbox, w.phone(sandbox, adasPhone), tc.p, nil)
 			var got []string
 			if bad, ok := errors.AsType[*mfa.InvalidError](err); ok {
@@ -108,7 +108,7 @@ func TestTextsThatAreRefused(t *testing.T) {
 }
 
 func TestEnvironmentsHaveTheirOwnRules(t *testing.T) {
-	w := newWorld(t, mfa.Options{
+	w := newFixture(t, mfa.Options{
 		SMS: mfa.SMSRules{Texts: map[string]string{"default": "All: {{code}}"}},
 		SMSOf: map[string]mfa.SMSRules{
 			"Acme":   {Countries: []string{"at"}, Texts: map[string]string{"default": "Acme: {{code}}"}, Links: true, Daily: 1},

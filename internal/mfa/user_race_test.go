@@ -17,7 +17,7 @@ func TestFailuresFollowRacingEnrollment(t *testing.T) {
 	if err := postgres.Migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	limits := mfa.Options{Limits: mfa.Limits{UserFailures: 1}}
 	open := func() *mfa.Service {
 		s, err := postgres.Open(t.Context(), url, postgres.Options{})

@@ -11,7 +11,7 @@ import (
 
 // A Verification is the answer to one submitted code.
 type Verification struct {
-	Challenge Issued
+	Challenge IssuedChallenge
 	Valid     bool
 
 	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero

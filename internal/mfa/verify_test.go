@@ -23,7 +23,7 @@ func TestTOTPWindow(t *testing.T) {
 		{"two", &two, map[int64]bool{-3: false, -2: true, -1: true, 0: true, 1: true, 2: true, 3: false}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{TOTPWindow: tc.window})
+			w := newFixture(t, mfa.Options{TOTPWindow: tc.window})
 			for steps, valid := range tc.steps {
 				e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP})
 				v, err := w.verify(w.challenge(e.ID).ID, w.app(e, steps))
@@ -36,7 +36,7 @@ func TestTOTPWindow(t *testing.T) {
 }
 
 func TestTOTPCodeLivesAsLongAsItsWindow(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	w.clock.Advance(w.clock.Now().Truncate(30 * time.Second).Add(30 * time.Second).Sub(w.clock.Now()))
 	for _, tc := range []struct {
 		name  string
@@ -58,7 +58,7 @@ func TestTOTPCodeLivesAsLongAsItsWindow(t *testing.T) {
 }
 
 func TestTOTPStepIsSpentOnce(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP})
 	early, open := w.challenge(e.ID), w.challenge(e.ID)
 	previous, current, next := w.app(e, -1), w.app(e, 0), w.app(e, 1)
@@ -78,7 +78,7 @@ func TestTOTPStepIsSpentOnce(t *testing.T) {
 }
 
 func TestTOTPStepIsSpentOnceByRacers(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 	code := w.app(e, 0)
 	var challenges []mfa.ChallengeID
@@ -101,7 +101,7 @@ func TestTOTPStepIsSpentOnceByRacers(t *testing.T) {
 }
 
 func TestRacersWithTheRightCode(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
 	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, mfa.Options{})}
 	var valid, late atomic.Int32
@@ -131,7 +131,7 @@ func TestRacersWithWrongCodes(t *testing.T) {
 		{"on many challenges of one factor", 64, 6}, // the sixth brings a wait
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, mfa.Options{})
+			w := newFixture(t, mfa.Options{})
 			f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 			var challenges []mfa.ChallengeID
 			for range tc.challenges {
@@ -157,7 +157,7 @@ func TestRacersWithWrongCodes(t *testing.T) {
 }
 
 func TestRacersNeverPassTheUsersLimit(t *testing.T) {
-	w := newWorld(t, mfa.Options{Limits: mfa.Limits{UserFailures: 10}})
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{UserFailures: 10}})
 	var challenges []mfa.ChallengeID
 	for range 16 {
 		f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
@@ -175,7 +175,7 @@ func TestRacersNeverPassTheUsersLimit(t *testing.T) {
 }
 
 func TestVerifyTheUnknown(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
 	deleted := w.challenge(e.ID).ID
 	if err := w.DeleteFactor(t.Context(), sandbox, e.ID); err != nil {
@@ -194,7 +194,7 @@ func TestVerifyTheUnknown(t *testing.T) {
 }
 
 func TestVerificationTellsTheChallengeAsItIsNow(t *testing.T) {
-	w := newWorld(t, mfa.Options{})
+	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID)
 	w.clock.Advance(time.Second)
 	v := w.mustVerify(c.ID, wrong, false)

@@ -231,8 +231,8 @@ type lived struct {
 	env       mfa.Environment
 	key       secret.String
 	factors   []mfa.FactorID
-	challenge mfa.Issued
-	once      *idempotency.Request[mfa.Issued]
+	challenge mfa.IssuedChallenge
+	once      *idempotency.Request[mfa.IssuedChallenge]
 	answer    string
 }
 
@@ -273,9 +273,9 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	deliver(t, s, l.env.ID, sent.ID, users)
 	g, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
 	must(err)
-	l.once = &idempotency.Request[mfa.Issued]{
+	l.once = &idempotency.Request[mfa.IssuedChallenge]{
 		Key: [32]byte{1}, Fingerprint: [32]byte{2}, Keep: 24 * time.Hour,
-		Answer: func(c mfa.Issued, err error) []byte { return []byte(c.ID.String()) },
+		Answer: func(c mfa.IssuedChallenge, err error) []byte { return []byte(c.ID.String()) },
 	}
 	l.challenge, err = m.Challenge(t.Context(), l.env, g.ID, mfa.ChallengeParams{}, l.once)
 	must(err)

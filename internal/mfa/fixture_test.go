@@ -26,9 +26,9 @@ const (
 	wrong = "12345"
 )
 
-// A world is a Service over a real store, with a fake clock and a
+// A fixture is a Service over a real store, with a fake clock and a
 // carrier that keeps its messages.
-type world struct {
+type fixture struct {
 	*mfa.Service
 	t       testing.TB
 	store   *sqlite.Store
@@ -38,10 +38,10 @@ type world struct {
 	carrier *mfatest.Carrier
 }
 
-// newWorld returns a world on an empty store. Clock and keys are its own.
-func newWorld(t testing.TB, opts mfa.Options) *world {
+// newFixture returns a fixture on an empty store. Clock and keys are its own.
+func newFixture(t testing.TB, opts mfa.Options) *fixture {
 	t.Helper()
-	w := &world{
+	w := &fixture{
 		t:       t,
 		path:    filepath.Join(t.TempDir(), "test.db"),
 		clock:   mfatest.NewClock(mfatest.Start),
@@ -63,8 +63,8 @@ func newWorld(t testing.TB, opts mfa.Options) *world {
 	return w
 }
 
-// serviceOver returns one more Service of the world, as on another node.
-func (w *world) serviceOver(store mfa.Store, opts mfa.Options) *mfa.Service {
+// serviceOver returns one more Service of the fixture, as on another node.
+func (w *fixture) serviceOver(store mfa.Store, opts mfa.Options) *mfa.Service {
 	w.t.Helper()
 	if opts.SMS.Countries == nil {
 		opts.SMS.Countries = []string{"US", "DE"}
@@ -78,7 +78,7 @@ func (w *world) serviceOver(store mfa.Store, opts mfa.Options) *mfa.Service {
 	return s
 }
 
-func (w *world) enroll(p mfa.EnrollParams) mfa.Enrollment {
+func (w *fixture) enroll(p mfa.EnrollParams) mfa.Enrollment {
 	w.t.Helper()
 	e, err := w.Enroll(w.t.Context(), sandbox, p, nil)
 	if err != nil {
@@ -87,7 +87,7 @@ func (w *world) enroll(p mfa.EnrollParams) mfa.Enrollment {
 	return e
 }
 
-func (w *world) challenge(id mfa.FactorID) mfa.Issued {
+func (w *fixture) challenge(id mfa.FactorID) mfa.IssuedChallenge {
 	w.t.Helper()
 	c, err := w.Challenge(w.t.Context(), sandbox, id, mfa.ChallengeParams{}, nil)
 	if err != nil {
@@ -97,7 +97,7 @@ func (w *world) challenge(id mfa.FactorID) mfa.Issued {
 }
 
 // phone enrolls an sms factor.
-func (w *world) phone(env mfa.Environment, number string) mfa.FactorID {
+func (w *fixture) phone(env mfa.Environment, number string) mfa.FactorID {
 	w.t.Helper()
 	e, err := w.Enroll(w.t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: number}, nil)
 	if err != nil {
@@ -107,28 +107,28 @@ func (w *world) phone(env mfa.Environment, number string) mfa.FactorID {
 }
 
 // sendIn challenges a factor of an environment.
-func (w *world) sendIn(env mfa.Environment, id mfa.FactorID) (mfa.Issued, error) {
+func (w *fixture) sendIn(env mfa.Environment, id mfa.FactorID) (mfa.IssuedChallenge, error) {
 	return w.Challenge(w.t.Context(), env, id, mfa.ChallengeParams{}, nil)
 }
 
-func (w *world) resend(id mfa.ChallengeID) (mfa.Issued, error) {
+func (w *fixture) resend(id mfa.ChallengeID) (mfa.IssuedChallenge, error) {
 	return w.Resend(w.t.Context(), sandbox, id, nil)
 }
 
-func (w *world) receive(provider, id string, state mfa.DeliveryState, reason string) {
+func (w *fixture) receive(provider, id string, state mfa.DeliveryState, reason string) {
 	w.t.Helper()
 	if err := w.Receive(w.t.Context(), mfa.Receipt{Provider: provider, ID: id, State: state, Reason: reason}); err != nil {
 		w.t.Errorf("Receive(%s of %s) = %v", id, provider, err)
 	}
 }
 
-func (w *world) verify(id mfa.ChallengeID, code string) (mfa.Verification, error) {
+func (w *fixture) verify(id mfa.ChallengeID, code string) (mfa.Verification, error) {
 	return w.Verify(w.t.Context(), sandbox, id, code, nil)
 }
 
 // mustVerify tries a code. It fails the test if the code is not checked, or if its result
 // is not valid.
-func (w *world) mustVerify(id mfa.ChallengeID, code string, valid bool) mfa.Verification {
+func (w *fixture) mustVerify(id mfa.ChallengeID, code string, valid bool) mfa.Verification {
 	w.t.Helper()
 	v, err := w.verify(id, code)
 	if err != nil || v.Valid != valid {
@@ -138,12 +138,12 @@ func (w *world) mustVerify(id mfa.ChallengeID, code string, valid bool) mfa.Veri
 }
 
 // fail tries one wrong code against a new challenge of a factor.
-func (w *world) fail(id mfa.FactorID) {
+func (w *fixture) fail(id mfa.FactorID) {
 	w.t.Helper()
 	w.mustVerify(w.challenge(id).ID, wrong, false)
 }
 
-func (w *world) rows(r mfa.Read) mfa.Rows {
+func (w *fixture) rows(r mfa.Read) mfa.Rows {
 	w.t.Helper()
 	rows, err := w.store.View(w.t.Context(), r)
 	if err != nil {
@@ -153,19 +153,19 @@ func (w *world) rows(r mfa.Read) mfa.Rows {
 }
 
 // stored returns a factor as the store has it, nil if it is gone.
-func (w *world) stored(id mfa.FactorID) *mfa.Factor {
+func (w *fixture) stored(id mfa.FactorID) *mfa.Factor {
 	w.t.Helper()
 	return w.rows(mfa.Read{Bucket: id.Bucket(), Factor: id}).Factor
 }
 
 // kept returns a challenge as the store has it, nil if it is gone.
-func (w *world) kept(id mfa.ChallengeID) *mfa.Challenge {
+func (w *fixture) kept(id mfa.ChallengeID) *mfa.Challenge {
 	w.t.Helper()
 	return w.rows(mfa.Read{Bucket: id.Bucket(), Challenge: id}).Challenge
 }
 
 // delivery sums up the messages of a challenge.
-func (w *world) delivery(id mfa.ChallengeID) mfa.Delivery {
+func (w *fixture) delivery(id mfa.ChallengeID) mfa.Delivery {
 	w.t.Helper()
 	d, ok := w.kept(id).Delivery(w.clock.Now())
 	if !ok {
@@ -174,13 +174,13 @@ func (w *world) delivery(id mfa.ChallengeID) mfa.Delivery {
 	return d
 }
 
-func (w *world) attempts(id mfa.ChallengeID) int {
+func (w *fixture) attempts(id mfa.ChallengeID) int {
 	w.t.Helper()
 	return w.kept(id).Attempts
 }
 
 // events returns what happened in a bucket, oldest first.
-func (w *world) events(b mfa.Bucket) (found []mfa.Event) {
+func (w *fixture) events(b mfa.Bucket) (found []mfa.Event) {
 	w.t.Helper()
 	all, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
 	if err != nil {
@@ -195,7 +195,7 @@ func (w *world) events(b mfa.Bucket) (found []mfa.Event) {
 }
 
 // app is the authenticator app of a totp factor: its code, steps away from now.
-func (w *world) app(e mfa.Enrollment, steps int64) string {
+func (w *fixture) app(e mfa.Enrollment, steps int64) string {
 	w.t.Helper()
 	key, err := totp.ParseSecret(e.Secret.Reveal())
 	if err != nil {
