@@ -13,7 +13,7 @@ import (
 type Challenge struct {
 	ID        ChallengeID
 	Factor    FactorID
-	Type      FactorType // of the factor when the challenge was created
+	Type      FactorType // of the factor when the challenge was created; "" in a row of an older release
 	CodeMAC   []byte     // of the code, bound to ID; nil for totp
 	CreatedAt time.Time  // UTC, whole milliseconds, as all times here
 	ExpiresAt time.Time

@@ -96,6 +96,7 @@ func factorState(c Columns, s *mfa.FactorState) {
 func Challenge(c Columns, ch *mfa.Challenge) {
 	c.Column("id", (*Key)(&ch.ID))
 	c.Column("factor", (*Ref)(&ch.Factor))
+	c.Column("type", (*Word)(&ch.Type))
 	c.Column("code_mac", &ch.CodeMAC)
 	c.Column("created_at", &ch.CreatedAt)
 	c.Column("expires_at", &ch.ExpiresAt)

@@ -85,7 +85,7 @@ func challengeComesBack(t *testing.T, s mfa.Store) {
 	b := f.ID.Bucket()
 	for name, c := range map[string]*mfa.Challenge{
 		"full": {
-			ID: newID(morning, b), Factor: f.ID, CodeMAC: []byte{0, 1, 0xff}, CreatedAt: longAgo, ExpiresAt: atLast,
+			ID: newID(morning, b), Factor: f.ID, Type: mfa.SMS, CodeMAC: []byte{0, 1, 0xff}, CreatedAt: longAgo, ExpiresAt: atLast,
 			ChallengeState: mfa.ChallengeState{
 				SealedCode: []byte{0}, Attempts: 255, RefusalEvents: math.MaxInt32 >> 8,
 				Messages: []mfa.Delivery{
