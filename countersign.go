@@ -41,7 +41,7 @@ var OpenAPI []byte
 // Options say how a Server works. Only Store is required.
 type Options struct {
 	Store        string        // sqlite:PATH, made when it is not there, or a postgres:// URL
-	Keyset       string        // file:PATH, env:NAME or exec:COMMAND; default a file beside the SQLite store, made when both are new
+	Keyset       string        // file:PATH, env:NAME or exec:COMMAND; default a file next to the SQLite store, created with it
 	Sender       Sender        // delivers text messages; without it sms factors cannot be challenged
 	SMSCountries []string      // where production environments send messages, by ISO 3166-1: "US"; default nowhere
 	ChallengeTTL time.Duration // how long a challenge can be verified; default and most 10 minutes

@@ -21,7 +21,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
-// A phone is a Sender that remembers what it was sent.
+// A phone is a Sender that remembers its messages.
 type phone struct {
 	mu    sync.Mutex
 	to    string
@@ -46,7 +46,7 @@ func (p *phone) last() (to, text string) {
 	return p.to, p.text
 }
 
-// A program is one that has Countersign in it, beside a page of its own.
+// A program embeds Countersign next to its own page.
 type program struct {
 	t   *testing.T
 	srv *countersign.Server

@@ -9,7 +9,7 @@ import (
 	countersign "github.com/countersign-mfa/countersign"
 )
 
-// A gateway hands text messages to whoever delivers them.
+// A gateway hands text messages to an SMS provider.
 type gateway struct{}
 
 func (gateway) Send(ctx context.Context, to, text string) error {

@@ -86,8 +86,7 @@ type createKey struct {
 	Env string `required:"" placeholder:"NAME" help:"The environment that the key opens. One that does not exist is created as a sandbox, unless it is called production."`
 }
 
-// soundsReal reports whether an environment of that name is hardly meant to be a
-// sandbox.
+// soundsReal reports whether the name of an environment suggests production.
 func soundsReal(name string) bool {
 	name = strings.ToLower(name)
 	return strings.HasPrefix(name, "prod") || strings.HasPrefix(name, "live")

@@ -25,8 +25,8 @@ func newParser(t *testing.T) (*kong.Kong, *commands) {
 	return parser, cmds
 }
 
-// TestTheCommandLineStartsFromTheDefaults compares what stands in the tags with
-// what the library starts from.
+// TestTheCommandLineStartsFromTheDefaults compares the defaults in the tags with
+// the defaults of the library.
 func TestTheCommandLineStartsFromTheDefaults(t *testing.T) {
 	for _, command := range []string{"serve", "dev"} {
 		parser, cmds := newParser(t)

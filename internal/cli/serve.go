@@ -83,9 +83,9 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 // no effect on the commands that it starts.
 func keepWithoutReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// tuneCollector collects garbage at three times what is in use, unless GOGC says
-// otherwise. Little is in use however many factors are stored, and a collection for
-// every few megabytes took a sixth of the time of a flow.
+// tuneCollector lets the heap grow to three times the live memory, unless GOGC is
+// set. The live memory is small for any number of stored factors, and with the
+// default a collection every few megabytes took a sixth of the time of a flow.
 func tuneCollector() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200)

@@ -19,7 +19,7 @@ import (
 type Config struct {
 	Addr   string `kong:"-"` // host:port to listen on, where port 0 picks a free one, or unix:PATH
 	Store  string `kong:"-"` // sqlite:PATH or a postgres:// URL
-	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file beside the SQLite store, made when it is not there
+	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file next to the SQLite store, created if missing
 	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox without a key
 
 	TLSCert   string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS. Read again when it changes."`
@@ -64,8 +64,8 @@ type Config struct {
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" group:"Process" placeholder:"DURATION" help:"How long requests in flight may take to finish at the end. Default ${default}."`
 }
 
-// Check reports what is wrong with c by itself. What the services refuse they
-// report themselves.
+// Check reports the faults of c that no other package checks. The services report
+// the options that they refuse.
 func (c Config) Check() error {
 	var errs []error
 	if (c.TLSCert == "") != (c.TLSKey == "") {

@@ -9,7 +9,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 )
 
-// local returns the defaults with what they lack: a store and an address.
+// local returns the defaults with a store and an address.
 func local() config.Config {
 	c := config.Default()
 	c.Addr, c.Store = "127.0.0.1:0", "sqlite:countersign.db"

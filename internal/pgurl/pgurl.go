@@ -22,7 +22,7 @@ type URL struct {
 
 	// AllowPlaintext says that a connection beyond this machine may do without TLS.
 	AllowPlaintext bool
-	// PasswordCommand prints the password of each new connection; "" for none. Its
+	// PasswordCommand prints the password of each new connection; "" if not set. Its
 	// words are separated by spaces.
 	PasswordCommand string
 

@@ -16,8 +16,8 @@ const maxKeyset = 1 << 20
 
 var errTooLarge = errors.New("larger than a keyset can be")
 
-// ReadKeysetFile reads a keyset from a file that nobody but its owner may read,
-// write or run. Where others may, it returns an error that says what to do.
+// ReadKeysetFile reads a keyset from a file that only its owner may read, write or
+// execute. If other users may, it returns an error that names the remedy.
 func ReadKeysetFile(path string) (*Keyset, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -27,22 +27,23 @@ var (
 	ErrMalformed = errors.New("malformed keyset")
 )
 
-// A Keyset holds the keys of an installation: those that seal what is stored
-// (AES-256-GCM, each value under a key derived for it, X-AES-GCM), those that authenticate codes (HMAC-SHA-256, tags of 128 bits)
-// and the one that indexes what is looked up by a keyed hash (HMAC-SHA-256).
-// Seal and MAC keys come in a row of ids, of which one, the primary, makes all
-// that is new; the others read what is old or wait for their turn: see Add.
+// A Keyset holds the keys of an installation: seal keys for stored values
+// (AES-256-GCM, each value under a derived key, X-AES-GCM), MAC keys that
+// authenticate codes (HMAC-SHA-256, tags of 128 bits) and one index key for rows
+// that are found by a keyed hash (HMAC-SHA-256). Seal and MAC keys are ordered. The
+// primary key makes all new values; older keys read old values, and newer keys wait
+// to become primary: see Add.
 //
-// A Keyset comes from NewKeyset, ParseKeyset or LoadKeyset; the zero value is of
-// no use. It never changes and is safe for concurrent use. It prints as
+// NewKeyset, ParseKeyset and LoadKeyset return a Keyset; the zero value is not
+// usable. It never changes and is safe for concurrent use. It prints as
 // [redacted].
 type Keyset struct {
 	redacted
 	keys func() *keys // a closure for the reason given at Bytes
 }
 
-// keys are the keys of a Keyset in the order in which they were added, and the
-// primitives made of them once, so that no call searches a registry.
+// keys are the keys of a Keyset in the order in which they were added, and their
+// primitives, made once because making one searches a registry.
 type keys struct {
 	seal, mac, index *keyset.Handle
 
@@ -86,8 +87,8 @@ func freshKey(kind key.Parameters, err error) (*keyset.Handle, error) {
 	return m.Handle()
 }
 
-// saltSize is how many bytes of salt, beside a nonce of 12, make the key of one
-// sealed value out of the key of the keyset.
+// saltSize is the number of bytes of salt that, with a nonce of 12 bytes, derive the
+// key of one sealed value from a key of the keyset.
 const saltSize = 8
 
 func sealing() (key.Parameters, error) {
@@ -190,8 +191,8 @@ func parseKeys(data []byte, kind func() (key.Parameters, error)) (*keyset.Handle
 	return h, nil
 }
 
-// Marshal returns the keyset in the clear, as one line of JSON: for a file of mode
-// 0600, or for a KMS to wrap. Whoever reads it can open all that is stored.
+// Marshal returns the keyset in plain text, as one line of JSON: for a file of mode
+// 0600, or for a KMS to wrap. With it, every stored value can be opened.
 func (k *Keyset) Marshal() ([]byte, error) {
 	parts := keysetJSON{Format: format}
 	var err error
@@ -243,8 +244,8 @@ func (k *Keyset) Stale(sealed []byte) bool {
 	return !bytes.HasPrefix(sealed, k.keys().primary)
 }
 
-// Rotating reports whether the keyset holds more than one seal key, so that
-// values may be stale.
+// Rotating reports whether the keyset holds more than one seal key. Stored values
+// may then be stale.
 func (k *Keyset) Rotating() bool { return k.keys().seal.Len() > 1 }
 
 // MAC returns a tag that authenticates message under the primary key.

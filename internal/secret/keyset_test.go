@@ -152,7 +152,7 @@ func TestIndexIsSteadyAndDistinct(t *testing.T) {
 	}
 }
 
-// state is what a node with a keyset can do with what others left.
+// state is what a node with a keyset can do with values written under another.
 type state struct{ opens, verifies, stale bool }
 
 func TestRotationStepByStep(t *testing.T) {

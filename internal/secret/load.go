@@ -22,12 +22,12 @@ const (
 //
 //	file:PATH          as ReadKeysetFile does
 //	env:NAME           the value of an environment variable
-//	exec:COMMAND ARGS  the output of a command, by which a KMS unwraps the keyset
+//	exec:COMMAND ARGS  the output of a command, such as a KMS client that unwraps the keyset
 //
-// In each the keyset stands as Marshal wrote it or as the base64 of that. The
-// command is run without a shell: its words are parted by spaces, and quotes,
-// variables and pipes mean nothing. It has 30 seconds, and when it fails the error
-// shows what it wrote to stderr, never its output.
+// The keyset is in the form of Marshal, or its base64. The command runs without a
+// shell: spaces separate its words, and quotes, variables and pipes have no special
+// meaning. It has 30 seconds. If it fails, the error shows its stderr, never its
+// output.
 func LoadKeyset(ctx context.Context, source string) (*Keyset, error) {
 	// Errors do not repeat source: a keyset may have been pasted there.
 	scheme, rest, _ := strings.Cut(source, ":")

@@ -16,8 +16,9 @@ import (
 // tagSize is how many bytes of an HMAC a tag has, after the prefix of its key.
 const tagSize = 16
 
-// A tagger makes the tags of one key. They are those of tink.MAC, which makes a new
-// hash for each and takes three times as long: every code is tagged twice.
+// A tagger makes the tags of one key. The tags equal the tags of tink.MAC, which
+// makes a new hash for each tag and takes three times as long: every code is tagged
+// twice.
 type tagger struct {
 	prefix []byte    // of all its tags
 	hashes sync.Pool // of hash.Hash under the key

@@ -22,16 +22,16 @@ var (
 // yet write. It is the first of three steps that replace the keys of many nodes
 // without a pause; each step is given to every node before the next begins:
 //
-//  1. Add: every node learns to open what the new keys will seal.
+//  1. Add: every node learns to open values sealed under the new keys.
 //  2. Promote: nodes begin to write under the new keys, one after the other. The
-//     old keys still open; a background task seals again what is Stale.
+//     old keys still open values; a background task seals Stale values again.
 //  3. Retire: once nothing is stale and the last MAC of the old keys has expired,
 //     the old keys go. This cannot be undone.
 //
-// The index key never changes: what is stored is only its hash, which cannot be
-// made again from itself, so under another key no row would be found.
+// The index key never changes: the store holds only hashes under it. They cannot be
+// computed again under another key, and no row would be found.
 //
-// Add returns ErrKeyWaiting where step 2 is due.
+// Add returns ErrKeyWaiting if step 2 is due.
 func (k *Keyset) Add() (*Keyset, error) {
 	if k.keys().anyWaiting() {
 		return nil, ErrKeyWaiting
@@ -40,7 +40,7 @@ func (k *Keyset) Add() (*Keyset, error) {
 }
 
 // Promote returns a keyset that writes under the keys that Add put there. It
-// returns ErrNoKeyWaiting where there are none.
+// returns ErrNoKeyWaiting if no key waits.
 func (k *Keyset) Promote() (*Keyset, error) {
 	if !k.keys().anyWaiting() {
 		return nil, ErrNoKeyWaiting
@@ -48,8 +48,8 @@ func (k *Keyset) Promote() (*Keyset, error) {
 	return k.edit(promoteNewest)
 }
 
-// Retire returns a keyset without the keys older than the primary. What they
-// sealed no longer opens. It returns ErrNoOldKey where there are none.
+// Retire returns a keyset without the keys older than the primary. Values sealed
+// under them no longer open. It returns ErrNoOldKey if the keyset has no older keys.
 func (k *Keyset) Retire() (*Keyset, error) {
 	if position(k.keys().seal) == 0 && position(k.keys().mac) == 0 {
 		return nil, ErrNoOldKey
@@ -88,11 +88,11 @@ func (k *Keyset) Rotate() (*Keyset, error) {
 
 func (k *keys) anyWaiting() bool { return waiting(k.seal) || waiting(k.mac) }
 
-// waiting reports whether a key stands behind the primary one.
+// waiting reports whether a key follows the primary one.
 func waiting(h *keyset.Handle) bool { return position(h) < h.Len()-1 }
 
-// position returns the place of the primary key: those before it are older, those
-// after it wait.
+// position returns the index of the primary key: earlier keys are older, later keys
+// wait.
 func position(h *keyset.Handle) int {
 	for i := range h.Len() {
 		if e, err := h.Entry(i); err == nil && e.IsPrimary() {

@@ -1,5 +1,5 @@
-// Package secret keeps what must not be seen: values that cannot be printed, and
-// the Keyset that seals, authenticates and indexes what is stored.
+// Package secret protects secrets: values that cannot be printed, and the Keyset
+// that seals, authenticates and indexes stored values.
 package secret
 
 import (

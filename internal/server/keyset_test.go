@@ -24,7 +24,7 @@ func TestOneKeysetWins(t *testing.T) {
 		start := make(chan struct{})
 		var nodes sync.WaitGroup
 		for i := range errs {
-			cfg := postgresConfig(t) // with a keyset of its own
+			cfg := postgresConfig(t) // with a separate keyset
 			cfg.Store = store
 			nodes.Go(func() {
 				<-start

@@ -49,7 +49,7 @@ func (s *Server) serveMetrics(ctx context.Context, ln net.Listener) {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	defer context.AfterFunc(ctx, func() { h.Close() })() // a scrape cut short is no loss
+	defer context.AfterFunc(ctx, func() { h.Close() })() // a scrape may be cut short
 	if err := h.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		s.log.Error("metrics are not served any more", "error", err)
 	}

@@ -63,8 +63,8 @@ func read(t *testing.T, url string) string {
 	return string(text)
 }
 
-// TestTheLengthOfTheQueueIsShown holds the write lock of the store, so that what
-// is written through the server waits.
+// TestTheLengthOfTheQueueIsShown holds the write lock of the store, so writes
+// through the server wait.
 func TestTheLengthOfTheQueueIsShown(t *testing.T) {
 	dir := t.TempDir()
 	s, url := measured(t, dir)

@@ -51,10 +51,10 @@ type Server struct {
 	closeResult error
 }
 
-// Parts are what a Server is given beside its configuration.
+// Parts are the parts of a Server that a configuration cannot name.
 type Parts struct {
 	OpenAPI []byte       // served at /openapi.yaml
-	Sender  mfa.Sender   // delivers messages; nil: the inbox if there is one, or nobody
+	Sender  mfa.Sender   // delivers messages; nil: the inbox if there is one
 	Logger  *slog.Logger // default slog.Default()
 	Version string       // of the program, for its metrics
 
@@ -76,7 +76,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if err := mfa.CheckCountries(cfg.SMSCountries); err != nil {
 		return nil, fmt.Errorf("--sms-countries: %w", err)
 	}
-	if cfg.TLSCert != "" { // before the store, so that a wrong path leaves no new store behind
+	if cfg.TLSCert != "" { // before the store: a wrong path must not leave a new store behind
 		if s.certs, err = newCertificate(cfg.TLSCert, cfg.TLSKey, s.log); err != nil {
 			return nil, err
 		}
@@ -170,7 +170,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		s.metrics.Connections(s.connections.Open, s.cfg.MaxConnections)
 		opts.Observe = s.metrics.Request
 	}
-	// Without providers whoever takes the messages of sandboxes takes all.
+	// Without providers, the sender of sandboxes takes all messages.
 	sandbox := parts.Sender
 	if s.cfg.Inbox {
 		box := inbox.New(inbox.Options{})
@@ -234,8 +234,8 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	return err
 }
 
-// receive records what a provider says about a message. Some are connected to before
-// there is anybody who could.
+// receive records a provider's report about a message. Some providers report before
+// the service exists.
 func (s *Server) receive(ctx context.Context, provider string, r sms.Receipt) error {
 	service := s.mfa.Load()
 	if service == nil {

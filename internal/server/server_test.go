@@ -253,7 +253,7 @@ func TestNoWaitForTheRestInACrowd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second)) // a third of what others are given
+	conn.SetDeadline(time.Now().Add(5 * time.Second)) // a third of the usual time-out
 	r := answer(t, conn, "POST /auth/factors/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
 	if r.StatusCode != http.StatusUnauthorized || !r.Close {
 		t.Errorf("status %d, the connection ends: %t; want 401 and its end", r.StatusCode, r.Close)

@@ -43,7 +43,7 @@ func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error
 	return openNew(ctx, name, log)
 }
 
-// openNew is OpenStore, whatever is next to a store that does not exist.
+// openNew is OpenStore without the check of the files next to a missing store.
 func openNew(ctx context.Context, name string, log *slog.Logger) (Store, error) {
 	if err := config.CheckStore(name); err != nil {
 		return nil, err
@@ -191,7 +191,7 @@ func KeysetSource(cfg config.Config) (string, error) {
 }
 
 // OpenKeyset loads the keyset of a store that is in use. The keyset is named as for
-// a configuration; "" means the file beside a SQLite store.
+// a configuration; "" means the file next to a SQLite store.
 func OpenKeyset(ctx context.Context, store Store, name, keyset string) (*secret.Keyset, error) {
 	source, err := KeysetSource(config.Config{Store: name, Keyset: keyset})
 	if err != nil {
@@ -257,7 +257,7 @@ func loadKeyset(ctx context.Context, cfg config.Config) (*secret.Keyset, error) 
 }
 
 // proveKeyset returns an error unless keys opens the proof of the store. A new
-// store has none: of several nodes that start on it at once, the first to store its
+// store has no proof: of several nodes that start on it at once, the first to store its
 // proof decides which keyset is right.
 func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []byte) error {
 	if proof == nil {
@@ -278,8 +278,8 @@ func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []
 
 // swapProof seals the proof under the newest key in place of old, unless another
 // node has replaced old. Until all rows are sealed under the newest key, the proof
-// stays under the oldest key that is still needed, so that a keyset without that
-// key is refused.
+// stays under the oldest key that is still needed: a keyset without that key is
+// refused.
 func swapProof(ctx context.Context, store Store, keys *secret.Keyset, old []byte) error {
 	proof, err := keys.Seal([]byte(keysetProof), []byte(metaKeyset))
 	if err != nil {

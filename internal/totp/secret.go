@@ -41,7 +41,7 @@ func EncodeSecret(secret []byte) string {
 
 // ParseSecret reads a secret in the forms people have: base32 in either case, in
 // groups separated by hyphens or spaces, with padding or without. Bits beyond the last
-// whole byte are dropped, as authenticator apps do, so that a secret that an app has
+// whole byte are dropped, as authenticator apps do: a secret that an app has
 // accepted is the same key here.
 func ParseSecret(s string) ([]byte, error) {
 	s = strings.TrimRightFunc(s, func(r rune) bool { return r == '=' || isSeparator(r) })
@@ -77,7 +77,7 @@ func isSeparator(r rune) bool {
 	return r == '-' || unicode.IsSpace(r)
 }
 
-// base32Value returns the five bits that r stands for (RFC 4648, section 6).
+// base32Value returns the five bits that r encodes (RFC 4648, section 6).
 func base32Value(r rune) (value uint, ok bool) {
 	switch {
 	case 'A' <= r && r <= 'Z':

@@ -99,7 +99,7 @@ func FuzzParseSecret(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		secret, err := totp.ParseSecret(s)
 		if err != nil {
-			// The bare errors, so that none can carry the secret.
+			// The errors are compared directly: a wrapping error could carry the secret.
 			if err != totp.ErrNotBase32 && err != totp.ErrSecretTooShort && err != totp.ErrSecretTooLong {
 				t.Fatalf("ParseSecret(%q): unknown error %v", s, err)
 			}

@@ -86,7 +86,7 @@ func (c *conn) noHandshake(err error) {
 	case ok && bad.Conn != nil && looksLikeHTTP(bad.RecordHeader[:]):
 		// A failed write ends the connection as well.
 		_, _ = bad.Conn.Write(c.mux.unreadable(http.StatusBadRequest, "This port serves HTTPS."))
-	case !errors.Is(err, io.EOF): // a probe that only connects is no news
+	case !errors.Is(err, io.EOF): // a probe only connects
 		c.mux.opts.Logger.Debug("the TLS handshake failed", "from", c.RemoteAddr().String(), "error", err)
 	}
 }
