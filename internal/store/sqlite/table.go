@@ -177,52 +177,52 @@ func (s *statement) instant(t time.Time) {
 }
 
 // Column scans a field. It makes rowReader a rows.Columns.
-func (r *rowReader) Column(_ string, field any) {
+func (c *rowReader) Column(_ string, field any) {
 	switch v := field.(type) {
 	case *rows.Key:
-		*v = r.id()
-		r.key = *v
+		*v = c.id()
+		c.key = *v
 	case *rows.Ref:
-		*v = r.id()
+		*v = c.id()
 	case *rows.Owner:
-		r.next() // the hash
-		v.User = r.text()
+		c.next() // the hash
+		v.User = c.text()
 	case *rows.KeyBucket, *rows.TallyBucket:
 	case *rows.UserBucket:
-		v.At = mfa.Bucket(r.int())
+		v.At = mfa.Bucket(c.int())
 	case *mfa.Bucket:
-		*v = mfa.Bucket(r.int())
+		*v = mfa.Bucket(c.int())
 	case *int:
-		*v = int(r.int())
+		*v = int(c.int())
 	case *int64:
-		*v = r.int()
+		*v = c.int()
 	case *string:
-		*v = r.text()
+		*v = c.text()
 	case *rows.Name:
-		*v = rows.Name(r.text())
+		*v = rows.Name(c.text())
 	case *rows.Word:
-		*v = rows.Word(r.word())
+		*v = rows.Word(c.word())
 	case *[]byte:
-		*v = r.blob()
+		*v = c.blob()
 	case *time.Time:
-		*v = r.instant()
+		*v = c.instant()
 	case *rows.OptionalTime:
-		*v = rows.OptionalTime(r.instant())
+		*v = rows.OptionalTime(c.instant())
 	case *rows.Expiry:
-		*v = rows.Expiry(r.time())
+		*v = rows.Expiry(c.time())
 	case rows.Number:
-		v.SetNumber(int(r.int()))
+		v.SetNumber(int(c.int()))
 	case rows.Bytes:
-		if err := v.Decode(r.ColumnRawBlob(r.next())); err != nil && r.err == nil {
-			r.err = err
+		if err := v.Decode(c.ColumnRawBlob(c.next())); err != nil && c.err == nil {
+			c.err = err
 		}
 	}
 }
 
 // instant returns what statement.instant bound.
-func (r *rowReader) instant() time.Time {
-	if r.key == (rows.Key{}) {
-		return r.time()
+func (c *rowReader) instant() time.Time {
+	if c.key == (rows.Key{}) {
+		return c.time()
 	}
-	return r.since(r.key)
+	return c.since(c.key)
 }
