@@ -55,9 +55,10 @@ func decide[T repeatable[T]](ctx context.Context, s *Service, r Read, once *idem
 	if once != nil {
 		r.Replay = once.Key
 	}
-	var result, none T
+	var result T
 	var outcome error
 	err := s.store.Update(ctx, r, func(tx *Tx) error {
+		var none T // not outside of the closure, where it would be allocated
 		result, outcome = none, nil
 		if once != nil && !tx.lacks(r) {
 			answer, err := find(s, tx, once, now)
@@ -81,6 +82,7 @@ func decide[T repeatable[T]](ctx context.Context, s *Service, r Read, once *idem
 		return err
 	})
 	if err != nil {
+		var none T
 		return none, err
 	}
 	return result, outcome
@@ -107,12 +109,13 @@ func find[T any](s *Service, tx *Tx, once *idempotency.Operation[T], now time.Ti
 // claim ties the key of once to its request in the key's own bucket, for a request whose
 // scope does not determine the bucket of its effect. It returns the recorded answer if the
 // request was answered before.
-func claim[T any](ctx context.Context, s *Service, once *idempotency.Operation[T], now time.Time) (answer *idempotency.Answer, err error) {
+func claim[T any](ctx context.Context, s *Service, once *idempotency.Operation[T], now time.Time) (*idempotency.Answer, error) {
 	if !once.NeedsClaim() {
 		return nil, nil
 	}
 	r := Read{Bucket: keyBucket(once.Key), Replay: once.Key}
-	err = s.store.Update(ctx, r, func(tx *Tx) error {
+	var answer *idempotency.Answer
+	err := s.store.Update(ctx, r, func(tx *Tx) error {
 		var err error
 		if answer, err = find(s, tx, once, now); answer != nil || err != nil {
 			return err
