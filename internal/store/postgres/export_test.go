@@ -143,7 +143,7 @@ func RaceToLane(ctx context.Context, updates int) (answered int) {
 	together.Add(updates)
 	for range updates {
 		s.serving.Go(func() {
-			s.queue.Serve(1, nil, func(waiting []*queue.Job[*job]) {
+			s.queue.Serve(1, nil, func(waiting []*queue.Job[*job], _ *queue.Hold) {
 				j := waiting[0].Work
 				j.waiting = waiting[0]
 				together.Done()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -44,11 +43,11 @@ func (s *Store) Waiting() int { return s.queue.Waiting() }
 
 // serve answers jobs until the store is closed and none is left.
 func (s *Store) serve() {
-	var turn sync.Locker
+	var turn *queue.Turn
 	if s.group > 1 {
 		turn = &s.turn
 	}
-	s.queue.Serve(s.group, turn, func(waiting []*queue.Job[*job]) {
+	s.queue.Serve(s.group, turn, func(waiting []*queue.Job[*job], hold *queue.Hold) {
 		group := make([]*job, len(waiting))
 		for i, w := range waiting {
 			group[i] = w.Work
@@ -56,15 +55,9 @@ func (s *Store) serve() {
 		}
 		// The next group is gathered while this one waits for its commit. Sooner, both
 		// would be half as large.
-		decided := sync.OnceFunc(func() {
-			if turn != nil {
-				turn.Unlock()
-			}
-		})
-		impatient := time.AfterFunc(longestTurn, decided)
-		s.commit(s.keepFromLanes(group), decided, s.wait.patience, func(locked []*job, _ error) { s.part(locked) })
+		impatient := time.AfterFunc(longestTurn, hold.Release)
+		s.commit(s.keepFromLanes(group), hold.Release, s.wait.patience, func(locked []*job, _ error) { s.part(locked) })
 		impatient.Stop()
-		decided()
 		for i, j := range group {
 			if j.moved {
 				waiting[i] = nil

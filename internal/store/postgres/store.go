@@ -1,10 +1,3 @@
-// Package postgres keeps everything in PostgreSQL, for many stateless nodes over
-// one database. Every statement of the request path names one bucket, so that a
-// hash-distributed PostgreSQL routes it to one shard.
-//
-// Writes that wait share transactions: a few writers each take what waits, fetch
-// all the rows it decides on in one round trip, let it decide, and send all its
-// writes with COMMIT in another.
 package postgres
 
 import (
@@ -36,7 +29,7 @@ type Store struct {
 	spread   bool // whether the tables are distributed
 	wait     waits
 	queue    *queue.Queue[*job]
-	turn     sync.Mutex // held by the writer that gathers a group, until it is decided
+	turn     queue.Turn // of the writer that gathers a group, until the group is decided
 	views    *queue.Queue[*viewJob]
 	serving  sync.WaitGroup // who answers both
 	answered atomic.Int64   // when the database did last, in Unix nanoseconds

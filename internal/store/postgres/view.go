@@ -49,7 +49,7 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 // serveViews answers Views until the store is closed and none is left. Those that wait
 // are read together.
 func (s *Store) serveViews() {
-	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*viewJob]) {
+	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*viewJob], _ *queue.Hold) {
 		start := time.Now()
 		err := s.see(waiting)
 		if len(waiting) > 1 && isRowError(err) {

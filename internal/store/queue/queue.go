@@ -1,5 +1,5 @@
-// Package queue gathers the writes that wait for a store into groups, which
-// share a commit.
+// Package queue gathers the writes that wait for a store into groups that share a
+// commit.
 package queue
 
 import (
@@ -12,28 +12,27 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// ErrClosed is the error of what is asked of a store that was closed.
+// ErrClosed is the error of calls after Close.
 var ErrClosed = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
 
-// A Job is one write that waits. Whoever serves it sets Err.
+// A Job is one write that waits. Its server sets Err.
 type Job[W any] struct {
 	Work W
 	Err  error
 
 	state atomic.Int32
-	done  chan struct{} // holds one: that it was served
+	done  chan struct{} // receives one value when the job was served
 }
 
-// The states of a job. Whoever moves it from waiting decides: the server takes
-// it, or its caller gives it up. A job that was taken is always answered with
-// what became of it.
+// The states of a job. Either its server takes it, or its caller abandons it. A job that
+// was taken is always answered with its result.
 const (
 	waiting int32 = iota
 	taken
 	abandoned
 )
 
-// A Queue is where jobs wait. It is safe for concurrent use by any number of
+// A Queue holds jobs until a server takes them. It is safe for concurrent use by any number of
 // callers and servers.
 type Queue[W any] struct {
 	jobs    chan *Job[W]
@@ -42,13 +41,12 @@ type Queue[W any] struct {
 	closed  bool
 }
 
-// New returns a queue in which up to most jobs may wait. One more is refused at
-// once.
+// New returns a queue in which up to most jobs may wait. Do refuses further jobs at once.
 func New[W any](most int) *Queue[W] { return &Queue[W]{jobs: make(chan *Job[W], most)} }
 
-// Do has work done and returns its error. The error of ctx means that it was not
-// begun; mfa.ErrUnavailable that too many jobs are waiting, or that the queue is
-// closed.
+// Do waits until a server has done work and returns its error. The error of ctx means
+// that no server took the work. mfa.ErrUnavailable means that too many jobs are waiting,
+// or that the queue is closed.
 func (q *Queue[W]) Do(ctx context.Context, work W) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -91,7 +89,7 @@ func (q *Queue[W]) add(j *Job[W]) error {
 	}
 }
 
-// Close lets nothing more in. Serve returns when what waits has been answered.
+// Close refuses further jobs. Serve returns after the waiting jobs are answered.
 func (q *Queue[W]) Close() {
 	q.closing.Lock()
 	defer q.closing.Unlock()
@@ -107,25 +105,50 @@ func (j *Job[W]) Answer(err error) {
 	j.done <- struct{}{}
 }
 
-// Serve hands groups of up to most jobs to do, answers their callers and then
-// calls after, until the queue is closed and empty. A group is what is waiting;
-// nothing is waited for to fill it. Of several servers only the one that holds turn
-// gathers a group; do gives it back, early or late. A nil turn is not taken. A job that
-// do replaces by nil in its group is not answered: Answer is then called for it later.
-func (q *Queue[W]) Serve(most int, turn sync.Locker, do func(group []*Job[W]), after func()) {
+// A Turn lets one of several servers gather a group at a time. The zero value is ready
+// to use.
+type Turn struct{ mu sync.Mutex }
+
+// take waits for the turn. A nil Turn returns a nil Hold at once.
+func (t *Turn) take() *Hold {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	return &Hold{turn: t}
+}
+
+// A Hold is the right to gather a group. It is safe for concurrent use. A nil Hold holds
+// nothing.
+type Hold struct {
+	turn *Turn
+	once sync.Once
+}
+
+// Release passes the turn to the next server. Further calls do nothing.
+func (h *Hold) Release() {
+	if h != nil {
+		h.once.Do(h.turn.mu.Unlock)
+	}
+}
+
+// Serve passes groups of up to most jobs to do, answers their callers and then calls
+// after, until the queue is closed and empty. A group is the jobs that are waiting; Serve
+// does not wait to fill it. If servers share a turn, the next one gathers a group after do
+// has released the hold, or has returned. Servers with a nil turn do not wait for each
+// other. If do replaces a job by nil in its group, Serve does not answer the job: the
+// caller of Serve must call Answer for it later.
+func (q *Queue[W]) Serve(most int, turn *Turn, do func(group []*Job[W], hold *Hold), after func()) {
 	group := make([]*Job[W], 0, most)
 	for first := range q.jobs {
-		if turn != nil {
-			turn.Lock()
-		}
+		hold := turn.take()
 		q.yield(most)
 		if group = q.gather(group[:0], most, first); len(group) == 0 {
-			if turn != nil {
-				turn.Unlock()
-			}
+			hold.Release()
 			continue
 		}
-		do(group)
+		do(group, hold)
+		hold.Release()
 		for _, j := range group {
 			if j != nil {
 				j.done <- struct{}{}
@@ -153,9 +176,9 @@ func (q *Queue[W]) Refuse(err error) {
 	}
 }
 
-// yield lets whoever can run do so, as long as that brings more jobs. Where
-// processors are short, a larger group is worth more than an early start (a tenth of
-// all flows); where they are not, nobody waits to run.
+// yield runs other goroutines as long as they add jobs. If processors are busy, a larger
+// group is worth more than an early start (10 % of all flows). If they are idle, no
+// goroutine waits to run and yield returns at once.
 func (q *Queue[W]) yield(most int) {
 	for n := -1; n < len(q.jobs) && len(q.jobs) < most; {
 		n = len(q.jobs)

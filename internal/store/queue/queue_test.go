@@ -17,7 +17,7 @@ func serve(t *testing.T, q *queue.Queue[error], most int) (leave chan<- bool, si
 	t.Helper()
 	in, out := make(chan bool), make(chan int, 100)
 	go func() {
-		q.Serve(most, nil, func(group []*queue.Job[error]) {
+		q.Serve(most, nil, func(group []*queue.Job[error], _ *queue.Hold) {
 			<-in
 			for _, j := range group {
 				j.Err = j.Work
@@ -87,7 +87,7 @@ func TestWhoGivesUpTooLateIsAnswered(t *testing.T) {
 	answered := make(chan error)
 	begun := make(chan bool)
 	go func() { answered <- q.Do(ctx, served) }()
-	go q.Serve(4, nil, func(group []*queue.Job[error]) {
+	go q.Serve(4, nil, func(group []*queue.Job[error], _ *queue.Hold) {
 		close(begun)
 		<-ctx.Done()
 		group[0].Err = group[0].Work
@@ -168,4 +168,33 @@ func TestAClosedQueueAnswersWhatWaits(t *testing.T) {
 	if err := q.Do(t.Context(), nil); !errors.Is(err, queue.ErrClosed) {
 		t.Errorf("Do = %v; want ErrClosed", err)
 	}
+}
+
+// TestNextServerGathersAfterRelease has two servers that share a turn. The first one
+// releases its hold twice and is still busy when the second one takes a job.
+func TestNextServerGathersAfterRelease(t *testing.T) {
+	q := queue.New[error](2)
+	var turn queue.Turn
+	busy, both := make(chan struct{}), make(chan struct{}, 2)
+	for range 2 {
+		go q.Serve(1, &turn, func(_ []*queue.Job[error], hold *queue.Hold) {
+			hold.Release()
+			hold.Release()
+			both <- struct{}{}
+			<-busy
+		}, func() {})
+	}
+	done := make(chan error, 2)
+	for range 2 {
+		go func() { done <- q.Do(t.Context(), nil) }()
+	}
+	<-both
+	<-both // both servers are in their groups
+	close(busy)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	q.Close()
 }

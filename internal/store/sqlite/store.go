@@ -1,8 +1,3 @@
-// Package sqlite keeps everything in one SQLite database, for one machine.
-//
-// All writes go through one goroutine that commits in groups: it runs every
-// write that waits, commits once, then answers all. One fsync serves many
-// requests, and none is answered before its commit.
 package sqlite
 
 import (
@@ -106,7 +101,7 @@ func open(path string, log *slog.Logger, create bool) (_ *Store, err error) {
 	s.serving.Go(s.serve)
 	for _, c := range s.readers {
 		s.serving.Go(func() {
-			s.reads.Serve(maxShared, nil, func(group []*job) { readGroup(c, group) }, func() {})
+			s.reads.Serve(maxShared, nil, func(group []*job, _ *queue.Hold) { readGroup(c, group) }, func() {})
 		})
 	}
 	return s, nil

@@ -45,7 +45,7 @@ func (s *Store) Waiting() int { return s.writes.Waiting() }
 
 // serve runs jobs on the writer until the store is closed and none is left.
 func (s *Store) serve() {
-	s.writes.Serve(maxGroup, nil, s.commit, func() { s.checkpoint.after(s.writer) })
+	s.writes.Serve(maxGroup, nil, func(group []*job, _ *queue.Hold) { s.commit(group) }, func() { s.checkpoint.after(s.writer) })
 }
 
 // commit runs the jobs of a group and sets the error of each. None is reported as
