@@ -86,27 +86,27 @@ var errBehind = fmt.Errorf("%w: the requests before it took too long", mfa.ErrUn
 
 var errNotReached = fmt.Errorf("%w: the database could not be reached for those before", mfa.ErrUnavailable)
 
-// lost reports whether the database seems to be out of reach: err is no answer of it,
-// and nobody has had one since start. Those who wait are then refused; each group
-// would find out for itself, for as long as time-outs take.
+// lost reports whether the database seems to be out of reach: err is not an answer from
+// it, and no request has received an answer since start. The caller then refuses waiting
+// requests. Otherwise each group would wait for its own time-out.
 func (s *Store) lost(err error, start time.Time) bool {
 	_, unknown := errors.AsType[*unknownError](err)
 	return err != nil && isOutage(err) && !isRefused(err) && !isUnsent(err) && !unknown && s.answered.Load() < start.UnixNano()
 }
 
 // transactAlone runs a job by itself, again while others get in its way, and sets its
-// error. It returns what kept it from being decided or stored.
+// error. It returns the error that prevented the decision or the commit.
 func (s *Store) transactAlone(j *job, patience time.Duration) error {
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, maxPause) {
 		err := s.transact([]*job{j}, func() {}, patience)
 		if err == nil {
-			return nil // it has what it was decided to be
+			return nil // j.err is its decision
 		}
 		if j.tries++; j.tries == maxTries || !isConflict(err) {
 			j.err = domainError(err)
 			return err
 		}
-		time.Sleep(jitter(pause)) // so that those who collided part ways
+		time.Sleep(jitter(pause)) // to separate jobs that collided
 	}
 }
 
@@ -117,9 +117,9 @@ func jitter(most time.Duration) time.Duration {
 }
 
 // transact runs the jobs in order in one transaction and sets the error of each.
-// If it returns an error itself, nothing was stored; after an unknownError it may
-// have been. It takes no longer than a round trip may and what it takes to find out
-// about a COMMIT without an answer.
+// If it returns an error itself, nothing was stored; after an unknownError the rows may
+// be stored. It takes at most the time of a round trip and of the search for the result
+// of a COMMIT without an answer.
 func (s *Store) transact(group []*job, decided func(), patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip)
 	defer cancel()
@@ -136,8 +136,8 @@ func (s *Store) transact(group []*job, decided func(), patience time.Duration) e
 }
 
 // isStale reports whether a transaction failed because of its connection, before
-// COMMIT was sent: it was lost, or leads to a standby, perhaps since it was put
-// into the pool, as others were. Nothing was stored, so that it may run once more.
+// COMMIT was sent: the connection was lost, or leads to a standby. Nothing was stored, so
+// the transaction may run once more.
 func isStale(err error) bool {
 	if _, unknown := errors.AsType[*unknownError](err); err == nil || unknown {
 		return false
@@ -160,7 +160,7 @@ func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), 
 	}
 	if err != nil {
 		if isOutage(err) {
-			conn.Conn().Close(ctx) // this server is good for nothing more
+			conn.Conn().Close(ctx) // this server cannot be used further
 		} else {
 			err = errors.Join(err, s.rollback(ctx, conn.Conn()))
 		}
@@ -170,7 +170,7 @@ func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), 
 	return nil
 }
 
-// decideAll lets each job decide on the rows that were read, and commits what they write.
+// decideAll lets each job decide on the rows that were read, and commits all writes.
 func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *txRows, group []*job, decided func()) error {
 	out := &writes{shared: len(group) > 1}
 	for _, j := range group {
@@ -191,7 +191,7 @@ func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *txRows, gro
 	batch := out.batch()
 	switch {
 	case batch.Len() > 0:
-	case held.synchronous: // what was decided on these rows must be as durable as they are
+	case held.synchronous: // decisions on these rows must be as durable as the rows
 		batch.Queue(barrier)
 	default:
 		return s.rollback(ctx, conn) // only locks to give back
@@ -240,9 +240,9 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patienc
 	return h, conn.SendBatch(ctx, batch).Close()
 }
 
-// end sends the writes and COMMIT in one round trip. Once COMMIT is answered, all
-// is stored, whatever becomes of the connection. Without an answer to it or to
-// what stands before it, it may have been carried out.
+// end sends the writes and COMMIT in one round trip. After the answer to
+// COMMIT all rows are stored, even if the connection breaks. Without an answer to it or to
+// a statement before it, COMMIT may have succeeded.
 func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
 	start := time.Now()
 	stalled := time.AfterFunc(s.wait.stall, func() { s.stall(start) })
@@ -281,10 +281,10 @@ func (s *Store) rollback(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// resolve finds out what became of a transaction whose COMMIT was not answered,
-// by an event that it would have stored. If the event is there, all is, and
-// resolve returns nil. If not, COMMIT may still be on its way, so that the error
-// stays as it is: it is never taken for a failure and run again.
+// resolve finds out whether a transaction whose COMMIT was not answered is stored, by an
+// event of the transaction. If the event exists, all rows do, and resolve returns nil. If
+// not, COMMIT may still be on its way, so the error stays: the transaction never counts as
+// failed and never runs again.
 func (s *Store) resolve(group []*job, unknown *unknownError) error {
 	event := mfa.EventID{}
 	for _, j := range group {

@@ -26,7 +26,7 @@ const (
 	// stallAfter is how long a COMMIT may take, without any other being answered,
 	// before requests are refused at once.
 	stallAfter = 5 * time.Second
-	// resolveFor bounds the search for what became of a commit.
+	// resolveFor bounds the search for the result of a commit.
 	resolveFor   = 4 * time.Second
 	resolvePause = 100 * time.Millisecond
 )
@@ -92,8 +92,8 @@ func isDuplicateID(err error) bool {
 }
 
 // isRefused reports whether the server answered a statement with err, and so has
-// not committed. A FATAL error is no answer: the server, or a pooler before it,
-// says goodbye with one whatever has become of the statements it was sent.
+// not committed. A FATAL error does not count as an answer: the server, or a pooler before
+// it, ends a connection with one, and the statements before it may have succeeded.
 func isRefused(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && cmp.Or(e.SeverityUnlocalized, e.Severity) == "ERROR"

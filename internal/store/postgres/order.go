@@ -9,11 +9,11 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// rowsOf splits what a group reads into reads of one row each, with what it
-// brings, in the order in which all nodes lock them: challenges, factors and users
-// first, whatever their bucket, if there are several Updates. Two groups then seldom wait
-// for each other in a circle, even if they have many rows in common, as those that
-// send messages for one environment do.
+// rowsOf splits the reads of a group into reads of one row each, with the rows that belong
+// to it, in the order in which all nodes lock them. If there are several Updates,
+// challenges, factors and users come first in every bucket. Two groups then rarely wait
+// for each other in a circle, even if they share many rows, as groups that send messages
+// for one environment do.
 func rowsOf(group []*job) []mfa.Read {
 	none := mfa.Read{}
 	rows := make([]mfa.Read, 0, 2*len(group))
@@ -39,8 +39,8 @@ func rowsOf(group []*job) []mfa.Read {
 	return slices.CompactFunc(rows, func(a, b mfa.Read) bool { return lockOrder(a, b) == 0 })
 }
 
-// lockOrder compares reads of one row by bucket, kind and key. What is not read
-// comes first, so that the last kind is compared first.
+// lockOrder compares reads of one row by bucket, kind and key. Kinds that are
+// not read come first, so the last kind is compared first.
 func lockOrder(a, b mfa.Read) int {
 	return cmp.Or(
 		cmp.Compare(a.Bucket, b.Bucket),

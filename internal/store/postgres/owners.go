@@ -7,14 +7,15 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/recent"
 )
 
-// owners say whose the challenges are that this node has lately made. That never
-// changes, so that nothing need be known of what other nodes do.
+// owners maps challenges that this node has recently created to their factors. The factor
+// of a challenge never changes, so changes by other nodes do not matter.
 type owners struct {
 	mu      sync.Mutex
 	factors recent.Map[mfa.ChallengeID, mfa.FactorID]
 }
 
-// note takes in what is about to be written. Should it not be, nobody asks for it.
+// note records challenges before the commit. Entries of a failed commit are harmless
+// because their ids are never looked up.
 func (o *owners) note(writes []mfa.Write) {
 	for _, w := range writes {
 		if c, ok := w.(mfa.InsertChallenge); ok {

@@ -53,7 +53,7 @@ func (s *Store) serveViews() {
 		start := time.Now()
 		err := s.see(waiting)
 		if len(waiting) > 1 && isRowError(err) {
-			for _, w := range waiting { // all but those who ask for that row get theirs
+			for _, w := range waiting { // only reads of that row fail
 				if !s.lost(err, start) {
 					start = time.Now()
 					err = s.see([]*queue.Job[*viewJob]{w})
@@ -161,7 +161,7 @@ func (h *txRows) seenChallenge(row *rowReader) error {
 	return h.seenFactor(row)
 }
 
-// seenFactor scans a factor and the failures of its user, NULL if there are none.
+// seenFactor scans a factor and the failures of its user, NULL if there is no row.
 func (h *txRows) seenFactor(row *rowReader) error {
 	f := factors.scan(row)
 	h.factors[f.ID] = f

@@ -1,8 +1,8 @@
-// Package recent remembers a bounded number of things that a store has lately seen.
+// Package recent remembers a bounded number of values that a store has recently used.
 package recent
 
-// A Map holds values that were put there lately: when the young ones are many, they
-// become the old ones, and the old are forgotten. The zero value is empty and
+// A Map holds recently stored values in two generations. When the young generation is
+// full, it becomes the old one, and the old one is forgotten. The zero value is empty and
 // remembers up to twice Most values. It is not safe for concurrent use.
 type Map[K comparable, V any] struct{ young, old map[K]V }
 
@@ -18,7 +18,7 @@ func (m *Map[K, V]) Get(k K) (V, bool) {
 	return v, ok
 }
 
-// Put remembers a value in place of what was there.
+// Put remembers a value and replaces the previous one.
 func (m *Map[K, V]) Put(k K, v V) {
 	if len(m.young) >= Most {
 		m.young, m.old = m.old, m.young

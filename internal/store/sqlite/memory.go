@@ -8,11 +8,11 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
-// A memory holds the challenges and factors that the writer has lately read or
-// written: most challenges are verified soon after they are made, and to read their
-// rows again takes a fifth of the writer's time. What it holds is what is stored, for
-// only the writer changes the file; should another process have done so, current
-// finds out.
+// A memory holds the challenges and factors that the writer has recently read or
+// written. Most challenges are verified soon after they are created, and reading their
+// rows again takes 20 % of the writer's time. The memory equals the stored rows because
+// only the writer changes the file. If another process has changed it, current clears the
+// memory.
 type memory struct {
 	version    int64  // of the file, as SQLite counts what other connections commit
 	looked     bool   // moved is what the file holds
@@ -55,7 +55,7 @@ func (m *memory) clear() {
 	m.factors.Clear()
 }
 
-// wrote takes in what was written: of a change only what it changes.
+// wrote applies a write to the memory.
 func (m *memory) wrote(w mfa.Write) {
 	switch w := w.(type) {
 	case mfa.InsertFactor:
@@ -74,7 +74,7 @@ func (m *memory) wrote(w mfa.Write) {
 		m.challenges.Put(w.ID, copyChallenge(w.Challenge))
 	case mfa.UpdateChallenge:
 		if !w.VerifiedAt.IsZero() {
-			m.challenges.Remove(w.ID) // it is seldom asked for again
+			m.challenges.Remove(w.ID) // it is rarely read again
 		} else if c, ok := m.challenges.Get(w.ID); ok {
 			c.ChallengeState = w.ChallengeState
 			c.Messages = slices.Clone(w.Messages)
@@ -84,7 +84,7 @@ func (m *memory) wrote(w mfa.Write) {
 	}
 }
 
-// Copies share bytes with what they are made of, which nobody changes in place.
+// Copies share bytes with the original rows. Bytes are never changed in place.
 
 func copyFactor(f *mfa.Factor) *mfa.Factor {
 	own := *f
