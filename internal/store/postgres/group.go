@@ -26,13 +26,13 @@ const (
 
 var (
 	// These lock rows one by one in the order of their keys, which is that of the arrays:
-	// a subquery that locks is run for each row that stands before it.
+	// a subquery that locks is run for each row of the table before it.
 	lockChallenges = `SELECT c.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
 		` CROSS JOIN LATERAL (SELECT ` + challengeColumns + ` FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id FOR UPDATE) c`
 	lockFactorsOf = `SELECT f.* FROM %s AS k (bucket, id)` +
 		` CROSS JOIN LATERAL (SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id FOR UPDATE) f`
-	// The users of these factors and some others. Nearly none has a row, and those who do
-	// are looked for first, so that there is little to sort. This is a statement after the
+	// The users of these factors and some others. Few of them have a row, and
+	// those rows are found first, so there is little to sort. This is a statement after the
 	// one that locks factors: what it sees is not older than their locks.
 	lockUsersOf = `SELECT u.* FROM (SELECT DISTINCT k.bucket, u.environment, u.id FROM` +
 		` (SELECT k.bucket, f.environment, f.user_id FROM %s AS k (bucket, id)` +
@@ -126,9 +126,9 @@ func (h *txRows) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.
 	batch.QueuedQueries = append(batch.QueuedQueries, rest.QueuedQueries...)
 }
 
-// writes gathers what a transaction writes. What is inserted or changed of factors,
-// challenges and events goes before all else, which stays in order: what is deleted
-// was inserted or changed before, and nothing else touches the same row. If a group
+// writes gathers the writes of a transaction. Inserts and updates of factors, challenges
+// and events come first. All other writes stay in order: a deleted row was inserted or
+// changed before, and no other write touches it. If a group
 // deletes a row and inserts it again, it is refused because of the one that is still
 // there.
 type writes struct {
@@ -151,7 +151,7 @@ func (w *writes) insertFactor(f *mfa.Factor) {
 	w.newFactors = append(w.newFactors, f)
 }
 
-// updateFactor changes a factor, in place of what was to be changed of it before.
+// updateFactor changes a factor and replaces an earlier change of it.
 func (w *writes) updateFactor(f *mfa.UpdateFactor) {
 	if !w.shared {
 		w.others.Queue(factorStates.update, factorStates.values(f)...)
@@ -172,7 +172,7 @@ func (w *writes) insertChallenge(c *mfa.Challenge) {
 	w.newChallenges = append(w.newChallenges, c)
 }
 
-// updateChallenge changes a challenge, in place of what was to be changed of it before.
+// updateChallenge changes a challenge and replaces an earlier change of it.
 func (w *writes) updateChallenge(c *mfa.UpdateChallenge) {
 	if !w.shared {
 		w.others.Queue(challengeStates.update, challengeStates.values(c)...)
@@ -201,8 +201,8 @@ func (w *writes) insertEvent(e *mfa.Event) {
 	w.events = append(w.events, e)
 }
 
-// batch returns the statements of all writes. What is changed may have been inserted
-// by the same group.
+// batch returns the statements of all writes. Updates follow inserts because the same
+// group may insert a row and change it.
 func (w *writes) batch() *pgx.Batch {
 	b := &pgx.Batch{}
 	factors.queueMany(b, factors.insertMany, w.newFactors)

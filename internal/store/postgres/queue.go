@@ -15,7 +15,7 @@ import (
 const maxWaiting = 1 << 14
 
 // longestTurn is how long others wait for a group that waits itself, for a lock or for
-// the database, before they go on beside it.
+// the database, before they continue without it.
 const longestTurn = 50 * time.Millisecond
 
 // A job is one Update that waits for a writer.

@@ -74,7 +74,7 @@ func (c *conn) close() error {
 		errs = append(errs, s.Close())
 	}
 	if c.files.lost.Load() != nil {
-		// Their names may be those of other files by now, which SQLite would remove.
+		// Other files may have these names by now, and SQLite would remove them.
 		_, err := c.db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true)
 		_, also := c.db.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, true)
 		errs = append(errs, err, also)
@@ -88,7 +88,7 @@ type statement struct {
 	*sqlite3.Stmt
 	c   *conn
 	n   int
-	key rows.Key // of the row that is bound, zero if it has none
+	key rows.Key // of the row that is bound, zero without a key
 	err error
 }
 
@@ -152,7 +152,7 @@ func (s *statement) string(v string) *statement {
 	return s
 }
 
-// word binds the number of v, v itself if it has none, NULL if it is empty.
+// word binds the number of v, v itself if it is not in words, NULL if it is empty.
 func (s *statement) word(v string) *statement {
 	if n := wordNumbers[v]; n != 0 {
 		return s.int(n)
@@ -178,7 +178,7 @@ func (s *statement) id(v [16]byte) *statement {
 	return s.int(hi).int(lo)
 }
 
-// idOrNull binds the numbers of an id, NULL if it is none.
+// idOrNull binds the numbers of an id, NULL for the zero id.
 func (s *statement) idOrNull(v [16]byte) *statement {
 	if v == ([16]byte{}) {
 		return s.null().null()
@@ -251,7 +251,7 @@ func (s *statement) each(row func(*rowReader) error) error {
 type rowReader struct {
 	*sqlite3.Stmt
 	n   int
-	key rows.Key // of the row, zero if it has none
+	key rows.Key // of the row, zero without a key
 	err error    // the first value that could not be read
 }
 
@@ -263,7 +263,7 @@ func (c *rowReader) bool() bool { return c.int() != 0 }
 
 func (c *rowReader) text() string { return c.ColumnText(c.next()) }
 
-// blob returns a copy, nil for NULL alone.
+// blob returns a copy, nil only for NULL.
 func (c *rowReader) blob() []byte {
 	n := c.next()
 	b := c.ColumnBlob(n, nil)

@@ -14,10 +14,10 @@ const (
 	scanners = 2
 )
 
-// read runs fn together with the reads that wait beside it, in one transaction: to
-// begin and end one costs as much as reading a row. What fn reads is bounded, so that
-// it is not interrupted when ctx ends: an interrupted transaction could not even be
-// rolled back.
+// read runs fn together with the other waiting reads, in one transaction: to
+// begin and end one costs as much as reading a row. fn reads a
+// bounded number of rows and is not interrupted when ctx ends: an interrupted transaction
+// could not be rolled back.
 func (s *Store) read(ctx context.Context, fn func(*conn) error) error {
 	return domainError(s.reads.Do(ctx, fn))
 }
@@ -27,7 +27,7 @@ func readGroup(c *conn, group []*job) {
 	err := c.transaction("BEGIN", func() error {
 		for _, j := range group {
 			j.Err = guard(c, j.Work)
-			// Some errors make SQLite roll back by itself. What is read after that is of
+			// Some errors make SQLite roll back by itself. Later reads would see
 			// another moment.
 			if j.Err != nil && c.db.GetAutocommit() {
 				return j.Err

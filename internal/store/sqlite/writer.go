@@ -84,7 +84,7 @@ var errSpoilt = errors.New("a job failed halfway")
 // commitGroup runs the jobs of a group in order in one transaction and sets the
 // error of each. A job that fails before it writes leaves nothing to undo. One
 // that fails later takes the whole transaction with it; then each job is run
-// again, in a transaction of its own.
+// again, in a separate transaction.
 func commitGroup(c *conn, group []*job) {
 	if len(group) == 0 {
 		return
@@ -132,12 +132,12 @@ func commitGroup(c *conn, group []*job) {
 	}
 }
 
-// guard runs a job and turns a panic into its error, so that one caller's bug
-// does not stop the writer for all.
+// guard runs a job and turns a panic into its error. A bug of one caller then does not
+// stop the writer for all.
 func guard(c *conn, run func(*conn) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.wrote = true // perhaps
+			c.wrote = true // it may have written
 			err = fmt.Errorf("panic in a transaction: %v\n%s", p, debug.Stack())
 		}
 	}()
