@@ -10,17 +10,17 @@ import (
 
 type backupCommand struct {
 	storeFlag
-	File      string `arg:"" help:"The file to write. It appears when the backup is complete and checked, and only its owner can read it."`
-	Overwrite bool   `help:"Replace a file of that name."`
+	File      string `arg:"" help:"The file to write. It gets this name when the backup is complete and checked. Only its owner can read it."`
+	Overwrite bool   `help:"Replace an existing file."`
 }
 
 func (backupCommand) Help() string {
-	return `The store may be in use: the backup holds what was stored when the command started. It does not hold the keyset,
-without which it cannot be read: back that up in another place.
+	return `The store may be in use: the backup contains the data that was stored when the command started. It does not contain
+the keyset, and cannot be read without it: back up the keyset in another place.
 
 Example:
 
-  countersign backup /var/backups/countersign.db --store sqlite:/var/lib/countersign/countersign.db`
+  countersign backup /var/backups/countersign/countersign.db --store sqlite:/var/lib/countersign/countersign.db`
 }
 
 func (c *backupCommand) Run(ctx context.Context, con console) error {
@@ -45,7 +45,7 @@ backup was made could be accepted again: wait 10 minutes between the failure and
 
 Example:
 
-  countersign restore /var/backups/countersign.db --store sqlite:/var/lib/countersign/countersign.db`
+  countersign restore /var/backups/countersign/countersign.db --store sqlite:/var/lib/countersign/countersign.db`
 }
 
 func (c *restoreCommand) Run(ctx context.Context, con console) error {

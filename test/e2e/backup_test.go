@@ -56,7 +56,7 @@ func documented(t *testing.T, store, backups string) (backup, restore []string) 
 		if len(lines) != 1 {
 			t.Fatalf("docs/operating.md has %d lines with 'countersign %s'; want one", len(lines), name)
 		}
-		return strings.Fields(strings.NewReplacer("/var/lib/countersign", store, "/var/backups", backups).Replace(lines[0][1]))
+		return strings.Fields(strings.NewReplacer("/var/lib/countersign", store, "/var/backups/countersign", backups).Replace(lines[0][1]))
 	}
 	return one("backup"), one("restore")
 }
