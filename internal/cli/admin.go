@@ -76,14 +76,14 @@ func (c *listEnvironments) Run(ctx context.Context, con console) error {
 }
 
 type keyCommand struct {
-	Create createKey `cmd:"" help:"Create an API key and print it, this once."`
+	Create createKey `cmd:"" help:"Create an API key and print it. It is not shown again."`
 	List   listKeys  `cmd:"" help:"List all API keys by their ids."`
-	Revoke revokeKey `cmd:"" help:"Revoke an API key; every node refuses it within 5 s."`
+	Revoke revokeKey `cmd:"" help:"Revoke an API key; every node refuses it within 5 seconds."`
 }
 
 type createKey struct {
 	storeFlag
-	Env string `required:"" placeholder:"NAME" help:"The environment that the key opens. One that does not exist is created as a sandbox, unless it is called production."`
+	Env string `required:"" placeholder:"NAME" help:"The environment of the key. If it does not exist, it is created as a sandbox, unless its name begins with prod or live."`
 }
 
 // soundsReal reports whether the name of an environment suggests production.
@@ -93,7 +93,7 @@ func soundsReal(name string) bool {
 }
 
 func (createKey) Help() string {
-	return `The key alone is printed on standard output; only its hash is kept.
+	return `Standard output has only the key. The store has only its hash.
 
 Example:
 
@@ -178,7 +178,7 @@ func (c *revokeKey) Run(ctx context.Context, con console) error {
 }
 
 type factorCommand struct {
-	Unlock unlockFactor `cmd:"" help:"Let codes of a factor be tried again."`
+	Unlock unlockFactor `cmd:"" help:"Unlock a factor, so its codes can be tried again."`
 }
 
 type unlockFactor struct {
@@ -187,7 +187,7 @@ type unlockFactor struct {
 }
 
 func (unlockFactor) Help() string {
-	return `Find out who has been guessing before you lift a lock.
+	return `Before you lift a lock, find out who guessed codes.
 
 Example:
 
@@ -231,7 +231,7 @@ func (f storeFlag) withService(ctx context.Context, opts mfa.Options, fn func(*m
 }
 
 type userCommand struct {
-	Unlock unlockUser `cmd:"" help:"Let codes of a user's factors be tried again."`
+	Unlock unlockUser `cmd:"" help:"Unlock a user, so codes of the user's factors can be tried again."`
 }
 
 type unlockUser struct {
@@ -241,7 +241,7 @@ type unlockUser struct {
 }
 
 func (unlockUser) Help() string {
-	return `Factors that are locked themselves stay so.
+	return `Factors that are locked themselves stay locked.
 
 Example:
 
@@ -272,11 +272,11 @@ func (c *unlockUser) Run(ctx context.Context, con console) error {
 
 type migrateCommand struct {
 	storeFlag
-	Distribute bool `help:"PostgreSQL with Citus: spread the tables over its machines by bucket."`
+	Distribute bool `help:"PostgreSQL with Citus: distribute the tables by bucket."`
 }
 
 func (migrateCommand) Help() string {
-	return `'serve' does this by itself when it starts. Here it can be done before, by an account that may change the schema.
+	return `'serve' does this when it starts. Run this command first if the account of the server may not change the schema.
 
 Examples:
 
@@ -295,21 +295,22 @@ func (c *migrateCommand) Run(ctx context.Context, con console) error {
 	if err := server.Distribute(ctx, c.Store); err != nil {
 		return err
 	}
-	con.printf("its tables are spread by bucket\n")
+	con.printf("its tables are distributed by bucket\n")
 	return nil
 }
 
 type keysetCommand struct {
-	Create  createKeyset  `cmd:"" help:"Make a keyset file."`
-	Add     addKeyset     `cmd:"" help:"Rotation, step 1: add new keys, which open but do not seal yet."`
-	Promote promoteKeyset `cmd:"" help:"Rotation, step 2: seal under the new keys."`
-	Retire  retireKeyset  `cmd:"" help:"Rotation, step 3: drop the old keys. What they sealed is lost."`
+	Create  createKeyset  `cmd:"" help:"Create a keyset file."`
+	Add     addKeyset     `cmd:"" help:"Rotation, step 1: add new keys, which can open values but do not seal them yet."`
+	Promote promoteKeyset `cmd:"" help:"Rotation, step 2: use the new keys to seal."`
+	Retire  retireKeyset  `cmd:"" help:"Rotation, step 3: remove the old keys."`
 }
 
 func (keysetCommand) Help() string {
-	return `To rotate without downtime, take the three steps one after another, and after each give the file to every node
-and send it SIGHUP (or restart it). Between promote and retire wait at least a day and the time of one maintenance turn
-(10 minutes): nodes seal what is old anew in the background, and recorded answers live for 24 hours.
+	return `To rotate without downtime, run add, promote and retire in this order. After each, give the file to every node
+and send it SIGHUP (or restart it). After promote, nodes seal old rows again in the background, within about 10 minutes.
+Wait for "all rows are sealed under the newest key" in the log, and then a day, because recorded answers are kept for
+24 hours. Then run retire.
 
 Example:
 
@@ -326,7 +327,7 @@ func (c *createKeyset) Run(con console) error {
 	if _, err := secret.CreateKeysetFile(c.File); err != nil {
 		return err
 	}
-	con.printf("made %s; back it up apart from the store, which cannot be read without it\n", c.File)
+	con.printf("created %s; back it up, but not in the same place as the store, which cannot be read without it\n", c.File)
 	return nil
 }
 
@@ -355,17 +356,17 @@ func (c *addKeyset) Run(con console) error {
 type promoteKeyset struct{ keysetFile }
 
 func (c *promoteKeyset) Run(con console) error {
-	return c.rewrite(con, "promoted; next: give the file to every node, send SIGHUP, wait a day, then 'keyset retire'", (*secret.Keyset).Promote)
+	return c.rewrite(con, "promoted; next: give the file to every node, send SIGHUP, wait for \"all rows are sealed under the newest key\" in the log and then a day, then 'keyset retire'", (*secret.Keyset).Promote)
 }
 
 type retireKeyset struct {
 	keysetFile
-	Store     string `placeholder:"STORE" help:"The store that the keyset seals. Its rows are read: while one of them needs an old key, nothing is changed."`
-	Unchecked bool   `help:"Retire without reading a store. What is still sealed under the old keys is then lost."`
+	Store     string `placeholder:"STORE" help:"The store that the keyset seals. All rows are read; if one of them needs an old key, nothing is changed."`
+	Unchecked bool   `help:"Retire without reading a store. Values that are sealed under the old keys are lost."`
 }
 
 func (retireKeyset) Help() string {
-	return `The check reads the whole store. It may run beside a running server.
+	return `The check reads the whole store. The server may be running.
 
 Example:
 
@@ -379,7 +380,7 @@ func (c *retireKeyset) Run(ctx context.Context, con console) error {
 			return retired, err
 		}
 		if c.Store == "" {
-			return nil, errors.New("give --store, so that its rows can be checked for the old keys, or --unchecked")
+			return nil, errors.New("give --store, so its rows can be checked for the old keys, or --unchecked")
 		}
 		return retired, storeFlag{Store: c.Store}.existing(ctx, func(store server.Store) error {
 			return server.OldKeysUnused(ctx, store, keys, time.Now())

@@ -30,12 +30,12 @@ type commands struct {
 	Key         keyCommand         `cmd:"" help:"Create, list and revoke API keys."`
 	Factor      factorCommand      `cmd:"" help:"Unlock a factor after too many wrong codes."`
 	User        userCommand        `cmd:"" help:"Unlock a user after too many wrong codes."`
-	SMS         smsCommand         `cmd:"" help:"Check a file of providers, and see and release what is sent."`
-	Keyset      keysetCommand      `cmd:"" help:"Make and rotate the keys that seal what is stored."`
-	Migrate     migrateCommand     `cmd:"" help:"Bring the schema of a store up to date."`
-	Backup      backupCommand      `cmd:"" help:"Back up an SQLite store, while it is in use or not."`
-	Restore     restoreCommand     `cmd:"" help:"Put a backup in the place of an SQLite store."`
-	Copy        copyCommand        `cmd:"" help:"Copy a store into another, of the same kind or another."`
+	SMS         smsCommand         `cmd:"" help:"Check a file of providers, and show message counts and end pauses."`
+	Keyset      keysetCommand      `cmd:"" help:"Create and rotate the keys that seal stored secrets."`
+	Migrate     migrateCommand     `cmd:"" help:"Update the schema of a store."`
+	Backup      backupCommand      `cmd:"" help:"Back up a SQLite store, also while it is in use."`
+	Restore     restoreCommand     `cmd:"" help:"Restore a SQLite store from a backup."`
+	Copy        copyCommand        `cmd:"" help:"Copy all data to a new store, such as from SQLite to PostgreSQL."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 
 	VersionFlag kong.VersionFlag `name:"version" short:"v" help:"Print the version."`
@@ -43,13 +43,13 @@ type commands struct {
 
 const description = `Countersign serves authentication factors and challenges over HTTP.
 
-Try it, run it, let a program in:
+Try it, run it, and create an API key for your program:
 
     countersign dev
     countersign serve --store sqlite:/var/lib/countersign/countersign.db --tls-cert cert.pem --tls-key key.pem
     countersign key create --env staging --store sqlite:/var/lib/countersign/countersign.db
 
-Every flag is also an environment variable: --challenge-ttl is COUNTERSIGN_CHALLENGE_TTL.`
+Every flag of every command except dev is also an environment variable: --challenge-ttl is COUNTERSIGN_CHALLENGE_TTL.`
 
 // console is where a command writes.
 type console struct {
@@ -101,7 +101,7 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	}
 	command, parseErr := parser.Parse(args)
 	if parseErr != nil {
-		con.notef("countersign: %v\nRun 'countersign --help', or a command with --help, for what can be said.\n", parseErr)
+		con.notef("countersign: %v\nRun 'countersign --help', or a command with --help, to see commands and flags.\n", parseErr)
 		return 2
 	}
 	if runErr := command.Run(); runErr != nil {
@@ -113,7 +113,7 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 
 // A storeFlag names the store that a command works on.
 type storeFlag struct {
-	Store string `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH or a postgres:// URL. Default ${default}."`
+	Store string `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH or a postgres:// URL. Default ${default}."`
 }
 
 // name is the store as it may be shown.

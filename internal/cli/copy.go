@@ -12,16 +12,16 @@ import (
 )
 
 type copyCommand struct {
-	From   string `placeholder:"STORE" help:"The store to copy: sqlite:PATH or a postgres:// URL. Stop its servers first: one that runs on it answers 503 from here on."`
-	To     string `placeholder:"STORE" help:"The store to copy into, which must be new."`
-	Unmark string `placeholder:"STORE" help:"Instead: let this store be served from again, though it was copied away."`
+	From   string `placeholder:"STORE" help:"The store to copy: sqlite:PATH or a postgres:// URL. Stop its servers first: from the start of the copy on they answer 503."`
+	To     string `placeholder:"STORE" help:"The new store. It must be empty."`
+	Unmark string `placeholder:"STORE" help:"Instead of a copy: allow servers to use this old store again."`
 }
 
 func (copyCommand) Help() string {
-	return `Ids, keys and secrets stay what they are, so that clients notice nothing: give the servers of the new store the
-same keyset. From the start of the copy on, the old store takes no writes: a server that runs on it answers 503 and is not
-ready. If the copy is interrupted, run it again and it continues, or give --unmark to use the old store again. At the end
-both stores are read and compared, row by row.
+	return `Ids, keys and secrets stay the same, and clients notice no difference. Give the servers of the new store the same
+keyset. From the start of the copy on, the old store accepts no writes: a server that still runs on it answers 503 and is
+not ready. If the copy is interrupted, run it again and it continues, or use the old store again after --unmark. At the
+end all rows of both stores are read and compared.
 
 Examples:
 

@@ -24,19 +24,19 @@ import (
 type devCommand struct {
 	Addr        string `default:"127.0.0.1:4100" placeholder:"ADDRESS" help:"Where to listen: HOST:PORT or unix:PATH; port 0 picks a free port. Default ${default}."`
 	AllowRemote bool   `name:"allow-remote" help:"Listen on an address that other machines can reach. Anyone who reaches it can read the messages."`
-	Store       string `default:"sqlite:.countersign/dev.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH, with the keys in files next to it, or a postgres:// URL. Default ${default}."`
-	Keyset      string `placeholder:"SOURCE" help:"Keys that seal what is stored, as for serve. Default a file next to the SQLite store, or .countersign/dev.keyset, made when it is missing."`
+	Store       string `default:"sqlite:.countersign/dev.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH, with the keys in files next to it, or a postgres:// URL. Default ${default}."`
+	Keyset      string `placeholder:"SOURCE" help:"Keys that seal stored secrets, as for serve. Default a file next to the SQLite store, or .countersign/dev.keyset, created if it is missing."`
 	JSON        bool   `name:"json" help:"Print one line of JSON with the url and the api_key when ready, and nothing else."`
-	TLS         bool   `name:"tls" help:"Serve HTTPS with a certificate made for this machine."`
+	TLS         bool   `name:"tls" help:"Serve HTTPS with a self-signed certificate that is created for this machine."`
 
 	Settings config.Config `embed:""`
 }
 
 func (devCommand) Help() string {
-	return `Starts a server with all that is needed to try it: a store and keys of its own, an environment "sandbox"
-with an API key, and an inbox at /dev/inbox in place of a phone. What was enrolled is still there next time; delete
-the directory .countersign to start again. Not for production: anyone who reaches the address can read the inbox. So dev
-takes its settings only from flags, not from environment variables, and opens only stores that it has made.
+	return `Starts a server that is ready to try: with its own store and keys, an environment "sandbox" with an API key, and,
+instead of a phone, an inbox at /dev/inbox. The store is kept for the next start; to begin with an empty one, delete the
+directory .countersign. Not for production: every client that reaches the address can read the inbox. Therefore dev reads
+its settings only from flags, not from environment variables, and opens only stores that it created.
 
 Examples:
 

@@ -61,6 +61,9 @@ func TestEveryCommandHelps(t *testing.T) {
 				t.Errorf("%s --%s has no help", name, flag.Name)
 			}
 		}
+		if strings.Contains(out.String(), ",...,...") { // the parser adds ",..." to the placeholder of a list
+			t.Errorf("%s --help shows a list twice:\n%s", name, &out)
+		}
 	}
 }
 

@@ -21,10 +21,10 @@ import (
 )
 
 type serveCommand struct {
-	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file in YAML: the flags below without their dashes, such as 'challenge_ttl: 5m'. Flags and environment variables go before it."`
+	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file in YAML: the flags below, with underscores instead of dashes, such as 'challenge_ttl: 5m'. Flags and environment variables override it."`
 	Addr   string          `default:":4100" placeholder:"ADDRESS" help:"Where to listen: HOST:PORT or unix:PATH; port 0 picks a free port. Default ${default}."`
-	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where everything is kept: sqlite:PATH, or a postgres:// URL for many nodes. Default ${default}."`
-	Keyset string          `placeholder:"SOURCE" help:"Keys that seal what is stored: file:PATH, env:NAME, or exec:COMMAND, whose output it is (to unwrap it by a KMS). Default a file beside the SQLite store, made when both are new."`
+	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH, or a postgres:// URL for many nodes. Default ${default}."`
+	Keyset string          `placeholder:"SOURCE" help:"Keys that seal stored secrets: file:PATH, env:NAME, or exec:COMMAND, which prints the keyset (for example after a KMS unwrapped it). Default a file next to the SQLite store, created together with it."`
 
 	Settings config.Config `embed:""`
 }
@@ -36,7 +36,7 @@ func (serveCommand) Help() string {
   countersign serve --tls-cert fullchain.pem --tls-key privkey.pem
   countersign serve --plain-http --config /etc/countersign.yaml
 
-SIGTERM or Ctrl-C lets requests in flight finish. SIGHUP reads the keyset again.`
+SIGTERM or Ctrl-C lets requests in progress finish. SIGHUP reads the keyset again.`
 }
 
 func (s *serveCommand) Run(ctx context.Context, con console) error {

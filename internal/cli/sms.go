@@ -15,8 +15,8 @@ import (
 )
 
 type smsCommand struct {
-	Check   checkSMS      `cmd:"" help:"Check a file of providers, and show what its texts cost."`
-	Sent    sentSMS       `cmd:"" help:"Show what was sent where, and how much of it was verified."`
+	Check   checkSMS      `cmd:"" help:"Check a file of providers, and show the cost of its texts."`
+	Sent    sentSMS       `cmd:"" help:"Show how many messages were sent to each country and prefix, and how many challenges were verified."`
 	Release releasePrefix `cmd:"" help:"End the pause of a prefix."`
 }
 
@@ -25,7 +25,8 @@ type checkSMS struct {
 }
 
 func (checkSMS) Help() string {
-	return `Nothing is sent and no provider is called. A text of one segment costs one message.
+	return `Sends nothing and calls no provider. Reads the secrets that the file names, as the server does: run it under the
+account of the server. A text of one segment costs one message.
 
 Example:
 
@@ -49,14 +50,13 @@ type sentSMS struct {
 	storeFlag
 	keysetFlag
 	Env string `required:"" placeholder:"NAME" help:"The environment."`
-	SMS string `name:"sms" type:"path" placeholder:"FILE" help:"The file of providers, as for serve --sms, which says over what time prefixes are judged. Default one hour."`
+	SMS string `name:"sms" type:"path" placeholder:"FILE" help:"The file of providers, as for serve --sms. Its pumping.window is the period of the counts by prefix. Default one hour."`
 }
 
 func (sentSMS) Help() string {
-	return `Shows the messages of the last 24 hours, of all and by country, and the challenges by prefix,
-which is the first six digits of a number, over the time in which prefixes are judged
-(pumping.window). Verified are challenges. Sandboxes count nothing. Prefixes
-are sealed in the store, so this takes the keyset.
+	return `Shows the messages of the last 24 hours, in total and by country, and the challenges by prefix in the last
+pumping.window. A prefix is the first six digits of a number. The column VERIFIED counts challenges. Messages of sandboxes
+are not counted. Prefixes are sealed in the store, so this command needs the keyset.
 
 Example:
 
@@ -118,8 +118,8 @@ type releasePrefix struct {
 }
 
 func (releasePrefix) Help() string {
-	return `Look at who asked for the messages before you let more of them go there. What was sent to the
-prefix so far is forgotten, so that it is judged anew.
+	return `Before you end the pause, find out which program requested the messages. The counts of the prefix start again
+at zero.
 
 Example:
 

@@ -22,46 +22,46 @@ type Config struct {
 	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file next to the SQLite store, created if missing
 	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox without a key
 
-	TLSCert   string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS. Read again when it changes."`
+	TLSCert   string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS. A changed file is loaded without a restart."`
 	TLSKey    string `name:"tls-key" type:"path" group:"Transport" placeholder:"FILE" help:"Private key of the certificate in PEM."`
-	PlainHTTP bool   `name:"plain-http" group:"Transport" help:"Serve plain HTTP beyond this machine, because a proxy in front ends TLS."`
+	PlainHTTP bool   `name:"plain-http" group:"Transport" help:"Serve plain HTTP to other machines, because a proxy in front terminates TLS."`
 
 	ChallengeTTL           time.Duration `name:"challenge-ttl" default:"10m" group:"Rules" placeholder:"DURATION" help:"How long a challenge can be verified; at most 10m. Default ${default}."`
-	TOTPWindow             int           `name:"totp-window" default:"1" group:"Rules" placeholder:"STEPS" help:"Time steps accepted on either side of now, 0 to 2. Default ${default}."`
+	TOTPWindow             int           `name:"totp-window" default:"1" group:"Rules" placeholder:"STEPS" help:"Time steps of 30 seconds that are accepted before and after the current one, 0 to 2. Default ${default}."`
 	TOTPIssuer             string        `name:"totp-issuer" group:"Rules" placeholder:"NAME" help:"Issuer of TOTP factors enrolled without one. Default the environment's name."`
-	TOTPChallengeExpiresAt string        `name:"totp-challenge-expires-at" enum:"send,omit" default:"send" group:"Rules" placeholder:"send|omit" help:"Whether TOTP challenges show expires_at, which some client libraries cannot do without. Default ${default}."`
+	TOTPChallengeExpiresAt string        `name:"totp-challenge-expires-at" enum:"send,omit" default:"send" group:"Rules" placeholder:"send|omit" help:"Whether TOTP challenges have expires_at. Some client libraries need it. Default ${default}."`
 
 	RateLimit         int           `name:"rate-limit" default:"6000" group:"Limits" placeholder:"N" help:"Requests per minute and API key. Default ${default}."`
-	MaxConnections    int           `name:"max-connections" default:"4096" group:"Limits" placeholder:"N" help:"Connections kept and requests answered at once, at most 16384; who comes beyond waits, and may get 503. Default ${default}."`
-	ChallengeAttempts int           `name:"challenge-attempts" default:"5" group:"Limits" placeholder:"N" help:"Codes tried per challenge, 1 to 10. Default ${default}."`
-	FreeFailures      int           `name:"free-failures" default:"5" group:"Limits" placeholder:"N" help:"Consecutive wrong codes of a factor before it makes its user wait. Default ${default}."`
+	MaxConnections    int           `name:"max-connections" default:"4096" group:"Limits" placeholder:"N" help:"How many connections are kept, and how many requests of one environment are answered at once, at most 16384. Further connections wait; excess requests receive 503. Default ${default}."`
+	ChallengeAttempts int           `name:"challenge-attempts" default:"5" group:"Limits" placeholder:"N" help:"Codes that can be tried per challenge, 1 to 10. Default ${default}."`
+	FreeFailures      int           `name:"free-failures" default:"5" group:"Limits" placeholder:"N" help:"Consecutive wrong codes of a factor before it must wait. Default ${default}."`
 	FactorFailures    int           `name:"factor-failures" default:"50" group:"Limits" placeholder:"N" help:"Consecutive wrong codes that lock a factor until an operator unlocks it, at most 100. Default ${default}."`
-	UserFailures      int           `name:"user-failures" default:"100" group:"Limits" placeholder:"N" help:"The same over all factors of a user, at most 100. Default ${default}."`
-	SMSSpacing        time.Duration `name:"sms-spacing" default:"30s" group:"Limits" placeholder:"DURATION" help:"Between two messages to one phone number. Default ${default}."`
+	UserFailures      int           `name:"user-failures" default:"100" group:"Limits" placeholder:"N" help:"Consecutive wrong codes over all factors of a user that lock the user until an operator unlocks it, at most 100. Default ${default}."`
+	SMSSpacing        time.Duration `name:"sms-spacing" default:"30s" group:"Limits" placeholder:"DURATION" help:"Minimum time between two messages to one phone number. Default ${default}."`
 	SMSResends        int           `name:"sms-resends" default:"3" group:"Limits" placeholder:"N" help:"How often the code of a challenge can be sent again, 1 to 5. Default ${default}."`
-	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" sep:"," placeholder:"N/DURATION" help:"Messages to one phone number in any such span, by one verified factor or by all others. Default ${default}."`
+	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" sep:"," placeholder:"N/DURATION" help:"Messages to one phone number in any period of this length: of each verified factor, and of all other factors together. Default ${default}."`
 
-	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or not. Default ${default}."`
+	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or unused. Default ${default}."`
 	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`
 
-	SMS string `name:"sms" type:"path" group:"Delivery" placeholder:"FILE" help:"Who delivers text messages, in YAML; see docs/delivery.md. Only production environments send any."`
+	SMS string `name:"sms" type:"path" group:"Delivery" placeholder:"FILE" help:"File of the SMS providers, in YAML; see docs/delivery.md. Only production environments send messages."`
 
-	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC,..." help:"Countries whose numbers get messages, as US,CA,DE. Without it production environments send none."`
+	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC" help:"Countries to which production environments may send messages, such as US,CA,DE. Default none."`
 
-	MaxClockSkew time.Duration `name:"max-clock-skew" default:"2s" group:"Storage" placeholder:"DURATION" help:"How far the clock of a node may be from that of the PostgreSQL database before the node refuses requests, or behind the newest row of a SQLite store (at least a minute) at the start. Default ${default}."`
+	MaxClockSkew time.Duration `name:"max-clock-skew" default:"2s" group:"Storage" placeholder:"DURATION" help:"PostgreSQL: maximum difference between the clocks of a node and of the database; a node with a larger one refuses requests. SQLite: how far the clock may be behind the newest row at the start; at least a minute is always accepted. Default ${default}."`
 
-	StoreMustExist bool `name:"store-must-exist" group:"Storage" help:"Refuse to start on a store that does not exist, instead of making one: a volume that is not mounted looks like a new store."`
+	StoreMustExist bool `name:"store-must-exist" group:"Storage" help:"Refuse to start if the store does not exist, instead of creating one: a volume that is not mounted looks like a new store."`
 
-	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: spread the tables over its machines by bucket, if they are not yet."`
+	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: distribute the tables by bucket, unless they are already distributed."`
 
 	IdleTimeout time.Duration `name:"idle-timeout" default:"2m" group:"Process" placeholder:"DURATION" help:"How long a connection is kept without a request. A load balancer in front must close its idle connections earlier. Default ${default}."`
-	MetricsAddr string        `name:"metrics-addr" group:"Process" placeholder:"ADDRESS" help:"Where Prometheus can read GET /metrics: HOST:PORT or unix:PATH, over plain HTTP on any address, because no figure holds a secret. Nothing else is served there. Without it there are no metrics."`
+	MetricsAddr string        `name:"metrics-addr" group:"Process" placeholder:"ADDRESS" help:"Where Prometheus can read GET /metrics: HOST:PORT or unix:PATH, over plain HTTP on any address, because metrics contain no secrets. Nothing else is served there. Default none."`
 
-	CPUProfile      string        `name:"cpu-profile" type:"path" group:"Process" placeholder:"FILE" help:"Write a CPU profile there, for 'go tool pprof', until the server stops."`
-	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Form of the log on standard error. Default json; text for dev."`
-	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Least level logged: debug, info, warn or error; each request is a line at info. Default ${default}."`
-	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" group:"Process" placeholder:"DURATION" help:"How long /readyz says 503 before connections are refused, so that a balancer notices. Default ${default}."`
-	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" group:"Process" placeholder:"DURATION" help:"How long requests in flight may take to finish at the end. Default ${default}."`
+	CPUProfile      string        `name:"cpu-profile" type:"path" group:"Process" placeholder:"FILE" help:"Write a CPU profile for 'go tool pprof' to this file; it is complete when the server stops."`
+	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Format of the log on standard error. Default json; text for dev."`
+	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Lowest level that is logged: debug, info, warn or error. Each request is a line at info. Default ${default}."`
+	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" group:"Process" placeholder:"DURATION" help:"How long /readyz answers 503 before connections are refused, which gives a load balancer time to notice. Default ${default}."`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" group:"Process" placeholder:"DURATION" help:"How long requests in progress may take to finish when the server stops. Default ${default}."`
 }
 
 // Check reports the faults of c that no other package checks. The services report
@@ -161,8 +161,8 @@ func (c Config) checkTransport() error {
 	if c.TLSCert != "" || c.PlainHTTP || c.Addr == "" || checkAddr(c.Addr) != nil || IsLocal(c.Addr) {
 		return nil
 	}
-	return fmt.Errorf("--addr %s can be reached from other machines, and secrets would cross the network in the clear; "+
-		"give --tls-cert and --tls-key, or --plain-http if a proxy in front ends TLS, or --addr 127.0.0.1:4100", c.Addr)
+	return fmt.Errorf("--addr %s can be reached from other machines, and secrets would cross the network unencrypted; "+
+		"give --tls-cert and --tls-key, or --plain-http if a proxy in front terminates TLS, or --addr 127.0.0.1:4100", c.Addr)
 }
 
 // UnixSocket returns the path of an address of the form unix:PATH.

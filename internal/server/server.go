@@ -407,7 +407,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
 	if err := h.Shutdown(grace); err != nil {
-		return errors.Join(fmt.Errorf("requests were still in flight after %v: %w", s.cfg.ShutdownTimeout, err), h.Close())
+		return errors.Join(fmt.Errorf("requests were still in progress after %v: %w", s.cfg.ShutdownTimeout, err), h.Close())
 	}
 	return nil
 }

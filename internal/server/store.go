@@ -234,7 +234,7 @@ func openKeyset(ctx context.Context, cfg config.Config, keys *secret.Keyset, sto
 		if keys, err = secret.CreateKeysetFile(path); err != nil {
 			return nil, fmt.Errorf("load keyset: %w", err)
 		}
-		log.Warn("made a keyset; back it up apart from the store, which cannot be read without it", "file", path)
+		log.Warn("created a keyset; back it up, but not in the same place as the store, which cannot be read without it", "file", path)
 	}
 	return keys, proveKeyset(ctx, store, keys, proof)
 }
@@ -271,7 +271,7 @@ func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []
 	}
 	if _, err := keys.Open(proof, []byte(metaKeyset)); err != nil {
 		return errors.New("this keyset is not the one that the store is sealed with; name the right one with --keyset, " +
-			"or put back the key that was retired before all rows were sealed anew")
+			"or put back the key that was retired before all rows were sealed again")
 	}
 	return nil
 }

@@ -156,7 +156,7 @@ func TestAShutdownWaitsNoLongerThanItMay(t *testing.T) {
 	if took := time.Since(asked); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if code != 1 || !strings.Contains(p.log.String(), "still in flight after 100ms") {
+	if code != 1 || !strings.Contains(p.log.String(), "still in progress after 100ms") {
 		t.Errorf("exit code %d; want 1, and why:\n%s", code, p.log.tail())
 	}
 }
