@@ -25,7 +25,7 @@ var (
 	ErrDailyLimit      = errors.New("too many messages today")
 	ErrPrefixPaused    = errors.New("no messages go to numbers with this prefix now")
 	ErrResendLimit     = errors.New("sent too often")
-	ErrNotSent         = errors.New("not a challenge whose code is sent")
+	ErrNotSent         = errors.New("the challenge has no message to send again")
 	ErrNotLocked       = errors.New("not locked: no wrong codes are counted")
 )
 

@@ -161,7 +161,7 @@ func (r *smsRules) check(p ChallengeParams) error {
 	case utf8.RuneCountInString(t) > maxTemplate:
 		add("sms_template", "too_long", fmt.Sprintf("sms_template must have at most %d characters", maxTemplate))
 	case !r.Links && smstext.Link(t) != "":
-		add("sms_template", "has_link", "sms_template must not contain what a phone makes a link of: an address of a site, a mailbox or a phone")
+		add("sms_template", "has_link", "sms_template must not contain text that phones turn into links: web addresses, email addresses or phone numbers")
 	}
 	if p.Locale != "" && smstext.CheckLocale(p.Locale) != nil {
 		add("locale", "invalid", "locale must be a language tag, such as de or pt-BR")

@@ -79,7 +79,7 @@ func parse(u *pgurl.URL) (*pgxpool.Config, error) {
 	c := cfg.ConnConfig
 	for _, host := range append([]*pgconn.FallbackConfig{{Host: c.Host, TLSConfig: c.TLSConfig}}, c.Fallbacks...) {
 		if host.TLSConfig == nil && !isLocal(host.Host) {
-			return nil, fmt.Errorf("the connection to PostgreSQL on %s could be in plaintext, and passwords and secrets would cross the network in the clear; "+
+			return nil, fmt.Errorf("the connection to PostgreSQL on %s could be in plaintext, and passwords and secrets would cross the network unencrypted; "+
 				"add sslmode=verify-full (or verify-ca, or require) to the URL, or sslmode=disable&allow_plaintext=yes "+
 				"if the network to it is encrypted", host.Host)
 		}

@@ -240,7 +240,7 @@ func (f *files) identify() (ids identities, err error) {
 type replacedError struct{ path string }
 
 func (e *replacedError) Error() string {
-	return fmt.Sprintf("%s was replaced or removed while a process has the store open: what is written now would be lost; "+
+	return fmt.Sprintf("%s was replaced or removed while a process has the store open: new writes would be lost; "+
 		"stop every process that uses the store, put its files back or restore a backup, then start again", e.path)
 }
 

@@ -96,7 +96,7 @@ const MetaMoved = "moved_to"
 
 // Moved is the error of a store with the mark.
 func Moved(target []byte) error {
-	return fmt.Errorf("%w: this store was copied to %s, or a copy was begun, and what is written here would be missing there; "+
+	return fmt.Errorf("%w: this store was copied to %s, or a copy was begun, and new writes here would be missing there; "+
 		"use that store, finish the copy, or remove the mark with 'countersign copy --unmark'", mfa.ErrUnavailable, target)
 }
 
