@@ -1,5 +1,5 @@
-// Package migrate reads numbered migrations. Each store keeps its own and
-// applies them in its own way.
+// Package migrate reads numbered migrations. Each store has its own migrations and
+// applies them itself.
 package migrate
 
 import (
@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// A Migration takes a schema from Version-1 to Version.
+// A Migration changes a schema from Version-1 to Version.
 type Migration struct {
 	Version int
 	Name    string
@@ -22,8 +22,8 @@ var fileForm = regexp.MustCompile(`^(\d{4})_([a-z0-9_]+)\.sql$`)
 // ErrNewer means that a store has a schema that this program does not know.
 var ErrNewer = errors.New("the store was written by a newer version of this program; run that version or a later one")
 
-// Load reads the files 0001_name.sql, 0002_name.sql and so on, which must leave
-// no gap, from the root of fsys.
+// Load reads the files 0001_name.sql, 0002_name.sql and so on from the root of fsys.
+// The numbers must have no gap.
 func Load(fsys fs.FS) ([]Migration, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
@@ -35,7 +35,7 @@ func Load(fsys fs.FS) ([]Migration, error) {
 		if m == nil {
 			return nil, fmt.Errorf("migration %s: its name is not of the form 0001_what_it_does.sql", e.Name())
 		}
-		version, _ := strconv.Atoi(m[1]) // four digits
+		version, _ := strconv.Atoi(m[1]) // always four digits
 		if version != len(all)+1 {
 			return nil, fmt.Errorf("migration %s: number %d is missing", e.Name(), len(all)+1)
 		}
@@ -48,7 +48,8 @@ func Load(fsys fs.FS) ([]Migration, error) {
 	return all, nil
 }
 
-// After returns the migrations that a schema of the given version lacks, or ErrNewer.
+// After returns the migrations that a schema of the given version still needs, or
+// ErrNewer.
 func After(all []Migration, version int) ([]Migration, error) {
 	if version > len(all) {
 		return nil, fmt.Errorf("schema %d, known up to %d: %w", version, len(all), ErrNewer)

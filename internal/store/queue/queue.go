@@ -1,4 +1,4 @@
-// Package queue gathers the writes that wait for a store into groups that share a
+// Package queue collects the waiting writes of a store into groups. Each group shares a
 // commit.
 package queue
 
@@ -15,17 +15,17 @@ import (
 // ErrClosed is the error of calls after Close.
 var ErrClosed = fmt.Errorf("%w: it is closed", mfa.ErrUnavailable)
 
-// A Job is one write that waits. Its server sets Err.
+// A Job is one waiting write. The server sets Err.
 type Job[W any] struct {
 	Work W
 	Err  error
 
 	state atomic.Int32
-	done  chan struct{} // receives one value when the job was served
+	done  chan struct{} // receives one value after a server has finished the job
 }
 
-// The states of a job. Either its server takes it, or its caller abandons it. A job that
-// was taken is always answered with its result.
+// The states of a job. Either a server takes it, or its caller abandons it. A job that
+// a server has taken is always answered with its result.
 const (
 	waiting int32 = iota
 	taken
@@ -36,7 +36,7 @@ const (
 // callers and servers.
 type Queue[W any] struct {
 	jobs    chan *Job[W]
-	used    sync.Pool // of *Job[W] that were served
+	used    sync.Pool // of finished *Job[W]
 	closing sync.RWMutex
 	closed  bool
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
-// serve answers jobs with the error that is their work, and sends the size of each
-// group; it waits for leave before each.
+// serve answers each job with the error that is its work, and sends the size of each
+// group. It waits for leave before each group.
 func serve(t *testing.T, q *queue.Queue[error], most int) (leave chan<- bool, sizes <-chan int) {
 	t.Helper()
 	in, out := make(chan bool), make(chan int, 100)
@@ -139,7 +139,7 @@ func TestRefuseAnswersWhatWaits(t *testing.T) {
 			t.Errorf("Do = %v; want %v", err, down)
 		}
 	}
-	q.Refuse(down) // nobody
+	q.Refuse(down) // no job is waiting
 	leave, sizes := serve(t, q, 4)
 	go func() { answered <- q.Do(t.Context(), nil) }()
 	leave <- true
@@ -170,8 +170,8 @@ func TestAClosedQueueAnswersWhatWaits(t *testing.T) {
 	}
 }
 
-// TestNextServerGathersAfterRelease has two servers that share a turn. The first one
-// releases its hold twice and is still busy when the second one takes a job.
+// TestNextServerGathersAfterRelease has two servers with the same turn. The first
+// server releases its hold twice and is still busy when the second server takes a job.
 func TestNextServerGathersAfterRelease(t *testing.T) {
 	q := queue.New[error](2)
 	var turn queue.Turn

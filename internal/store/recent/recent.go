@@ -1,15 +1,16 @@
-// Package recent remembers a bounded number of values that a store has recently used.
+// Package recent keeps a limited number of values that a store has recently used.
 package recent
 
-// A Map holds recently stored values in two generations. When the young generation is
-// full, it becomes the old one, and the old one is forgotten. The zero value is empty and
-// remembers up to twice Most values. It is not safe for concurrent use.
+// A Map holds recently used values in two generations. When the young generation is
+// full, it becomes the old generation and the previous old generation is dropped. The
+// zero value is an empty map, ready to use. A Map holds up to twice Most values. It is
+// not safe for concurrent use.
 type Map[K comparable, V any] struct{ young, old map[K]V }
 
-// Most is how many values a generation has; there are two.
+// Most is the largest number of values in one generation.
 const Most = 4096
 
-// Get returns a value, false if it is not remembered.
+// Get returns the value of k, or false if the map does not hold it.
 func (m *Map[K, V]) Get(k K) (V, bool) {
 	v, ok := m.young[k]
 	if !ok {
@@ -18,7 +19,7 @@ func (m *Map[K, V]) Get(k K) (V, bool) {
 	return v, ok
 }
 
-// Put remembers a value and replaces the previous one.
+// Put adds a value or replaces the previous one.
 func (m *Map[K, V]) Put(k K, v V) {
 	if len(m.young) >= Most {
 		m.young, m.old = m.old, m.young
@@ -30,13 +31,13 @@ func (m *Map[K, V]) Put(k K, v V) {
 	m.young[k] = v
 }
 
-// Remove forgets a value.
+// Remove removes a value.
 func (m *Map[K, V]) Remove(k K) {
 	delete(m.young, k)
 	delete(m.old, k)
 }
 
-// Clear forgets all.
+// Clear removes all values.
 func (m *Map[K, V]) Clear() {
 	clear(m.young)
 	clear(m.old)

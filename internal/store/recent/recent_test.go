@@ -38,7 +38,7 @@ func TestMapReplacesAndForgets(t *testing.T) {
 	m.Clear()
 	check("empty", 0, false)
 	m.Put("a", 1)
-	for i := range recent.Most { // it grows old
+	for i := range recent.Most { // moves the value to the old generation
 		m.Put(string(rune(i))+"b", 0)
 	}
 	check("old", 1, true)

@@ -10,7 +10,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// sends are 16 bytes each: the time in milliseconds and the reference.
+// sends are encoded in 16 bytes each: the time in milliseconds and the reference.
 type sends []mfa.Send
 
 func (s *sends) Encode() []byte {
@@ -34,7 +34,7 @@ func (s *sends) Decode(b []byte) error {
 	return nil
 }
 
-// counts are 16 bytes each: the time in milliseconds and two numbers.
+// counts are encoded in 16 bytes each: the time in milliseconds and two numbers.
 type counts []mfa.Count
 
 func (c *counts) Encode() []byte {
@@ -62,9 +62,9 @@ func (c *counts) Decode(b []byte) error {
 	return nil
 }
 
-// deliveries are, for each delivery, five texts that follow their lengths, the
-// segments, and two times in milliseconds. All numbers are varints. No deliveries are
-// nil.
+// deliveries are encoded one after another: five texts, each after its length, the
+// number of segments, and two times in milliseconds. All numbers are varints. An empty
+// list is encoded as nil.
 type deliveries []mfa.Delivery
 
 func (d *deliveries) Encode() (b []byte) {
@@ -91,7 +91,7 @@ func (d *deliveries) Decode(b []byte) error {
 				return errDeliveries
 			}
 			text := make([]byte, n)
-			r.Read(text) // r has n bytes
+			r.Read(text) // r has at least n bytes
 			texts[i] = string(text)
 		}
 		segments, err1 := binary.ReadUvarint(r)
@@ -114,14 +114,14 @@ func (d *deliveries) Decode(b []byte) error {
 
 var errDeliveries = errors.New("deliveries: cut short")
 
-// counters are Attempts and RefusalEvents in one integer: Attempts in the low 8 bits.
+// counters are Attempts and RefusalEvents in one integer. Attempts has the low 8 bits.
 type counters mfa.ChallengeState
 
 func (c *counters) Number() int     { return c.RefusalEvents<<8 | c.Attempts }
 func (c *counters) SetNumber(n int) { c.RefusalEvents, c.Attempts = n>>8, n&0xff }
 
-// A factorReplay is the replay key of a factor. An older release stored a hash of
-// another length, without a key.
+// A factorReplay is the replay key of a factor. An older release stored a hash with a
+// different length and without a key.
 type factorReplay mfa.Factor
 
 func (f *factorReplay) Encode() []byte {
@@ -143,7 +143,7 @@ func (f *factorReplay) Decode(b []byte) error {
 	return nil
 }
 
-// A hash is 32 bytes. Fewer bytes are the beginning of a hash that ends in zeros.
+// A hash has 32 bytes. A shorter value is a hash without its trailing zeros.
 type hash [32]byte
 
 func (h *hash) Encode() []byte { return h[:] }
@@ -154,7 +154,7 @@ func (h *hash) Decode(b []byte) error {
 	return nil
 }
 
-// A replayKey is 16 bytes.
+// A replayKey has 16 bytes.
 type replayKey mfa.ReplayKey
 
 func (k *replayKey) Encode() []byte { return k[:] }

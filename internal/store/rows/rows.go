@@ -1,10 +1,11 @@
-// Package rows describes the rows that every store keeps, column by column, and
-// encodes the values that take one column each.
+// Package rows describes the rows of every store, column by column, and encodes values
+// that need one column each.
 //
 // A description is a function that passes each field of a row to a Columns, in the
-// order of the columns. A store has one Columns that collects names, one that binds
-// values and one that scans them, and makes its statements from the names. A new
-// column is one line here, the field in package mfa, and a migration in each store.
+// order of the columns. A store has three Columns: the first collects names, the second
+// binds values and the third scans them. The store makes its statements from the names.
+// A new column needs one line here, a field in package mfa, and a migration in each
+// store.
 package rows
 
 import (
@@ -14,41 +15,44 @@ import (
 )
 
 // A Columns visits the columns of one row. The field is a pointer of one of these
-// types, which tells how the column is stored:
+// types. The type determines how the column is stored:
 //
 //	*Key, *Ref, *mfa.Bucket, *KeyBucket, *UserBucket, *TallyBucket, *Owner,
 //	*int, *int64, *string, *Name, *Word, *[]byte,
 //	*time.Time, *OptionalTime, *Expiry,
-//	or one that implements Number or Bytes
+//	or a pointer that implements Number or Bytes
 //
-// Column panics for any other type: each description is visited once when the
-// program starts, so a wrong one never gets further.
+// Column panics for any other type. Each description is visited once when the
+// program starts, so the program does not start with a wrong description.
 type Columns interface {
 	Column(name string, field any)
 }
 
 // The types of fields.
 type (
-	// A Key is the row's own id. It holds the bucket of the row and its time.
+	// A Key is the id of the row itself. It includes the bucket and the time of the
+	// row.
 	Key [16]byte
-	// A Ref is the id of another row. Zero is NULL.
+	// A Ref is the id of another row. The zero Ref is stored as NULL.
 	Ref [16]byte
-	// A KeyBucket is a bucket that follows from the key of the row.
+	// A KeyBucket is a bucket that the store derives from the key of the row.
 	KeyBucket mfa.Bucket
 	// A UserBucket is the bucket of a user.
 	UserBucket mfa.User
-	// A TallyBucket is the bucket of a tally, which follows from its key.
+	// A TallyBucket is the bucket of a tally. The store derives it from the tally's
+	// key.
 	TallyBucket mfa.Tally
-	// An Owner is the user of a factor. A factor without a user has NULL.
+	// An Owner is the user of a factor. A factor without a user is stored with NULL.
 	Owner mfa.Factor
-	// A Name is text that is never NULL, even if it is empty.
+	// A Name is text that is stored as text even if it is empty, never as NULL.
 	Name string
-	// A Word is text that is one of a few words in nearly all rows. An empty string
-	// is NULL.
+	// A Word is text that has one of a few values in nearly all rows. An empty string
+	// is stored as NULL.
 	Word string
 	// An OptionalTime is a time that is zero in many rows.
 	OptionalTime time.Time
-	// An Expiry is a time that is NULL if it is zero, which is never.
+	// An Expiry is a time at which a row expires. The zero time means never and is
+	// stored as NULL.
 	Expiry time.Time
 )
 
@@ -58,7 +62,8 @@ type Number interface {
 	SetNumber(int)
 }
 
-// A Bytes is a field that is stored as bytes; nil is NULL. Decode does not keep b.
+// A Bytes is a field that is stored as bytes. Nil bytes are stored as NULL. Decode does
+// not keep b.
 type Bytes interface {
 	Encode() []byte
 	Decode(b []byte) error
@@ -125,7 +130,7 @@ func User(c Columns, u *mfa.User) {
 	c.Column("failures", &u.Failures)
 	c.Column("expires_at", (*Expiry)(&u.ExpiresAt))
 	if u.At != 0 && u.ExpiresAt.IsZero() {
-		u.At = 0 // only former users have it
+		u.At = 0 // only former users have At
 	}
 }
 
@@ -145,7 +150,7 @@ func Phone(c Columns, p *mfa.PhoneLimit) {
 	c.Column("expires_at", &p.ExpiresAt)
 }
 
-// Tally describes a tally without Of, which is not stored.
+// Tally describes a tally. It leaves out Of, which is not stored.
 func Tally(c Columns, t *mfa.Tally) {
 	c.Column("bucket", (*TallyBucket)(t))
 	c.Column("environment", (*int64)(&t.Environment))

@@ -98,7 +98,7 @@ func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) er
 	})
 }
 
-// Meta returns what is stored under name, nil if nothing is.
+// Meta returns the value with that name, or nil if it does not exist.
 func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error) {
 	err = s.read(ctx, func(c *conn) (err error) {
 		value, err = readMeta(c, name)
@@ -115,13 +115,13 @@ func readMeta(c *conn, name string) (value []byte, err error) {
 	return value, err
 }
 
-// MarkMoved stores where the store was copied to; see transfer.Store. Transactions
-// follow one another, and the next one sees it.
+// MarkMoved stores the name of the target of a copy; see transfer.Store. Transactions
+// run one after another, so the next one sees the mark.
 func (s *Store) MarkMoved(ctx context.Context, target string) error {
 	return s.PutMeta(ctx, transfer.MetaMoved, []byte(target))
 }
 
-// PutMeta stores value under name in place of what was there.
+// PutMeta stores value under name and replaces the previous value.
 func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
 	return s.write(ctx, func(c *conn) error {
 		_, err := c.prepare(putMeta).text(name).blob(value).exec()
@@ -129,7 +129,7 @@ func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
 	})
 }
 
-// SwapMeta stores value under name if old is stored there; see transfer.Store.
+// SwapMeta stores value under name if the stored value is old; see transfer.Store.
 func (s *Store) SwapMeta(ctx context.Context, name string, old, value []byte) (swapped bool, err error) {
 	err = s.write(ctx, func(c *conn) error {
 		change := c.prepare(insertMeta).text(name).blob(value)

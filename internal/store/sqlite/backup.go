@@ -13,10 +13,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/migrate"
 )
 
-// Backup writes the store at path, which other processes may use at the same time,
-// into a file as of one moment, and returns how many bytes it has. The file appears
-// when it is complete, durable and checked. One that exists is replaced only if
-// overwrite is set.
+// Backup writes a consistent snapshot of the store at path to a file and returns the
+// size of the file in bytes. Other processes may use the store at the same time. The
+// file appears after it is complete, durable and checked. Backup replaces an existing
+// file only if overwrite is set.
 func Backup(ctx context.Context, path, to string, overwrite bool) (size int64, err error) {
 	files, err := claim(path, false)
 	if err != nil {
@@ -59,7 +59,7 @@ func Backup(ctx context.Context, path, to string, overwrite bool) (size int64, e
 	return info.Size(), syncFile(filepath.Dir(to))
 }
 
-// refuseTarget returns an error if a backup must not be written to a file of that name.
+// refuseTarget returns an error if a backup must not be written to the file named to.
 func (f *files) refuseTarget(to string, overwrite bool) error {
 	info, err := os.Stat(to)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +82,7 @@ func (f *files) refuseTarget(to string, overwrite bool) error {
 	return nil
 }
 
-// copyInto copies the database into an empty file, as of one moment.
+// copyInto copies a consistent snapshot of the database into an empty file.
 func (f *files) copyInto(ctx context.Context, to string) (err error) {
 	c, err := dial(f, scanCache)
 	if err != nil {
@@ -98,12 +98,13 @@ func (f *files) copyInto(ctx context.Context, to string) (err error) {
 	return f.check()
 }
 
-// A Meta reads a named value, nil if it does not exist.
+// A Meta reads a named value. It returns nil if the value does not exist.
 type Meta func(name string) ([]byte, error)
 
-// verify returns an error unless the file at path, which no process has open, is a
-// complete and undamaged database of a version that this program knows. It changes
-// the file to one without a log. Unless check is nil, it has the last word.
+// verify returns an error unless the file at path is a complete and undamaged database
+// of a version that this program knows. No process may have the file open. verify
+// changes the file to the format without a log. If check is not nil, verify calls it
+// last and returns its error.
 func verify(ctx context.Context, path string, check func(Meta) error) (err error) {
 	if _, err := readHeader(path); err != nil {
 		return err
@@ -144,7 +145,7 @@ func verify(ctx context.Context, path string, check func(Meta) error) (err error
 	return check(meta)
 }
 
-// integrity reads the whole database and reports what is damaged.
+// integrity reads the whole database and reports damage.
 func (c *conn) integrity() error {
 	var errs []error
 	err := c.prepare("PRAGMA integrity_check").each(func(row *rowReader) error {

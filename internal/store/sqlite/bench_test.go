@@ -27,8 +27,8 @@ func population(b *testing.B, s *sqlite.Store, n int) []*mfa.Factor {
 	return factors
 }
 
-// run calls fn from so many callers at once with a number that grows, and reports
-// the longest call besides the usual figures.
+// run calls fn from that many concurrent callers with an increasing number. It reports
+// the longest call in addition to the usual figures.
 func run(b *testing.B, callers int, fn func(n int64) error) {
 	b.Helper()
 	var n, longest atomic.Int64
@@ -47,7 +47,7 @@ func run(b *testing.B, callers int, fn func(n int64) error) {
 			timed()
 		}
 	} else {
-		b.SetParallelism(callers) // times GOMAXPROCS
+		b.SetParallelism(callers) // multiplied by GOMAXPROCS
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				timed()
@@ -83,7 +83,7 @@ func BenchmarkStore(b *testing.B) {
 	s := open(b, newPath(b))
 	factors := population(b, s, 10_000)
 	of := func(n int64) *mfa.Factor { return factors[n%int64(len(factors))] }
-	for _, callers := range []int{1, 32} { // 32 times two processors are 64
+	for _, callers := range []int{1, 32} { // 32 on two processors are 64 callers
 		name := func(what string) string { return fmt.Sprintf("%s/callers=%d", what, callers) }
 		b.Run(name("InsertChallenge"), func(b *testing.B) {
 			run(b, callers, func(n int64) error {

@@ -10,22 +10,23 @@ import (
 )
 
 const (
-	// checkpointPages is how long the write-ahead log grows before it is copied
-	// into the database, in pages of 4 KiB: 16 MiB.
+	// checkpointPages is the length of the write-ahead log, in pages of 4 KiB, at which
+	// the checkpointer copies it into the database: 16 MiB.
 	checkpointPages = 4096
-	// tail is the part of the log that may be left to the writer, as a divisor. It
-	// grows with the log, so that the log cannot grow for ever.
+	// tail is a divisor. If at most 1/tail of the log is not copied yet, the writer
+	// copies that part. This bound grows with the log, so the log cannot grow without
+	// limit.
 	tail = 8
-	// failurePause is how long no copy is begun after one has failed. On a full disk the
-	// attempt to make the database larger takes for a moment what space is left, and the
-	// writer's own writes fail.
+	// failurePause is the time after a failed copy in which no new copy starts. On a
+	// full disk, the attempt to make the database larger uses up the remaining space
+	// for a moment, and the writer's own writes fail.
 	failurePause = time.Second
 )
 
-// A checkpointer copies the write-ahead log into the database on a connection
-// and a goroutine of its own. While writes go on it can never copy the last
-// pages, and a log that is not copied whole is never begun anew: so when little
-// is left, the writer copies that between two groups, which is quick.
+// A checkpointer copies the write-ahead log into the database on its own connection and
+// goroutine. During writes it can never copy the last pages, and SQLite does not
+// restart a log that is not completely copied. Therefore the writer copies a short
+// remaining part between two groups, which is quick.
 type checkpointer struct {
 	c    *conn
 	log  *slog.Logger
@@ -34,11 +35,12 @@ type checkpointer struct {
 
 	turn   atomic.Int32
 	logged atomic.Int64 // pages in the log after the last commit
-	pause  atomic.Int64 // until when no copy is begun, in nanoseconds since 1970
+	pause  atomic.Int64 // no copy starts before this time, in nanoseconds since 1970
 	state  *logState
 }
 
-// Whose turn it is to copy; two at once would only be refused.
+// The side whose turn it is to copy. SQLite would refuse a second copy at the same
+// time.
 const (
 	ofNobody int32 = iota
 	ofBackground
@@ -52,8 +54,7 @@ func startCheckpointer(c *conn, state *logState, log *slog.Logger) *checkpointer
 	return k
 }
 
-// hook is called on the writer's goroutine after each commit, with the length of
-// the log.
+// hook receives the length of the log after each commit, on the writer's goroutine.
 func (k *checkpointer) hook(pages int) {
 	if int64(pages) <= k.logged.Swap(int64(pages)) {
 		k.state.begun = true
@@ -70,12 +71,12 @@ func (k *checkpointer) run() {
 		if logged := k.logged.Load(); ok && logged-int64(copied) <= logged/tail {
 			k.turn.Store(ofWriter)
 		} else {
-			k.turn.Store(ofNobody) // the next commit wakes it again
+			k.turn.Store(ofNobody) // the next commit wakes the goroutine again
 		}
 	}
 }
 
-// after is called by the writer between two groups.
+// after runs on the writer between two groups.
 func (k *checkpointer) after(c *conn) {
 	if k.turn.Load() == ofWriter {
 		k.copy(c)
@@ -83,7 +84,8 @@ func (k *checkpointer) after(c *conn) {
 	}
 }
 
-// copy copies what it can and returns how many pages of the log are copied now.
+// copy copies as many pages of the log as it can and returns the number of all copied
+// pages.
 func (k *checkpointer) copy(c *conn) (copied int, ok bool) {
 	start := time.Now()
 	defer k.state.due.Store(true)

@@ -13,23 +13,23 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/rows"
 )
 
-// A conn is one connection with the statements prepared on it. One goroutine
-// uses it at a time.
+// A conn is one connection with its prepared statements. Only one goroutine may use it
+// at a time.
 type conn struct {
 	db         *sqlite3.Conn
 	statements map[string]*statement
-	wrote      bool // since the transaction began
+	wrote      bool // since the start of the transaction
 	files      *files
-	recent     *memory // only of the writer
+	recent     *memory // only the writer has one
 	log        *logState
 }
 
-// busyTimeout is how long to wait for another process, which holds the write
-// lock for the time of a commit.
+// busyTimeout is the longest wait for another process, which holds the write lock for
+// the duration of a commit.
 const busyTimeout = 10 * time.Second
 
-// dial connects to a database. Commits are durable when they return: WAL with
-// synchronous=FULL.
+// dial connects to a database. Commits are durable when they return, because it uses a
+// write-ahead log with synchronous=FULL.
 func dial(files *files, cachePages int) (*conn, error) {
 	path := files.path
 	db, err := sqlite3.Open(path)
@@ -41,7 +41,7 @@ func dial(files *files, cachePages int) (*conn, error) {
 		"journal_mode = WAL",
 		"synchronous = FULL",
 		"foreign_keys = ON",
-		"secure_delete = FAST", // a deleted secret is overwritten where it stood
+		"secure_delete = FAST", // overwrites a deleted secret in place
 		"wal_autocheckpoint = 0",
 		"temp_store = MEMORY",
 		fmt.Sprintf("cache_size = %d", cachePages),
@@ -55,8 +55,8 @@ func dial(files *files, cachePages int) (*conn, error) {
 	return c, nil
 }
 
-// patiently repeats fn while the database is locked: SQLite does not wait when
-// another process is just making the database or closing it.
+// patiently repeats fn while the database is locked. SQLite does not wait while another
+// process creates or closes the database.
 func patiently(fn func() error) error {
 	start := time.Now()
 	for {
@@ -74,7 +74,7 @@ func (c *conn) close() error {
 		errs = append(errs, s.Close())
 	}
 	if c.files.lost.Load() != nil {
-		// Other files may have these names by now, and SQLite would remove them.
+		// Other files may have these names now, and SQLite would remove them.
 		_, err := c.db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true)
 		_, also := c.db.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, true)
 		errs = append(errs, err, also)
@@ -82,18 +82,18 @@ func (c *conn) close() error {
 	return errors.Join(append(errs, c.db.Close())...)
 }
 
-// A statement is being given its values: prepare it, bind them in order, then
-// exec it or read its rows.
+// A statement collects the values of a prepared statement: call prepare, bind the
+// values in order, and then call exec or read the rows.
 type statement struct {
 	*sqlite3.Stmt
 	c   *conn
 	n   int
-	key rows.Key // of the row that is bound, zero without a key
+	key rows.Key // of the bound row, zero for a row without a key
 	err error
 }
 
-// prepare returns the statement of sql, parsed at its first use. It is good until
-// sql is prepared again.
+// prepare returns the statement for sql and parses sql only at the first use. The
+// statement is valid until the next call with the same sql.
 func (c *conn) prepare(sql string) *statement {
 	s := c.statements[sql]
 	if s == nil {
@@ -124,10 +124,10 @@ func (s *statement) null() *statement {
 	return s
 }
 
-// time binds milliseconds since 1970, 0 for the zero time.
+// time binds milliseconds since 1970, or 0 for the zero time.
 func (s *statement) time(t time.Time) *statement { return s.int(millis(t)) }
 
-// since binds milliseconds since the time of an id, NULL for the zero time.
+// since binds milliseconds since the time in an id, or NULL for the zero time.
 func (s *statement) since(id [16]byte, t time.Time) *statement {
 	if t.IsZero() {
 		return s.null()
@@ -135,7 +135,7 @@ func (s *statement) since(id [16]byte, t time.Time) *statement {
 	return s.int(t.UnixMilli() - idMillis(id))
 }
 
-// text binds v, NULL if it is empty.
+// text binds v, or NULL if it is empty.
 func (s *statement) text(v string) *statement {
 	if v == "" {
 		return s.null()
@@ -152,7 +152,8 @@ func (s *statement) string(v string) *statement {
 	return s
 }
 
-// word binds the number of v, v itself if it is not in words, NULL if it is empty.
+// word binds the number of v in words, v itself if it is not in words, or NULL if it is
+// empty.
 func (s *statement) word(v string) *statement {
 	if n := wordNumbers[v]; n != 0 {
 		return s.int(n)
@@ -160,7 +161,7 @@ func (s *statement) word(v string) *statement {
 	return s.text(v)
 }
 
-// blob binds v, NULL if it is nil.
+// blob binds v, or NULL if it is nil.
 func (s *statement) blob(v []byte) *statement {
 	if v == nil {
 		return s.null()
@@ -178,7 +179,7 @@ func (s *statement) id(v [16]byte) *statement {
 	return s.int(hi).int(lo)
 }
 
-// idOrNull binds the numbers of an id, NULL for the zero id.
+// idOrNull binds the numbers of an id, or NULL for the zero id.
 func (s *statement) idOrNull(v [16]byte) *statement {
 	if v == ([16]byte{}) {
 		return s.null().null()
@@ -186,7 +187,7 @@ func (s *statement) idOrNull(v [16]byte) *statement {
 	return s.id(v)
 }
 
-// replay binds the key of a replay record, NULL if it is zero.
+// replay binds the key of a replay record, or NULL if it is zero.
 func (s *statement) replay(v mfa.ReplayKey) *statement {
 	if v == (mfa.ReplayKey{}) {
 		return s.null()
@@ -194,26 +195,26 @@ func (s *statement) replay(v mfa.ReplayKey) *statement {
 	return s.blob(v[:])
 }
 
-// signBit is the sign of each number of an id. It is inverted, so signed integers sort
-// as the bytes do.
+// signBit is the sign bit of each number of an id. The stored numbers have it inverted,
+// so signed integers sort in the order of the bytes.
 const signBit = 1 << 63
 
-// numbers returns an id as the two integers that it is stored as.
+// numbers returns the two integers that represent an id in the file.
 func numbers(id [16]byte) (hi, lo int64) {
 	return int64(binary.BigEndian.Uint64(id[:8]) ^ signBit), int64(binary.BigEndian.Uint64(id[8:]) ^ signBit)
 }
 
-// idOf returns the id of two numbers.
+// idOf returns the id for two numbers.
 func idOf(hi, lo int64) (id [16]byte) {
 	binary.BigEndian.PutUint64(id[:8], uint64(hi)^signBit)
 	binary.BigEndian.PutUint64(id[8:], uint64(lo)^signBit)
 	return id
 }
 
-// idMillis returns the time of an id, in milliseconds since 1970.
+// idMillis returns the time in an id, in milliseconds since 1970.
 func idMillis(id [16]byte) int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) }
 
-// exec runs a statement that returns no rows and reports how many it changed.
+// exec runs a statement that returns no rows and returns the number of changed rows.
 func (s *statement) exec() (int, error) {
 	if s.err != nil {
 		return 0, s.err
@@ -225,7 +226,7 @@ func (s *statement) exec() (int, error) {
 	return int(s.c.db.Changes()), nil
 }
 
-// one runs an exec that must change exactly one row.
+// one runs exec and returns an error unless exactly one row changed.
 func (s *statement) one() error {
 	n, err := s.exec()
 	if err == nil && n != 1 {
@@ -247,12 +248,12 @@ func (s *statement) each(row func(*rowReader) error) error {
 	return errors.Join(s.Err(), s.Reset())
 }
 
-// A rowReader reads the values of a row from left to right.
+// A rowReader reads the values of one row from left to right.
 type rowReader struct {
 	*sqlite3.Stmt
 	n   int
-	key rows.Key // of the row, zero without a key
-	err error    // the first value that could not be read
+	key rows.Key // of the row, zero for a row without a key
+	err error    // of the first value that could not be read
 }
 
 func (c *rowReader) next() int { c.n++; return c.n - 1 }
@@ -263,7 +264,7 @@ func (c *rowReader) bool() bool { return c.int() != 0 }
 
 func (c *rowReader) text() string { return c.ColumnText(c.next()) }
 
-// blob returns a copy, nil only for NULL.
+// blob returns a copy of the bytes, or nil for NULL.
 func (c *rowReader) blob() []byte {
 	n := c.next()
 	b := c.ColumnBlob(n, nil)
@@ -273,7 +274,7 @@ func (c *rowReader) blob() []byte {
 	return b
 }
 
-// word returns what word bound.
+// word reads a value that statement.word bound.
 func (c *rowReader) word() string {
 	n := c.next()
 	if c.ColumnType(n) != sqlite3.INTEGER {
@@ -282,10 +283,10 @@ func (c *rowReader) word() string {
 	if i := c.ColumnInt64(n); i >= 1 && i <= int64(len(words)) {
 		return words[i-1]
 	}
-	return "" // of a newer program, whose schema Open would have refused
+	return "" // only a newer program stores it, and Open refuses its schema
 }
 
-// id returns what id or idOrNull bound.
+// id reads a value that statement.id or statement.idOrNull bound.
 func (c *rowReader) id() [16]byte {
 	hi, lo := c.next(), c.next()
 	if c.ColumnType(hi) == sqlite3.NULL {
@@ -298,7 +299,7 @@ func (c *rowReader) hash() (h [32]byte) { copy(h[:], c.ColumnRawBlob(c.next()));
 
 func (c *rowReader) time() time.Time { return fromMillis(c.int()) }
 
-// since returns what since bound.
+// since reads a value that statement.since bound.
 func (c *rowReader) since(id [16]byte) time.Time {
 	n := c.next()
 	if c.ColumnType(n) == sqlite3.NULL {
@@ -321,7 +322,7 @@ func fromMillis(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// transaction runs fn between begin and COMMIT, or ROLLBACK if it fails.
+// transaction runs begin, fn and COMMIT. If fn or COMMIT fails, it rolls back.
 func (c *conn) transaction(begin string, fn func() error) error {
 	c.wrote = false
 	if _, err := c.prepare(begin).exec(); err != nil {

@@ -19,8 +19,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// fill writes large factors from several callers until each was refused a few
-// times, and returns what was accepted. Every refusal must be an ErrUnavailable.
+// fill writes large factors from several callers until the store has refused each
+// caller a few times, and returns the accepted factors. Every refusal must be an
+// ErrUnavailable.
 func fill(ctx context.Context, s *sqlite.Store) ([]*mfa.Factor, error) {
 	const callers, refusals = 16, 5
 	var mu sync.Mutex
@@ -51,8 +52,8 @@ func fill(ctx context.Context, s *sqlite.Store) ([]*mfa.Factor, error) {
 	return accepted, errors.Join(wrong...)
 }
 
-// fillAndRecover fills the disk under a store, makes room again, and sees that nothing
-// was lost and that the store works again.
+// fillAndRecover fills the disk under a store and makes room again. It checks that no
+// accepted factor is lost and that the store works again.
 func fillAndRecover(ctx context.Context, path string, makeRoom func() error) (err error) {
 	s, err := sqlite.Open(path, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -88,7 +89,7 @@ func fillAndRecover(ctx context.Context, path string, makeRoom func() error) (er
 	return errors.Join(stored(ctx, s, accepted), s.Check(ctx))
 }
 
-// stored returns an error if any of factors cannot be read as it was.
+// stored returns an error if the store does not return one of factors unchanged.
 func stored(ctx context.Context, s *sqlite.Store, factors []*mfa.Factor) error {
 	for _, f := range factors {
 		rows, err := s.View(ctx, readFactor(f.ID))
@@ -102,8 +103,8 @@ func stored(ctx context.Context, s *sqlite.Store, factors []*mfa.Factor) error {
 	return nil
 }
 
-// TestFullDisk fills a disk, once before the log is first copied into the
-// database and once after.
+// TestFullDisk fills a disk twice: once before the first checkpoint of the log and once
+// after it.
 func TestFullDisk(t *testing.T) {
 	for _, size := range []int{12 << 20, 64 << 20} {
 		t.Run(fmt.Sprint(size>>20, " MiB"), func(t *testing.T) {
@@ -128,8 +129,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestFileLimit does the same in a process that may not write beyond the first
-// 2 MiB of any file, so that every kind of user can run it.
+// TestFileLimit does the same in a process that may not write beyond the first 2 MiB of
+// any file. It needs no special rights.
 func TestFileLimit(t *testing.T) {
 	if out, err := process(t, "limit", newPath(t)).Output(); err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -137,7 +138,7 @@ func TestFileLimit(t *testing.T) {
 }
 
 func writeUnderLimit(path string, _ io.Writer) error {
-	signal.Ignore(syscall.SIGXFSZ) // so that the write fails instead
+	signal.Ignore(syscall.SIGXFSZ) // the write returns an error instead of ending the process
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		return err

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestRequestsSearch asks SQLite how it would run each statement that a request
-// or the sweep runs: through a key or an index, and without sorting.
+// TestRequestsSearch reads the query plan of each statement that a request or the sweep
+// runs. Each must search through a key or an index, without sorting.
 func TestRequestsSearch(t *testing.T) {
 	s, err := Open(filepath.Join(t.TempDir(), "countersign.db"), nil)
 	if err != nil {
@@ -72,8 +72,8 @@ func TestRequestsSearch(t *testing.T) {
 	}
 }
 
-// TestCommitsAreDurable asks every connection whether a commit survives the loss
-// of power, which no test can cause.
+// TestCommitsAreDurable checks the settings that make a commit survive a power failure
+// on every connection. A test cannot cause a power failure.
 func TestCommitsAreDurable(t *testing.T) {
 	s, err := Open(filepath.Join(t.TempDir(), "countersign.db"), nil)
 	if err != nil {

@@ -1,6 +1,6 @@
 package sqlite
 
-// MaxWaiting and MaxGroup are the bounds of the queue.
+// MaxWaiting and MaxGroup are the limits of the queue.
 const (
 	MaxWaiting = maxWaiting
 	MaxGroup   = maxGroup

@@ -20,23 +20,22 @@ import (
 )
 
 // files are the files of an open store: the database, the write-ahead log and its
-// index, which SQLite keeps next to it, and a lock file. Every process that has the
-// store open holds a shared lock on the lock file. The first to open it holds an
-// exclusive lock while it looks at the files that the last one left, and writes down
-// which files they are. See docs/adr/0019-files-of-the-embedded-store.md.
+// index, which SQLite keeps next to the database, and a lock file. Every process that
+// has the store open holds a shared lock on the lock file. The first process holds an
+// exclusive lock while it checks the files of the previous process and writes their
+// identities into the lock file. See docs/adr/0019-files-of-the-embedded-store.md.
 type files struct {
-	path string // with symbolic links resolved, as SQLite resolves them
+	path string // with symbolic links resolved in the same way as by SQLite
 	lock *os.File
 	ids  identities
-	lost atomic.Pointer[error] // set once a file was found replaced or removed
+	lost atomic.Pointer[error] // set after a check found a replaced or removed file
 }
 
-// identities are the identities of the database, its log, the index of the log and
-// the lock file.
+// identities identify the database, its log, the index of the log and the lock file.
 type identities [4]fileID
 
-// suffixes are what the names of the files add to the path of the database, in the
-// order of identities.
+// suffixes follow the path of the database in the names of the files, in the order of
+// identities.
 var suffixes = [len(identities{})]string{"", "-wal", "-shm", "-lock"}
 
 const (
@@ -46,20 +45,20 @@ const (
 )
 
 const (
-	// settleTime is how long a store may take to be closed by another process: until
-	// then its files are not those that were written down.
+	// settleTime is how long another process may take to close a store. During that
+	// time the files may differ from the recorded identities.
 	settleTime = 2 * time.Second
-	// lockPause is the pause between two tries to take a lock.
+	// lockPause is the pause between two attempts to take a lock.
 	lockPause = 5 * time.Millisecond
 )
 
 // errInUse means that a process has the store open.
 var errInUse = errors.New("the store is in use by another process; stop it first")
 
-// errBusy means that another process is starting on a store, or restoring it.
+// errBusy means that another process is opening or restoring the store.
 var errBusy = errors.New("another process is starting on the store or restoring it; try again when it is done")
 
-// resolve returns the path that SQLite opens for path.
+// resolve returns the path that SQLite opens for the given path.
 func resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -69,7 +68,7 @@ func resolve(path string) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return real, err
 	}
-	if target, err := os.Readlink(path); err == nil { // to a file that does not exist yet
+	if target, err := os.Readlink(path); err == nil { // the target does not exist yet
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(filepath.Dir(path), target)
 		}
@@ -79,8 +78,8 @@ func resolve(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), err
 }
 
-// claim takes the store at path for use by this process, together with others. It
-// makes the database if it does not exist and create is set.
+// claim opens the store at path for this process, together with other processes. If
+// create is set, it creates a missing database.
 func claim(path string, create bool) (_ *files, err error) {
 	if create {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -93,7 +92,7 @@ func claim(path string, create bool) (_ *files, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the store: %w", err)
 	}
-	// A file that a restored copy is going to replace may be damaged.
+	// The database may be damaged if a restored copy is about to replace it.
 	copies, err := within(path, restored)
 	if err != nil {
 		return nil, err
@@ -139,7 +138,7 @@ func (f *files) tryClaim(create bool) (err error) {
 	return f.join()
 }
 
-// claimAlone takes the store at path for this process only, or returns errInUse.
+// claimAlone opens the store at path only for this process, or returns errInUse.
 func claimAlone(path string) (_ *files, err error) {
 	path, err = resolve(path)
 	if err != nil {
@@ -157,7 +156,8 @@ func claimAlone(path string) (_ *files, err error) {
 		if err = errors.Join(err, f.release()); err != nil {
 			return nil, err
 		}
-		// A process that only looks whether it is alone holds the lock for a moment.
+		// Another process may hold the lock for a moment, only to check whether any
+		// other process uses the store.
 		if time.Since(start) > settleTime/4 {
 			return nil, fmt.Errorf("%s: %w", path, errInUse)
 		}
@@ -172,8 +172,8 @@ func (f *files) openLock() (err error) {
 	return nil
 }
 
-// first prepares the files for a process that has the store for itself, and lets
-// others in.
+// first prepares the files for a process with the exclusive lock, and then admits other
+// processes.
 func (f *files) first(create bool) error {
 	if _, err := finishRestore(f.path); err != nil {
 		return err
@@ -195,15 +195,15 @@ func (f *files) first(create bool) error {
 	if _, err := f.lock.WriteAt(text, 0); err != nil {
 		return fmt.Errorf("write the lock file of the store: %w", err)
 	}
-	// Between the two locks another process may take the exclusive one. It prepares the
-	// same files again, which are as they were.
+	// Between the two locks another process may take the exclusive lock. It prepares
+	// the same files again without changing them.
 	if ok, err := tryLock(f.lock, shared); err != nil || !ok {
 		return errors.Join(err, errBusy)
 	}
 	return f.check()
 }
 
-// join checks that the files are the ones that the first process wrote down.
+// join checks that the files are the same files that the first process recorded.
 func (f *files) join() error {
 	text, err := io.ReadAll(io.NewSectionReader(f.lock, 0, 1<<10))
 	if err != nil {
@@ -211,7 +211,7 @@ func (f *files) join() error {
 	}
 	var numbers [][2]uint64
 	if err := json.Unmarshal(text, &numbers); err != nil || len(numbers) != len(f.ids) {
-		return errBusy // the first one is writing
+		return errBusy // the first process is still writing
 	}
 	for i, n := range numbers {
 		f.ids[i] = fileID{n[0], n[1]}
@@ -236,7 +236,7 @@ func (f *files) identify() (ids identities, err error) {
 	return ids, nil
 }
 
-// A replacedError means that a file of an open store is not the one that was opened.
+// A replacedError means that a file of an open store was replaced or removed.
 type replacedError struct{ path string }
 
 func (e *replacedError) Error() string {
@@ -246,7 +246,7 @@ func (e *replacedError) Error() string {
 
 func (e *replacedError) Unwrap() error { return mfa.ErrUnavailable }
 
-// known returns the error of the first check that failed, if any did.
+// known returns the error of the first failed check, or nil.
 func (f *files) known() error {
 	if err := f.lost.Load(); err != nil {
 		return *err
@@ -254,8 +254,8 @@ func (f *files) known() error {
 	return nil
 }
 
-// check returns a replacedError once any of the files is not the one that was
-// opened, and again ever after.
+// check returns a replacedError if a file is not the opened file. All later checks
+// return the same error.
 func (f *files) check() error {
 	if err := f.known(); err != nil {
 		return err
@@ -277,12 +277,12 @@ func (f *files) check() error {
 	return nil
 }
 
-// release gives the store back.
+// release closes the lock file, which releases the lock.
 func (f *files) release() error { return f.lock.Close() }
 
-// prepare makes a database that does not exist, refuses one whose log does not
-// belong to it, and makes the files that SQLite would make, readable only for their
-// owner: SQLite's own would be readable for all.
+// prepare creates a missing database and refuses a database whose log belongs to
+// another database. It also creates the files that SQLite would create, but only the
+// owner can read them: every user could read SQLite's own.
 func (f *files) prepare(create bool) error {
 	log := f.path + suffixes[wal]
 	h, err := readHeader(f.path)
@@ -324,7 +324,8 @@ func (f *files) prepare(create bool) error {
 	return nil
 }
 
-// makeDatabase makes an empty database at path, whole or not at all.
+// makeDatabase creates an empty database at path. An interruption never leaves an
+// incomplete file at path.
 func makeDatabase(path string) (err error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-new-*")
 	if err != nil {
@@ -343,23 +344,25 @@ func makeDatabase(path string) (err error) {
 	return syncFile(filepath.Dir(path))
 }
 
-// stamp gives the database at path, which no process has open, a random identity.
+// stamp gives the database at path a random identity. No process may have the database
+// open.
 func stamp(path string) error {
 	db, err := sqlite3.Open(path)
 	if err != nil {
 		return err
 	}
 	var identity [4]byte
-	rand.Read(identity[:]) // never fails
+	rand.Read(identity[:]) // never returns an error
 	number := int32(binary.BigEndian.Uint32(identity[:]))
 	return errors.Join(db.Exec(fmt.Sprintf("PRAGMA journal_mode = OFF; PRAGMA application_id = %d", number)), db.Close())
 }
 
-// useLog marks the database at path, which no process has open, as one with a
-// write-ahead log. SQLite itself would make a log that is readable for all.
+// useLog marks the database at path as one with a write-ahead log. No process may have
+// the database open. If SQLite did this, every user could read the log.
 func useLog(path string) error {
 	if _, err := os.Stat(path + "-journal"); err == nil {
-		// Another program was stopped in the middle of a change; reading undoes it.
+		// Another program may have stopped during a change; a read rolls that change
+		// back.
 		db, err := sqlite3.Open(path)
 		if err != nil {
 			return err
@@ -371,8 +374,8 @@ func useLog(path string) error {
 	return setFormat(path, formatWAL)
 }
 
-// setFormat marks the database at path, which no process has open, as one of a format
-// and makes the file durable.
+// setFormat writes a format number into the database at path and makes the file
+// durable. No process may have the database open.
 func setFormat(path string, format byte) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -391,8 +394,8 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// within lists the files of the directory of path whose names begin as path does and
-// go on with suffix.
+// within lists the files in the directory of path whose names begin with the name of
+// path followed by suffix.
 func within(path, suffix string) (found []string, err error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {

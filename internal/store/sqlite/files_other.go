@@ -4,7 +4,7 @@ package sqlite
 
 import "os"
 
-// A fileID tells nothing here: files cannot be told apart.
+// A fileID has no meaning on this system: all files have the same one.
 type fileID struct{ device, inode uint64 }
 
 // identify returns the same identity for every file that exists.
@@ -13,11 +13,11 @@ func identify(path string) (fileID, error) {
 	return fileID{}, err
 }
 
-// The kinds of lock that tryLock takes.
+// The kinds of lock for tryLock.
 const (
 	shared = iota
 	exclusive
 )
 
-// tryLock always succeeds: other processes are not kept out.
+// tryLock always succeeds and does not exclude other processes.
 func tryLock(*os.File, int) (bool, error) { return true, nil }

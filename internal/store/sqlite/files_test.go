@@ -22,7 +22,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// crash copies the files of an open store elsewhere, as a crash would leave them.
+// crash copies the files of an open store, as they would be after a crash.
 func crash(t *testing.T, path string) (copied string) {
 	t.Helper()
 	copied = newPath(t)
@@ -35,7 +35,7 @@ func crash(t *testing.T, path string) (copied string) {
 	return copied
 }
 
-// move copies a file over another.
+// move replaces the file to with a copy of the file from.
 func move(t *testing.T, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)
@@ -63,7 +63,7 @@ func restore(t *testing.T, from, path string) {
 	}
 }
 
-// copyWith copies a database in one of the ways that SQLite has.
+// copyWith copies a database with do, one of SQLite's ways to copy.
 func copyWith(t *testing.T, path string, do func(db *sqlite3.Conn, to string) error) (to string) {
 	t.Helper()
 	to = filepath.Join(t.TempDir(), "copy.db")
@@ -77,22 +77,22 @@ func copyWith(t *testing.T, path string, do func(db *sqlite3.Conn, to string) er
 	return to
 }
 
-// TestForeignLogIsRefused opens databases with logs that belong to them, and with
-// others.
+// TestForeignLogIsRefused opens databases with their own logs and with logs of other
+// databases.
 func TestForeignLogIsRefused(t *testing.T) {
 	path := newPath(t)
 	s := open(t, path)
 	fresh := crash(t, path)
 	storeFactor(t, s)
 	first := backUp(t, path)
-	flood(t, s, 40<<20, 0) // some logs later
+	flood(t, s, 40<<20, 0) // SQLite has restarted the log several times
 	storeFactor(t, s)
 	last := backUp(t, path)
 	other := newPath(t)
 	storeFactor(t, open(t, other))
 	for _, tc := range []struct {
 		name     string
-		database func(crashed string) // puts one in the place of the database
+		database func(crashed string) // puts a database in the place of the crashed one
 		want     error
 	}{
 		{"its own", func(string) {}, nil},
@@ -124,8 +124,8 @@ func TestForeignLogIsRefused(t *testing.T) {
 	}
 }
 
-// TestEveryLogIsCounted crashes a store after each of many commits, around the
-// moments when a log is begun again: its own log always belongs to it.
+// TestEveryLogIsCounted crashes a store after each of many commits around a restart of
+// the log. The log must always belong to the database.
 func TestEveryLogIsCounted(t *testing.T) {
 	path := newPath(t)
 	s := open(t, path)
@@ -164,13 +164,13 @@ func TestRestoreTwice(t *testing.T) {
 	}
 }
 
-// TestInterruptedRestoreIsCompleted leaves the files as a restore does that is killed
+// TestInterruptedRestoreIsCompleted leaves the same files as a restore that is killed
 // between two steps.
 func TestInterruptedRestoreIsCompleted(t *testing.T) {
 	const at = "20260329T083000.000Z"
 	for _, tc := range []struct {
 		name  string
-		moved []string // that are set aside already
+		moved []string // suffixes of the files that are already set aside
 	}{
 		{"before all steps", nil},
 		{"after the log", []string{"-wal"}},
@@ -183,7 +183,7 @@ func TestInterruptedRestoreIsCompleted(t *testing.T) {
 			backup := backUp(t, path)
 			storeFactor(t, live)
 			crashed := crash(t, path)
-			// Restore gives the copy an identity of its own.
+			// Restore gives the copy its own identity.
 			ready := newPath(t)
 			restore(t, backup, ready)
 			move(t, ready, crashed+"-restored-"+at)
@@ -206,8 +206,9 @@ func TestInterruptedRestoreIsCompleted(t *testing.T) {
 	}
 }
 
-// TestInterruptedRestoreReplacesDamage leaves a restored copy next to a file that is no
-// database, as a restore does that is killed before it sets the file aside.
+// TestInterruptedRestoreReplacesDamage leaves a restored copy next to a damaged
+// database. This is the state after a restore that is killed before it sets the old
+// file aside.
 func TestInterruptedRestoreReplacesDamage(t *testing.T) {
 	path, damaged := newPath(t), filepath.Join(t.TempDir(), "damaged.db")
 	live := open(t, path)
@@ -221,9 +222,9 @@ func TestInterruptedRestoreReplacesDamage(t *testing.T) {
 	holds(t, open(t, damaged), f)
 }
 
-// TestFailedRestoreLeavesStore lets a restore fail when the old files are set aside, before
-// the copy has its name. The name of the store must not be without a file then, or the
-// next process finds no store.
+// TestFailedRestoreLeavesStore makes a restore fail while it sets the old files aside,
+// before the copy has its final name. The store's name must always refer to a file, or
+// the next process finds no store.
 func TestFailedRestoreLeavesStore(t *testing.T) {
 	path, target := newPath(t), filepath.Join(t.TempDir(), "target.db")
 	f := storeFactor(t, open(t, path))
@@ -251,8 +252,9 @@ func TestFailedRestoreLeavesStore(t *testing.T) {
 	}
 }
 
-// TestStoreIsMadeWhereLinkPoints makes a store through a symbolic link. If the directory
-// is missing, as that of an unmounted volume is, the link must not be replaced.
+// TestStoreIsMadeWhereLinkPoints creates a store through a symbolic link. If the target
+// directory is missing, for example because a volume is not mounted, the link must not
+// be replaced.
 func TestStoreIsMadeWhereLinkPoints(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link.db")
@@ -272,7 +274,7 @@ func TestStoreIsMadeWhereLinkPoints(t *testing.T) {
 	}
 }
 
-// TestBackupUnderLoad backs up while others write, and cancels a backup.
+// TestBackupUnderLoad makes a backup during writes, and cancels another backup.
 func TestBackupUnderLoad(t *testing.T) {
 	path := newPath(t)
 	s := open(t, path)
@@ -304,8 +306,8 @@ func TestBackupUnderLoad(t *testing.T) {
 	}
 }
 
-// TestFilesAreNeverOpenToOthers looks at the files all the time while stores are
-// opened, with the most generous umask.
+// TestFilesAreNeverOpenToOthers watches the permissions of the files while stores open,
+// with a umask that allows everything.
 func TestFilesAreNeverOpenToOthers(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	dir := t.TempDir()
@@ -340,7 +342,7 @@ func TestFilesAreNeverOpenToOthers(t *testing.T) {
 	wg.Wait()
 }
 
-// TestFullDiskIsNotReady fills a disk until nothing can be written, and makes room.
+// TestFullDiskIsNotReady fills a disk until no write succeeds, and then makes room.
 func TestFullDiskIsNotReady(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
@@ -383,7 +385,7 @@ func TestFullDiskIsNotReady(t *testing.T) {
 	storeFactor(t, s)
 }
 
-// A lockedBuilder is a log that can be read while it is written.
+// A lockedBuilder collects a log and can be read during writes.
 type lockedBuilder struct {
 	mu sync.Mutex
 	b  strings.Builder

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// A fileID tells a file apart from every other that exists at the same time.
+// A fileID distinguishes a file from all other files that exist at the same time.
 type fileID struct{ device, inode uint64 }
 
 // identify returns the identity of the file at path.
@@ -25,14 +25,14 @@ func identify(path string) (fileID, error) {
 	}
 }
 
-// The kinds of lock that tryLock takes.
+// The kinds of lock for tryLock.
 const (
 	shared    = syscall.LOCK_SH
 	exclusive = syscall.LOCK_EX
 )
 
-// tryLock takes a lock of the given kind on f in place of the one held, and reports
-// whether it did. It does not wait.
+// tryLock replaces the lock on f with a lock of the given kind, and reports whether it
+// succeeded. It does not wait.
 func tryLock(f *os.File, kind int) (bool, error) {
 	for {
 		err := syscall.Flock(int(f.Fd()), kind|syscall.LOCK_NB)

@@ -14,7 +14,7 @@ import (
 
 var errRefused = errors.New("refused by fn")
 
-// hold occupies the writer until release is called, so that others must wait.
+// hold keeps the writer busy until release is called, so other writes must wait.
 func hold(t *testing.T, s *sqlite.Store) (release func()) {
 	t.Helper()
 	entered, leave, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -35,7 +35,8 @@ func hold(t *testing.T, s *sqlite.Store) (release func()) {
 	}
 }
 
-// queue starts an Update and returns when it waits for the writer, which is held.
+// queue starts an Update and returns when the Update waits for the writer, which hold
+// keeps busy.
 func queue(ctx context.Context, s *sqlite.Store, r mfa.Read, fn func(*mfa.Tx) error) <-chan error {
 	result := make(chan error, 1)
 	before := s.Waiting()
@@ -44,7 +45,8 @@ func queue(ctx context.Context, s *sqlite.Store, r mfa.Read, fn func(*mfa.Tx) er
 	return result
 }
 
-// queueFactors queues the insertion of n factors, whose results come in any order.
+// queueFactors queues the insertion of n factors. Their results may arrive in any
+// order.
 func queueFactors(t *testing.T, s *sqlite.Store, n int) ([]*mfa.Factor, <-chan error) {
 	t.Helper()
 	factors, results := make([]*mfa.Factor, n), make(chan error, n)
@@ -61,7 +63,8 @@ func queueFactors(t *testing.T, s *sqlite.Store, n int) ([]*mfa.Factor, <-chan e
 }
 
 // commits counts the commits in the write-ahead log (see "WAL Frame Format" at
-// sqlite.org/fileformat2.html): frames of its present turn that end a transaction.
+// sqlite.org/fileformat2.html). A commit is a frame that ends a transaction in the
+// current generation of the log.
 func commits(t *testing.T, path string) (n int) {
 	t.Helper()
 	log, err := os.ReadFile(path + "-wal")
@@ -125,8 +128,8 @@ func TestRefusalLeavesItsGroupWhole(t *testing.T) {
 	holds(t, s, factors...)
 }
 
-// TestBadUpdateFailsAlone puts, between good Updates, one that fails halfway. All
-// depend on the row that the one before them wrote.
+// TestBadUpdateFailsAlone runs good Updates and, among them, one that fails halfway.
+// Each Update depends on the row that the previous one wrote.
 func TestBadUpdateFailsAlone(t *testing.T) {
 	fails := map[string]func(*mfa.Tx) error{
 		"a write that cannot be made": func(tx *mfa.Tx) error {

@@ -14,17 +14,17 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
-// probeAfter is how long ago the last commit may be for a store to count as one that
-// can be written to. After that Ping writes something.
+// probeAfter is how long the last commit proves that the store accepts writes. After
+// that time Ping makes a test write.
 const probeAfter = 2 * time.Second
 
-// health tells whether the store can be written to.
+// health records whether the store accepts writes.
 type health struct {
 	wrote  atomic.Int64 // time of the last commit, in nanoseconds since 1970
 	broken atomic.Bool  // the last write failed
 }
 
-// committed is called after each commit.
+// committed records a successful commit.
 func (s *Store) committed() {
 	s.health.wrote.Store(time.Now().UnixNano())
 	if s.health.broken.Load() && s.health.broken.Swap(false) {
@@ -32,16 +32,16 @@ func (s *Store) committed() {
 	}
 }
 
-// failed is called after a write that the store could not carry out.
+// failed records a write that the store could not carry out.
 func (s *Store) failed(err error) {
 	if !s.health.broken.Swap(true) {
 		s.log.Error("the store cannot be written to", "file", s.files.path, "error", errors.Join(err, s.files.tryWriting()))
 	}
 }
 
-// tryWriting writes some bytes next to the database, and returns the error of the
-// operating system, which the error of SQLite does not tell. It returns nil if all is
-// well now.
+// tryWriting writes some bytes next to the database and returns the error of the
+// operating system, which the error of SQLite does not include. It returns nil if the
+// write now succeeds.
 func (f *files) tryWriting() (err error) {
 	for _, suffix := range suffixes[:lock] {
 		file, err := os.OpenFile(f.path+suffix, os.O_RDWR, 0)

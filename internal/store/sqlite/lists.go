@@ -17,7 +17,7 @@ var (
 	selectTallies      = `SELECT ` + tallies.columns + ` FROM tallies WHERE environment = ?`
 )
 
-// highest is above every id there will be before the year 10889, as the zero id is below.
+// highest is above every id until the year 10889, and the zero id is below every id.
 var highest = [16]byte(bytes.Repeat([]byte{0xff}, 16))
 
 // Factors lists factors of one user; see mfa.Store.
@@ -37,7 +37,7 @@ func (s *Store) Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, e
 	return found, err
 }
 
-// FactorsAfter lists factors by their ids; see mfa.Store.
+// FactorsAfter lists factors in the order of their ids; see mfa.Store.
 func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int) (found []mfa.Factor, err error) {
 	err = s.scan(ctx, func(c *conn) error {
 		return factors.list(c.prepare(selectFactorsAfter).id(after).int(int64(limit)), &found)
@@ -45,7 +45,7 @@ func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int)
 	return found, err
 }
 
-// Events lists events by their ids; see mfa.Store.
+// Events lists events in the order of their ids; see mfa.Store.
 func (s *Store) Events(ctx context.Context, after mfa.EventID, limit int) (found []mfa.Event, err error) {
 	err = s.scan(ctx, func(c *conn) error {
 		return events.list(c.prepare(selectEvents).id(after).int(int64(limit)), &found)
@@ -61,8 +61,8 @@ func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa
 	return found, err
 }
 
-// SQLite is built without DELETE … LIMIT, hence the subqueries. Each is a range
-// of a key or an index.
+// SQLite is built without DELETE … LIMIT, so these statements use subqueries. Each
+// subquery reads a range of a key or an index.
 const (
 	sweepChallenges = `DELETE FROM challenges WHERE (hi, lo) IN (SELECT hi, lo FROM challenges WHERE (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
 	sweepEvents     = `DELETE FROM events WHERE (hi, lo) IN (SELECT hi, lo FROM events WHERE (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
@@ -73,7 +73,7 @@ const (
 	sweepMessages   = `DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 )
 
-// Sweep removes rows that have outlived h; see mfa.Store.
+// Sweep removes expired rows; see mfa.Store.
 func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool, err error) {
 	err = s.change(ctx, func(c *conn) error {
 		more = false

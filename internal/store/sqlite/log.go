@@ -13,31 +13,32 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// The parts of SQLite's file format that are read here (sqlite.org/fileformat2.html).
+// The parts of SQLite's file format that this package reads
+// (sqlite.org/fileformat2.html).
 const (
 	magic         = "SQLite format 3\x00"
 	headerSize    = 100
-	formatOffset  = 18 // two bytes: how the file is written, and read
+	formatOffset  = 18 // two bytes: the write format and the read format
 	formatPlain   = 1  // without a write-ahead log
-	formatWAL     = 2  // with one
+	formatWAL     = 2  // with a write-ahead log
 	cookieOffset  = 40
 	counterOffset = 68 // application_id
 
 	logHeaderSize   = 32
 	frameHeaderSize = 24
-	logMagic        = 0x377f0682 // the lowest bit tells the byte order of checksums
+	logMagic        = 0x377f0682 // the lowest bit is the byte order of the checksums
 )
 
-// A mark is what the first page of a database says about the log that belongs to it.
-// The counter starts at random and grows by one with every log; the cookie grows when
-// the schema changes, or when SQLite makes a copy of the database.
+// A mark is the part of a database's first page that identifies its log. The counter
+// starts at a random number and grows by one with every log. The cookie grows when the
+// schema changes, or when SQLite copies the database.
 type mark struct{ counter, cookie uint32 }
 
-// A logState says whether a log has to be counted; see checkLog.
+// A logState records whether a log must be counted; see checkLog.
 type logState struct {
-	due     atomic.Bool // the log was copied into the database: the next transaction may begin another
-	begun   bool        // the last transaction has begun a log
-	counted bool        // the last transaction has counted one
+	due     atomic.Bool // the log was copied into the database: the next transaction may start another
+	begun   bool        // the last transaction started a log
+	counted bool        // the last transaction counted a log
 }
 
 // countLog adds one to the counter in the first page of the database.
@@ -61,14 +62,14 @@ func readMark(page []byte) mark {
 // A header is the beginning of a database file.
 type header struct {
 	mark
-	logged bool // it is used with a write-ahead log
+	logged bool // the database uses a write-ahead log
 }
 
 // errEmpty means that a database file has no bytes.
 var errEmpty = errors.New("the file is empty")
 
-// readHeader reads the header of the database file at path as it lies there, without
-// what only its log holds.
+// readHeader reads the header of the database file at path. It ignores changes that are
+// only in the log.
 func readHeader(path string) (h header, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -88,16 +89,17 @@ func readHeader(path string) (h header, err error) {
 	return header{readMark(b), b[formatOffset] == formatWAL}, nil
 }
 
-// ErrForeignLog means that the log next to a database does not belong to it, because
-// one of the two was replaced.
+// ErrForeignLog means that the log next to a database belongs to another database,
+// because one of the two files was replaced.
 var ErrForeignLog = errors.New("the log does not belong to the database: one of the two was replaced")
 
-// checkLog returns ErrForeignLog if the log of the database at path is not its own.
-// No process may have the database open.
+// checkLog returns ErrForeignLog if the log of the database at path belongs to another
+// database. No process may have the database open.
 //
-// The transaction that begins a log writes the first page of the database, its counter
-// grown by one. So the counter in the file is either the one before the first in the
-// log or, where the log was copied into the file in part, one of those in the log.
+// The transaction that starts a log writes the first page of the database and adds one
+// to its counter. So the counter in the file is one less than the first counter in the
+// log. If a part of the log was copied into the file, the counter is equal to one of
+// those in the log.
 func checkLog(path string, h header) error {
 	log := path + suffixes[wal]
 	marks, frames, err := readLog(log)
@@ -108,7 +110,7 @@ func checkLog(path string, h header) error {
 		return nil
 	}
 	belongs := h.logged
-	if len(marks) > 0 && belongs { // without marks it is of an earlier version
+	if len(marks) > 0 && belongs { // an earlier version wrote a log without marks
 		first := marks[0]
 		belongs = h.cookie <= first.cookie && (h.counter+1 == first.counter || h.counter == 0 && first.counter == 0)
 		for _, m := range marks {
@@ -122,8 +124,9 @@ func checkLog(path string, h header) error {
 		"which sets the log aside, or put back the file that the log belongs to", ErrForeignLog, path, log, frames, path)
 }
 
-// readLog returns the marks of the first page in the committed part of the log at
-// path, and how many frames that part has. A log that does not exist has none.
+// readLog returns the marks of the first page in the committed part of the log at path,
+// and the number of frames in that part. It returns no marks and 0 if the log does not
+// exist.
 func readLog(path string) (marks []mark, frames int, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -141,7 +144,7 @@ func readLog(path string) (marks []mark, frames int, err error) {
 	kind := binary.BigEndian.Uint32(head)
 	size := binary.BigEndian.Uint32(head[8:])
 	if kind&^1 != logMagic || size < 512 || size > 1<<16 || size&(size-1) != 0 {
-		return nil, 0, nil // SQLite ignores it
+		return nil, 0, nil // SQLite ignores such a log
 	}
 	sum := checksum{order: binary.LittleEndian}
 	if kind&1 != 0 {
@@ -159,7 +162,7 @@ func readLog(path string) (marks []mark, frames int, err error) {
 		salt, page := frame[8:16], frame[frameHeaderSize:]
 		sum.add(frame[:8])
 		if sum.add(page); string(salt) != string(head[16:24]) || !sum.is(frame[16:]) {
-			return marks, frames, nil // the rest is of an earlier log
+			return marks, frames, nil // the rest belongs to an earlier log
 		}
 		if binary.BigEndian.Uint32(frame) == 1 {
 			pending = append(pending, readMark(page))
@@ -183,7 +186,7 @@ type checksum struct {
 	s0, s1 uint32
 }
 
-// add takes in b, whose length is a multiple of 8.
+// add adds b to the checksum. The length of b must be a multiple of 8.
 func (c *checksum) add(b []byte) {
 	for ; len(b) >= 8; b = b[8:] {
 		c.s0 += c.order.Uint32(b) + c.s1
@@ -191,7 +194,7 @@ func (c *checksum) add(b []byte) {
 	}
 }
 
-// is reports whether b begins with the checksum.
+// is reports whether b begins with the encoded checksum.
 func (c *checksum) is(b []byte) bool {
 	return binary.BigEndian.Uint32(b) == c.s0 && binary.BigEndian.Uint32(b[4:]) == c.s1
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// TestLogIsBegunAnew writes far more than the write-ahead log may hold, without a
-// pause, and looks at how large the log has become. Readers hold back its copying
-// for as long as each of them reads.
+// TestLogIsBegunAnew writes much more than the size limit of the write-ahead log,
+// without a pause, and checks the size of the log. Each reader delays checkpoints until
+// it has finished.
 func TestLogIsBegunAnew(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -42,8 +42,8 @@ func TestLogIsBegunAnew(t *testing.T) {
 	}
 }
 
-// flood writes to files, from 64 callers and while others read, until total bytes
-// are written.
+// flood writes from 64 callers, with concurrent readers, until the process has written
+// total bytes to files.
 func flood(t *testing.T, s *sqlite.Store, total int64, readers int) (written int64) {
 	t.Helper()
 	start := bytesWritten(t)
@@ -76,12 +76,12 @@ func flood(t *testing.T, s *sqlite.Store, total int64, readers int) (written int
 	return bytesWritten(t) - start
 }
 
-// insertSome inserts rows all over the database, one Update each.
+// insertSome inserts rows in all parts of the database, each in a separate Update.
 func insertSome(ctx context.Context, s *sqlite.Store) error {
 	for range 20 {
 		f := storetest.NewFactor(storetest.NewUser())
 		r := storetest.NewReplay(f.ID.Bucket())
-		r.Sealed = make([]byte, 1200) // as the answer to a challenge has
+		r.Sealed = make([]byte, 1200) // the size of a stored answer to a challenge
 		err := s.Update(ctx, readFactor(f.ID), storetest.Writing(mfa.InsertFactor{Factor: f}, mfa.PutReplay{Replay: r}))
 		if err != nil {
 			return err
@@ -90,7 +90,7 @@ func insertSome(ctx context.Context, s *sqlite.Store) error {
 	return nil
 }
 
-// bytesWritten returns how much this process has written to files.
+// bytesWritten returns the number of bytes that this process has written to files.
 func bytesWritten(t *testing.T) (n int64) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/io")

@@ -11,18 +11,18 @@ import (
 // A memory holds the challenges and factors that the writer has recently read or
 // written. Most challenges are verified soon after they are created, and reading their
 // rows again takes 20 % of the writer's time. The memory equals the stored rows because
-// only the writer changes the file. If another process has changed it, current clears the
-// memory.
+// only the writer changes the file. If another process has changed the file, current
+// clears the memory.
 type memory struct {
-	version    int64  // of the file, as SQLite counts what other connections commit
-	looked     bool   // moved is what the file holds
-	moved      []byte // where the store was copied to, nil if it was not
+	version    int64  // of the file: SQLite's count of commits by other connections
+	looked     bool   // moved holds the value in the file
+	moved      []byte // the name of the target if the store was copied away, otherwise nil
 	challenges recent.Map[mfa.ChallengeID, *mfa.Challenge]
 	factors    recent.Map[mfa.FactorID, *mfa.Factor]
 }
 
-// current forgets everything if another process has changed the file. It is called
-// within the transaction that the rows are to be used in.
+// current clears the memory if another process has changed the file. Call it inside the
+// transaction that uses the rows.
 func (m *memory) current(c *conn) error {
 	return c.prepare("PRAGMA data_version").each(func(row *rowReader) error {
 		if v := row.int(); v != m.version {
@@ -33,8 +33,8 @@ func (m *memory) current(c *conn) error {
 	})
 }
 
-// mayWrite returns transfer.Moved if the store was copied away. It is called within the
-// transaction that is to write. Another process that sets the mark changes the version.
+// mayWrite returns transfer.Moved if the store was copied away. Call it inside the
+// transaction that writes. If another process sets the mark, the version changes.
 func (m *memory) mayWrite(c *conn) error {
 	if !m.looked {
 		moved, err := readMeta(c, transfer.MetaMoved)
@@ -84,7 +84,7 @@ func (m *memory) wrote(w mfa.Write) {
 	}
 }
 
-// Copies share bytes with the original rows. Bytes are never changed in place.
+// Copies share bytes with the original rows. No code changes bytes in place.
 
 func copyFactor(f *mfa.Factor) *mfa.Factor {
 	own := *f

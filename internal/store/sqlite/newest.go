@@ -7,15 +7,15 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// Every other row is written together with one of these.
+// Every other row is written together with one of these rows.
 const (
 	newestFactor    = `SELECT hi, lo FROM factors ORDER BY hi DESC, lo DESC LIMIT 1`
 	newestChallenge = `SELECT hi, lo FROM challenges ORDER BY hi DESC, lo DESC LIMIT 1`
 	newestEvent     = `SELECT hi, lo FROM events ORDER BY hi DESC, lo DESC LIMIT 1`
 )
 
-// Newest returns when the newest factor, challenge or event was made, and the zero
-// time for a store without any.
+// Newest returns the creation time of the newest factor, challenge or event, or the
+// zero time for a store without any.
 func (s *Store) Newest(ctx context.Context) (at time.Time, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		for _, sql := range []string{newestFactor, newestChallenge, newestEvent} {

@@ -17,8 +17,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// roles are what a process of this test binary does in place of the tests. It is
-// told by its environment: its role and the path of the database.
+// roles are tasks that a process of this test binary runs instead of the tests. Its
+// environment variables give the role and the path of the database.
 var roles = map[string]func(path string, out io.Writer) error{
 	"count": countTogether,
 	"write": writeForever,
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// process makes a process of a role, which is not started yet.
+// process returns a command that runs a role. The command is not started yet.
 func process(t *testing.T, role, path string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
@@ -54,7 +54,7 @@ func process(t *testing.T, role, path string) *exec.Cmd {
 	return cmd
 }
 
-// counted is the factor whose failures all processes count.
+// counted is the factor on which all processes count failures.
 var counted = &mfa.Factor{ID: mfa.FactorID{1}, Environment: 1, Type: mfa.GenericOTP}
 
 const (
@@ -91,7 +91,8 @@ func count(ctx context.Context, s *sqlite.Store) error {
 	return errors.Join(errs[:]...)
 }
 
-// TestSeveralWriters has two stores here and two other processes count in one row.
+// TestSeveralWriters makes two stores in this process and two other processes count in
+// one row.
 func TestSeveralWriters(t *testing.T) {
 	path := newPath(t)
 	stores := []*sqlite.Store{open(t, path), open(t, path)}
@@ -124,7 +125,7 @@ func TestSeveralWriters(t *testing.T) {
 	}
 }
 
-// TestStartingTogether opens a database that does not exist yet from all sides.
+// TestStartingTogether opens a missing database from several goroutines at once.
 func TestStartingTogether(t *testing.T) {
 	path := newPath(t)
 	const n = 8
@@ -146,15 +147,15 @@ func TestStartingTogether(t *testing.T) {
 	storeFactor(t, open(t, path))
 }
 
-// writers is how many callers write at once in a process that will be killed.
+// writers is the number of concurrent callers in a process that the test will kill.
 const writers = 8
 
 func writer(i int) mfa.UserKey {
 	return mfa.UserKey{Environment: 1, ID: fmt.Sprint("writer ", i)}
 }
 
-// writeForever lets each writer count in its own row, one event for each number,
-// and prints "writer number" when the number is stored.
+// writeForever makes each writer count in its own row, with one event for each number.
+// It prints "writer number" after the number is stored.
 func writeForever(path string, out io.Writer) error {
 	s, err := sqlite.Open(path, nil)
 	if err != nil {
@@ -186,7 +187,7 @@ func writeNext(s *sqlite.Store, i int) (n int, err error) {
 		}
 		tx.User.Failures++
 		n = tx.User.Failures
-		e.ID[0], e.ID[1], e.Reason = byte(n>>8), byte(n), key.ID // ids that no other process has
+		e.ID[0], e.ID[1], e.Reason = byte(n>>8), byte(n), key.ID // no other process uses these ids
 		e.ID[2] = byte(i)
 		tx.Writes = []mfa.Write{mfa.PutUser{User: tx.User}, mfa.AppendEvent{Event: e}}
 		return nil
@@ -194,8 +195,8 @@ func writeNext(s *sqlite.Store, i int) (n int, err error) {
 	return n, err
 }
 
-// TestKilledProcessLosesNothing kills a process in the midst of writing, again
-// and again, and then looks for all that it had been told was stored.
+// TestKilledProcessLosesNothing kills a process during writes, many times, and then
+// checks that every acknowledged write is stored.
 func TestKilledProcessLosesNothing(t *testing.T) {
 	path := newPath(t)
 	var acknowledged [writers]int
@@ -215,7 +216,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 			if rows.User != nil {
 				stored = rows.User.Failures
 			}
-			// The last one may have been stored without a word.
+			// The last write may be stored without an acknowledgement.
 			if stored < n || stored > n+1 || events[writer(i).ID] != stored {
 				t.Errorf("round %d, writer %d: acknowledged %d, stored %d with %d events", round, i, n, stored, events[writer(i).ID])
 			}
@@ -228,8 +229,8 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	t.Logf("acknowledged by each writer: %v", acknowledged)
 }
 
-// kill starts a writing process, kills it after some acknowledgements, and notes
-// all that it gave.
+// kill starts a writing process, kills it after some acknowledgements, and records all
+// of its acknowledgements.
 func kill(t *testing.T, cmd *exec.Cmd, after int, acknowledged *[writers]int) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
@@ -243,7 +244,7 @@ func kill(t *testing.T, cmd *exec.Cmd, after int, acknowledged *[writers]int) {
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			break // what follows the last newline was cut off
+			break // the text after the last newline was cut off
 		}
 		var i, n int
 		if _, err := fmt.Sscan(strings.TrimSpace(line), &i, &n); err != nil {
@@ -259,7 +260,7 @@ func kill(t *testing.T, cmd *exec.Cmd, after int, acknowledged *[writers]int) {
 	if given < after {
 		t.Errorf("the process ended by itself after %d acknowledgements", given)
 	}
-	_ = cmd.Wait() // killed
+	_ = cmd.Wait() // an error is expected: the process was killed
 }
 
 func eventsByReason(t *testing.T, s *sqlite.Store) map[string]int {

@@ -7,28 +7,28 @@ import (
 )
 
 const (
-	// maxShared bounds how many reads share a transaction, and so how long the first
-	// of them waits.
+	// maxShared is the largest number of reads in one transaction. It limits how long
+	// the first of them waits.
 	maxShared = 64
-	// scanners is how many long reads there may be at a time.
+	// scanners is the largest number of concurrent long reads.
 	scanners = 2
 )
 
-// read runs fn together with the other waiting reads, in one transaction: to
-// begin and end one costs as much as reading a row. fn reads a
-// bounded number of rows and is not interrupted when ctx ends: an interrupted transaction
-// could not be rolled back.
+// read runs fn together with the other waiting reads in one transaction, because
+// starting and ending a transaction costs as much as reading a row. fn reads a limited
+// number of rows. It is not interrupted when ctx ends, because an interrupted
+// transaction could not be rolled back.
 func (s *Store) read(ctx context.Context, fn func(*conn) error) error {
 	return domainError(s.reads.Do(ctx, fn))
 }
 
-// readGroup runs the jobs of a group in one transaction and sets the error of each.
+// readGroup runs a group of jobs in one transaction and sets the error of each job.
 func readGroup(c *conn, group []*job) {
 	err := c.transaction("BEGIN", func() error {
 		for _, j := range group {
 			j.Err = guard(c, j.Work)
-			// Some errors make SQLite roll back by itself. Later reads would see
-			// another moment.
+			// After some errors SQLite rolls back the transaction. Later reads would
+			// see a different snapshot.
 			if j.Err != nil && c.db.GetAutocommit() {
 				return j.Err
 			}
@@ -42,7 +42,7 @@ func readGroup(c *conn, group []*job) {
 	}
 }
 
-// scan runs fn, which reads much, on a connection that no request waits for.
+// scan runs fn, a long read, on a connection that no request uses.
 func (s *Store) scan(ctx context.Context, fn func(*conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// The suffixes of the files of a restore. They follow the path of the database.
+// The suffixes of the files of a restore, after the path of the database.
 const (
-	restoring = "-restoring" // the copy of the backup, not yet checked
-	restored  = "-restored-" // followed by a time: the copy, checked
-	replaced  = ".replaced-" // followed by the same time: the files it took the place of
+	restoring = "-restoring" // the copy of the backup, not checked yet
+	restored  = "-restored-" // followed by a time: the checked copy
+	replaced  = ".replaced-" // followed by the same time: the replaced files
 )
 
-// Restore puts a backup in the place of the store at path, which no process may use,
-// or makes the store from it. The files that it replaces are kept under the name that
-// it returns, with their suffixes; the name is "" if no file was replaced. check may refuse
-// the backup. If Restore is interrupted, either nothing has changed, or whoever
-// opens the store next completes it.
+// Restore replaces the store at path with a backup, or creates the store from it. No
+// process may use the store. Restore keeps the replaced files under the returned name,
+// with their suffixes. The name is "" if no file was replaced. check may refuse the
+// backup. If Restore is interrupted, either no file has changed, or the next process
+// that opens the store completes the restore.
 func Restore(ctx context.Context, from, path string, at time.Time, check func(Meta) error) (kept string, err error) {
 	if log, err := os.Stat(from + suffixes[wal]); err == nil && log.Size() > 0 {
 		return "", fmt.Errorf("%s has a log next to it, %s: it is a store, not a backup; make a backup of it with 'countersign backup'", from, from+suffixes[wal])
@@ -56,7 +56,8 @@ func Restore(ctx context.Context, from, path string, at time.Time, check func(Me
 	if err := verify(ctx, temp, check); err != nil {
 		return "", fmt.Errorf("%s cannot be restored: %w", from, err)
 	}
-	// A log of any other database is now one that does not belong to this one.
+	// With a new identity, a log of any other database does not belong to this
+	// database.
 	if err := errors.Join(stamp(temp), setFormat(temp, formatWAL)); err != nil {
 		return "", err
 	}
@@ -69,9 +70,9 @@ func Restore(ctx context.Context, from, path string, at time.Time, check func(Me
 	return finishRestore(path)
 }
 
-// finishRestore lets a restored copy take effect, if there is one: it keeps the old
-// files and gives the copy its name. It can be interrupted anywhere and run again. No
-// process may use the store.
+// finishRestore completes a restore if a restored copy exists: it keeps the old files
+// and gives the copy its final name. It can be interrupted at any point and run again.
+// No process may use the store.
 func finishRestore(path string) (kept string, err error) {
 	copies, err := within(path, restored)
 	if err != nil || len(copies) == 0 {
@@ -99,14 +100,14 @@ func finishRestore(path string) (kept string, err error) {
 	return kept, syncFile(filepath.Dir(path))
 }
 
-// alsoName gives a file a second name. It keeps the first, so that at no moment the store
-// seems to be missing, except on a file system where a file has only one name.
+// alsoName gives a file a second name and keeps the first, so the store always has a
+// file. On a file system without hard links it renames the file instead.
 func alsoName(name, second string) error {
 	err := os.Link(name, second)
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return err
-	case errors.Is(err, fs.ErrExist): // a restore that was interrupted has done it
+	case errors.Is(err, fs.ErrExist): // an interrupted restore has already done it
 		if same, err := sameFile(name, second); err != nil || same {
 			return err
 		}
@@ -126,7 +127,8 @@ func sameFile(a, b string) (bool, error) {
 	return err == nil && os.SameFile(x, y), err
 }
 
-// copyFile copies a file into one that only its owner can read, and makes it durable.
+// copyFile copies a file to a new file that only its owner can read, and makes the new
+// file durable.
 func copyFile(ctx context.Context, from, to string) (err error) {
 	in, err := os.Open(from)
 	if err != nil {
@@ -147,7 +149,7 @@ func copyFile(ctx context.Context, from, to string) (err error) {
 	return out.Sync()
 }
 
-// An untilDone reads from a reader until a context is done.
+// An untilDone reads from a reader until its context is done.
 type untilDone struct {
 	ctx context.Context
 	r   io.Reader

@@ -33,7 +33,7 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) 
 	})
 }
 
-// View reads as of one moment; see mfa.Store.
+// View reads a consistent snapshot; see mfa.Store.
 func (s *Store) View(ctx context.Context, r mfa.Read) (rows mfa.Rows, err error) {
 	err = s.read(ctx, func(c *conn) (err error) {
 		rows, err = load(c, r)
@@ -64,7 +64,7 @@ func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 	if err == nil && factor != none.Factor {
 		switch rows.Factor, err = loadFactor(c, factor); {
 		case rows.Factor == nil:
-			rows.Challenge = nil // of a factor that is gone
+			rows.Challenge = nil // its factor does not exist any more
 		case rows.Factor.User != "":
 			user = mfa.UserKey{Environment: rows.Factor.Environment, ID: rows.Factor.User}
 		}
@@ -113,7 +113,8 @@ func loadFactor(c *conn, id mfa.FactorID) (found *mfa.Factor, err error) {
 	return found, err
 }
 
-// loadTallies reads the tallies of keys, nil for one that is not stored.
+// loadTallies reads the tallies of keys. The result is nil for a tally that is not
+// stored.
 func loadTallies(c *conn, keys []mfa.TallyKey) (found []*mfa.Tally, err error) {
 	found = make([]*mfa.Tally, len(keys))
 	for i, key := range keys {
@@ -122,7 +123,7 @@ func loadTallies(c *conn, keys []mfa.TallyKey) (found []*mfa.Tally, err error) {
 			return nil, err
 		}
 		if found[i] != nil {
-			found[i].TallyKey = key // with Of, which is not stored
+			found[i].TallyKey = key // includes Of, which is not stored
 		}
 	}
 	return found, nil
@@ -143,7 +144,7 @@ const (
 	deleteReplay = `DELETE FROM replays WHERE bucket = ? AND key = ?`
 )
 
-// apply makes one write.
+// apply carries out one write.
 func apply(c *conn, w mfa.Write) (err error) {
 	switch w := w.(type) {
 	case mfa.InsertFactor:
@@ -199,8 +200,8 @@ func apply(c *conn, w mfa.Write) (err error) {
 	return err
 }
 
-// userHash is what the factors of a user are found by: 32 bits, which few users
-// share, in place of an id of any length.
+// userHash returns 32 bits that find the factors of a user. The index stores them
+// instead of a user id, which may have any length. Few users share the same hash.
 func userHash(environment int64, user string) int64 {
 	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(environment)), user...))
 	return int64(int32(binary.BigEndian.Uint32(sum[:])))

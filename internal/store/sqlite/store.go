@@ -21,29 +21,29 @@ type Store struct {
 	health     health
 	writes     *queue.Queue[func(*conn) error]
 	reads      *queue.Queue[func(*conn) error]
-	serving    sync.WaitGroup // who answers both
+	serving    sync.WaitGroup // goroutines that answer writes and reads
 	closing    sync.Once
 	closeError error
 	writer     *conn
 	readers    []*conn
-	scanners   chan *conn // closed with the store
-	scanning   int        // how many scanners there are
+	scanners   chan *conn // closed together with the store
+	scanning   int        // how many scanners exist
 	checkpoint *checkpointer
 	log        *slog.Logger
 }
 
-// How much of the file connections keep in memory, in pages of 4 KiB.
+// The sizes of the page caches of connections, in pages of 4 KiB.
 const (
 	writerCache = 8192
 	readerCache = 2048
 	scanCache   = 256
 )
 
-// Open opens the database file at path, makes it if it is not there, and brings
-// its schema up to date. A nil log means slog.Default().
+// Open opens the database file at path, creates it if it does not exist, and updates
+// its schema. A nil log means slog.Default().
 func Open(path string, log *slog.Logger) (*Store, error) { return open(path, log, true) }
 
-// OpenExisting is Open, but refuses a file that does not exist or is empty.
+// OpenExisting is like Open, but refuses a file that does not exist or is empty.
 func OpenExisting(path string, log *slog.Logger) (*Store, error) { return open(path, log, false) }
 
 func open(path string, log *slog.Logger, create bool) (_ *Store, err error) {
@@ -107,8 +107,8 @@ func open(path string, log *slog.Logger, create bool) (_ *Store, err error) {
 	return s, nil
 }
 
-// Close waits for the writes and reads that were accepted, and closes the file.
-// Whatever is asked of the store afterwards is ErrUnavailable.
+// Close waits for the accepted writes and reads, and closes the file. Later calls
+// return ErrUnavailable.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.writes.Close()
@@ -132,7 +132,7 @@ func (s *Store) closeConns() error {
 	for _, c := range s.readers {
 		errs = append(errs, c.close())
 	}
-	// Last, so that its close finds itself alone and leaves no log behind.
+	// The writer closes last: SQLite removes the log when the last connection closes.
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
 	}
@@ -140,12 +140,13 @@ func (s *Store) closeConns() error {
 	return errors.Join(errs...)
 }
 
-// Check reads the whole database and reports what is damaged.
+// Check reads the whole database and reports damage.
 func (s *Store) Check(ctx context.Context) error {
 	return s.scan(ctx, (*conn).integrity)
 }
 
-// domainError gives what the domain knows its own name and keeps the rest.
+// domainError adds mfa.ErrUnavailable to an error with a cause outside the database,
+// and returns other errors unchanged.
 func domainError(err error) error {
 	if isOutage(err) && !errors.Is(err, mfa.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", mfa.ErrUnavailable, err)

@@ -29,13 +29,14 @@ func TestMeta(t *testing.T) {
 	storetest.RunMeta(t, func(t *testing.T) storetest.MetaStore { return open(t, newPath(t)) })
 }
 
-// newPath names a database that does not exist yet, nor does its directory.
+// newPath returns the path of a database that does not exist yet, in a directory that
+// does not exist yet.
 func newPath(t testing.TB) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "data", "countersign.db")
 }
 
-// open opens a store that is closed when the test ends.
+// open opens a store and closes it when the test ends.
 func open(t testing.TB, path string) *sqlite.Store {
 	t.Helper()
 	s, err := sqlite.Open(path, nil)
@@ -62,7 +63,7 @@ func storeFactor(t testing.TB, s *sqlite.Store) *mfa.Factor {
 
 func readFactor(id mfa.FactorID) mfa.Read { return mfa.Read{Bucket: id.Bucket(), Factor: id} }
 
-// holds complains unless every factor is stored.
+// holds reports a test error unless the store holds every factor.
 func holds(t testing.TB, s *sqlite.Store, factors ...*mfa.Factor) {
 	t.Helper()
 	for _, f := range factors {
@@ -76,7 +77,7 @@ func holds(t testing.TB, s *sqlite.Store, factors ...*mfa.Factor) {
 	}
 }
 
-// await lets others run until done.
+// await lets other goroutines run until done returns true.
 func await(done func() bool) {
 	for !done() {
 		runtime.Gosched()
@@ -225,7 +226,7 @@ func TestClosedStoreIsUnavailable(t *testing.T) {
 	}
 }
 
-// TestCloseWaitsForReads closes a store while it is read from all sides.
+// TestCloseWaitsForReads closes a store during several kinds of concurrent reads.
 func TestCloseWaitsForReads(t *testing.T) {
 	s := open(t, newPath(t))
 	f := storeFactor(t, s)

@@ -14,13 +14,13 @@ import (
 type table[R any] struct {
 	describe func(rows.Columns, *R)
 
-	columns string // for a SELECT
+	columns string // for a SELECT statement
 	insert  string
-	put     string // insert, or replace the row with the same key
-	update  string // set all but the key
+	put     string // insert a row, or replace the row with the same key
+	update  string // set all columns except the key
 }
 
-// The tables, each with the columns of its key.
+// The tables and the key columns of each.
 var (
 	factors         = newTable("factors", rows.Factor, "hi", "lo")
 	factorStates    = newTable("factors", rows.UpdateFactor, "hi", "lo")
@@ -55,20 +55,20 @@ func newTable[R any](name string, describe func(rows.Columns, *R), key ...string
 	return t
 }
 
-// bind gives s the values of a row.
+// bind binds the values of a row to s.
 func (t *table[R]) bind(s *statement, r *R) *statement {
 	t.describe(s, r)
 	return s
 }
 
-// scan reads t.columns.
+// scan reads a row of t.columns.
 func (t *table[R]) scan(row *rowReader) (*R, error) {
 	r := new(R)
 	t.describe(row, r)
 	return r, row.err
 }
 
-// one reads the row of a query, nil if there is none.
+// one reads the row of a query, or returns nil if the query has no row.
 func (t *table[R]) one(query *statement) (found *R, err error) {
 	err = query.each(func(row *rowReader) (err error) {
 		found, err = t.scan(row)
@@ -77,7 +77,7 @@ func (t *table[R]) one(query *statement) (found *R, err error) {
 	return found, err
 }
 
-// list adds the rows of a query to found.
+// list appends the rows of a query to found.
 func (t *table[R]) list(query *statement, found *[]R) error {
 	return query.each(func(row *rowReader) error {
 		r, err := t.scan(row)
@@ -86,13 +86,13 @@ func (t *table[R]) list(query *statement, found *[]R) error {
 	})
 }
 
-// names collects the names of columns. An id takes two columns.
+// names collects column names. An id has two columns.
 type names struct {
 	all    []string
 	hasKey bool
 }
 
-// Column makes names a rows.Columns.
+// Column implements rows.Columns.
 func (n *names) Column(name string, field any) {
 	switch field.(type) {
 	case *rows.Key:
@@ -104,7 +104,7 @@ func (n *names) Column(name string, field any) {
 		n.all = append(n.all, "user_hash", name)
 	case *rows.KeyBucket, *rows.TallyBucket:
 	case *time.Time, *rows.OptionalTime:
-		if n.hasKey { // times are counted from that of the key
+		if n.hasKey { // times are relative to the time in the key
 			name = strings.TrimSuffix(name, "_at")
 		}
 		n.all = append(n.all, name)
@@ -115,7 +115,7 @@ func (n *names) Column(name string, field any) {
 	}
 }
 
-// Column binds a field. It makes statement a rows.Columns.
+// Column binds a field. It implements rows.Columns.
 func (s *statement) Column(_ string, field any) {
 	switch v := field.(type) {
 	case *rows.Key:
@@ -167,7 +167,8 @@ func (s *statement) Column(_ string, field any) {
 	}
 }
 
-// instant binds a time of a row: since its key, if it has one, or since 1970.
+// instant binds a time of a row: relative to the time in its key, or since 1970 if it
+// has no key.
 func (s *statement) instant(t time.Time) {
 	if s.key == (rows.Key{}) {
 		s.time(t)
@@ -176,7 +177,7 @@ func (s *statement) instant(t time.Time) {
 	s.since(s.key, t)
 }
 
-// Column scans a field. It makes rowReader a rows.Columns.
+// Column scans a field. It implements rows.Columns.
 func (c *rowReader) Column(_ string, field any) {
 	switch v := field.(type) {
 	case *rows.Key:
@@ -185,7 +186,7 @@ func (c *rowReader) Column(_ string, field any) {
 	case *rows.Ref:
 		*v = c.id()
 	case *rows.Owner:
-		c.next() // the hash
+		c.next() // skips the hash
 		v.User = c.text()
 	case *rows.KeyBucket, *rows.TallyBucket:
 	case *rows.UserBucket:
@@ -219,7 +220,7 @@ func (c *rowReader) Column(_ string, field any) {
 	}
 }
 
-// instant returns what statement.instant bound.
+// instant reads a value that statement.instant bound.
 func (c *rowReader) instant() time.Time {
 	if c.key == (rows.Key{}) {
 		return c.time()

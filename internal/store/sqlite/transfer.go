@@ -28,12 +28,12 @@ var (
 	exportTallies    = `SELECT ` + tallies.columns + ` FROM tallies WHERE (environment, name) > (?, ?) ORDER BY environment, name LIMIT ?`
 )
 
-// Export lists rows of a kind; see transfer.Store.
+// Export lists rows of one kind; see transfer.Store.
 func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, limit int) (rows []transfer.Row, next string, err error) {
 	var number int64
 	var name string
 	key := []byte{}
-	// query lists what lies behind a place, add takes a row and says its place.
+	// query lists the rows after a place. add reads a row and returns its place.
 	query := func(*conn) *statement { return nil }
 	var add func(row *rowReader) (transfer.Row, string, error)
 	switch kind {
@@ -135,7 +135,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 	return rows, next, err
 }
 
-// last returns the id at which a place ends, zero at the start.
+// last returns the id in a place, or the zero id at the start.
 func last(place []byte) (id [16]byte) { copy(id[:], place); return id }
 
 // Import stores rows; see transfer.Store.
@@ -181,13 +181,13 @@ func importRow(c *conn, r transfer.Row) (err error) {
 	return err
 }
 
-// add inserts a row, unless there is one with its key.
+// add inserts a row, unless a row with the same key exists.
 func (t *table[R]) add(c *conn, r *R) error {
 	_, err := t.bind(c.prepare(t.insert+keep), r).exec()
 	return err
 }
 
-// DeleteMeta removes what is stored under name.
+// DeleteMeta removes the value with that name.
 func (s *Store) DeleteMeta(ctx context.Context, name string) error {
 	return s.write(ctx, func(c *conn) error {
 		_, err := c.prepare(deleteMeta).text(name).exec()

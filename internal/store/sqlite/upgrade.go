@@ -14,13 +14,13 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// upgrade brings the schema up to date.
+// upgrade updates the schema to the current version.
 func upgrade(c *conn) error {
 	all, err := loadMigrations()
 	if err != nil {
 		return err
 	}
-	// Two processes may start at once: the version is read under the write lock.
+	// Two processes may start at once, so the version is read under the write lock.
 	return c.transaction("BEGIN IMMEDIATE", func() error {
 		version, err := c.schema()
 		if err != nil {
@@ -53,7 +53,7 @@ func loadMigrations() ([]migrate.Migration, error) {
 	return migrate.Load(dir)
 }
 
-// schema returns the version of the schema, 0 for none.
+// schema returns the version of the schema, or 0 if the database has no schema.
 func (c *conn) schema() (version int, err error) {
 	err = c.prepare("PRAGMA user_version").each(func(row *rowReader) error {
 		version = int(row.int())
@@ -62,8 +62,8 @@ func (c *conn) schema() (version int, err error) {
 	return version, err
 }
 
-// addFunctions gives SQL what migrations turn old values into new ones with. Of NULL
-// each makes NULL.
+// addFunctions adds the SQL functions that migrations use to convert old values. Each
+// function returns NULL for NULL.
 func addFunctions(db *sqlite3.Conn) error {
 	ofID := func(name string, fn func(id [16]byte) int64) error {
 		return db.CreateFunction(name, 1, sqlite3.DETERMINISTIC, func(ctx sqlite3.Context, arg ...sqlite3.Value) {

@@ -19,7 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
-// old makes a file of an earlier schema.
+// old creates a file with an earlier schema.
 func old(t *testing.T, version int, statements ...string) (path string) {
 	t.Helper()
 	path = t.TempDir() + "/countersign.db"
@@ -47,7 +47,8 @@ func old(t *testing.T, version int, statements ...string) (path string) {
 	return path
 }
 
-// insert writes an INSERT of values as earlier programs bound them.
+// insert returns an INSERT statement with values in the form in which earlier programs
+// bound them.
 func insert(into string, values ...any) string {
 	var b strings.Builder
 	for i, v := range values {
@@ -171,7 +172,7 @@ func TestUpgradeOfTheSecondSchemaKeepsRows(t *testing.T) {
 	}
 }
 
-// text shows what rows point to.
+// text formats the values behind the pointers in rows.
 func text(rows []transfer.Row) string {
 	var b strings.Builder
 	for _, r := range rows {
@@ -185,12 +186,12 @@ func text(rows []transfer.Row) string {
 	return b.String()
 }
 
-// TestUpgradeFailsWhole opens a file whose rows cannot be brought up to date.
+// TestUpgradeFailsWhole opens a file with rows that cannot be upgraded.
 func TestUpgradeFailsWhole(t *testing.T) {
 	f := storetest.NewFactor(storetest.NewUser())
 	path := old(t, 2, "DROP TABLE events",
 		insert("factors (id, environment, type, last_step, failures, locked_until, created_at, updated_at)", f.ID[:], 1, "totp", 0, 0, 0, 0, 0))
-	for range 2 { // it is as it was
+	for range 2 { // the first attempt must leave the file unchanged
 		if s, err := sqlite.Open(path, nil); err == nil {
 			t.Fatal(errors.Join(errors.New("it was opened"), s.Close()))
 		} else if !strings.Contains(err.Error(), "0003_integers") {

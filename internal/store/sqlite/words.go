@@ -1,8 +1,9 @@
 package sqlite
 
-// words are stored as their numbers, from 1: they stand in most rows. Any other word
-// is stored as it is, so that a type that is new to mfa needs no place here; it only
-// takes more room. The numbers are in files: append, and never move one.
+// words are stored as numbers, counted from 1, because most rows contain them. Other
+// words are stored as text: a new type in package mfa needs no entry here, it only
+// takes more space. Files contain these numbers, so append new words and never move
+// one.
 var words = []string{
 	"totp", "sms", "generic_otp",
 	"factor.enrolled", "factor.locked", "factor.unlocked", "factor.deleted", "user.locked", "user.unlocked",

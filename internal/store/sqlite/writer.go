@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// maxWaiting is how many writes may wait: as many as a server answers requests at
-	// once, or more. One more is refused.
+	// maxWaiting is how many writes may wait. It is at least the number of requests
+	// that a server answers at once. The store refuses further writes.
 	maxWaiting = 1 << 14
-	// maxGroup bounds how many writes share a commit, and so how long the first
-	// of them waits.
+	// maxGroup is the largest number of writes in one commit. It limits how long the
+	// first of them waits.
 	maxGroup = 256
 )
 
 // A job is a write that waits for the writer, or a read.
 type job = queue.Job[func(*conn) error]
 
-// write has run executed by the writer and returns when it is durable, or with
-// the error that kept it from being stored. It may change what it likes.
+// write executes run on the writer and returns after the commit is durable, or with the
+// error that prevented the commit. run may change any row.
 func (s *Store) write(ctx context.Context, run func(c *conn) error) error {
 	return s.writes.Do(ctx, func(c *conn) error {
 		c.recent.clear()
@@ -30,7 +30,7 @@ func (s *Store) write(ctx context.Context, run func(c *conn) error) error {
 	})
 }
 
-// change is write, but is refused if the store was copied away.
+// change is like write, but refuses if the store was copied away.
 func (s *Store) change(ctx context.Context, run func(c *conn) error) error {
 	return s.write(ctx, func(c *conn) error {
 		if err := c.recent.mayWrite(c); err != nil {
@@ -43,13 +43,13 @@ func (s *Store) change(ctx context.Context, run func(c *conn) error) error {
 // Waiting returns how many writes wait for the writer.
 func (s *Store) Waiting() int { return s.writes.Waiting() }
 
-// serve runs jobs on the writer until the store is closed and none is left.
+// serve runs jobs on the writer until the store is closed and no job is left.
 func (s *Store) serve() {
 	s.writes.Serve(maxGroup, nil, func(group []*job, _ *queue.Hold) { s.commit(group) }, func() { s.checkpoint.after(s.writer) })
 }
 
-// commit runs the jobs of a group and sets the error of each. None is reported as
-// stored in files that are no longer those of the store.
+// commit runs a group of jobs and sets the error of each. A job reports success only if
+// its rows are in the current files of the store.
 func (s *Store) commit(group []*job) {
 	if err := s.files.known(); err != nil {
 		refuse(group, err)
@@ -57,7 +57,8 @@ func (s *Store) commit(group []*job) {
 	}
 	commitGroup(s.writer, group)
 	if s.checkpoint.state.begun && !s.checkpoint.state.counted {
-		// The background has copied the log at the moment when the transaction began.
+		// The checkpointer copied the log when the transaction started.
+		// Therefore that transaction did not count the new log.
 		commitGroup(s.writer, []*job{{Work: (*conn).countLog}})
 	}
 	for _, j := range group {
@@ -77,14 +78,14 @@ func refuse(group []*job, err error) {
 	}
 }
 
-// errSpoilt undoes the transaction of a group because one of its jobs failed
-// after it had written something.
+// errSpoilt rolls back the transaction of a group because one of its jobs failed after
+// a write.
 var errSpoilt = errors.New("a job failed halfway")
 
-// commitGroup runs the jobs of a group in order in one transaction and sets the
-// error of each. A job that fails before it writes leaves nothing to undo. One
-// that fails later takes the whole transaction with it; then each job is run
-// again, in a separate transaction.
+// commitGroup runs a group of jobs in order in one transaction and sets the error of
+// each. A job that fails before its first write leaves nothing to roll back. If a job
+// fails later, the whole transaction is rolled back, and each job runs again in a
+// separate transaction.
 func commitGroup(c *conn, group []*job) {
 	if len(group) == 0 {
 		return
@@ -98,7 +99,7 @@ func commitGroup(c *conn, group []*job) {
 			before := c.wrote
 			c.wrote = false
 			j.Err = guard(c, j.Work)
-			// Some errors of reading make SQLite roll back by itself.
+			// After some read errors SQLite rolls back the transaction.
 			if j.Err != nil && (c.wrote || c.db.GetAutocommit()) {
 				return errSpoilt
 			}
@@ -122,22 +123,22 @@ func commitGroup(c *conn, group []*job) {
 			commitGroup(c, []*job{j})
 		}
 	case errors.Is(err, errSpoilt):
-		// The job has its own error.
+		// The job already has its own error.
 	default:
-		// What a job found out came from a transaction that was not stored, a
-		// refusal as well.
+		// The jobs' results, including refusals, come from a transaction that was not
+		// committed.
 		for _, j := range group {
 			j.Err = domainError(err)
 		}
 	}
 }
 
-// guard runs a job and turns a panic into its error. A bug of one caller then does not
-// stop the writer for all.
+// guard runs a job and turns a panic into its error, so a bug in one caller does not
+// stop the writer for all callers.
 func guard(c *conn, run func(*conn) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.wrote = true // it may have written
+			c.wrote = true // it may have written before the panic
 			err = fmt.Errorf("panic in a transaction: %v\n%s", p, debug.Stack())
 		}
 	}()

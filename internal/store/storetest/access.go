@@ -9,7 +9,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// RunAccess states what every access.Store promises; open returns an empty store.
+// RunAccess tests every promise of access.Store. open returns an empty store.
 func RunAccess(t *testing.T, open func(*testing.T) access.Store) {
 	check := func(promise string, test func(*testing.T, access.Store)) {
 		t.Run(promise, func(t *testing.T) { test(t, open(t)) })

@@ -26,8 +26,9 @@ func cancelledBeforeIsNotStored(t *testing.T, s mfa.Store) {
 	}
 }
 
-// cancelledIsStoredOrFails cancels Updates at every stage of their way, by
-// letting the others run for a while, and then looks at what became of each.
+// cancelledIsStoredOrFails cancels Updates at different stages: it lets other
+// goroutines run for a while before each cancellation. Then it checks the result of
+// each Update.
 func cancelledIsStoredOrFails(t *testing.T, s mfa.Store) {
 	const rounds, callers = 30, 16
 	failed := 0
@@ -64,8 +65,8 @@ func cancelledIsStoredOrFails(t *testing.T, s mfa.Store) {
 	t.Logf("%d of %d Updates were cancelled in time", failed, rounds*callers)
 }
 
-// cancelledReadFails cancels more reads than a store has connections, at once and
-// on their way; the reads that follow must find the store in order.
+// cancelledReadFails cancels more concurrent reads than a store has connections, at
+// different stages. Later reads must work.
 func cancelledReadFails(t *testing.T, s mfa.Store) {
 	f := storeFactor(t, s, NewUser())
 	q := mfa.FactorQuery{User: mfa.UserKey{Environment: f.Environment, ID: f.User}, Limit: 1}

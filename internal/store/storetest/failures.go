@@ -8,11 +8,11 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// errOfFn stands for whatever an fn may refuse with.
+// errOfFn is an example of an error from fn.
 var errOfFn = errors.New("refused by fn")
 
-// everything returns one write of each kind that adds something, and a read that
-// finds all of it.
+// everything returns one write of each kind that adds a row, and a read that finds all
+// these rows.
 func everything() (mfa.Read, []mfa.Write) {
 	f := NewFactor(NewUser())
 	b, c := f.ID.Bucket(), NewChallenge(f)
@@ -28,7 +28,7 @@ func everything() (mfa.Read, []mfa.Write) {
 		}
 }
 
-// noTrace complains if anything of r, or any event, is stored.
+// noTrace reports a test error if any row of r, or any event, is stored.
 func noTrace(t *testing.T, s mfa.Store, r mfa.Read) {
 	t.Helper()
 	if rows := view(t, s, r); !nothing(rows) {
@@ -73,7 +73,7 @@ func panicLeavesNothing(t *testing.T, s mfa.Store) {
 	store(t, s, r.Bucket, writes...)
 }
 
-// survive returns the error of fn, or what it panics with as one.
+// survive returns the error of fn, or its panic as an error.
 func survive(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -83,8 +83,8 @@ func survive(fn func() error) (err error) {
 	return fn()
 }
 
-// impossible returns writes that no store can make in the bucket of f, which is
-// stored with its challenge c and event e.
+// impossible returns writes that no store can make, in the bucket of f. The factor f,
+// its challenge c and its event e are already stored.
 func impossible(f *mfa.Factor, c *mfa.Challenge, e mfa.Event) map[string]mfa.Write {
 	return map[string]mfa.Write{
 		"a second factor of one id":    mfa.InsertFactor{Factor: f},
@@ -120,8 +120,8 @@ func impossibleWriteFails(t *testing.T, s mfa.Store) {
 	}
 }
 
-// goodBesideBad runs good Updates at the same time as Updates that fail in every
-// way, and looks at each afterwards.
+// goodBesideBad runs good Updates concurrently with Updates that fail in every way, and
+// checks each result afterwards.
 func goodBesideBad(t *testing.T, s mfa.Store) {
 	f, c := storeChallenge(t, s)
 	e := NewEvent(f)
@@ -178,8 +178,8 @@ func goodBesideBad(t *testing.T, s mfa.Store) {
 	same(t, view(t, s, readChallenge(c.ID)).Challenge, c)
 }
 
-// refusalBesideBad lets fn refuse, by what it reads, while others fail: a
-// refusal must not rest on what was never stored.
+// refusalBesideBad makes fn refuse because of the rows that it reads, while other
+// Updates fail. A refusal must not depend on rows that were never committed.
 func refusalBesideBad(t *testing.T, s mfa.Store) {
 	f := storeFactor(t, s, NewUser())
 	errs := together(64, func(i int) error {
@@ -190,7 +190,7 @@ func refusalBesideBad(t *testing.T, s mfa.Store) {
 			if i%2 == 0 {
 				return nil
 			}
-			tx.Factor.Failures++ // never stored, for the second write cannot be made
+			tx.Factor.Failures++ // never stored, because the second write fails
 			tx.Writes = []mfa.Write{tx.Factor.Update(), mfa.InsertFactor{Factor: f}}
 			return nil
 		})

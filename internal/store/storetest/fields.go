@@ -10,7 +10,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// The instants at the ends of what a store must keep.
+// The earliest and the latest time that a store must keep.
 var (
 	longAgo = time.Date(1900, 1, 1, 0, 0, 0, 1e6, time.UTC)
 	atLast  = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
@@ -41,7 +41,7 @@ func unknownIsNil(t *testing.T, s mfa.Store) {
 	}
 }
 
-// readBoth returns what an Update and a View read.
+// readBoth returns the rows that an Update and a View read.
 func readBoth(t *testing.T, s mfa.Store, r mfa.Read) []mfa.Rows {
 	t.Helper()
 	var inside mfa.Rows

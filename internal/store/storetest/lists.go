@@ -17,7 +17,7 @@ func eventsArePaged(t *testing.T, s mfa.Store) {
 			e := mfa.Event{ID: newID(morning.Add(time.Duration(i)*time.Minute), b), Environment: 1, Type: mfa.UserLocked}
 			want[b] = append(want[b], e)
 		}
-		for _, i := range []int{3, 0, 6, 1, 5, 2, 4} { // the order of ids counts, not that of arrival
+		for _, i := range []int{3, 0, 6, 1, 5, 2, 4} { // lists follow the order of the ids, not of the inserts
 			writes = append(writes, mfa.AppendEvent{Event: want[b][i]})
 		}
 		store(t, s, b, writes...)
@@ -48,7 +48,7 @@ func eventsArePaged(t *testing.T, s mfa.Store) {
 func factorsArePaged(t *testing.T, s mfa.Store) {
 	want := make(map[mfa.FactorID]*mfa.Factor)
 	for i := range 21 {
-		f := NewFactor(mfa.UserKey{Environment: mfa.EnvironmentID(1 + i%2)}) // of nobody, and of two environments
+		f := NewFactor(mfa.UserKey{Environment: mfa.EnvironmentID(1 + i%2)}) // without a user, in two environments
 		f.ID = newID(morning.Add(time.Duration(-i)*time.Hour), mfa.Bucket(i%3))
 		want[f.ID] = f
 		store(t, s, f.ID.Bucket(), mfa.InsertFactor{Factor: f})
@@ -186,7 +186,8 @@ func factorsAreOwn(t *testing.T, s mfa.Store) {
 	}
 }
 
-// talliesAreListed has two environments in one bucket and one in another.
+// talliesAreListed uses two environments in one bucket and a third one in another
+// bucket.
 func talliesAreListed(t *testing.T, s mfa.Store) {
 	one := NewTally(7).Environment
 	two := one + 1

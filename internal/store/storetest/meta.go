@@ -16,7 +16,7 @@ type MetaStore interface {
 	DeleteMeta(ctx context.Context, name string) error
 }
 
-// RunMeta states what every store promises of named values; open returns an empty
+// RunMeta tests every promise of stores about named values. open returns an empty
 // store.
 func RunMeta(t *testing.T, open func(*testing.T) MetaStore) {
 	check := func(promise string, test func(*testing.T, MetaStore)) {

@@ -27,8 +27,8 @@ func emptyUpdateSucceeds(t *testing.T, s mfa.Store) {
 	}
 }
 
-// viewIsOfOneMoment keeps a challenge's attempts equal to its replay record's
-// only byte; no View may see one without the other.
+// viewIsOfOneMoment keeps the attempts of a challenge equal to the only byte of its
+// replay record. Every View must see both values from the same commit.
 func viewIsOfOneMoment(t *testing.T, s mfa.Store) {
 	f, c := storeChallenge(t, s)
 	r := NewReplay(f.ID.Bucket())
@@ -102,8 +102,8 @@ func countersAreExact(t *testing.T, s mfa.Store) {
 	}
 }
 
-// talliesAreExact has many callers count in the same tallies, each in an order of
-// its own, from when none of them is stored.
+// talliesAreExact makes many callers count in the same tallies, each caller in a
+// different order. At the start no tally is stored.
 func talliesAreExact(t *testing.T, s mfa.Store) {
 	const b, callers, rounds = 7, 64, 4
 	keys := []mfa.TallyKey{NewTally(b).TallyKey, NewTally(b).TallyKey, NewTally(b).TallyKey}
@@ -135,8 +135,8 @@ func talliesAreExact(t *testing.T, s mfa.Store) {
 	}
 }
 
-// refusedLeavesRowsAlone lets many an fn change all of what it reads and refuse
-// then; those that run beside it must not see it.
+// refusedLeavesRowsAlone runs Updates whose fn changes all rows that it reads and then
+// refuses. Concurrent Updates must not see these changes.
 func refusedLeavesRowsAlone(t *testing.T, s mfa.Store) {
 	f := storeFactor(t, s, NewUser())
 	b, c := f.ID.Bucket(), NewChallenge(f)
@@ -162,11 +162,11 @@ func refusedLeavesRowsAlone(t *testing.T, s mfa.Store) {
 	}
 }
 
-// attemptsAllowed is how many codes may be tried per challenge.
+// attemptsAllowed is the limit of codes per challenge.
 const attemptsAllowed = 5
 
-// attempt tries one code against a challenge, as Service.Verify does, but for the
-// rules that are not about concurrency.
+// attempt tries one code against a challenge in the same way as Service.Verify, without
+// the rules that have nothing to do with concurrency.
 func attempt(ctx context.Context, s mfa.Store, id mfa.ChallengeID, right bool, factorLimit int) error {
 	return s.Update(ctx, readChallenge(id), func(tx *mfa.Tx) error {
 		if tx.Factor.Failures >= factorLimit {
@@ -210,7 +210,7 @@ func guessesAreBounded(t *testing.T, s mfa.Store) {
 		challenges[i] = NewChallenge(f)
 		store(t, s, f.ID.Bucket(), mfa.InsertChallenge{Challenge: challenges[i]})
 	}
-	const allowed = 13 // of the factor, fewer than the 40 of its challenges
+	const allowed = 13 // the limit of the factor, less than the 40 attempts of its challenges
 	guessed := 0
 	for _, err := range together(128, func(i int) error {
 		return attempt(t.Context(), s, challenges[i%len(challenges)].ID, false, allowed)
@@ -235,8 +235,8 @@ func guessesAreBounded(t *testing.T, s mfa.Store) {
 	}
 }
 
-// replayGoesWithEffect sends each of some requests several times at once; of
-// every one, exactly one effect may come about, with its record.
+// replayGoesWithEffect sends several copies of each request concurrently. Each request
+// must have exactly one effect, stored together with its replay record.
 func replayGoesWithEffect(t *testing.T, s mfa.Store) {
 	f := storeFactor(t, s, NewUser())
 	b := f.ID.Bucket()
@@ -256,7 +256,7 @@ func replayGoesWithEffect(t *testing.T, s mfa.Store) {
 				return errOfFn
 			}
 			tx.Writes = []mfa.Write{mfa.InsertChallenge{Challenge: effects[i]}, mfa.PutReplay{Replay: r}}
-			if i/requests == i%times { // some requests fail at the end
+			if i/requests == i%times { // some requests fail after their writes
 				tx.Writes = append(tx.Writes, mfa.InsertFactor{Factor: f})
 			}
 			return nil

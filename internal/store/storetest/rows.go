@@ -13,42 +13,43 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// morning is when the rows of the suite are made.
+// morning is the creation time of the rows in this suite.
 var morning = time.Date(2026, 3, 29, 8, 30, 0, 123e6, time.UTC)
 
-// awkward is text that a store must not trip over.
+// awkward is text with characters that are difficult to store.
 const awkward = `Zoë 漢字 𝄞 👩‍👩‍👧 ' " \ % _ ; -- ?`
 
-// serial makes every id of the process another one.
+// serial makes every id in the process unique.
 var serial atomic.Uint64
 
-// newID returns an id of the instant at in bucket b, above all earlier ones of it.
+// newID returns an id with the time at in bucket b, above all earlier ids with the same
+// time and bucket.
 func newID(at time.Time, b mfa.Bucket) (id [16]byte) {
 	binary.BigEndian.PutUint64(id[:8], uint64(at.UnixMilli())<<16)
 	binary.BigEndian.PutUint64(id[8:], serial.Add(1)<<10|uint64(b))
 	return id
 }
 
-// newKey returns a key that no row has.
+// newKey returns a key that no row uses.
 func newKey() (k [32]byte) {
 	binary.BigEndian.PutUint64(k[8:], serial.Add(1))
 	return k
 }
 
-// newReplayKey returns a key that no replay record has.
+// newReplayKey returns a key that no replay record uses.
 func newReplayKey() (k mfa.ReplayKey) {
 	binary.BigEndian.PutUint64(k[8:], serial.Add(1))
 	return k
 }
 
-// NewUser returns a user that has no rows yet, of environment 1.
+// NewUser returns a user of environment 1 without any rows.
 func NewUser() mfa.UserKey {
 	id := newID(morning, 0)
 	return mfa.UserKey{Environment: 1, ID: mfa.FactorID(id).String()}
 }
 
-// NewFactor returns a factor of u that is not stored yet. All of one user are in
-// one bucket.
+// NewFactor returns a factor of u that is not stored yet. All factors of one user are
+// in the same bucket.
 func NewFactor(u mfa.UserKey) *mfa.Factor {
 	return &mfa.Factor{
 		ID: newID(morning, u.Bucket()), Environment: u.Environment, Type: mfa.GenericOTP, User: u.ID,
@@ -64,7 +65,7 @@ func NewChallenge(f *mfa.Factor) *mfa.Challenge {
 	}
 }
 
-// NewEvent returns an event that says that f was challenged.
+// NewEvent returns an event for a challenge of f.
 func NewEvent(f *mfa.Factor) mfa.Event {
 	return mfa.Event{ID: newID(morning, f.ID.Bucket()), Environment: f.Environment, Type: mfa.ChallengeCreated, Factor: f.ID}
 }
@@ -74,8 +75,8 @@ func NewReplay(b mfa.Bucket) *mfa.Replay {
 	return &mfa.Replay{Bucket: b, Record: idempotency.Record{Key: newReplayKey(), Fingerprint: newKey(), Sealed: []byte("sealed"), ExpiresAt: morning}}
 }
 
-// NewTally returns a tally in bucket b that is not stored yet. All of one bucket are
-// of one environment.
+// NewTally returns a tally in bucket b that is not stored yet. All tallies of one
+// bucket belong to the same environment.
 func NewTally(b mfa.Bucket) *mfa.Tally {
 	key := mfa.TallyKey{Environment: 1, Name: fmt.Sprintf("%032x", serial.Add(1))}
 	for key.Bucket() != b {
@@ -89,7 +90,8 @@ func NewMessage(b mfa.Bucket) *mfa.MessageRef {
 	return &mfa.MessageRef{Bucket: b, Key: newKey(), Challenge: newID(morning, b), ExpiresAt: morning}
 }
 
-// Writing returns an fn for Update that makes these writes, whatever was read.
+// Writing returns an fn for Update that makes these writes and ignores the rows of the
+// read.
 func Writing(writes ...mfa.Write) func(*mfa.Tx) error {
 	return func(tx *mfa.Tx) error {
 		tx.Writes = append(tx.Writes, writes...)
@@ -97,8 +99,8 @@ func Writing(writes ...mfa.Write) func(*mfa.Tx) error {
 	}
 }
 
-// store makes writes, of which all lie in bucket b, each in an Update of its own
-// that reads what it changes.
+// store makes writes, all of them in bucket b. Each write has a separate Update, which
+// reads the rows that it changes.
 func store(t *testing.T, s mfa.Store, b mfa.Bucket, writes ...mfa.Write) {
 	t.Helper()
 	for _, w := range writes {
@@ -108,7 +110,7 @@ func store(t *testing.T, s mfa.Store, b mfa.Bucket, writes ...mfa.Write) {
 	}
 }
 
-// reading names the row that w changes or replaces.
+// reading returns a read of the row that w changes or replaces.
 func reading(b mfa.Bucket, w mfa.Write) mfa.Read {
 	r := mfa.Read{Bucket: b}
 	switch w := w.(type) {
@@ -157,7 +159,7 @@ func readChallenge(id mfa.ChallengeID) mfa.Read { return mfa.Read{Bucket: id.Buc
 
 func readUser(k mfa.UserKey) mfa.Read { return mfa.Read{Bucket: k.Bucket(), User: k} }
 
-// view returns what a View reads, and an Update as well.
+// view returns the rows of a View and checks that an Update reads the same rows.
 func view(t *testing.T, s mfa.Store, r mfa.Read) mfa.Rows {
 	t.Helper()
 	rows, err := s.View(t.Context(), r)
@@ -176,7 +178,7 @@ func view(t *testing.T, s mfa.Store, r mfa.Read) mfa.Rows {
 	return rows
 }
 
-// nothing reports whether a read has found no row.
+// nothing reports whether a read found no row.
 func nothing(rows mfa.Rows) bool {
 	for _, y := range rows.Tallies {
 		if y != nil {
@@ -187,7 +189,7 @@ func nothing(rows mfa.Rows) bool {
 	return reflect.DeepEqual(rows, mfa.Rows{})
 }
 
-// same complains unless got is exactly want.
+// same reports a test error unless got is equal to want.
 func same[T any](t *testing.T, got, want *T) {
 	t.Helper()
 	switch {
@@ -201,7 +203,7 @@ func same[T any](t *testing.T, got, want *T) {
 	}
 }
 
-// sameList complains unless got is exactly want; none may be nil or empty.
+// sameList reports a test error unless got is equal to want. An empty list may be nil.
 func sameList[T any](t *testing.T, got, want []T) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -213,7 +215,7 @@ func sameList[T any](t *testing.T, got, want []T) {
 	}
 }
 
-// together calls fn with 0 to n-1 at the same time and returns what each returns.
+// together calls fn concurrently with 0 to n-1 and returns the error of each call.
 func together(n int, fn func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})

@@ -1,4 +1,3 @@
-// Package storetest states what stores promise, as suites that every store runs.
 package storetest
 
 import (
@@ -7,7 +6,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// Run states what every mfa.Store promises; open returns an empty store.
+// Run tests every promise of mfa.Store. open returns an empty store.
 func Run(t *testing.T, open func(*testing.T) mfa.Store) {
 	check := func(promise string, test func(*testing.T, mfa.Store)) {
 		t.Run(promise, func(t *testing.T) { test(t, open(t)) })

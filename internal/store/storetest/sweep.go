@@ -8,10 +8,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// horizon lies at morning for all kinds.
+// horizon has the time morning for all kinds of rows.
 var horizon = mfa.Horizon{Challenges: morning, Events: morning, Expired: morning}
 
-// An aged is one row of each kind that can be swept, all of one age.
+// An aged holds one row of each kind that Sweep can remove, all of the same age.
 type aged struct {
 	challenge *mfa.Challenge
 	event     mfa.Event
@@ -21,12 +21,12 @@ type aged struct {
 	message   *mfa.MessageRef
 }
 
-// kept says which rows of an aged are still there.
+// kept records which rows of an aged are still stored.
 type kept struct{ challenge, event, replay, phone, tally, message bool }
 
 var allKept = kept{true, true, true, true, true, true}
 
-// storeAged stores rows in the bucket of f that were made, or expire, at at.
+// storeAged stores rows in the bucket of f whose creation time, or expiry, is at.
 func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
 	t.Helper()
 	b := f.ID.Bucket()
@@ -42,7 +42,7 @@ func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
 	return a
 }
 
-// left reports which rows of a are still there.
+// left reports which rows of a are still stored.
 func (a aged) left(t *testing.T, s mfa.Store) kept {
 	t.Helper()
 	rows := view(t, s, mfa.Read{
@@ -59,7 +59,7 @@ func (a aged) left(t *testing.T, s mfa.Store) kept {
 	}
 }
 
-// sweep takes every step there is to take.
+// sweep calls Sweep until it has no more rows to remove.
 func sweep(t *testing.T, s mfa.Store, h mfa.Horizon, limit int) {
 	t.Helper()
 	steps := 0
@@ -76,7 +76,7 @@ func sweep(t *testing.T, s mfa.Store, h mfa.Horizon, limit int) {
 
 func sweepKeepsTime(t *testing.T, s mfa.Store) {
 	f := storeFactor(t, s, NewUser())
-	sweep(t, s, horizon, 100) // nothing is there
+	sweep(t, s, horizon, 100) // the store is still empty
 	before := storeAged(t, s, f, morning.Add(-time.Millisecond))
 	at := storeAged(t, s, f, morning)
 	after := storeAged(t, s, f, morning.Add(time.Millisecond))
@@ -84,7 +84,8 @@ func sweepKeepsTime(t *testing.T, s mfa.Store) {
 	if left := before.left(t, s); left != (kept{}) {
 		t.Errorf("before the horizon: left %+v; want none", left)
 	}
-	// What was made at the horizon is kept; what expires then has expired.
+	// Rows with the horizon as creation time are kept. Rows with the horizon as expiry
+	// have expired.
 	if left, want := at.left(t, s), (kept{challenge: true, event: true}); left != want {
 		t.Errorf("at the horizon: left %+v; want challenge and event", left)
 	}
@@ -94,7 +95,7 @@ func sweepKeepsTime(t *testing.T, s mfa.Store) {
 	same(t, view(t, s, readChallenge(after.challenge.ID)).Challenge, after.challenge)
 }
 
-// storeSpread stores rows before the horizon, each in a bucket of its own.
+// storeSpread stores rows before the horizon, each in a different bucket.
 func storeSpread(t *testing.T, s mfa.Store, n int) []aged {
 	t.Helper()
 	var all []aged
@@ -108,7 +109,7 @@ func storeSpread(t *testing.T, s mfa.Store, n int) []aged {
 func sweepKeepsLimit(t *testing.T, s mfa.Store) {
 	all := storeSpread(t, s, 5)
 	shared := storeFactor(t, s, NewUser())
-	for range 5 { // in one bucket
+	for range 5 { // all in one bucket
 		all = append(all, storeAged(t, s, shared, morning.Add(-time.Hour)))
 	}
 	const limit = 4
@@ -139,8 +140,8 @@ func sweepKeepsLimit(t *testing.T, s mfa.Store) {
 	}
 }
 
-// sweepIsComplete has more rows of one kind than of the others: the sweep must go
-// on for its sake.
+// sweepIsComplete stores more rows of one kind than of the others. The sweep must
+// continue until they are removed.
 func sweepIsComplete(t *testing.T, s mfa.Store) {
 	all := storeSpread(t, s, 3)
 	events := make([]mfa.Write, 8)
@@ -172,7 +173,7 @@ func sweepKeepsFactors(t *testing.T, s mfa.Store) {
 	same(t, rows.User, u)
 }
 
-// sweepKeepsAll has horizons before all ids: 1970, and the zero time.
+// sweepKeepsAll uses horizons before all ids: 1970, and the zero time.
 func sweepKeepsAll(t *testing.T, s mfa.Store) {
 	a := storeAged(t, s, storeFactor(t, s, NewUser()), morning)
 	sweep(t, s, mfa.Horizon{}, 100)

@@ -76,8 +76,8 @@ func readBringsSeveral(t *testing.T, s mfa.Store) {
 	}
 }
 
-// talliesKeepOrder reads tallies in several orders, with some among them that are
-// not stored.
+// talliesKeepOrder reads tallies in several orders, including tallies that are not
+// stored.
 func talliesKeepOrder(t *testing.T, s mfa.Store) {
 	stored := make(map[mfa.TallyKey]*mfa.Tally)
 	var keys []mfa.TallyKey
@@ -158,7 +158,7 @@ func failuresOutliveFactors(t *testing.T, s mfa.Store) {
 	}
 	store(t, s, b, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 7}})
 	update(readFactor(first.ID), mfa.DeleteFactor{ID: first.ID}, retire)
-	failures(7) // there is another factor
+	failures(7) // the user still has another factor
 	update(readFactor(second.ID), mfa.DeleteFactor{ID: second.ID}, retire)
 	failures(0)
 	third := NewFactor(u)
@@ -167,7 +167,7 @@ func failuresOutliveFactors(t *testing.T, s mfa.Store) {
 	update(mfa.Read{Bucket: b}, mfa.RestoreUser{Key: u, Former: former})
 	failures(7)
 
-	// What is counted at the same time on both sides is added up.
+	// If both rows count failures at the same time, the counts are added.
 	update(readFactor(third.ID), mfa.DeleteFactor{ID: third.ID}, retire)
 	store(t, s, b, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 2}})
 	update(mfa.Read{Bucket: b}, mfa.RestoreUser{Key: u, Former: former})
@@ -180,7 +180,7 @@ func failuresOutliveFactors(t *testing.T, s mfa.Store) {
 	if _, err := s.Sweep(t.Context(), mfa.Horizon{Expired: morning.Add(2 * time.Hour)}, 1000); err != nil {
 		t.Fatal(err)
 	}
-	failures(10) // it has a factor again, and does not expire
+	failures(10) // the user has a factor again, so the row does not expire
 }
 
 func formerUsersExpire(t *testing.T, s mfa.Store) {

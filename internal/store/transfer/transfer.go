@@ -1,5 +1,5 @@
-// Package transfer moves everything that one store holds into another, row by
-// row, and proves that it arrived.
+// Package transfer copies all rows of one store to another store, row by row, and
+// verifies the copy.
 package transfer
 
 import (
@@ -15,18 +15,18 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// A Kind is a kind of row. The order of Kinds is the one to copy them in: what is
-// referred to comes before what refers to it.
+// A Kind is a kind of row. Kinds lists the kinds in the order for a copy: a row comes
+// after the rows that it refers to.
 type Kind string
 
-// Kinds are all kinds of row that a store holds. New ones come last: a copy that an
-// earlier release has begun says by number how far it was.
+// Kinds lists all kinds of rows in a store. Append new kinds: a copy that an earlier
+// release started records its progress as an index into this list.
 var Kinds = []Kind{
 	"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events",
 	"messages", "tallies",
 }
 
-// A Row is one row of any kind: the field of its kind is set.
+// A Row is one row of any kind. Only the field of its kind is set.
 type Row struct {
 	Environment *Environment
 	Key         *Key
@@ -38,19 +38,19 @@ type Row struct {
 	Replay      *mfa.Replay
 	Event       *mfa.Event
 
-	// Not written where they are not set, so that the digest of older kinds, by which
-	// a copy knows its source again, stays what it was.
+	// Unset fields are left out of the JSON text. The digest of older kinds therefore
+	// does not change, and a copy still recognizes its source by this digest.
 	Message *mfa.MessageRef `json:",omitempty"`
 	Tally   *mfa.Tally      `json:",omitempty"`
 }
 
-// An Environment is an environment with all that is stored of it.
+// An Environment is an environment with all its stored values.
 type Environment struct {
 	mfa.Environment
 	CreatedAt time.Time
 }
 
-// A Key is an API key with all that is stored of it.
+// A Key is an API key with all its stored values.
 type Key struct {
 	access.Key
 	Hash access.Hash
@@ -62,46 +62,47 @@ type Meta struct {
 	Value []byte
 }
 
-// A Store can be read out and filled. Every store of ours is one.
+// A Store can be exported and filled. All stores of Countersign implement it.
 type Store interface {
-	// Export lists up to limit rows of a kind in an order of the store's own,
-	// beginning behind the place that an earlier call returned, "" for the start.
-	// No rows mean the end.
+	// Export lists up to limit rows of a kind in an order that the store chooses. The
+	// list starts after the place that an earlier call returned, or at the first row
+	// for place "". An empty list means the end.
 	Export(ctx context.Context, kind Kind, place string, limit int) (rows []Row, next string, err error)
-	// Import stores rows, all or none. A row that is there already stays as it is.
+	// Import stores all rows or none. It does not change rows that already exist.
 	Import(ctx context.Context, rows []Row) error
-	// Meta returns what is stored under name, nil if nothing is.
+	// Meta returns the value with that name, or nil if it does not exist.
 	Meta(ctx context.Context, name string) ([]byte, error)
-	// PutMeta stores value under name in place of what was there.
+	// PutMeta stores value under name and replaces the previous value.
 	PutMeta(ctx context.Context, name string, value []byte) error
-	// SwapMeta stores value under name if old is stored there, or if nothing is and
-	// old is nil. It reports whether it did: of many at once only one does.
+	// SwapMeta stores value under name if the stored value is old, or if old is nil and
+	// no value is stored. It reports whether it stored value: only one of several
+	// concurrent calls does.
 	SwapMeta(ctx context.Context, name string, old, value []byte) (bool, error)
-	// MarkMoved stores the name of target under MetaMoved, and returns when no
-	// transaction that has not seen it can be committed any more.
+	// MarkMoved stores the name of target under MetaMoved. After it returns, a
+	// transaction that has not seen the mark can no longer commit.
 	MarkMoved(ctx context.Context, target string) error
-	// DeleteMeta removes what is stored under name.
+	// DeleteMeta removes the value with that name.
 	DeleteMeta(ctx context.Context, name string) error
 }
 
-// Names of values that say where a copy stands. They are not copied themselves.
+// Names of values that record the progress of a copy. The copy does not include them.
 const (
-	metaProgress = "copy_progress" // in the target, until all is proven
+	metaProgress = "copy_progress" // in the target, until the copy is verified
 )
 
-// MetaMoved is the name of the mark in a store that was copied away, or is being
-// copied: it holds the name of the target. A store refuses every Update, every change
-// of environments and keys, and every Sweep while it has the mark.
+// MetaMoved is the name of the mark in a store that was copied away, or that is being
+// copied. Its value is the name of the target. A store with the mark refuses every
+// Update, every change of environments and keys, and every Sweep.
 const MetaMoved = "moved_to"
 
-// Moved is the error of a store with the mark.
+// Moved returns the error of a store with the mark.
 func Moved(target []byte) error {
 	return fmt.Errorf("%w: this store was copied to %s, or a copy was begun, and new writes here would be missing there; "+
 		"use that store, finish the copy, or remove the mark with 'countersign copy --unmark'", mfa.ErrUnavailable, target)
 }
 
-// Servable returns an error if a store must not be served from, because it was
-// copied away, or because a copy into it is not finished.
+// Servable returns an error if a server must not use the store, because the store was
+// copied away or because a copy into it is not finished.
 func Servable(ctx context.Context, s Store) error {
 	moved, err := s.Meta(ctx, MetaMoved)
 	if err != nil {
@@ -121,29 +122,29 @@ func Servable(ctx context.Context, s Store) error {
 func Unmark(ctx context.Context, s Store) error { return s.DeleteMeta(ctx, MetaMoved) }
 
 var (
-	// ErrNotEmpty means that the target holds rows that no copy of this source put
-	// there.
+	// ErrNotEmpty means that the target holds rows that do not come from a copy of this
+	// source.
 	ErrNotEmpty = errors.New("the target is not empty; copy into a new store")
-	// ErrDiffers means that source and target do not hold the same.
+	// ErrDiffers means that source and target hold different rows.
 	ErrDiffers = errors.New("the target does not hold what the source holds")
 )
 
-// progress is where a copy stands, kept in the target.
+// progress is the progress of a copy, stored in the target.
 type progress struct {
-	Source string // digest of what identifies the source
-	Kind   int    // index of the kind in hand
-	Place  string // behind which to go on
+	Source string // digest that identifies the source
+	Kind   int    // index of the current kind
+	Place  string // the copy continues after this place
 
-	stored []byte // as it is in the target, nil if it is not
+	stored []byte // the value in the target, or nil if it does not exist
 }
 
 const batch = 500
 
-// Copy copies everything from one store to another that is empty, or into which a
-// copy from the same source was begun before. First it marks the source with the name
-// of the target, so that a server that runs on it stores nothing more. report is
-// called for each kind that is done. At the end both stores are read again and
-// compared. If Copy fails, it removes the mark, unless the source had it before.
+// Copy copies all rows from one store to another. The target must be empty or hold an
+// unfinished copy from the same source. First Copy marks the source with the name of
+// the target, so a server that uses the source can store nothing more. Copy calls
+// report after each kind. At the end it reads both stores again and compares them. If
+// Copy fails, it removes the mark, unless the source had the mark before.
 func Copy(ctx context.Context, from, to Store, target string, report func(Kind, Sum)) (err error) {
 	at, err := begin(ctx, from, to)
 	if err != nil {
@@ -198,7 +199,7 @@ func copyKind(ctx context.Context, from, to Store, at *progress) error {
 			return err
 		}
 		at.Place = next
-		// If this is lost, the next run stores some rows again, which changes
+		// If this value is lost, the next run stores some rows again, which changes
 		// nothing.
 		if err := save(ctx, to, at); err != nil {
 			return err
@@ -206,7 +207,7 @@ func copyKind(ctx context.Context, from, to Store, at *progress) error {
 	}
 }
 
-// begin returns where to begin, or ErrNotEmpty.
+// begin returns the progress from which to start, or ErrNotEmpty.
 func begin(ctx context.Context, from, to Store) (at progress, err error) {
 	source, err := identity(ctx, from)
 	if err != nil {
@@ -239,7 +240,8 @@ func begin(ctx context.Context, from, to Store) (at progress, err error) {
 	return at, save(ctx, to, &at)
 }
 
-// save stores where a copy stands, unless another copy into the same store has.
+// save stores the progress of a copy. It returns an error if another copy into the same
+// store has changed the progress.
 func save(ctx context.Context, to Store, at *progress) error {
 	b, err := json.Marshal(at)
 	if err != nil {
@@ -256,8 +258,8 @@ func save(ctx context.Context, to Store, at *progress) error {
 	return nil
 }
 
-// identity is a digest of the environments and API keys of a store, which no two
-// that were made apart have in common.
+// identity returns a digest of the environments and API keys of a store. Stores that
+// were created independently have different digests.
 func identity(ctx context.Context, s Store) (string, error) {
 	h := sha256.New()
 	for _, kind := range []Kind{"environments", "api_keys", "meta"} {
@@ -270,7 +272,7 @@ func identity(ctx context.Context, s Store) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// withoutOwn leaves out the values that belong to a store or to the copy itself.
+// withoutOwn removes the values that belong only to one store or to the copy itself.
 func withoutOwn(rows []Row) []Row {
 	kept := rows[:0:0]
 	for _, r := range rows {
@@ -281,10 +283,10 @@ func withoutOwn(rows []Row) []Row {
 	return kept
 }
 
-// A Sum tells whether two stores hold the same rows of a kind, in whatever order.
+// A Sum shows whether two stores hold the same rows of a kind, in any order.
 type Sum struct {
 	Rows   int
-	Digest [4]uint64 // the SHA-256 of all rows, added up in four lanes
+	Digest [4]uint64 // the sum of the SHA-256 digests of all rows, in four lanes
 }
 
 func (s *Sum) add(r Row) error {
@@ -300,7 +302,7 @@ func (s *Sum) add(r Row) error {
 	return nil
 }
 
-// SumOf reads all rows of a kind.
+// SumOf reads all rows of a kind and returns their sum.
 func SumOf(ctx context.Context, s Store, kind Kind) (sum Sum, err error) {
 	for place := ""; ; {
 		rows, next, err := s.Export(ctx, kind, place, batch)
@@ -319,7 +321,7 @@ func SumOf(ctx context.Context, s Store, kind Kind) (sum Sum, err error) {
 	}
 }
 
-// Place writes parts of a key as a place to go on behind.
+// Place encodes the parts of a key as a place after which Export continues.
 func Place(parts ...any) string {
 	b, err := json.Marshal(parts)
 	if err != nil {
@@ -328,8 +330,8 @@ func Place(parts ...any) string {
 	return string(b)
 }
 
-// ReadPlace reads what Place wrote into pointers; a place "" leaves them as they
-// are.
+// ReadPlace decodes a place into the pointers in parts. For place "" it does not change
+// them.
 func ReadPlace(place string, parts ...any) error {
 	if place == "" {
 		return nil

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// reopen opens a store once more, as another process would.
+// reopen opens the same store again, as another process would.
 type reopen func(t *testing.T) store
 
 func sqliteTwice(t *testing.T) (store, reopen) {
@@ -77,8 +77,8 @@ func postgresTwice(t *testing.T) (store, reopen) {
 	return again(t), again
 }
 
-// TestNothingAcknowledgedIsLeftBehind copies stores while a server of another process
-// writes to them. Each write is refused, or is in the target.
+// TestNothingAcknowledgedIsLeftBehind copies stores while a server in another process
+// writes to them. Each write is either refused or in the target.
 func TestNothingAcknowledgedIsLeftBehind(t *testing.T) {
 	keys, err := secret.NewKeyset()
 	if err != nil {
@@ -122,7 +122,7 @@ func TestNothingAcknowledgedIsLeftBehind(t *testing.T) {
 			}
 			if err := transfer.Copy(t.Context(), again(t), target, "new", func(transfer.Kind, transfer.Sum) {}); err != nil {
 				t.Error(err)
-				stopWriting(t, again(t)) // so that the callers end
+				stopWriting(t, again(t)) // ends the callers
 			}
 			wg.Wait()
 			for _, ids := range acknowledged {
@@ -160,8 +160,8 @@ func stopWriting(t *testing.T, s store) {
 	}
 }
 
-// TestMarkMovedWaitsForTransactions marks a store while a transaction is between its
-// reads and its commit.
+// TestMarkMovedWaitsForTransactions marks a store while a transaction has finished its
+// reads but has not committed.
 func TestMarkMovedWaitsForTransactions(t *testing.T) {
 	for name, twice := range map[string]func(*testing.T) (store, reopen){"SQLite": sqliteTwice, "PostgreSQL": postgresTwice} {
 		t.Run(name, func(t *testing.T) {
@@ -208,7 +208,7 @@ func newPostgres(t *testing.T, c *pgtest.Cluster) store {
 	return s
 }
 
-// phone takes every message.
+// phone accepts every message and keeps the last one.
 type phone struct{ last mfa.Message }
 
 func (p *phone) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
@@ -226,7 +226,8 @@ func newService(t *testing.T, s store, keys *secret.Keyset) (*mfa.Service, *phon
 	return service, p
 }
 
-// lived is what a store holds after some use, and what must still work elsewhere.
+// lived identifies rows that a store holds after some use. They must still work in a
+// copy of the store.
 type lived struct {
 	env       mfa.Environment
 	key       secret.String
@@ -236,7 +237,7 @@ type lived struct {
 	answer    string
 }
 
-// live uses a store in every way that leaves rows of some kind.
+// live uses a store and leaves rows of every kind.
 func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	t.Helper()
 	must := func(err error) {
@@ -285,7 +286,7 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	return l
 }
 
-// deliver stores n messages with their tallies, and a challenge that tells of them.
+// deliver stores n messages with their tallies, and a challenge that refers to them.
 func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n int) {
 	t.Helper()
 	at := time.Date(2026, 3, 29, 8, 30, 0, 123e6, time.UTC)
@@ -297,7 +298,7 @@ func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n
 	}
 	for i := range n {
 		m := &mfa.MessageRef{Key: mfa.MessageKey{byte(i), byte(i >> 8), 1}, Challenge: id, Number: i, ExpiresAt: at}
-		if i%2 == 1 { // only a receipt
+		if i%2 == 1 { // has only a receipt
 			m.Challenge, m.Number, m.State, m.Reason = mfa.ChallengeID{}, 0, mfa.Undelivered, "30008"
 		}
 		m.Bucket = m.Key.Bucket()
@@ -316,8 +317,8 @@ func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n
 	})
 }
 
-// goesOn checks that whoever used the one store can use the other as if nothing
-// had happened.
+// goesOn checks that a client of the first store can continue with s as if the store
+// had not changed.
 func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
 	t.Helper()
 	if k, err := access.NewService(s, nil).Authenticate(t.Context(), l.key.Reveal()); err != nil || k.Environment != l.env {
@@ -399,7 +400,7 @@ func TestCopyRefusesATargetThatHoldsSomething(t *testing.T) {
 	}
 }
 
-// flaky fails at one of its imports, before or after storing.
+// flaky is a store that fails at one Import, before or after it stores the rows.
 type flaky struct {
 	store
 	left   int
@@ -445,8 +446,9 @@ func TestACopyThatWasCutOffGoesOn(t *testing.T) {
 	}
 }
 
-// TestACopyOfAnOlderReleaseGoesOn holds what such a copy has left in its target to
-// what it meant then: the number of the kind in hand, and a digest over these rows.
+// TestACopyOfAnOlderReleaseGoesOn checks that this program understands an unfinished
+// copy of an older release: the number of the current kind, and a digest over these
+// rows.
 func TestACopyOfAnOlderReleaseGoesOn(t *testing.T) {
 	older := []transfer.Kind{"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events"}
 	if got := transfer.Kinds[:len(older)]; !slices.Equal(got, older) {
