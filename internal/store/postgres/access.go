@@ -26,7 +26,7 @@ const (
 	insertMeta      = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`
 	swapMeta        = `UPDATE meta SET value = $3 WHERE name = $1 AND value = $2`
 
-	// keysChannel is told when a key is revoked.
+	// keysChannel receives a notification when a key is revoked.
 	keysChannel = "countersign_keys"
 )
 
@@ -78,7 +78,7 @@ func (r *rowReader) environment() mfa.Environment {
 	return mfa.Environment{ID: mfa.EnvironmentID(r.bigint()), Name: r.text(), Production: r.bool()}
 }
 
-// RevokeKey marks a key as revoked and tells all nodes; see access.Store.
+// RevokeKey marks a key as revoked and notifies all nodes; see access.Store.
 func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) error {
 	return domainError(s.change(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, revokeKey, at, id)
@@ -93,9 +93,9 @@ func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) er
 	}))
 }
 
-// WatchKeys calls changed whenever a key was revoked on any node, until ctx ends.
-// It may miss some, when its connection is lost, and is no more than a way to
-// hear of it sooner.
+// WatchKeys calls changed after each revocation of a key on any node, until ctx ends.
+// It misses revocations while its connection is lost. It only makes nodes notice
+// revocations sooner.
 func (s *Store) WatchKeys(ctx context.Context, changed func()) {
 	for ctx.Err() == nil {
 		if err := s.listen(ctx, changed); err != nil && ctx.Err() == nil {
@@ -125,7 +125,7 @@ func (s *Store) listen(ctx context.Context, changed func()) error {
 	}
 }
 
-// Meta returns what is stored under name, nil if nothing is.
+// Meta returns the value stored under name, or nil if name has no value.
 func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error) {
 	value, err = collectOne(ctx, s, func(row *rowReader) ([]byte, error) { return row.bytea(), row.err }, selectMeta, name)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -134,7 +134,7 @@ func (s *Store) Meta(ctx context.Context, name string) (value []byte, err error)
 	return value, err
 }
 
-// PutMeta stores value under name in place of what was there.
+// PutMeta stores value under name and replaces an earlier value.
 func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
 	if _, err := s.exec(ctx, putMeta, name, value); err != nil {
 		return fmt.Errorf("put %s: %w", name, domainError(err))
@@ -142,7 +142,7 @@ func (s *Store) PutMeta(ctx context.Context, name string, value []byte) error {
 	return nil
 }
 
-// SwapMeta stores value under name if old is stored there; see transfer.Store.
+// SwapMeta stores value under name if the current value is old; see transfer.Store.
 func (s *Store) SwapMeta(ctx context.Context, name string, old, value []byte) (bool, error) {
 	sql, args := swapMeta, []any{name, old, value}
 	if old == nil {

@@ -16,18 +16,18 @@ import (
 )
 
 const (
-	// maxTries is how often an Update is run again, by itself, while others keep
-	// getting in its way.
+	// maxTries is how often an Update runs again, in a separate transaction, while
+	// it conflicts with others.
 	maxTries = 10
-	// maxPause bounds how long it waits between two tries.
+	// maxPause limits the pause between two tries.
 	maxPause = 64 * time.Millisecond
 )
 
-// commit sets the error of each job of a group. It runs them in one transaction,
-// and if that fails for a reason that one of them may have brought, each in its
-// own. It calls decided when nothing is left of the first but to commit it. A
-// transaction waits for a lock no longer than patience; jobs that wait longer are
-// passed to locked.
+// commit sets the error of each job of a group. It runs all jobs in one transaction.
+// If that transaction fails and one of the jobs may be the cause, commit runs each job
+// in a separate transaction. It calls decided when only the commit of the first
+// transaction is left. A transaction waits for a lock no longer than patience; jobs
+// that wait longer are passed to locked.
 func (s *Store) commit(group []*job, decided func(), patience time.Duration, locked func([]*job, error)) {
 	if len(group) == 0 {
 		return
@@ -54,8 +54,8 @@ func (s *Store) commit(group []*job, decided func(), patience time.Duration, loc
 	}
 }
 
-// commitEach is commit with a transaction for each job. They take no longer together
-// than one may, and a little more.
+// commitEach is commit with a transaction for each job. All of them together take
+// little more than the time limit of one transaction.
 func (s *Store) commitEach(group []*job, patience time.Duration, locked func([]*job, error)) {
 	start := time.Now()
 	for i, j := range group {
@@ -86,27 +86,27 @@ var errBehind = fmt.Errorf("%w: the requests before it took too long", mfa.ErrUn
 
 var errNotReached = fmt.Errorf("%w: the database could not be reached for those before", mfa.ErrUnavailable)
 
-// lost reports whether the database seems to be out of reach: err is not an answer from
+// lost reports whether the database seems to be unreachable: err is not an answer from
 // it, and no request has received an answer since start. The caller then refuses waiting
-// requests. Otherwise each group would wait for its own time-out.
+// requests. Otherwise each group would wait for its own timeout.
 func (s *Store) lost(err error, start time.Time) bool {
 	_, unknown := errors.AsType[*unknownError](err)
 	return err != nil && isOutage(err) && !isRefused(err) && !isUnsent(err) && !unknown && s.answered.Load() < start.UnixNano()
 }
 
-// transactAlone runs a job by itself, again while others get in its way, and sets its
-// error. It returns the error that prevented the decision or the commit.
+// transactAlone runs a job in a separate transaction, again after each conflict, and sets
+// its error. It returns the error that prevented the decision or the commit.
 func (s *Store) transactAlone(j *job, patience time.Duration) error {
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, maxPause) {
 		err := s.transact([]*job{j}, func() {}, patience)
 		if err == nil {
-			return nil // j.err is its decision
+			return nil // j.err is the result of fn
 		}
 		if j.tries++; j.tries == maxTries || !isConflict(err) {
 			j.err = domainError(err)
 			return err
 		}
-		time.Sleep(jitter(pause)) // to separate jobs that collided
+		time.Sleep(jitter(pause)) // to separate jobs that conflicted
 	}
 }
 
@@ -118,8 +118,8 @@ func jitter(most time.Duration) time.Duration {
 
 // transact runs the jobs in order in one transaction and sets the error of each.
 // If it returns an error itself, nothing was stored; after an unknownError the rows may
-// be stored. It takes at most the time of a round trip and of the search for the result
-// of a COMMIT without an answer.
+// be stored. It takes at most s.wait.roundTrip, plus s.wait.resolve if the result of an
+// unanswered COMMIT must be found.
 func (s *Store) transact(group []*job, decided func(), patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip)
 	defer cancel()
@@ -137,7 +137,7 @@ func (s *Store) transact(group []*job, decided func(), patience time.Duration) e
 
 // isStale reports whether a transaction failed because of its connection, before
 // COMMIT was sent: the connection was lost, or leads to a standby. Nothing was stored, so
-// the transaction may run once more.
+// the transaction may run again.
 func isStale(err error) bool {
 	if _, unknown := errors.AsType[*unknownError](err); err == nil || unknown {
 		return false
@@ -145,7 +145,8 @@ func isStale(err error) bool {
 	return !isRefused(err) && !isRowError(err) || sqlState(err) == readOnly
 }
 
-// transactOnce takes at most half of the time of ctx until it has read.
+// transactOnce runs the jobs in one transaction, without another try. It reads for at most
+// half of s.wait.roundTrip, so a second try has time.
 func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), patience time.Duration) error {
 	reading, cancel := context.WithTimeout(ctx, s.wait.roundTrip/2)
 	defer cancel()
@@ -160,7 +161,7 @@ func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), 
 	}
 	if err != nil {
 		if isOutage(err) {
-			conn.Conn().Close(ctx) // this server cannot be used further
+			conn.Conn().Close(ctx) // this server is unusable
 		} else {
 			err = errors.Join(err, s.rollback(ctx, conn.Conn()))
 		}
@@ -191,28 +192,28 @@ func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *txRows, gro
 	batch := out.batch()
 	switch {
 	case batch.Len() > 0:
-	case held.synchronous: // decisions on these rows must be as durable as the rows
+	case held.synchronous: // the rows that the jobs read must be durable before an answer
 		batch.Queue(barrier)
 	default:
-		return s.rollback(ctx, conn) // only locks to give back
+		return s.rollback(ctx, conn) // there are only locks to release
 	}
 	return s.end(ctx, conn, batch)
 }
 
-// boundLocks ends a transaction that waits for a lock for so long, and one whose
-// node has vanished while it held some. It is not set for the whole session, which
-// a pooler may share with others. It also reports whether commits wait for a standby.
+// boundLocks limits how long a transaction waits for a lock, and how long the locks of
+// a vanished node remain. It does not apply to the whole session, because a pooler may
+// share a session. It also reports whether commits wait for a standby.
 const boundLocks = `SELECT ` + isSynchronous + `, set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
 
-// searchOnly has the statements of a group look for each row in the index. A plan may
-// be kept for long, and where it was made with few rows it would read all of them.
+// searchOnly makes the statements of a group look for each row in the index. A plan may
+// be cached for a long time. A plan made for a table of few rows would read all rows.
 const searchOnly = `set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
-// milliseconds writes d as a setting.
+// milliseconds formats d for a setting of PostgreSQL.
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
-// begin starts a transaction and reads all that the group decides on, locked, in
-// one round trip.
+// begin starts a transaction, and locks and reads all rows that the group decides on,
+// in one round trip.
 func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patience time.Duration) (*txRows, error) {
 	h := newTxRows()
 	batch := &pgx.Batch{}
@@ -281,10 +282,10 @@ func (s *Store) rollback(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// resolve finds out whether a transaction whose COMMIT was not answered is stored, by an
-// event of the transaction. If the event exists, all rows do, and resolve returns nil. If
-// not, COMMIT may still be on its way, so the error stays: the transaction never counts as
-// failed and never runs again.
+// resolve finds out whether a transaction with an unanswered COMMIT is stored. It looks
+// for an event of the transaction. If the event exists, all rows exist, and resolve returns
+// nil. If not, the server may still receive COMMIT, so resolve returns unknown: the
+// transaction never counts as failed and never runs again.
 func (s *Store) resolve(group []*job, unknown *unknownError) error {
 	event := mfa.EventID{}
 	for _, j := range group {
@@ -299,7 +300,7 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.wait.resolve)
 	defer cancel()
 	for {
-		// In this order: what a process that is gone has committed can be seen.
+		// The order matters: once the server process has ended, its commit is visible.
 		var running, found bool
 		err := s.pool.QueryRow(ctx, isRunning, unknown.backend).Scan(&running)
 		if err == nil {
@@ -311,7 +312,7 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 		case err == nil && found:
 			return nil
 		case err == nil && !running:
-			return unknown // there is nothing to wait for
+			return unknown // the result cannot change
 		}
 		select {
 		case <-ctx.Done():

@@ -18,8 +18,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// passwordFresh is how long the output of a password command is used for further
-// connections: a pool that opens many at once runs the command once.
+// passwordFresh is how long further connections use the output of a password command.
+// A pool that opens many connections at once runs the command once.
 const passwordFresh = 2 * time.Second
 
 // A login reads the credentials of the node for each connection. A changed
@@ -32,7 +32,7 @@ type login struct {
 	keptFor time.Time     // until when it is used
 }
 
-// refresh sets the credentials of a connection that is about to be made. The driver
+// refresh sets the credentials of a new connection before it is opened. The driver
 // reads the password file, the service file and the certificates again.
 func (l *login) refresh(ctx context.Context, cfg *pgx.ConnConfig) error {
 	fresh, err := parse(l.url)
@@ -51,7 +51,8 @@ func (l *login) refresh(ctx context.Context, cfg *pgx.ConnConfig) error {
 	return nil
 }
 
-// command runs the password command, unless it has just been run.
+// command runs the password command, or returns its last output if that is recent; see
+// passwordFresh.
 func (l *login) command(ctx context.Context, cfg *pgx.ConnConfig) (secret.String, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,14 +88,14 @@ func parse(u *pgurl.URL) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// isLocal reports whether a host is this machine: the directory of a unix socket, or
+// isLocal reports whether a host is this machine: the directory of a Unix socket, or
 // a loopback address.
 func isLocal(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.HasPrefix(host, "/") || host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// dial makes a connection outside of a pool.
+// dial opens a connection outside a pool.
 func dial(ctx context.Context, cfg *pgxpool.Config) (*pgx.Conn, error) {
 	c := cfg.ConnConfig.Copy()
 	if err := cfg.BeforeConnect(ctx, c); err != nil {
@@ -110,8 +111,8 @@ func dial(ctx context.Context, cfg *pgxpool.Config) (*pgx.Conn, error) {
 // errEncoding means that a database cannot store all of Unicode.
 var errEncoding = errors.New("the database does not use the encoding UTF8; create it with ENCODING 'UTF8'")
 
-// checkEncoding refuses a connection on which some text could not be stored. The
-// server reports both encodings by itself.
+// checkEncoding refuses a connection that cannot store all text. The server reports
+// both encodings when it accepts a connection.
 func checkEncoding(_ context.Context, conn *pgconn.PgConn) error {
 	if encoding := conn.ParameterStatus("server_encoding"); encoding != "" && encoding != "UTF8" {
 		return fmt.Errorf("%w: its encoding is %s", errEncoding, encoding)

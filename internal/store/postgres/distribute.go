@@ -15,8 +15,8 @@ import (
 // ErrNoCitus means that the database cannot distribute tables.
 var ErrNoCitus = errors.New("the Citus extension is not installed in this database; CREATE EXTENSION citus, or leave the tables where they are")
 
-// A MixedError means that some tables are distributed and others are not, or not
-// together. Row locks do not work across such tables, so that a code could be accepted
+// A MixedError means that only some tables are distributed, or that the distributed tables
+// are not colocated. Row locks do not work across such tables, so a code could be accepted
 // more than once.
 type MixedError struct{ Tables []string }
 
@@ -24,25 +24,25 @@ func (e *MixedError) Error() string {
 	return fmt.Sprintf("these tables are not distributed with the others: %s; stop all nodes and run 'countersign migrate --distribute'", strings.Join(e.Tables, ", "))
 }
 
-// errMoved means that tables were distributed under a node that began with local ones,
-// or the other way round.
+// errMoved means that the tables were distributed, or became local again, while this node
+// was running.
 var errMoved = fmt.Errorf("%w: the tables were distributed since this node started; restart it", mfa.ErrUnavailable)
 
 const (
 	hasCitus = `SELECT to_regclass('pg_dist_partition') IS NOT NULL`
-	// selectPlacements needs Citus. Of a table that is not distributed, all but the name
-	// is zero.
+	// selectPlacements needs Citus. For a table that is not distributed, all columns except
+	// the name are zero.
 	selectPlacements = `SELECT t.name, coalesce(p.partmethod::text, ''), coalesce(p.repmodel::text, ''), coalesce(p.colocationid, 0)` +
 		` FROM unnest($1::text[]) AS t (name) LEFT JOIN pg_dist_partition p ON p.logicalrelid = to_regclass(t.name)`
 	distributeTable = `SELECT create_distributed_table($1, 'bucket', colocate_with => $2)`
 	referenceTable  = `SELECT create_reference_table($1)`
-	// In one transaction Citus must not have used several connections for a table
-	// before it distributes another one.
+	// Citus refuses to distribute a table if the same transaction has already used several
+	// connections for another table.
 	distributeInOrder = `SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true), set_config('lock_timeout', '30s', true)`
 )
 
-// Tables that are spread by bucket, all next to the first, and small ones that
-// every machine has a copy of.
+// The spread tables are distributed by bucket and colocated with the first of them.
+// The copied tables are small; every machine has a copy.
 var (
 	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events", "messages", "tallies"}
 	copiedTables = []string{"environments", "api_keys", "meta"}
@@ -51,7 +51,7 @@ var (
 // allTables returns the copied tables and then the spread ones.
 func allTables() []string { return slices.Concat(copiedTables, spreadTables) }
 
-// A placement is where a table is, in the words of pg_dist_partition.
+// A placement describes where a table is, with the values of pg_dist_partition.
 type placement struct {
 	table      string
 	method     string // "h": by hash of a column; "n": by none; empty: a local table
@@ -63,7 +63,7 @@ type placement struct {
 func (p placement) isCopied() bool { return p.method == "n" && p.model == "t" }
 
 // distributed reports whether the tables are spread over machines. It returns a
-// MixedError if only some of them are, or if they are not together.
+// MixedError if only some of them are, or if they are not colocated.
 func distributed(placements []placement) (bool, error) {
 	first := slices.IndexFunc(placements, func(p placement) bool { return p.table == spreadTables[0] })
 	if first < 0 {
@@ -97,7 +97,8 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// readPlacements returns the placement of every table, none without Citus.
+// readPlacements returns the placement of every table. Without Citus it returns no
+// placements.
 func readPlacements(ctx context.Context, db querier) ([]placement, error) {
 	var citus bool
 	if err := db.QueryRow(ctx, hasCitus).Scan(&citus); err != nil || !citus {
@@ -114,10 +115,9 @@ func readPlacements(ctx context.Context, db querier) ([]placement, error) {
 }
 
 // Distribute spreads the tables of the database at url over the machines of a
-// Citus cluster. It locks all of them before it begins and distributes them in one
-// transaction: no node ever works on some that are distributed and some that are not.
-// Tables that are distributed already stay as they are. It returns ErrNoCitus for a
-// database without Citus.
+// Citus cluster. It locks all tables first and distributes them in one transaction, so
+// a node never sees distributed and local tables mixed. Tables that are already
+// distributed do not change. It returns ErrNoCitus for a database without Citus.
 func Distribute(ctx context.Context, url string) error {
 	cfg, err := configure(url)
 	if err != nil {
@@ -128,7 +128,7 @@ func Distribute(ctx context.Context, url string) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	// What is distributed is read after the lock, and must be what is committed by then.
+	// The placements are read after the lock. READ COMMITTED makes earlier commits visible.
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		var citus bool
 		if err := tx.QueryRow(ctx, hasCitus).Scan(&citus); err != nil {
@@ -179,7 +179,8 @@ func distributeLocal(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// distributed reports whether the tables are spread over machines; see the function.
+// distributed reports whether the tables are spread over machines; see the function
+// distributed.
 func (s *Store) distributed(ctx context.Context) (bool, error) {
 	placements, err := readPlacements(ctx, s.pool)
 	if err != nil || placements == nil {

@@ -13,30 +13,31 @@ import (
 // isSynchronous reports whether commits wait for a standby.
 const isSynchronous = `current_setting('synchronous_standby_names') <> ''`
 
-// barrier makes a transaction that only reads wait for the standby when it ends, where
-// commits do. A row can be read before the standby has it, but the commit of the
-// barrier comes later in the log than that of any row that was read. The message is
-// what the commit waits for; nothing reads it. Without synchronous standbys no message
-// is written, and a transaction that only reads does not wait.
+// barrier makes the end of a read-only transaction wait for the standby if commits do. A
+// row can be read before the standby has it. The commit of the barrier comes later in the
+// log than the commit of any row that was read. The barrier writes a message, because a
+// commit without writes would not wait; nothing reads the message. Without synchronous
+// standbys no message is written, and a read-only transaction does not wait.
 const barrier = `SELECT CASE WHEN ` + isSynchronous + ` AND NOT pg_is_in_recovery() THEN pg_logical_emit_message(true, 'countersign', '') END`
 
-// errUnreplicated means that a commit stopped waiting for its standby, because an
+// errUnreplicated means that a commit stopped waiting for its standby because an
 // administrator canceled the wait. The server reports success and a warning.
 var errUnreplicated = fmt.Errorf("%w: the wait for the synchronous standby was canceled", mfa.ErrUnavailable)
 
-// unreplicated is a key of the custom data of a connection that has had that warning.
+// unreplicated is a key in the custom data of a connection that has received that warning.
 const unreplicated = "countersign.unreplicated"
 
-// noteWarning remembers a warning that a commit did not wait for its standby. It is
-// recognized by the function of the server that sends it: the text is translated, and
-// the code is that of any warning.
+// noteWarning records a warning that a commit did not wait for its standby. It recognizes
+// the warning by the server's function that sends it, because the text is translated and
+// the code is the same for all warnings.
 func noteWarning(conn *pgconn.PgConn, n *pgconn.Notice) {
 	if n.Routine == "SyncRepWaitForLSN" {
 		conn.CustomData()[unreplicated] = true
 	}
 }
 
-// takeWarning reports whether there was such a warning since the last call.
+// takeWarning reports whether the connection has received such a warning since the last
+// call.
 func takeWarning(conn *pgx.Conn) bool {
 	data := conn.PgConn().CustomData()
 	_, warned := data[unreplicated]
@@ -44,8 +45,8 @@ func takeWarning(conn *pgx.Conn) bool {
 	return warned
 }
 
-// on is onAny for all but Updates and Views, which have connections of their own. It
-// uses only the others.
+// on is onAny for all operations except Updates and Views. Connections are reserved for
+// those two; on uses only the rest of the pool.
 func (s *Store) on(ctx context.Context, fn func(*pgx.Conn) error) error {
 	select {
 	case s.others <- struct{}{}:
@@ -91,7 +92,7 @@ func (s *Store) begun(ctx context.Context, fn func(pgx.Tx) error) error {
 	return s.on(ctx, func(conn *pgx.Conn) error { return pgx.BeginFunc(ctx, conn, fn) })
 }
 
-// collect returns the rows of a SELECT once they are durable.
+// collect returns the rows of a SELECT when they are durable.
 func collect[T any](ctx context.Context, s *Store, scan func(*rowReader) (T, error), sql string, args ...any) ([]T, error) {
 	if s.stalled.Load() {
 		return nil, errStalled
@@ -101,7 +102,8 @@ func collect[T any](ctx context.Context, s *Store, scan func(*rowReader) (T, err
 	return collectOn(ctx, s.on, scan, sql, args...)
 }
 
-// collectOn is collect on a connection of on, while commits are stalled too.
+// collectOn is collect on a connection that on provides. It also works while commits are
+// stalled.
 func collectOn[T any](ctx context.Context, on func(context.Context, func(*pgx.Conn) error) error, scan func(*rowReader) (T, error), sql string, args ...any) ([]T, error) {
 	found, batch := []T{}, &pgx.Batch{}
 	batch.Queue(sql, args...).Query(each(func(row *rowReader) error {

@@ -17,16 +17,16 @@ import (
 
 const (
 	connectTimeout = 5 * time.Second
-	// roundTrip bounds a transaction until its COMMIT is answered, waits for locks and
-	// a second try on another connection included.
+	// roundTrip limits the time of a transaction until COMMIT is answered, including
+	// waits for locks and a second try on another connection.
 	roundTrip = 10 * time.Second
-	// patience is how long a group waits for a lock before the jobs that need it are
-	// separated from it. Transactions of other nodes rarely take as long.
+	// patience is how long a group waits for a lock before it continues without the jobs
+	// that need the lock. Transactions of other nodes are usually shorter.
 	patience = 200 * time.Millisecond
-	// stallAfter is how long a COMMIT may take, without any other being answered,
-	// before requests are refused at once.
+	// stallAfter is how long a COMMIT may take. If no COMMIT is answered during that time,
+	// requests are refused immediately.
 	stallAfter = 5 * time.Second
-	// resolveFor bounds the search for the result of a commit.
+	// resolveFor limits the time to find the result of a commit.
 	resolveFor   = 4 * time.Second
 	resolvePause = 100 * time.Millisecond
 )
@@ -36,10 +36,10 @@ var (
 	errReadOnly = fmt.Errorf("%w: the server takes no writes", mfa.ErrUnavailable)
 )
 
-// An unknownError means that the connection broke while COMMIT was on its way: it
-// may or may not have happened.
+// An unknownError means that the connection broke before COMMIT was answered: the server
+// may or may not have committed.
 type unknownError struct {
-	backend uint32 // the process of the server that ran the transaction
+	backend uint32 // the server process that ran the transaction
 	cause   error
 }
 
@@ -49,7 +49,7 @@ func (e *unknownError) Error() string {
 
 func (e *unknownError) Unwrap() []error { return []error{mfa.ErrUnavailable, e.cause} }
 
-// SQLSTATEs that say something about what to do next.
+// SQLSTATEs that decide how the store continues.
 const (
 	uniqueViolation      = "23505"
 	readOnly             = "25006"
@@ -68,9 +68,9 @@ func sqlState(err error) string {
 	return ""
 }
 
-// isConflict reports whether a transaction failed because of another one, so that
-// it may succeed if it is run again. A row that was not there when it was looked
-// for, and then was when it was inserted, is such a case.
+// isConflict reports whether a transaction failed because of another one and may
+// succeed if it runs again. For example, another transaction may insert a row after this
+// one has looked for it and before this one inserts it.
 func isConflict(err error) bool {
 	switch sqlState(err) {
 	case serializationFailure, deadlock:
@@ -82,8 +82,8 @@ func isConflict(err error) bool {
 }
 
 // isDuplicateID reports whether a unique violation comes from a table whose rows
-// are inserted without looking for them first, so that running again cannot help.
-// A shard's name begins with that of its table.
+// are inserted without looking for them first. Another run would fail in the same way.
+// The name of a shard begins with the name of its table.
 func isDuplicateID(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && slices.ContainsFunc([]string{"factors", "challenges", "events"}, func(table string) bool {
@@ -91,22 +91,23 @@ func isDuplicateID(err error) bool {
 	})
 }
 
-// isRefused reports whether the server answered a statement with err, and so has
-// not committed. A FATAL error does not count as an answer: the server, or a pooler before
-// it, ends a connection with one, and the statements before it may have succeeded.
+// isRefused reports whether the server answered a statement with err and has therefore
+// not committed. A FATAL error does not count as an answer: a server or a pooler sends it
+// when it ends a connection, and earlier statements may have succeeded.
 func isRefused(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && cmp.Or(e.SeverityUnlocalized, e.Severity) == "ERROR"
 }
 
-// isPooler reports whether a statement that the driver has prepared is not there, or
-// one that it prepares already is: a pooler has changed the server between.
+// isPooler reports whether the server lacks a statement that the driver has prepared, or
+// already has one that the driver prepares. A pooler has then switched the connection to
+// another server connection.
 func isPooler(err error) bool {
 	return sqlState(err) == noSuchStatement || sqlState(err) == statementExists
 }
 
-// A rowError means that a row is not what this program stores. It says nothing of the
-// server, and concerns only who asked for the row.
+// A rowError means that a row has a form that this program does not store. It does not
+// show a fault of the server, and only requests for that row fail.
 type rowError struct{ cause error }
 
 func (e *rowError) Error() string { return "a stored row cannot be read: " + e.cause.Error() }
@@ -118,19 +119,19 @@ func isRowError(err error) bool {
 	return ok
 }
 
-// isLocked reports whether a transaction was given up because a lock was not to be had.
+// isLocked reports whether a transaction failed because it could not get a lock.
 func isLocked(err error) bool { return isRefused(err) && sqlState(err) == lockNotAvailable }
 
-// isBusy reports whether a statement was given up because it took too long, as it
-// does when another transaction keeps a lock.
+// isBusy reports whether a statement was stopped because it took too long, for example
+// because another transaction keeps a lock.
 func isBusy(err error) bool {
 	state := sqlState(err)
 	return isRefused(err) && (state == lockNotAvailable || state == queryCanceled)
 }
 
-// isOutage reports whether err comes from the state of the server or the way to
-// it, not from the statement: classes 08, 53, 57 and 58, a server that is
-// read-only, and whatever is no answer to a statement.
+// isOutage reports whether the cause of err is the server or the connection to it, not
+// the statement: classes 08, 53, 57 and 58, a read-only server, and errors that are not
+// an answer to a statement.
 func isOutage(err error) bool {
 	if isBusy(err) || isRowError(err) {
 		return false
@@ -146,7 +147,8 @@ func isOutage(err error) bool {
 	return false
 }
 
-// domainError gives what the domain knows its own name and keeps the rest.
+// domainError wraps an error in mfa.ErrUnavailable if the store is unusable or too busy,
+// explains an error of a pooler with errPooler, and returns other errors unchanged.
 func domainError(err error) error {
 	switch {
 	case err == nil, errors.Is(err, mfa.ErrUnavailable), errors.Is(err, pgx.ErrNoRows):

@@ -12,9 +12,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// What a group reads and writes most is sent as one statement for all rows of a
-// kind, their columns as arrays. Only a bucket that is a plain parameter tells a
-// hash-distributed PostgreSQL where to go: a single Update is sent row by row.
+// A group sends its most frequent reads and writes as one statement for all rows of a
+// kind, with an array for each column. A hash-distributed PostgreSQL can route only a
+// statement whose bucket is a plain parameter, so a single Update is sent row by row.
 
 const (
 	restoreUsers = `WITH k AS (SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::text[], $4::text[]) AS k (bucket, environment, id, former)),` +
@@ -25,15 +25,15 @@ const (
 )
 
 var (
-	// These lock rows one by one in the order of their keys, which is that of the arrays:
-	// a subquery that locks is run for each row of the table before it.
+	// These statements lock rows one by one in the order of the keys in the arrays:
+	// PostgreSQL runs the locking subquery for each row of the preceding table.
 	lockChallenges = `SELECT c.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
 		` CROSS JOIN LATERAL (SELECT ` + challengeColumns + ` FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id FOR UPDATE) c`
 	lockFactorsOf = `SELECT f.* FROM %s AS k (bucket, id)` +
 		` CROSS JOIN LATERAL (SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id FOR UPDATE) f`
-	// The users of these factors and some others. Few of them have a row, and
-	// those rows are found first, so there is little to sort. This is a statement after the
-	// one that locks factors: what it sees is not older than their locks.
+	// lockUsersOf locks the users of these factors and some others. Few of them have a
+	// row, and those rows are found first, so there is little to sort. The statement runs
+	// after the one that locks factors, so its rows are not older than those locks.
 	lockUsersOf = `SELECT u.* FROM (SELECT DISTINCT k.bucket, u.environment, u.id FROM` +
 		` (SELECT k.bucket, f.environment, f.user_id FROM %s AS k (bucket, id)` +
 		` CROSS JOIN LATERAL (SELECT f.environment, f.user_id FROM factors f WHERE f.bucket = k.bucket AND f.id = k.id LIMIT 1) f` +
@@ -43,8 +43,9 @@ var (
 		` CROSS JOIN LATERAL (SELECT ` + users.list("u") + ` FROM users u WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.id FOR UPDATE) u`
 )
 
-// The same for factors whose keys are known, and for some that are found by challenges
-// besides: which one a challenge is for never changes, and is looked up without a lock.
+// The same statements, for factors with known keys, and for those plus the factors of
+// other challenges. The factor of a challenge never changes, so it is looked up without a
+// lock.
 var (
 	lockFactors        = fmt.Sprintf(lockFactorsOf, `unnest($1::smallint[], $2::uuid[])`)
 	lockFactorsAndFind = fmt.Sprintf(lockFactorsOf, factorsAndFound(1))
@@ -52,8 +53,8 @@ var (
 	lockUsersAndFind   = fmt.Sprintf(lockUsersOf, factorsAndFound(4))
 )
 
-// factorsAndFound selects the keys of factors in two parameters from the nth on, and of
-// those of the challenges in the next two.
+// factorsAndFound selects factor keys: the keys in parameters n and n+1, and the keys
+// of the factors of the challenges in the next two parameters.
 func factorsAndFound(n int) string {
 	return fmt.Sprintf(`(SELECT k.bucket, c.factor FROM unnest($%d::smallint[], $%d::uuid[]) AS k (bucket, id)`+
 		` CROSS JOIN LATERAL (SELECT c.factor FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id LIMIT 1) c`+
@@ -73,19 +74,19 @@ func compareKeys(a, b rowKey) int {
 
 // arrays returns keys as two parameters.
 func arrays(keys []rowKey) []any {
-	c := arrayWriter{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.UUIDOID}}} // there may be none
+	c := arrayWriter{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.UUIDOID}}} // keys may be empty
 	for _, k := range keys {
 		c.row().smallint(int16(k.bucket)).uuid(k.id)
 	}
 	return c.parameters()
 }
 
-// readGroup adds the SELECTs of rows to batch, which lock all challenges, then all
-// factors, users and the rest, as a read of one row does; see rowsOf. factorOf returns
-// whose a challenge is, if that is known.
+// readGroup adds the SELECTs of rows to batch. They lock all challenges, then all
+// factors, users and the rest, in the order of a read of one row; see rowsOf. factorOf
+// returns the factor of a challenge, if it is known.
 func (h *txRows) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.ChallengeID) (mfa.FactorID, bool)) {
 	var challenges, factors, strangers []rowKey
-	users := arrayWriter{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.Int8OID}, {element: pgtype.TextOID}}} // there may be none
+	users := arrayWriter{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.Int8OID}, {element: pgtype.TextOID}}} // the reads may name no user
 	named := false
 	none := mfa.Read{}
 	rest := &pgx.Batch{}
@@ -126,13 +127,12 @@ func (h *txRows) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.
 	batch.QueuedQueries = append(batch.QueuedQueries, rest.QueuedQueries...)
 }
 
-// writes gathers the writes of a transaction. Inserts and updates of factors, challenges
+// writes collects the writes of a transaction. Inserts and updates of factors, challenges
 // and events come first. All other writes stay in order: a deleted row was inserted or
-// changed before, and no other write touches it. If a group
-// deletes a row and inserts it again, it is refused because of the one that is still
-// there.
+// changed earlier, and no other write changes it. If a group deletes a row and inserts it
+// again, the insert fails because the old row still exists.
 type writes struct {
-	shared bool // by several jobs; the writes of a single one all stay in order
+	shared bool // several jobs share the transaction; the writes of a single job all stay in order
 
 	newFactors    []*mfa.Factor
 	newChallenges []*mfa.Challenge
@@ -151,7 +151,7 @@ func (w *writes) insertFactor(f *mfa.Factor) {
 	w.newFactors = append(w.newFactors, f)
 }
 
-// updateFactor changes a factor and replaces an earlier change of it.
+// updateFactor adds a change of a factor and replaces an earlier change of it.
 func (w *writes) updateFactor(f *mfa.UpdateFactor) {
 	if !w.shared {
 		w.others.Queue(factorStates.update, factorStates.values(f)...)
@@ -172,7 +172,7 @@ func (w *writes) insertChallenge(c *mfa.Challenge) {
 	w.newChallenges = append(w.newChallenges, c)
 }
 
-// updateChallenge changes a challenge and replaces an earlier change of it.
+// updateChallenge adds a change of a challenge and replaces an earlier change of it.
 func (w *writes) updateChallenge(c *mfa.UpdateChallenge) {
 	if !w.shared {
 		w.others.Queue(challengeStates.update, challengeStates.values(c)...)

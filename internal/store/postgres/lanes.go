@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxLanes is how many rows may be waited for at the same time, each on a
-	// connection of its own.
+	// maxLanes limits the number of lanes. Each lane uses a separate connection to
+	// wait for its row.
 	maxLanes = 4
 	// laneLength is how many Updates may wait for one row.
 	laneLength = 128
@@ -24,16 +24,16 @@ const (
 
 var errLocked = fmt.Errorf("%w: another transaction keeps a row locked, and enough requests wait for it", mfa.ErrUnavailable)
 
-// lanes hold the Updates that wait for rows that other transactions keep locked, apart
-// from the groups of all others. The zero value is ready to use.
+// lanes hold the Updates that wait for rows locked by other transactions, so the groups
+// of all other Updates continue. The zero value is ready to use.
 type lanes struct {
-	n    atomic.Int32 // len(rows), which is read without mu
+	n    atomic.Int32 // len(rows), for reads without mu
 	mu   sync.Mutex
-	rows map[string][]*job // those that wait for each row; a goroutine serves each row
+	rows map[string][]*job // the jobs that wait for each row; a goroutine serves each row
 }
 
-// join adds a job to the lane of a row, if there is one. It reports whether the job is
-// taken care of: if the lane is full, it is refused.
+// join adds a job to the lane of a row if that lane exists, or refuses the job if the lane
+// is full. It reports whether the lane exists.
 func (l *lanes) join(row string, j *job) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,9 +44,9 @@ func (l *lanes) join(row string, j *job) bool {
 	return ok
 }
 
-// open adds a job to the lane of a row, and makes the lane if there is none. It reports
-// whether it made one, which a goroutine must then serve. If there are too many lanes,
-// the job is refused.
+// open adds a job to the lane of a row, and makes the lane if it does not exist. It
+// reports whether it made the lane; the caller must then start a goroutine that serves it.
+// If there are too many lanes, open refuses the job.
 func (l *lanes) open(row string, j *job) (made bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,7 +65,7 @@ func (l *lanes) open(row string, j *job) (made bool) {
 	return made
 }
 
-// add adds a job to a lane, or refuses it if the lane is full. It needs mu.
+// add adds a job to a lane, or refuses it if the lane is full. The caller must hold mu.
 func (l *lanes) add(row string, j *job) {
 	if len(l.rows[row]) == laneLength {
 		j.err = errLocked
@@ -75,7 +75,8 @@ func (l *lanes) add(row string, j *job) {
 	j.moved = true
 }
 
-// take removes up to most jobs from a lane. It ends an empty lane and returns nil.
+// take removes up to most jobs from a lane. If the lane is empty, take removes the lane
+// and returns nil.
 func (l *lanes) take(row string, most int) []*job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +91,7 @@ func (l *lanes) take(row string, most int) []*job {
 	return waiting[:n]
 }
 
-// rowName names the row of a read of one row.
+// rowName returns the name of the row that a read of one row names.
 func rowName(r mfa.Read) string {
 	return fmt.Sprint(r.Bucket, r.Challenge, r.Factor, r.User, r.Phone, r.Tallies, r.Message, r.Replay)
 }
@@ -138,8 +139,8 @@ func (s *Store) part(group []*job) {
 		return
 	}
 	// A probe does not find a row that another transaction has inserted and not
-	// committed. A job that inserts the same row waits, and is found when it is tried
-	// by itself.
+	// committed. A job that inserts the same row waits, and is found when it runs in a
+	// separate transaction.
 	s.commit(free, func() {}, s.wait.patience, func(group []*job, err error) {
 		if len(group) > 1 {
 			s.commitEach(group, s.wait.patience, s.openOwnLane)
@@ -168,8 +169,8 @@ func (s *Store) openLane(row string, j *job) {
 	}
 }
 
-// serveLane commits the jobs that wait for a row until none is left. All that wait are
-// given up if the row is not to be had.
+// serveLane commits the jobs that wait for a row, a group at a time, until the lane is
+// empty. If a group cannot lock the row in time, its jobs fail.
 func (s *Store) serveLane(row string) {
 	for {
 		group := s.lanes.take(row, s.group)
@@ -187,14 +188,14 @@ func (s *Store) serveLane(row string) {
 	}
 }
 
-// probe reports which row of a job is locked, if one is. It takes the locks of all and
-// gives them back.
+// probe reports which row of a job is locked, if any. It locks all rows of the job and
+// releases them.
 func (s *Store) probe(j *job) (row string, locked bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip/2)
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return "", false // the same happens to the job
+		return "", false // the job will see the same error
 	}
 	defer conn.Release()
 	batch, h := &pgx.Batch{}, newTxRows()

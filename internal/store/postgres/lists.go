@@ -12,7 +12,7 @@ var (
 	selectFactorsDown = `SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = $1 AND f.environment = $2 AND f.user_id = $3` +
 		` AND f.id > $4 AND f.id < $5 ORDER BY f.id DESC LIMIT $6`
 	selectTallies = `SELECT ` + tallies.list("y") + ` FROM tallies y WHERE y.bucket = $1 AND y.environment = $2`
-	// These two go through all buckets, and are no part of any request.
+	// These two read all buckets. No request of the API uses them.
 	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE (f.bucket, f.id) > ($1, $2) ORDER BY f.bucket, f.id LIMIT $3`
 	selectEventsAfter  = `SELECT ` + events.list("e") + ` FROM events e WHERE (e.bucket, e.id) > ($1, $2) ORDER BY e.bucket, e.id LIMIT $3`
 )
@@ -25,7 +25,7 @@ func (s *Store) Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, e
 	}
 	if to == (mfa.FactorID{}) {
 		for i := range to {
-			to[i] = 0xff // no id is as high
+			to[i] = 0xff // higher than any id
 		}
 	}
 	return collect(ctx, s, factors.collected, sql, int16(q.User.Bucket()), q.User.Environment, q.User.ID, from, to, q.Limit)

@@ -23,7 +23,7 @@ const (
 	selectVersion  = `SELECT coalesce(max(version), 0) FROM schema_versions`
 	insertVersion  = `INSERT INTO schema_versions (version, name) VALUES ($1, $2)`
 	hasVersions    = `SELECT to_regclass('schema_versions') IS NOT NULL`
-	// migrateLock makes nodes that start at once migrate one after another.
+	// migrateLock makes nodes that start at the same time migrate one after another.
 	migrateLock    = `SELECT pg_advisory_xact_lock($1)`
 	migrateLockKey = 0x636f756e746d6731 // "countmg1"
 )
@@ -44,8 +44,8 @@ func Exists(ctx context.Context, url string) (exists bool, err error) {
 }
 
 // Migrate brings the schema of the database at url up to date. Any number of
-// nodes may do so at once. It returns migrate.ErrNewer for a schema that this
-// program does not know.
+// nodes may call it at the same time. It returns migrate.ErrNewer for a schema that
+// this program does not know.
 func Migrate(ctx context.Context, url string) error {
 	cfg, err := configure(url)
 	if err != nil {
@@ -60,7 +60,7 @@ func Migrate(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	// Whoever waited for the lock must see what those before it did.
+	// A node that waited for the lock must see the migrations of the nodes before it.
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, migrateLock, int64(migrateLockKey)); err != nil {
 			return err

@@ -21,9 +21,10 @@ const (
 	movedWait = time.Minute
 )
 
-// MarkMoved stores where the store was copied to; see transfer.Store. Each transaction
-// reads the mark after it has begun. So those that begin now see it, and MarkMoved waits
-// for all others, as CREATE INDEX CONCURRENTLY does.
+// MarkMoved stores the target that the store was copied to; see transfer.Store. Each
+// transaction reads the mark after it has begun. Transactions that begin after MarkMoved
+// stores the mark see it. MarkMoved waits for all earlier ones, as CREATE INDEX
+// CONCURRENTLY does.
 func (s *Store) MarkMoved(ctx context.Context, target string) error {
 	if err := s.PutMeta(ctx, transfer.MetaMoved, []byte(target)); err != nil {
 		return err
@@ -52,7 +53,7 @@ func (s *Store) MarkMoved(ctx context.Context, target string) error {
 	})
 }
 
-// change runs fn in a transaction, unless the store was copied away.
+// change runs fn in a transaction, unless the store was copied to another one.
 func (s *Store) change(ctx context.Context, fn func(pgx.Tx) error) error {
 	return s.begun(ctx, func(tx pgx.Tx) error {
 		var target []byte

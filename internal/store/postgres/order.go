@@ -11,9 +11,9 @@ import (
 
 // rowsOf splits the reads of a group into reads of one row each, with the rows that belong
 // to it, in the order in which all nodes lock them. If there are several Updates,
-// challenges, factors and users come first in every bucket. Two groups then rarely wait
-// for each other in a circle, even if they share many rows, as groups that send messages
-// for one environment do.
+// challenges, factors and users come first in every bucket. Two groups then rarely
+// deadlock, even if they share many rows. For example, groups that send messages for one
+// environment share rows.
 func rowsOf(group []*job) []mfa.Read {
 	none := mfa.Read{}
 	rows := make([]mfa.Read, 0, 2*len(group))

@@ -8,7 +8,7 @@ import (
 )
 
 // owners maps challenges that this node has recently created to their factors. The factor
-// of a challenge never changes, so changes by other nodes do not matter.
+// of a challenge never changes, so writes of other nodes cannot make the map wrong.
 type owners struct {
 	mu      sync.Mutex
 	factors recent.Map[mfa.ChallengeID, mfa.FactorID]

@@ -10,12 +10,12 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
-// maxWaiting is how many Updates, and how many Views, may wait: as many as a server
-// answers requests at once, or more. One more is refused.
+// maxWaiting is how many Updates, and how many Views, may wait. It is at least the number
+// of requests that a server handles at the same time. Further ones are refused.
 const maxWaiting = 1 << 14
 
-// longestTurn is how long others wait for a group that waits itself, for a lock or for
-// the database, before they continue without it.
+// longestTurn limits how long other groups wait for a group that waits for a lock or for
+// the database.
 const longestTurn = 50 * time.Millisecond
 
 // A job is one Update that waits for a writer.
@@ -23,11 +23,11 @@ type job struct {
 	read  mfa.Read
 	fn    func(*mfa.Tx) error
 	err   error
-	event mfa.EventID // one that it stores, to tell whether it was committed
+	event mfa.EventID // an event that the job stores; it proves the commit
 	tries int
 
 	waiting *queue.Job[*job] // its place in the queue
-	moved   bool             // to a lane, which answers it
+	moved   bool             // whether the job moved to a lane, which answers it
 }
 
 // Update runs fn on one of the writers; see mfa.Store.
@@ -41,7 +41,7 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) 
 // Waiting returns how many Updates wait for a writer.
 func (s *Store) Waiting() int { return s.queue.Waiting() }
 
-// serve answers jobs until the store is closed and none is left.
+// serve answers jobs until the store is closed and no job is left.
 func (s *Store) serve() {
 	var turn *queue.Turn
 	if s.group > 1 {
@@ -53,8 +53,8 @@ func (s *Store) serve() {
 			group[i] = w.Work
 			group[i].waiting = w
 		}
-		// The next group is gathered while this one waits for its commit. Sooner, both
-		// would be half as large.
+		// The next group is gathered while this one waits for its commit. If it were
+		// gathered earlier, both groups would be half as large.
 		impatient := time.AfterFunc(longestTurn, hold.Release)
 		s.commit(s.keepFromLanes(group), hold.Release, s.wait.patience, func(locked []*job, _ error) { s.part(locked) })
 		impatient.Stop()
@@ -68,8 +68,8 @@ func (s *Store) serve() {
 	}, func() {})
 }
 
-// decide runs a job's fn and turns a panic into its error, so that one caller's
-// bug does not stop a writer for all.
+// decide runs a job's fn and turns a panic into the error of the job, so the bug of one
+// caller does not stop the writer.
 func (j *job) decide(tx *mfa.Tx) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

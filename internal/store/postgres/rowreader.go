@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A rowReader reads the values of a row from left to right, in PostgreSQL's binary form,
-// which pgx requests for every type that the store keeps. NULL is the zero value. err is
-// that of the first value of another length.
+// A rowReader reads the values of a row from left to right, in PostgreSQL's binary format,
+// which pgx requests for every type that the store uses. It reads NULL as the zero value.
+// err reports the first value of a wrong length.
 type rowReader struct {
 	values [][]byte
 	at     int
@@ -20,7 +20,7 @@ func readRow(row interface{ RawValues() [][]byte }) *rowReader {
 	return &rowReader{values: row.RawValues()}
 }
 
-// next returns the next value, nil for NULL. It is valid until the next row.
+// next returns the next value, or nil for NULL. The value is valid until the next row.
 func (r *rowReader) next() []byte {
 	if r.at == len(r.values) {
 		r.fail(r.at + 1)
@@ -30,7 +30,7 @@ func (r *rowReader) next() []byte {
 	return r.values[r.at-1]
 }
 
-// fixed returns the next value, which has size bytes, nil for NULL.
+// fixed returns the next value, which must have size bytes, or nil for NULL.
 func (r *rowReader) fixed(size int) []byte {
 	v := r.next()
 	if v != nil && len(v) != size {
@@ -79,7 +79,7 @@ func (r *rowReader) uuid() (id [16]byte) {
 
 func (r *rowReader) text() string { return string(r.next()) }
 
-// bytea returns a copy, nil only for NULL.
+// bytea returns a copy of the next value. It is nil only for NULL.
 func (r *rowReader) bytea() []byte { return bytes.Clone(r.next()) }
 
 func (r *rowReader) time() time.Time {

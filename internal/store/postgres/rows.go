@@ -30,12 +30,12 @@ var (
 )
 
 const (
-	// isRunning finds the process of a transaction whose COMMIT was not answered.
+	// isRunning reports whether the server process of an unanswered COMMIT still exists.
 	isRunning = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1::bigint)`
-	// The lock makes this a transaction with a commit of its own, on the machine that
-	// has the row. Where commits wait for a standby, it is answered when the standby
-	// has that commit, and so the one that stored the event; that a row can be seen
-	// does not prove it.
+	// The lock makes this a transaction with its own commit, on the machine that has
+	// the row. If commits wait for a standby, the answer comes when the standby has
+	// that commit, and therefore also the commit that stored the event. A visible row
+	// does not prove that.
 	confirmEvent = `SELECT true FROM events WHERE bucket = $1 AND id = $2 FOR UPDATE`
 
 	sealFactor      = `UPDATE factors SET sealed = $1, label = $2, issuer = NULL, account = NULL, replay = $3 WHERE bucket = $4 AND id = $5`
@@ -54,7 +54,7 @@ const (
 	deleteReplay = `DELETE FROM replays WHERE bucket = $1 AND key = $2`
 )
 
-// A lock ends the SELECTs of a read.
+// A lock is the locking clause at the end of each SELECT of a read.
 type lock string
 
 const (
@@ -69,7 +69,7 @@ func (l lock) on(tables string) string {
 	return " FOR UPDATE OF " + tables
 }
 
-// read adds the SELECTs of r to batch; their rows go into h.
+// read adds the SELECTs of r to batch; h receives their rows.
 func (h *txRows) read(batch *pgx.Batch, r mfa.Read, l lock) {
 	b, none := int16(r.Bucket), mfa.Read{}
 	if r.Challenge != none.Challenge {
@@ -88,7 +88,7 @@ func (h *txRows) read(batch *pgx.Batch, r mfa.Read, l lock) {
 	}
 	for _, key := range r.Tallies {
 		batch.Queue(selectTally+l.on("y"), b, key.Environment, key.Name).Query(each(tallies.scanner(func(t *mfa.Tally) {
-			t.TallyKey = key // with Of, which is not stored
+			t.TallyKey = key // includes Of, which is not stored
 			h.tallies[key] = t
 		})))
 	}
@@ -100,7 +100,7 @@ func (h *txRows) read(batch *pgx.Batch, r mfa.Read, l lock) {
 	}
 }
 
-// each returns a function that passes all rows of a result to scan.
+// each returns a function that passes each row of a result to scan.
 func each(scan func(*rowReader) error) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		for rows.Next() {

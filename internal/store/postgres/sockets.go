@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// sockets are the network connections of a store. The driver waits for the server when
+// sockets holds the network connections of a store. The driver waits for the server when
 // it closes a connection; cut does not. The zero value is ready to use.
 type sockets struct {
 	mu   sync.Mutex
@@ -22,7 +22,7 @@ type socket struct {
 	all *sockets
 }
 
-// Close closes the connection and forgets it.
+// Close closes the connection and removes it from sockets.
 func (c *socket) Close() error {
 	c.all.mu.Lock()
 	delete(c.all.open, c)

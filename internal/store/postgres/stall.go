@@ -12,15 +12,15 @@ import (
 
 var errStalled = fmt.Errorf("%w: the database does not finish commits; is a synchronous standby missing?", mfa.ErrUnavailable)
 
-// forceCommit makes a transaction whose commit is written to the log.
+// forceCommit writes a message, so the commit of its transaction is written to the log.
 const forceCommit = `SELECT pg_logical_emit_message(true, 'countersign', '')`
 
-// stallPause is how long to wait between two tries to commit while none succeeds.
+// stallPause is the pause between two tries to commit while commits are stalled.
 const stallPause = 250 * time.Millisecond
 
-// stall is called when a COMMIT that was sent at start has had no answer for long. If
-// no other COMMIT was answered since, all requests are refused until one is: each
-// would wait for as long and hold a connection.
+// stall is called when a COMMIT that was sent at start has had no answer for too long. If
+// no other COMMIT was answered since start, stall makes the store refuse all requests until
+// a commit succeeds. Otherwise each request would wait as long and hold a connection.
 func (s *Store) stall(start time.Time) {
 	if s.committed.Load() >= start.UnixNano() || !s.stalled.CompareAndSwap(false, true) {
 		return
@@ -39,7 +39,7 @@ func (s *Store) stall(start time.Time) {
 	s.log.Info("the database finishes commits again")
 }
 
-// tryCommit returns nil when a commit was finished.
+// tryCommit returns nil if a commit succeeds.
 func (s *Store) tryCommit() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip)
 	defer cancel()

@@ -20,45 +20,45 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
-// A Store is a PostgreSQL database. It is safe for concurrent use, as is the
-// database by any number of Stores.
+// A Store keeps everything in a PostgreSQL database. It is safe for concurrent use, and
+// any number of Stores may use one database.
 type Store struct {
 	pool     *pgxpool.Pool
 	log      *slog.Logger
-	group    int  // how many Updates may share a transaction
+	group    int  // the largest number of Updates that share a transaction
 	spread   bool // whether the tables are distributed
 	wait     waits
 	queue    *queue.Queue[*job]
-	turn     queue.Turn // of the writer that gathers a group, until the group is decided
+	turn     queue.Turn // held by the writer that gathers a group, until the group is decided
 	views    *queue.Queue[*viewJob]
-	serving  sync.WaitGroup // who answers both
-	answered atomic.Int64   // when the database did last, in Unix nanoseconds
+	serving  sync.WaitGroup // the goroutines that answer Updates and Views
+	answered atomic.Int64   // when the database last answered, in Unix nanoseconds
 	owners   owners
 
 	lanes     lanes
-	committed atomic.Int64  // when a COMMIT was answered last, in Unix nanoseconds
+	committed atomic.Int64  // when a COMMIT was last answered, in Unix nanoseconds
 	stalled   atomic.Bool   // whether commits are not answered
 	closing   chan struct{} // closed by stop
 	stop      func()
 	sockets   sockets
-	others    chan struct{} // holds an element for each connection that on uses
+	others    chan struct{} // has one element for each connection that on uses
 
 	sweeping int // the bucket to sweep next; guarded by sweepMu
 	sweepMu  sync.Mutex
 }
 
-// waits are the longest times that a transaction waits for the server.
+// waits are the time limits of a transaction.
 type waits struct{ roundTrip, resolve, patience, stall time.Duration }
 
 // Options change how a Store works; zero fields take their defaults.
 type Options struct {
 	Writers int          // connections that write at the same time; default 3, and 16 if each Update has its own transaction
-	Group   int          // most Updates that share a transaction; default 64, and 1 where tables are distributed
+	Group   int          // largest number of Updates that share a transaction; default 64, and 1 if tables are distributed
 	Logger  *slog.Logger // default slog.Default()
 }
 
-// Open connects to the database of a postgres:// URL, whose schema must be up to
-// date: see Migrate.
+// Open connects to the database of a postgres:// URL. The schema must be up to date;
+// see Migrate.
 func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -89,7 +89,7 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	}
 	if s.group <= 0 {
 		s.group = sharingGroup
-		if s.spread { // a transaction over several shards costs more than it shares
+		if s.spread { // a transaction over several shards costs more than sharing saves
 			s.group = 1
 		}
 	}
@@ -111,21 +111,22 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	return s, nil
 }
 
-// How many writers there are unless Options say. Two that share transactions keep the
-// database busy: while one waits for its commit, the other reads. A third is there for
-// when two wait for rows that somebody has locked. Where each Update has its own
-// transaction, more of them share the flushes of the database's log.
+// Defaults for Options. Two writers with shared transactions keep the database busy: while
+// one waits for its commit, the other reads. The third works while two wait for rows that
+// other transactions have locked. If each Update has a separate transaction, more writers
+// let more transactions share a flush of the database's log.
 const (
 	sharingGroup   = 64
 	sharingWriters = 3
 	lonelyWriters  = 16
 )
 
-// fewestOthers is the least number of connections for all but Updates and Views.
+// fewestOthers is the smallest number of connections for operations other than Updates
+// and Views.
 const fewestOthers = 4
 
-// connect makes a pool with connections for the writers, as many readers, lanes, and
-// lists, keys and background work.
+// connect makes a pool with connections for the writers, an equal number of readers, the
+// lanes, and for lists, keys and background work.
 func (s *Store) connect(ctx context.Context, cfg *pgxpool.Config, writers int) (err error) {
 	cfg = cfg.Copy()
 	reserved := int32(2*writers) + maxLanes
@@ -149,10 +150,10 @@ func configure(url string) (*pgxpool.Config, error) {
 	cfg.BeforeConnect = (&login{url: u}).refresh
 	cfg.ConnConfig.AfterConnect = checkEncoding
 	if cfg.ConnConfig.RuntimeParams["client_encoding"] == "" {
-		cfg.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // whatever the role or the database sets
+		cfg.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // overrides the setting of the role or the database
 	}
-	// A standby can be connected to but not written to. After a failover the
-	// hosts of the URL are tried until one can.
+	// A standby accepts connections but no writes. After a failover the driver tries
+	// the hosts of the URL until one accepts writes.
 	if len(cfg.ConnConfig.Fallbacks) > 0 && cfg.ConnConfig.ValidateConnect == nil {
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
@@ -173,8 +174,8 @@ func configure(url string) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// refused replaces an error of the driver about a URL, which may quote the
-// password, whatever the driver masks. Only errors about files are kept.
+// refused replaces an error of the driver about a URL, because the error may quote the
+// password even though the driver masks parts of the URL. It keeps only errors about files.
 func refused(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("%w: %w", pgurl.ErrRefused, file)
@@ -182,8 +183,8 @@ func refused(err error) error {
 	return pgurl.ErrRefused
 }
 
-// Close waits for the writes that were accepted and closes all connections. If the
-// server does not answer, it takes no longer than a transaction may.
+// Close waits for the accepted writes and closes all connections. If the server does
+// not answer, Close takes no longer than the time limit of a transaction.
 func (s *Store) Close() error {
 	s.queue.Close()
 	s.views.Close()
@@ -200,10 +201,10 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// politeClose is how long to wait for the end of connections before they are cut.
+// politeClose is how long Close waits for connections to end before it cuts them.
 const politeClose = time.Second
 
-// within runs wait and reports whether it returned in time.
+// within runs wait and reports whether it returned within most.
 func within(most time.Duration, wait func()) bool {
 	done := make(chan struct{})
 	go func() {
@@ -218,12 +219,12 @@ func within(most time.Duration, wait func()) bool {
 	}
 }
 
-// pingTimeout bounds a Ping.
+// pingTimeout limits the time of a Ping.
 const pingTimeout = 3 * time.Second
 
-// Ping reports whether the store can be written to: a standby cannot, nor can a
-// database whose transactions are read-only by default, nor one that does not finish
-// commits because a synchronous standby is missing.
+// Ping returns an error if the store does not accept writes: the server is a standby,
+// its transactions are read-only by default, or it does not finish commits because a
+// synchronous standby is missing.
 func (s *Store) Ping(ctx context.Context) error {
 	if s.stalled.Load() {
 		return errStalled
@@ -235,7 +236,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	if readOnly != "off" {
-		s.pool.Reset() // a new connection may be to another server
+		s.pool.Reset() // a new connection may lead to another server
 		return errReadOnly
 	}
 	spread, err := s.distributed(ctx)

@@ -13,16 +13,16 @@ import (
 const (
 	sweepChallenges = `DELETE FROM challenges WHERE bucket = $1 AND id IN (SELECT id FROM challenges WHERE bucket = $1 AND id < $2 ORDER BY id LIMIT $3)`
 	sweepEvents     = `DELETE FROM events WHERE bucket = $1 AND id IN (SELECT id FROM events WHERE bucket = $1 AND id < $2 ORDER BY id LIMIT $3)`
-	// Where another transaction has just changed the row, it is looked at once more
-	// outside the subquery: it may be in use again.
+	// The condition is repeated outside the subquery for a row that another transaction
+	// has just changed: the row may be in use again.
 	sweepReplays  = `DELETE FROM replays WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM replays WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepPhones   = `DELETE FROM phones WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM phones WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepTallies  = `DELETE FROM tallies WHERE bucket = $1 AND expires_at <= $2 AND (environment, name) IN (SELECT environment, name FROM tallies WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepUsers    = `DELETE FROM users WHERE bucket = $1 AND expires_at <= $2 AND (environment, id) IN (SELECT environment, id FROM users WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepMessages = `DELETE FROM messages WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM messages WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 
-	// sweepLock keeps other nodes from sweeping at the same time. It ends with its
-	// transaction, so that it works through a pooler too.
+	// sweepLock keeps other nodes from sweeping at the same time. The lock ends with
+	// its transaction, so it also works through a pooler.
 	sweepLock    = `SELECT pg_try_advisory_xact_lock($1), clock_timestamp()`
 	sweepLockKey = 0x636f756e74737731 // "countsw1"
 
@@ -30,8 +30,8 @@ const (
 )
 
 // Sweep removes expired rows from the next few buckets; see mfa.Store. One node
-// sweeps at a time; the others find nothing to do. If the clock of the database is
-// behind that of the node, rows expire by the clock of the database.
+// sweeps at a time; on the others Sweep does nothing. If the clock of the database is
+// behind the clock of the node, rows expire by the clock of the database.
 func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool, err error) {
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
@@ -58,7 +58,7 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 }
 
 // sweepBuckets removes up to limit rows of each kind from each of n buckets, and
-// reports whether there may be more in one of them.
+// reports whether a bucket may have more expired rows.
 func sweepBuckets(ctx context.Context, tx pgx.Tx, first, n int, h mfa.Horizon, limit int) (full bool, err error) {
 	batch := &pgx.Batch{}
 	count := func(tag pgconn.CommandTag) error {

@@ -13,17 +13,17 @@ import (
 )
 
 // A table makes its statements, and binds and scans its rows, from one description.
-// A statement for one row has a parameter for each column. One for many rows has an
-// array for each column, in the same order.
+// A statement for one row has a parameter for each column. A statement for many rows has
+// an array for each column, in the same order.
 type table[R any] struct {
 	describe func(rows.Columns, *R)
 	columns  []column
 
 	insert, insertMany string
-	update, updateMany string // set all but the key
+	update, updateMany string // set all columns except the key
 }
 
-// The tables. The number is how many of the first columns are the key.
+// The tables. The number counts the columns of the key, which come first.
 var (
 	factors         = newTable("factors", 2, rows.Factor)
 	factorStates    = newTable("factors", 2, rows.UpdateFactor)
@@ -68,7 +68,7 @@ func newTable[R any](name string, key int, describe func(rows.Columns, *R)) *tab
 	return t
 }
 
-// list names the columns for a SELECT in which alias is the table.
+// list returns the columns for a SELECT in which the table has the given alias.
 func (t *table[R]) list(alias string) string {
 	parts := make([]string, len(t.columns))
 	for i, c := range t.columns {
@@ -84,14 +84,14 @@ func (t *table[R]) values(r *R) []any {
 	return v
 }
 
-// scan reads t.list.
+// scan reads the columns of t.list.
 func (t *table[R]) scan(row *rowReader) *R {
 	r := new(R)
 	t.describe(row, r)
 	return r
 }
 
-// scanner returns a function for each that passes rows to add.
+// scanner returns a function that passes rows to add; see the function each.
 func (t *table[R]) scanner(add func(*R)) func(*rowReader) error {
 	return func(row *rowReader) error {
 		r := t.scan(row)
@@ -100,7 +100,7 @@ func (t *table[R]) scanner(add func(*R)) func(*rowReader) error {
 	}
 }
 
-// collected scans a row for collect.
+// collected scans a row for the function collect.
 func (t *table[R]) collected(row *rowReader) (R, error) {
 	r := t.scan(row)
 	return *r, row.err
@@ -134,7 +134,7 @@ func (c *columns) Column(name string, field any) {
 	case *rows.Ref:
 		kind = "uuid"
 		if name == "about" {
-			name = "factor" // as an early release called it
+			name = "factor" // the name in an early release
 		}
 	case *mfa.Bucket, *rows.KeyBucket, *rows.UserBucket, *rows.TallyBucket:
 		kind = "smallint"
@@ -157,7 +157,7 @@ func (c *columns) Column(name string, field any) {
 // values are the parameters for one row.
 type values []any
 
-// Column adds a field. It makes values a rows.Columns.
+// Column adds a field to the parameters. It makes values a rows.Columns.
 func (p *values) Column(_ string, field any) {
 	var value any
 	switch v := field.(type) {
@@ -250,7 +250,7 @@ func (w *arrayWriter) Column(_ string, field any) {
 func (r *rowReader) Column(_ string, field any) {
 	switch v := field.(type) {
 	case *rows.Key:
-		r.next() // the bucket, which is in the id too
+		r.next() // skips the bucket, which the id contains
 		*v = r.uuid()
 	case *rows.Ref:
 		*v = r.uuid()

@@ -18,7 +18,7 @@ const (
 		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > $1 ORDER BY k.hash LIMIT $2`
 	exportMeta        = `SELECT name, value FROM meta WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2`
 	importEnvironment = `INSERT INTO environments (id, name, production, created_at) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
-	// The next environment is numbered behind those that were brought along.
+	// The next environment gets an id above the imported ones.
 	advanceEnvironments = `SELECT setval(pg_get_serial_sequence('environments', 'id'), greatest($1::bigint, (SELECT max(id) FROM environments)))`
 	importKey           = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
 	deleteMeta          = `DELETE FROM meta WHERE name = $1`
@@ -34,7 +34,7 @@ var (
 	exportTallies    = `SELECT ` + tallies.list("y") + ` FROM tallies y WHERE (y.bucket, y.environment, y.name) > ($1, $2, $3) ORDER BY y.bucket, y.environment, y.name LIMIT $4`
 )
 
-// Export lists rows of a kind; see transfer.Store.
+// Export returns rows of a kind; see transfer.Store.
 func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, limit int) ([]transfer.Row, string, error) {
 	var number, env int64
 	var name string
@@ -43,7 +43,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 	var err error
 	var sql string
 	var args func() []any
-	// scan reads a row and returns its place.
+	// scan reads a row and returns it with its place.
 	var scan func(*rowReader) (transfer.Row, string)
 	switch kind {
 	case "environments":
@@ -174,10 +174,10 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 	}
 }
 
-// queueNew inserts a row, unless there is one with its key.
+// queueNew adds an insert of a row that does nothing if the key already exists.
 func queueNew[R any](batch *pgx.Batch, t *table[R], r *R) { batch.Queue(t.insert+keep, t.values(r)...) }
 
-// DeleteMeta removes what is stored under name.
+// DeleteMeta removes the value stored under name.
 func (s *Store) DeleteMeta(ctx context.Context, name string) error {
 	_, err := s.exec(ctx, deleteMeta, name)
 	return domainError(err)

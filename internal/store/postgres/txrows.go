@@ -7,9 +7,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// txRows are the rows that a transaction has read, with the changes that its jobs
-// decide on one after another: each job sees the changes of the jobs before it.
-// A row is in its map if it is stored, or will be.
+// txRows holds the rows that a transaction has read, with the changes of its jobs. The
+// jobs decide one after another, and each sees the changes of the jobs before it.
+// A row is in its map if it is stored or will be stored.
 type txRows struct {
 	challenges map[mfa.ChallengeID]*mfa.Challenge
 	factors    map[mfa.FactorID]*mfa.Factor
@@ -20,7 +20,7 @@ type txRows struct {
 	replays    map[replayRow]*mfa.Replay
 
 	synchronous bool  // whether the commit will wait for a standby
-	moved       error // that of a store that was copied away, or nil
+	moved       error // the error of a store that was copied to another one, or nil
 }
 
 type replayRow struct {
@@ -40,7 +40,7 @@ func newTxRows() *txRows {
 	}
 }
 
-// rows returns copies of what r names, which the job may change.
+// rows returns copies of the rows that r names. The job may change the copies.
 func (h *txRows) rows(r mfa.Read) (rows mfa.Rows) {
 	if c := h.challenges[r.Challenge]; c != nil {
 		if f := h.factors[c.Factor]; f != nil {
@@ -84,8 +84,8 @@ func clone[T any](row *T) *T {
 
 var errNotRead = errors.New("a row to change was not read, or is not stored")
 
-// check refuses to change a row that was not read: without its lock it might be
-// gone when the change arrives, together with COMMIT.
+// check refuses a change of a row that was not read. Without a lock, the row may be
+// deleted before the change reaches the server together with COMMIT.
 func (h *txRows) check(writes []mfa.Write) error {
 	for i, w := range writes {
 		ok := true
@@ -106,7 +106,7 @@ func (h *txRows) check(writes []mfa.Write) error {
 	return nil
 }
 
-// inserts reports whether a factor or a challenge is among what is written.
+// inserts reports whether writes insert the factor or challenge with this id.
 func inserts(writes []mfa.Write, id [16]byte) bool {
 	return slices.ContainsFunc(writes, func(w mfa.Write) bool {
 		switch w := w.(type) {
@@ -119,7 +119,8 @@ func inserts(writes []mfa.Write, id [16]byte) bool {
 	})
 }
 
-// put adds a row to out. It was read if it is stored.
+// put adds a row to out: an update if the row is stored, otherwise an insert. A stored row
+// was read before.
 func put[R any](out *writes, t *table[R], r *R, stored bool) {
 	sql := t.insert
 	if stored {
@@ -136,10 +137,9 @@ func sealedReplay(k mfa.ReplayKey) []byte {
 	return k[:]
 }
 
-// apply adds writes to out and remembers what they do. A row
-// that may be new or not is inserted if it was not there when it was looked for:
-// should another node have inserted it meanwhile, the unique violation makes the
-// transaction run again.
+// apply adds writes to out and applies them to h. A write that creates or replaces a row
+// becomes an insert if h does not contain the row. If another node has inserted the row
+// since it was read, the unique violation makes the transaction run again.
 func (h *txRows) apply(out *writes, all []mfa.Write) {
 	for _, w := range all {
 		switch w := w.(type) {
@@ -176,7 +176,7 @@ func (h *txRows) apply(out *writes, all []mfa.Write) {
 			out.others.Queue(deleteUser, int16(w.Key.Bucket()), w.Key.Environment, w.Key.ID)
 			delete(h.users, w.Key)
 		case mfa.RetireUser:
-			// The row stays in h.users: it is not known whether it goes.
+			// The row stays in h.users, because the server decides whether to delete it.
 			out.others.Queue(retireUser, int16(w.Key.Bucket()), w.Key.Environment, w.Key.ID, w.Former, w.ExpiresAt)
 		case mfa.RestoreUser:
 			out.restoreUser(w)
@@ -207,12 +207,13 @@ func (h *txRows) apply(out *writes, all []mfa.Write) {
 		case mfa.AppendEvent:
 			out.insertEvent(&w.Event)
 		default:
-			panic("postgres: unknown write") // a write was added to mfa and not here
+			panic("postgres: unknown write") // mfa has a write that this switch lacks
 		}
 	}
 }
 
-// changeFactor replaces a factor by a changed copy: a pointer to the old one may be among the writes.
+// changeFactor replaces a factor with a changed copy: the writes may contain a pointer to
+// the old one.
 func (h *txRows) changeFactor(id mfa.FactorID, change func(*mfa.Factor)) {
 	if f := clone(h.factors[id]); f != nil {
 		change(f)

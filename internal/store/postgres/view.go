@@ -17,8 +17,8 @@ type viewJob struct {
 	rows mfa.Rows
 }
 
-// What a View mostly reads, each in one statement, which sees one moment by itself. It
-// locks nothing, so that the user can be joined.
+// The most frequent reads of a View, each in one statement, which sees the database at
+// one moment without a transaction. They lock nothing, so they can join the user.
 const userOfFactor = ` LEFT JOIN users u ON u.bucket = f.bucket AND u.environment = f.environment AND u.id = f.user_id`
 
 var (
@@ -26,7 +26,7 @@ var (
 	seeChallenge = `SELECT ` + challengeColumns + `, ` + factorColumns + `, u.failures FROM challenges c` +
 		` JOIN factors f ON f.bucket = c.bucket AND f.id = c.factor` + userOfFactor + ` WHERE c.bucket = $1 AND f.bucket = $1 AND c.id = $2`
 
-	// The same for the rows of several.
+	// The same for several Views.
 	seeFactors    = `SELECT f.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` + seeFactorOf + `k.id LIMIT 1) f`
 	seeChallenges = `SELECT c.*, f.* FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
 		` CROSS JOIN LATERAL (SELECT ` + challengeColumns + ` FROM challenges c WHERE c.bucket = k.bucket AND c.id = k.id LIMIT 1) c` +
@@ -34,7 +34,7 @@ var (
 	seeFactorOf = ` CROSS JOIN LATERAL (SELECT ` + factorColumns + `, u.failures FROM factors f` + userOfFactor + ` WHERE f.bucket = k.bucket AND f.id = `
 )
 
-// View reads as of one moment, in one round trip; see mfa.Store.
+// View reads all rows as of one moment, in one round trip; see mfa.Store.
 func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 	if s.stalled.Load() {
 		return mfa.Rows{}, errStalled
@@ -46,14 +46,14 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 	return v.rows, nil
 }
 
-// serveViews answers Views until the store is closed and none is left. Those that wait
-// are read together.
+// serveViews answers Views until the store is closed and no View is left. It reads the
+// rows of all waiting Views together.
 func (s *Store) serveViews() {
 	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*viewJob], _ *queue.Hold) {
 		start := time.Now()
 		err := s.see(waiting)
 		if len(waiting) > 1 && isRowError(err) {
-			for _, w := range waiting { // only reads of that row fail
+			for _, w := range waiting { // only the reads of an unreadable row fail
 				if !s.lost(err, start) {
 					start = time.Now()
 					err = s.see([]*queue.Job[*viewJob]{w})
@@ -71,8 +71,8 @@ func (s *Store) serveViews() {
 	}, func() {})
 }
 
-// see answers all that wait, with another connection if the first was of no use, as
-// the rest of the pool may be.
+// see answers all waiting Views. If the connection is lost or leads to a standby, the same
+// may be true for the rest of the pool: see resets the pool and tries once again.
 func (s *Store) see(waiting []*queue.Job[*viewJob]) error {
 	err := s.seeOnce(waiting)
 	if isStale(err) && !errors.Is(err, context.DeadlineExceeded) {
@@ -91,7 +91,7 @@ func (s *Store) seeOnce(waiting []*queue.Job[*viewJob]) error {
 	}
 	several := batch.Len() > 1 || len(waiting) > 1
 	batch.Queue(barrier)
-	if several { // only a transaction makes several statements see one moment
+	if several { // several statements see one moment only in a transaction
 		statements := batch.QueuedQueries
 		batch = &pgx.Batch{}
 		batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -116,8 +116,8 @@ func (s *Store) seeOnce(waiting []*queue.Job[*viewJob]) error {
 	return nil
 }
 
-// see adds the SELECTs of r to batch, with its bucket as a plain parameter, by which
-// distributed tables are routed.
+// see adds the SELECTs of r to batch, with its bucket as a plain parameter, which routes
+// statements on distributed tables.
 func (h *txRows) see(batch *pgx.Batch, r mfa.Read) {
 	none := mfa.Read{}
 	if r.Challenge != none.Challenge {
@@ -161,7 +161,8 @@ func (h *txRows) seenChallenge(row *rowReader) error {
 	return h.seenFactor(row)
 }
 
-// seenFactor scans a factor and the failures of its user, NULL if there is no row.
+// seenFactor scans a factor and the failures of its user. The failures are NULL if the
+// user has no row.
 func (h *txRows) seenFactor(row *rowReader) error {
 	f := factors.scan(row)
 	h.factors[f.ID] = f
