@@ -26,7 +26,7 @@ func BenchmarkInsertChallenge(b *testing.B) {
 	}
 }
 
-// BenchmarkFlow makes a challenge and verifies it, two durable commits.
+// BenchmarkFlow creates a challenge and verifies it, which takes two durable commits.
 func BenchmarkFlow(b *testing.B) {
 	url := migrated(b)
 	factors := population(b, openAt(b, url, postgres.Options{}), 10_000)
@@ -61,8 +61,8 @@ func population(b *testing.B, s *postgres.Store, n int) []*mfa.Factor {
 	return factors
 }
 
-// run calls fn from so many callers at once with a number that grows, and reports
-// the longest call besides the usual figures.
+// run calls fn from several callers at the same time with a growing number, and also
+// reports the longest call.
 func run(b *testing.B, callers int, fn func(n int64) error) {
 	b.Helper()
 	var n, longest atomic.Int64

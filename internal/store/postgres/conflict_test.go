@@ -19,7 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// connect opens a connection that is not a store's.
+// connect opens a connection that does not belong to a store.
 func connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -40,7 +40,7 @@ func exec(t testing.TB, conn *pgx.Conn, sql string, args ...any) {
 // with adds a parameter to a URL.
 func with(url, parameter string) string { return url + "&" + parameter }
 
-// isolated gives the transactions of a URL's sessions another isolation.
+// isolated sets the isolation level of transactions in the sessions of a URL.
 func isolated(url, isolation string) string {
 	return with(url, "default_transaction_isolation="+strings.ReplaceAll(isolation, " ", "%20"))
 }
@@ -59,8 +59,8 @@ func awaitBlocked(t testing.TB, url string, n int) {
 	})
 }
 
-// TestNodesRace has two nodes insert the same rows, which are not there when they
-// are looked for, and change them. What they count is exact.
+// TestNodesRace makes two nodes insert the same rows, after both have looked for them
+// without finding them, and change them. The counts in the rows must be exact.
 func TestNodesRace(t *testing.T) {
 	for _, isolation := range []string{"read committed", "repeatable read", "serializable"} {
 		t.Run(isolation, func(t *testing.T) {
@@ -108,7 +108,8 @@ func TestNodesRace(t *testing.T) {
 	}
 }
 
-// TestNodesRaceForOneRow does so with rows that no other row's lock protects.
+// TestNodesRaceForOneRow does the same with rows that the lock of another row does not
+// protect.
 func TestNodesRaceForOneRow(t *testing.T) {
 	url := migrated(t)
 	nodes := []*postgres.Store{openAt(t, url, postgres.Options{}), openAt(t, url, postgres.Options{})}
@@ -161,9 +162,9 @@ func TestNodesRaceForOneRow(t *testing.T) {
 	})
 }
 
-// TestNodesCountForOneUser has two nodes count failures of one user over several
-// factors and their challenges, whose locks do not protect the user's row. A node
-// knows whose the challenges are that it has made.
+// TestNodesCountForOneUser makes two nodes count failures of one user over several
+// factors and their challenges. Their locks do not protect the user's row. A node
+// knows the factors of the challenges that it has created.
 func TestNodesCountForOneUser(t *testing.T) {
 	url := migrated(t)
 	nodes := []*postgres.Store{openAt(t, url, postgres.Options{}), openAt(t, url, postgres.Options{})}
@@ -217,8 +218,8 @@ func TestNodesCountForOneUser(t *testing.T) {
 	}
 }
 
-// count counts by one in a user, a phone limit, a replay record, a message and
-// tallies, in an order of reading and writing that depends on i.
+// count adds one in a user, a phone limit, a replay record, a message and tallies.
+// The order of its reads and writes depends on i.
 func count(r mfa.Read, i int) func(*mfa.Tx) error {
 	return func(tx *mfa.Tx) error {
 		if tx.User == nil {
@@ -247,7 +248,7 @@ func count(r mfa.Read, i int) func(*mfa.Tx) error {
 	}
 }
 
-// TestNodesCross has two nodes decide on the same rows in opposite orders.
+// TestNodesCross makes two nodes decide on the same rows in opposite orders.
 func TestNodesCross(t *testing.T) {
 	url := migrated(t)
 	nodes := []*postgres.Store{openAt(t, url, postgres.Options{Writers: 1}), openAt(t, url, postgres.Options{Writers: 1})}
@@ -283,9 +284,9 @@ func TestNodesCross(t *testing.T) {
 	}
 }
 
-// TestGroupsLockInOneOrder looks at what a group has locked while it waits for the
-// tally in the middle: all phones, the tally before it, and not the one behind it,
-// whichever of its Updates came first and named them in whichever order.
+// TestGroupsLockInOneOrder checks the locks of a group while it waits for the tally in
+// the middle. The group has locked all phones and the tally before it, but not the tally
+// after it. The order of the Updates, and of the rows in them, does not matter.
 func TestGroupsLockInOneOrder(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{Writers: 1})
@@ -342,7 +343,7 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Errorf("Updates = %v", err)
 	}
-	for i, want := range []int{2, 3, 4} { // each was at 1
+	for i, want := range []int{2, 3, 4} { // each count started at 1
 		got := view(t, s, mfa.Read{Bucket: b, Tallies: []mfa.TallyKey{tallies[i].TallyKey}}).Tallies[0].Counts[0].Sent
 		if got != want {
 			t.Errorf("tally %d counts %d; want %d", i, got, want)
@@ -350,8 +351,8 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 	}
 }
 
-// TestRefused has the server refuse a write some times, as it does in each of
-// these cases.
+// TestRefused makes the server refuse a write several times, with the error of each
+// of these cases.
 func TestRefused(t *testing.T) {
 	url := migrated(t)
 	admin := connect(t, url)
@@ -424,8 +425,8 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// TestDeadlock has a group wait for a lock of a connection that then waits for
-// one of the group's.
+// TestDeadlock makes a group wait for a lock of a connection that then waits for a
+// lock of the group.
 func TestDeadlock(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{Writers: 1})
@@ -433,14 +434,14 @@ func TestDeadlock(t *testing.T) {
 	if low.ID.Bucket() > high.ID.Bucket() {
 		low, high = high, low
 	}
-	other := connect(t, with(url, "deadlock_timeout=1min")) // so that the group is the one to notice
+	other := connect(t, with(url, "deadlock_timeout=1min")) // so PostgreSQL ends the group's transaction, not this one
 	exec(t, other, `BEGIN`)
 	const locking = `SELECT FROM factors WHERE bucket = $1 AND id = $2 FOR UPDATE`
 	exec(t, other, locking, int16(high.ID.Bucket()), high.ID)
 	var work sync.WaitGroup
 	work.Go(func() {
 		awaitBlocked(t, url, 1)
-		exec(t, other, locking, int16(low.ID.Bucket()), low.ID) // answered when the group gives up
+		exec(t, other, locking, int16(low.ID.Bucket()), low.ID) // answered when the group has failed
 		exec(t, other, `UPDATE factors SET failures = failures + 1`)
 		exec(t, other, `COMMIT`)
 	})
@@ -462,8 +463,8 @@ func TestDeadlock(t *testing.T) {
 	}
 }
 
-// TestSerialization changes a row while an Update waits for it: what fn decides on
-// is the new row, whatever the isolation.
+// TestSerialization changes a row while an Update waits for it: fn decides on the
+// new row at every isolation level.
 func TestSerialization(t *testing.T) {
 	url := migrated(t)
 	for _, isolation := range []string{"read committed", "repeatable read", "serializable"} {
@@ -491,9 +492,9 @@ func TestSerialization(t *testing.T) {
 	}
 }
 
-// TestUserComesWithTheLockOfItsFactor has another node count a failure of a user, for
-// the first time, while a group waits for the lock of the factor. The group then sees
-// both.
+// TestUserComesWithTheLockOfItsFactor makes another node count the first failure of a
+// user while a group waits for the lock of the factor. The group then sees the new state
+// of both rows.
 func TestUserComesWithTheLockOfItsFactor(t *testing.T) {
 	for _, name := range []string{"known challenges", "challenges of others"} {
 		t.Run(name, func(t *testing.T) {
@@ -536,8 +537,8 @@ func TestUserComesWithTheLockOfItsFactor(t *testing.T) {
 }
 
 // TestOthersGoOnBesideLockedRow keeps a tally locked while 150 Updates of its
-// environment wait for it. Those of others go on, over the same connections, and no more
-// than one connection waits for the row.
+// environment wait for it. Updates of other environments continue over the same
+// connections, and at most one connection waits for the row.
 func TestOthersGoOnBesideLockedRow(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{})
@@ -590,8 +591,8 @@ func TestOthersGoOnBesideLockedRow(t *testing.T) {
 	}
 }
 
-// TestOthersGoOnBesideRowToBeInserted has another transaction insert a row and not end.
-// Updates that insert the same row wait, and others go on.
+// TestOthersGoOnBesideRowToBeInserted makes another transaction insert a row and stay
+// open. Updates that insert the same row wait, and others continue.
 func TestOthersGoOnBesideRowToBeInserted(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{})
@@ -631,8 +632,8 @@ func TestOthersGoOnBesideRowToBeInserted(t *testing.T) {
 	}
 }
 
-// TestLockedRow keeps a lock for good: the Update that needs it fails in time, and
-// those beside it are stored.
+// TestLockedRow keeps a lock until the end: the Update that needs it fails within its
+// time limit, and the other Updates of the group are stored.
 func TestLockedRow(t *testing.T) {
 	t.Parallel()
 	url := migrated(t)
@@ -661,8 +662,8 @@ func TestLockedRow(t *testing.T) {
 	}
 }
 
-// TestVanishedNode loses a node, without a word, while it holds the lock of a row.
-// The server takes it away before others give up.
+// TestVanishedNode loses a node without notice while it holds the lock of a row. The
+// server releases the lock before other nodes give up.
 func TestVanishedNode(t *testing.T) {
 	t.Parallel()
 	url := migrated(t)

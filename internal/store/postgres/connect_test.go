@@ -15,11 +15,11 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 )
 
-// TestPlaintextBeyondThisMachineIsRefused connects to no server: URLs are refused
-// before.
+// TestPlaintextBeyondThisMachineIsRefused needs no server: the store refuses the URLs
+// before it connects.
 func TestPlaintextBeyondThisMachineIsRefused(t *testing.T) {
 	for _, tc := range []struct {
-		url, env string // env: PGSSLMODE
+		url, env string // env is the value of PGSSLMODE
 		refused  bool
 	}{
 		{url: "postgres://192.0.2.1/cs", refused: true},
@@ -42,7 +42,7 @@ func TestPlaintextBeyondThisMachineIsRefused(t *testing.T) {
 	} {
 		t.Setenv("PGSSLMODE", tc.env)
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // no connection is tried
+		cancel() // prevents any connection
 		err := postgres.Migrate(ctx, tc.url)
 		if refused := err != nil && strings.Contains(err.Error(), "add sslmode=verify-full"); refused != tc.refused {
 			t.Errorf("%s, PGSSLMODE %q: %v; want it refused: %t", tc.url, tc.env, err, tc.refused)
@@ -82,8 +82,8 @@ func openError(t *testing.T, url string) error {
 	return err
 }
 
-// TestARotatedPasswordIsUsed changes the password of a role, and then where nodes
-// find it: they go on without a restart.
+// TestARotatedPasswordIsUsed changes the password of a role, and then the source from
+// which nodes read it. The nodes continue without a restart.
 func TestARotatedPasswordIsUsed(t *testing.T) {
 	c := pgtest.Start(t)
 	c.Exec(t, "CREATE ROLE app LOGIN PASSWORD 'first-password'")
@@ -136,7 +136,8 @@ func TestARotatedPasswordIsUsed(t *testing.T) {
 	}
 }
 
-// pingUntil pings until done, and returns nil, or the last error after 20 s.
+// pingUntil pings until done accepts the result and returns nil. After 20 s it returns
+// the last error.
 func pingUntil(t *testing.T, s *postgres.Store, done func(error) bool) error {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -151,13 +152,13 @@ func pingUntil(t *testing.T, s *postgres.Store, done func(error) bool) error {
 	}
 }
 
-// TestAPoolerThatForgetsStatementsIsNamed goes through a PgBouncer that gives one
-// connection to all, without telling the driver of it.
+// TestAPoolerThatForgetsStatementsIsNamed uses a PgBouncer that shares one server
+// connection among all clients. The driver is not configured for that.
 func TestAPoolerThatForgetsStatementsIsNamed(t *testing.T) {
 	direct := migrated(t)
 	pooled := cluster.Pool(t, direct, "default_pool_size = 1")
 	var err error
-	for range 3 { // the first may prepare all its statements before another one comes
+	for range 3 { // the first may prepare all its statements before the second connects
 		if err = openError(t, pooled); err != nil {
 			break
 		}

@@ -16,8 +16,8 @@ import (
 )
 
 // TestCut cuts or stalls the connection of a transaction at each of its points.
-// What an Update reports must be what happened, its fn must not run again once
-// COMMIT was sent, and the store must go on by itself.
+// The result of an Update must be true, its fn must not run again after COMMIT was
+// sent, and the store must recover without help.
 func TestCut(t *testing.T) {
 	const events = true
 	url := migrated(t)
@@ -27,14 +27,14 @@ func TestCut(t *testing.T) {
 		events bool // whether the Updates store events, which prove a commit
 		want   error
 		stored bool
-		runs   int64 // of each fn
+		runs   int64 // how often each fn runs
 	}{
 		{readsArrived, []fault{cut}, events, nil, true, 1},
 		{readsArrived, []fault{half}, events, nil, true, 1},
 		{readsArrived, []fault{stall}, events, nil, true, 1},
 		{readsArrived, []fault{cut, cut}, events, mfa.ErrUnavailable, false, 0},
 
-		// From here on the store cannot know whether the server has COMMIT.
+		// From this point the store cannot know whether the server has received COMMIT.
 		{readsAnswered, []fault{cut}, events, mfa.ErrUnavailable, false, 1},
 		{commitArrived, []fault{cut}, events, mfa.ErrUnavailable, false, 1},
 		{commitArrived, []fault{half}, events, mfa.ErrUnavailable, false, 1},
@@ -91,8 +91,8 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// prepare makes a store's connection prepare what inserts a challenge of f, alone
-// and in a group, so that the next transaction has two flights.
+// prepare makes a store's connection prepare the statements that insert a challenge of
+// f, singly and in a group. The next transaction then has two flights.
 func prepare(t *testing.T, s *postgres.Store, f *mfa.Factor) {
 	t.Helper()
 	for _, group := range []int{1, 2} {
@@ -106,8 +106,8 @@ func prepare(t *testing.T, s *postgres.Store, f *mfa.Factor) {
 	}
 }
 
-// TestCutBeforePrepared loses a connection on which the writes are not prepared
-// yet: COMMIT was not sent then, and the transaction may run again.
+// TestCutBeforePrepared loses a connection before the writes are prepared on it.
+// COMMIT has not been sent then, and the transaction may run again.
 func TestCutBeforePrepared(t *testing.T) {
 	s, p := openProxied(t, migrated(t), postgres.Options{Writers: 1})
 	f := storetest.NewFactor(storetest.NewUser())
@@ -124,8 +124,8 @@ func TestCutBeforePrepared(t *testing.T) {
 	holds(t, s, f)
 }
 
-// TestCutBesideRefusal loses the answer to a COMMIT that an Update of the group
-// has no part in: what its fn refused with stays its error.
+// TestCutBesideRefusal loses the answer to a COMMIT. An Update of the group whose fn
+// returned an error has no writes in that commit, and reports the error of fn.
 func TestCutBesideRefusal(t *testing.T) {
 	s, p := openProxied(t, migrated(t), postgres.Options{Writers: 1})
 	f := storeFactor(t, s)
@@ -144,8 +144,8 @@ func TestCutBesideRefusal(t *testing.T) {
 	}
 }
 
-// TestCutAtRandom cuts all connections again and again while Updates run. Each
-// counts under a challenge of its own, so that it is known what was stored.
+// TestCutAtRandom cuts all connections repeatedly while Updates run. Each Update counts
+// under a separate challenge, so the test knows which Updates were stored.
 func TestCutAtRandom(t *testing.T) {
 	url := migrated(t)
 	s, p := openProxied(t, url, postgres.Options{})
@@ -196,8 +196,8 @@ func TestCutAtRandom(t *testing.T) {
 	t.Logf("%d of %d stored, %d cuts", stored.Load(), callers*rounds, cuts)
 }
 
-// grouped calls fn with 0 to n-1 at the same time, so that the Updates of a store
-// with one writer share a transaction, which begins after ready was called.
+// grouped calls fn with 0 to n-1 at the same time. The Updates of a store with one
+// writer then share a transaction, which begins after the call of ready.
 func grouped(s *postgres.Store, n int, ready func(), fn func(i int) error) []error {
 	started, release := make(chan struct{}), make(chan struct{})
 	var work sync.WaitGroup
@@ -220,7 +220,7 @@ func grouped(s *postgres.Store, n int, ready func(), fn func(i int) error) []err
 	return errs
 }
 
-// await lets others run until done.
+// await lets other goroutines run until done returns true.
 func await(done func() bool) {
 	for !done() {
 		runtime.Gosched()
@@ -250,7 +250,7 @@ func view(t testing.TB, s *postgres.Store, r mfa.Read) mfa.Rows {
 	return rows
 }
 
-// holds complains unless every factor is stored.
+// holds reports an error for each factor that is not stored.
 func holds(t testing.TB, s *postgres.Store, factors ...*mfa.Factor) {
 	t.Helper()
 	for _, f := range factors {

@@ -16,7 +16,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// TestPlacements distributes some tables and not others, in the catalog of Citus.
+// TestPlacements checks catalogs of Citus in which only some tables are distributed.
 func TestPlacements(t *testing.T) {
 	tables := postgres.Tables()
 	spread := postgres.SpreadTables()
@@ -64,7 +64,7 @@ func TestPlacements(t *testing.T) {
 	}
 }
 
-// TestEveryTableIsPlaced holds the lists of tables against the schema.
+// TestEveryTableIsPlaced compares the lists of tables with the schema.
 func TestEveryTableIsPlaced(t *testing.T) {
 	conn := connect(t, migrated(t))
 	rows, err := conn.Query(t.Context(), `SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_versions'`)
@@ -80,9 +80,9 @@ func TestEveryTableIsPlaced(t *testing.T) {
 	}
 }
 
-// catalog gives a database the catalog and the functions of Citus, which only note down
-// that a table is distributed. The table refused cannot be. Each function checks that
-// all tables are locked.
+// catalog gives a database the catalog and the functions of Citus. The functions only
+// record that a table is distributed, and fail for the table refused. Each function
+// checks that all tables are locked.
 func catalog(t *testing.T, url, refused string) *pgx.Conn {
 	t.Helper()
 	conn := connect(t, url)
@@ -102,8 +102,8 @@ func catalog(t *testing.T, url, refused string) *pgx.Conn {
 	return conn
 }
 
-// TestDistributeIsWhole has the distribution of each table fail: nothing is distributed
-// then. A store is not opened on tables of which some are.
+// TestDistributeIsWhole makes the distribution of each table fail: then no table is
+// distributed. A store does not open a database in which only some tables are distributed.
 func TestDistributeIsWhole(t *testing.T) {
 	count := func(conn *pgx.Conn) (n int) {
 		t.Helper()
@@ -128,7 +128,7 @@ func TestDistributeIsWhole(t *testing.T) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("Ping = %v", err)
 	}
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // the second run finds nothing to do
 		if err := postgres.Distribute(t.Context(), url); err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestDistributeIsWhole(t *testing.T) {
 }
 
 // TestDistributeUnderLoad distributes the tables of a Citus cluster while nodes race for
-// codes: each has one winner.
+// codes: each code is accepted once.
 func TestDistributeUnderLoad(t *testing.T) {
 	url := os.Getenv("COUNTERSIGN_TEST_CITUS")
 	if url == "" {

@@ -31,9 +31,9 @@ func replicated(t *testing.T) (direct string, standby *pgtest.Cluster) {
 	return direct, standby
 }
 
-// TestNothingIsAnsweredFromLostCommit partitions the standby, which makes the commit of
-// a verification time out: it is visible on the primary and nowhere else. No read and
-// no decision may be answered from it, since the promoted standby does not have it.
+// TestNothingIsAnsweredFromLostCommit partitions the standby, so the commit of a
+// verification times out: it is visible only on the primary. No answer to a read or a
+// decision may depend on it, because the promoted standby does not have it.
 func TestNothingIsAnsweredFromLostCommit(t *testing.T) {
 	t.Parallel()
 	direct, standby := replicated(t)
@@ -150,8 +150,9 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// TestCanceledWait cancels the wait of a commit for its standby, again and again. The
-// server reports each as done; a store must not, unless the standby has it in the end.
+// TestCanceledWait repeatedly cancels the wait of a commit for its standby. The server
+// reports success for each commit. A store may do so only if the standby receives the
+// commit in the end.
 func TestCanceledWait(t *testing.T) {
 	t.Parallel()
 	direct, standby := replicated(t)
@@ -176,7 +177,7 @@ func TestCanceledWait(t *testing.T) {
 			admin := connect(t, with(direct, "synchronous_commit=local"))
 			ctx, stop := context.WithCancel(t.Context())
 			var work sync.WaitGroup
-			work.Go(func() { // cancels all waits, of what confirms an event too
+			work.Go(func() { // cancels all waits, also the wait of a statement that confirms an event
 				tick := time.NewTicker(10 * time.Millisecond)
 				defer tick.Stop()
 				for ctx.Err() == nil {
@@ -233,7 +234,7 @@ func failed(f *mfa.Factor) *mfa.Factor {
 	return &after
 }
 
-// awaitVisible waits until the failure of a factor can be seen.
+// awaitVisible waits until the failure of a factor is visible.
 func awaitVisible(t *testing.T, conn *pgx.Conn, f *mfa.Factor) {
 	own, err := pgx.ConnectConfig(t.Context(), conn.Config())
 	if err != nil {
@@ -251,7 +252,7 @@ func awaitVisible(t *testing.T, conn *pgx.Conn, f *mfa.Factor) {
 	})
 }
 
-// TestStalledStandby has 1,000 requests come while the standby does not answer. All are
+// TestStalledStandby sends 1,000 requests while the standby does not answer. All are
 // refused within 15 seconds, and the store is not ready until the standby is back.
 func TestStalledStandby(t *testing.T) {
 	t.Parallel()
@@ -315,7 +316,7 @@ func TestStalledStandby(t *testing.T) {
 	holds(t, s, storeFactor(t, s))
 }
 
-// TestIdleNodeIsNotReadyWithoutStandby asks a store that has nothing to commit.
+// TestIdleNodeIsNotReadyWithoutStandby pings a store that has nothing to commit.
 func TestIdleNodeIsNotReadyWithoutStandby(t *testing.T) {
 	t.Parallel()
 	direct, standby := replicated(t)
@@ -329,7 +330,7 @@ func TestIdleNodeIsNotReadyWithoutStandby(t *testing.T) {
 	await(func() bool { return s.Ping(t.Context()) == nil })
 }
 
-// TestCloseBesideHangingServer stops all processes of a server under a store at work.
+// TestCloseBesideHangingServer stops all processes of a server while a store uses it.
 func TestCloseBesideHangingServer(t *testing.T) {
 	t.Parallel()
 	own := pgtest.Start(t)

@@ -36,9 +36,8 @@ var (
 	conditions = regexp.MustCompile(`Index Cond: .*`)
 )
 
-// TestRequestsSearch asks PostgreSQL how it would run each statement of a request
-// or the sweep once it is prepared: through indexes alone, with the bucket in each
-// condition.
+// TestRequestsSearch asks PostgreSQL for the plan of each prepared statement of a
+// request or of the sweep: it must use only indexes, with the bucket in each condition.
 func TestRequestsSearch(t *testing.T) {
 	conn := connect(t, migrated(t))
 	for _, sql := range fill {
@@ -69,8 +68,8 @@ func TestRequestsSearch(t *testing.T) {
 	}
 }
 
-// TestGroupsSearch asks so for the statements of a group, which also keep a plan
-// that was made while there were few rows.
+// TestGroupsSearch does the same for the statements of a group, also with a plan that
+// PostgreSQL made and cached while the tables had few rows.
 func TestGroupsSearch(t *testing.T) {
 	conn := connect(t, migrated(t))
 	first, statements := postgres.GroupStatements()
@@ -113,8 +112,8 @@ func TestGroupsSearch(t *testing.T) {
 	}
 }
 
-// searchesByBucket holds a statement to index searches with the bucket, both where
-// the server knows its parameters and where it does not.
+// searchesByBucket checks that a statement uses only index searches with the bucket,
+// both in the plan for known parameters and in the generic plan.
 func searchesByBucket(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()
 	for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
@@ -136,8 +135,8 @@ func searchesByBucket(t *testing.T, conn *pgx.Conn, sql string) {
 	}
 }
 
-// explain returns the plan of a prepared statement, with some argument or other of
-// the right type for each parameter.
+// explain returns the plan of a prepared statement, with an arbitrary argument of the
+// right type for each parameter.
 func explain(t *testing.T, conn *pgx.Conn, sql, mode string) string {
 	t.Helper()
 	exec(t, conn, "SET plan_cache_mode = "+mode)

@@ -9,14 +9,14 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/queue"
 )
 
-// Hurry makes a store that was not used yet wait less long for its server: for a
-// round trip, and to find out what became of a commit.
+// Hurry shortens the time limits of an unused store: for a round trip, and to find the
+// result of a commit.
 func (s *Store) Hurry(roundTrip, resolve time.Duration) {
 	s.wait = waits{roundTrip, resolve, patience, 2 * roundTrip}
 }
 
-// Patience changes how long groups of a store that was not used yet wait for a lock,
-// and StallAfter how long commits may take before requests are refused.
+// Patience sets how long the groups of an unused store wait for a lock. StallAfter sets
+// how long commits may take before requests are refused.
 func (s *Store) Patience(d time.Duration)   { s.wait.patience = d }
 func (s *Store) StallAfter(d time.Duration) { s.wait.stall = d }
 
@@ -72,8 +72,8 @@ func RequestStatements() map[string]string {
 	}
 }
 
-// GroupStatements returns those for all rows of a group by name, and what goes
-// before them in a transaction.
+// GroupStatements returns the statements for all rows of a group by name, and the
+// statement that comes first in their transaction.
 func GroupStatements() (first string, byName map[string]string) {
 	return "SELECT " + searchOnly, map[string]string{
 		"lockChallenges":     lockChallenges,
@@ -95,7 +95,7 @@ func Inserts() []string {
 	}
 }
 
-// SweepStatements returns those of the sweep by name.
+// SweepStatements returns the statements of the sweep by name.
 func SweepStatements() map[string]string {
 	return map[string]string{
 		"sweepChallenges": sweepChallenges,
@@ -107,7 +107,7 @@ func SweepStatements() map[string]string {
 	}
 }
 
-// PagingStatements returns those that go through all buckets.
+// PagingStatements returns the statements that read all buckets.
 func PagingStatements() map[string]string {
 	return map[string]string{"selectFactorsAfter": selectFactorsAfter, "selectEventsAfter": selectEventsAfter}
 }
@@ -115,15 +115,15 @@ func PagingStatements() map[string]string {
 // SweepLockKey is the advisory lock of the node that sweeps.
 const SweepLockKey = sweepLockKey
 
-// CreateVersions makes the table of what was migrated.
+// CreateVersions creates the table of applied migrations.
 const CreateVersions = createVersions
 
-// Tables returns all tables but that of migrations, SpreadTables those that are
-// distributed by bucket.
+// Tables returns all tables except the table of migrations. SpreadTables returns the
+// tables that are distributed by bucket.
 func Tables() []string       { return allTables() }
 func SpreadTables() []string { return spreadTables }
 
-// Distributed reports whether tables are distributed that are placed as place says.
+// Distributed reports whether tables with the given placements are distributed.
 func Distributed(tables []string, place func(table string) (method, model string, colocation int)) (bool, error) {
 	var all []placement
 	for _, table := range tables {
@@ -134,7 +134,7 @@ func Distributed(tables []string, place func(table string) (method, model string
 	return distributed(all)
 }
 
-// RaceToLane has Updates, which wait for the same row, enter its lane at the same time.
+// RaceToLane makes Updates that wait for the same row enter its lane at the same time.
 // It returns how many of them were answered before ctx ended.
 func RaceToLane(ctx context.Context, updates int) (answered int) {
 	s := &Store{group: 1, queue: queue.New[*job](updates)}

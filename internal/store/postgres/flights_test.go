@@ -10,7 +10,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// TestFlights counts how often a store waits for its server, once statements are
+// TestFlights counts how often a store waits for its server after its statements are
 // prepared.
 func TestFlights(t *testing.T) {
 	s, p := openProxied(t, migrated(t), postgres.Options{Writers: 1})
@@ -60,7 +60,7 @@ func TestFlights(t *testing.T) {
 		}, [][2]string{{"SELECT", "SELECT"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if err := tc.do(); err != nil { // prepares
+			if err := tc.do(); err != nil { // prepares the statements
 				t.Fatal(err)
 			}
 			p.take()
@@ -82,7 +82,7 @@ func TestFlights(t *testing.T) {
 	}
 }
 
-// TestGroupFlights makes eight Updates in the round trips of one.
+// TestGroupFlights checks that eight Updates take as many round trips as one.
 func TestGroupFlights(t *testing.T) {
 	s, p := openProxied(t, migrated(t), postgres.Options{Writers: 1})
 	f := storeFactor(t, s)
@@ -94,7 +94,7 @@ func TestGroupFlights(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	flights := p.take()[1:] // the first is the ROLLBACK of what they waited for
+	flights := p.take()[1:] // the first is the ROLLBACK of the transaction that they waited for
 	if len(flights) != 2 {
 		t.Errorf("%d flights: %q; want 2", len(flights), flights)
 	}

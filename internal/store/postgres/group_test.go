@@ -17,7 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// stored stores a factor of a user with failures, and a challenge of it.
+// stored stores a factor of a user with failures, and a challenge of the factor.
 func stored(t *testing.T, s *postgres.Store) (*mfa.Factor, *mfa.Challenge, *mfa.User) {
 	t.Helper()
 	u := &mfa.User{UserKey: storetest.NewUser(), Failures: 1}
@@ -31,8 +31,8 @@ func stored(t *testing.T, s *postgres.Store) (*mfa.Factor, *mfa.Challenge, *mfa.
 	return f, c, u
 }
 
-// TestGroupsLockRowsInOneOrder has a transaction hold the one in the middle of three
-// rows. A group that wants all must have the first by then, and not the last.
+// TestGroupsLockRowsInOneOrder makes a transaction lock the middle one of three rows. A
+// group that needs all three must have locked the first row by then, but not the last.
 func TestGroupsLockRowsInOneOrder(t *testing.T) {
 	t.Parallel()
 	url := migrated(t)
@@ -114,8 +114,8 @@ func TestGroupsLockRowsInOneOrder(t *testing.T) {
 	}
 }
 
-// TestGroupsStoreWhatSingleUpdatesWould writes rows with and without what may be
-// missing, all in one transaction, and then changes them in another.
+// TestGroupsStoreWhatSingleUpdatesWould writes rows with and without their optional
+// fields, all in one transaction, and then changes them in another one.
 func TestGroupsStoreWhatSingleUpdatesWould(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, migrated(t), postgres.Options{Writers: 1})
@@ -127,9 +127,9 @@ func TestGroupsStoreWhatSingleUpdatesWould(t *testing.T) {
 		factors[i] = storetest.NewFactor(user)
 		challenges[i] = storetest.NewChallenge(factors[i])
 		switch i % 3 {
-		case 0: // all that there is
+		case 0: // all optional fields
 			challenges[i].Messages = []mfa.Delivery{{Provider: "p", ID: "1", State: mfa.Sent, Sealed: []byte("text"), At: factors[i].CreatedAt, UpdatedAt: factors[i].CreatedAt}}
-		case 1: // nothing that may be missing
+		case 1: // no optional fields
 			f, c := factors[i], challenges[i]
 			f.User, f.Sealed, f.Label, f.Replay, f.LockedUntil = "", nil, nil, mfa.ReplayKey{}, time.Time{}
 			c.CodeMAC, c.SealedCode, c.Messages, c.VerifiedAt = nil, nil, nil, time.Time{}
@@ -157,7 +157,8 @@ func TestGroupsStoreWhatSingleUpdatesWould(t *testing.T) {
 		id := challenges[i].ID
 		return s.Update(t.Context(), mfa.Read{Bucket: id.Bucket(), Challenge: id}, func(tx *mfa.Tx) error {
 			f, c := tx.Factor, tx.Challenge
-			// Twice, of which the last counts; and a row that comes and goes.
+			// The factor changes twice, and the last change must be stored. Another row
+			// is inserted and deleted.
 			f.Failures = 1000
 			first := *f
 			f.Failures, f.LastStep, f.UpdatedAt = i+1, int64(i), later

@@ -8,8 +8,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 )
 
-// TestEveryUpdateOfLaneIsAnswered has several writers find the same row locked at the same
-// time. None may replace the lane that another has just made.
+// TestEveryUpdateOfLaneIsAnswered makes several writers find the same row locked at the
+// same time. A writer must not replace the lane that another writer has just made.
 func TestEveryUpdateOfLaneIsAnswered(t *testing.T) {
 	t.Parallel()
 	const updates = 3

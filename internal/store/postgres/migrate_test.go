@@ -13,7 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// TestMigrateTogether starts ten nodes at once on an empty database.
+// TestMigrateTogether starts ten nodes at the same time on an empty database.
 func TestMigrateTogether(t *testing.T) {
 	for _, isolation := range []string{"read committed", "serializable"} {
 		t.Run(isolation, func(t *testing.T) {
@@ -67,8 +67,8 @@ func TestDistributeWithoutCitus(t *testing.T) {
 	}
 }
 
-// TestUpgradeBesideOlderNodes migrates while a node of the first schema is connected,
-// whose statements must go on working, those that it has prepared as well.
+// TestUpgradeBesideOlderNodes migrates while a node of the first schema is connected.
+// The statements of that node must still work, including the prepared ones.
 func TestUpgradeBesideOlderNodes(t *testing.T) {
 	const (
 		insert = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, attempts, created_at, updated_at, expires_at, verified_at)` +

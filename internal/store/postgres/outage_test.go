@@ -16,8 +16,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// lockTable keeps everyone from reading factors until the function it returns is
-// called.
+// lockTable blocks all reads of factors until a call of the returned function.
 func lockTable(t *testing.T, url string) (unlock func()) {
 	t.Helper()
 	conn := connect(t, url)
@@ -26,13 +25,13 @@ func lockTable(t *testing.T, url string) (unlock func()) {
 	return func() { exec(t, conn, `ROLLBACK`) }
 }
 
-// TestPoolExhausted has lists take all connections that they may have, and wait.
+// TestPoolExhausted makes lists use all connections that they may have, and wait.
 func TestPoolExhausted(t *testing.T) {
 	direct := migrated(t)
 	s := openAt(t, with(direct, "pool_max_conns=4"), postgres.Options{Writers: 1})
 	f := storeFactor(t, s)
 	unlock := lockTable(t, direct)
-	const all = 4 // that lists may have
+	const all = 4 // connections that lists may use
 	var work sync.WaitGroup
 	for range all {
 		work.Go(func() {
@@ -64,7 +63,7 @@ func TestPoolExhausted(t *testing.T) {
 	work.Wait()
 }
 
-// TestViewsTimeOut has Views, alone and together, wait for longer than they may.
+// TestViewsTimeOut makes Views, single and grouped, wait longer than their time limit.
 func TestViewsTimeOut(t *testing.T) {
 	direct := migrated(t)
 	s := openAt(t, direct, postgres.Options{})
@@ -84,8 +83,8 @@ func TestViewsTimeOut(t *testing.T) {
 	holds(t, s, f)
 }
 
-// TestViewsSurviveLostSessions ends the sessions that are pooled, as a
-// restart of the server does.
+// TestViewsSurviveLostSessions ends the sessions of the pool, as a restart of the
+// server does.
 func TestViewsSurviveLostSessions(t *testing.T) {
 	direct := migrated(t)
 	s := openAt(t, direct, postgres.Options{})
@@ -95,8 +94,8 @@ func TestViewsSurviveLostSessions(t *testing.T) {
 	holds(t, s, f)
 }
 
-// TestOutageIsFoundOutOnce has more Updates wait than a group takes while the server
-// says nothing. Those behind the first group are not begun.
+// TestOutageIsFoundOutOnce makes more Updates wait than fit into a group while the server
+// does not answer. The Updates after the first group do not start.
 func TestOutageIsFoundOutOnce(t *testing.T) {
 	s, p := openProxied(t, migrated(t), postgres.Options{Writers: 1, Group: 2})
 	f := storeFactor(t, s)
@@ -120,8 +119,8 @@ func TestOutageIsFoundOutOnce(t *testing.T) {
 	holds(t, s, f, storeFactor(t, s))
 }
 
-// TestUnreadableRow spoils a row: whoever asks for it gets an error that is no outage,
-// and those beside it their rows.
+// TestUnreadableRow makes a row unreadable. Requests for it receive an error that does not
+// count as an outage, and other requests of the same group receive their rows.
 func TestUnreadableRow(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{Writers: 1})
@@ -175,8 +174,8 @@ func TestStatementTimeout(t *testing.T) {
 	holds(t, s, f, storeFactor(t, s))
 }
 
-// TestReadOnlyDatabase makes a database read-only by default and writable again,
-// under a store that has connections of both times.
+// TestReadOnlyDatabase makes a database read-only by default and then writable again. The
+// store has connections from both periods.
 func TestReadOnlyDatabase(t *testing.T) {
 	direct := migrated(t)
 	admin := connect(t, direct)
@@ -209,7 +208,7 @@ func takesWrites(t *testing.T, s *postgres.Store) {
 	}
 }
 
-// TestRestart stops a server and starts it again under a store.
+// TestRestart stops a server and starts it again while a store is open.
 func TestRestart(t *testing.T) {
 	own := pgtest.Start(t)
 	direct := own.Database(t)
@@ -240,7 +239,7 @@ func TestRestart(t *testing.T) {
 	awaitChange(t, s, changes)
 }
 
-// watch returns a channel that hears of revoked keys.
+// watch returns a channel that receives a value when a key is revoked.
 func watch(t *testing.T, s *postgres.Store) <-chan struct{} {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -261,8 +260,8 @@ func watch(t *testing.T, s *postgres.Store) <-chan struct{} {
 	return changes
 }
 
-// awaitChange revokes keys until changes hears of one: whoever watches may not have
-// its connection yet.
+// awaitChange revokes keys until changes receives a value. It repeats this because the
+// watching store may not be connected yet.
 func awaitChange(t *testing.T, s *postgres.Store, changes <-chan struct{}) {
 	t.Helper()
 	id := mfa.EventID(storetest.NewEvent(&mfa.Factor{}).ID).String()
@@ -291,7 +290,7 @@ func awaitChange(t *testing.T, s *postgres.Store, changes <-chan struct{}) {
 	}
 }
 
-// TestRevocationIsHeard revokes a key on one node while another watches.
+// TestRevocationIsHeard revokes a key on one node while another node watches.
 func TestRevocationIsHeard(t *testing.T) {
 	direct := migrated(t)
 	watching, revoking := openAt(t, direct, postgres.Options{}), openAt(t, direct, postgres.Options{})
@@ -321,8 +320,8 @@ func awaitRow(t *testing.T, s *postgres.Store, f *mfa.Factor) {
 	await(func() bool { return view(t, s, readFactor(f.ID)).Factor != nil })
 }
 
-// onHosts returns a URL of the same database on other servers, of which the one
-// that takes writes is to be used if there are several.
+// onHosts returns a URL of the same database on other servers. If there are several,
+// the URL requires the one that accepts writes.
 func onHosts(t *testing.T, direct string, clusters ...*pgtest.Cluster) string {
 	t.Helper()
 	u, err := url.Parse(direct)
@@ -346,8 +345,8 @@ func onHosts(t *testing.T, direct string, clusters ...*pgtest.Cluster) string {
 	return u.String()
 }
 
-// TestFailover kills a primary under load and promotes its synchronous standby.
-// What was reported as stored is there, and stores go on by themselves.
+// TestFailover kills a primary under load and promotes its synchronous standby. All rows
+// that were reported as stored exist, and stores recover without help.
 func TestFailover(t *testing.T) {
 	primary := pgtest.Start(t)
 	direct := primary.Database(t)
@@ -356,7 +355,7 @@ func TestFailover(t *testing.T) {
 	}
 	standby := primary.Standby(t, "one")
 	primary.Synchronize(t, "one")
-	both := onHosts(t, direct, standby, primary) // the standby first, which is passed over
+	both := onHosts(t, direct, standby, primary) // the standby comes first, and the driver skips it
 	nodes := []*postgres.Store{openAt(t, both, postgres.Options{}), openAt(t, both, postgres.Options{})}
 	f := storeFactor(t, nodes[0])
 
@@ -393,7 +392,7 @@ func TestFailover(t *testing.T) {
 	for range len(stored) * 10 {
 		<-running
 	}
-	go func() { // whatever else comes before the end
+	go func() { // further warnings before the end
 		for range running {
 		}
 	}()
@@ -414,9 +413,9 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestUnreplicatedCommit has a COMMIT wait for a standby that does not answer
-// until the store gives up, which makes the row visible and not safe. Seeing it
-// is no reason to report success.
+// TestUnreplicatedCommit makes a COMMIT wait for a standby that does not answer until the
+// store gives up. The row is then visible on the primary but not safe. The store must not
+// report success because the row is visible.
 func TestUnreplicatedCommit(t *testing.T) {
 	own := pgtest.Start(t)
 	direct := own.Database(t)
@@ -433,7 +432,8 @@ func TestUnreplicatedCommit(t *testing.T) {
 	if !errors.Is(err, mfa.ErrUnavailable) {
 		t.Errorf("Update = %v; want %v", err, mfa.ErrUnavailable)
 	}
-	// What looks at the row, and what tells the server, must not wait for the standby.
+	// The statements that look at the row and configure the server must not wait for the
+	// standby.
 	admin := connect(t, with(direct, "synchronous_commit=local"))
 	await(func() (visible bool) {
 		if err := admin.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM challenges WHERE id = $1)`, c.ID).Scan(&visible); err != nil {
@@ -447,8 +447,8 @@ func TestUnreplicatedCommit(t *testing.T) {
 	takesWrites(t, s)
 }
 
-// awaitWaiting commits until a commit waits for a standby, and returns a channel
-// that is closed when it does so no more.
+// awaitWaiting commits until a commit waits for a standby. It returns a channel that is
+// closed when that commit no longer waits.
 func awaitWaiting(t *testing.T, direct string) <-chan struct{} {
 	t.Helper()
 	committing, watching := connect(t, direct), connect(t, direct)

@@ -10,12 +10,12 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// unprepared makes a store describe its statements instead of preparing them: in
-// transaction mode PgBouncer before 1.21 hands them to servers that do not know
-// them.
+// unprepared makes a store describe its statements instead of preparing them. In
+// transaction mode, PgBouncer before 1.21 passes prepared statements to server
+// connections that do not have them.
 const unprepared = "default_query_exec_mode=cache_describe"
 
-// TestPgBouncer goes through a PgBouncer in transaction mode.
+// TestPgBouncer uses a store through a PgBouncer in transaction mode.
 func TestPgBouncer(t *testing.T) {
 	url := with(cluster.Pool(t, cluster.Database(t)), unprepared)
 	if err := postgres.Migrate(t.Context(), url); err != nil {

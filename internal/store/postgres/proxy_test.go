@@ -15,8 +15,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 )
 
-// A proxy stands between a store and its server and knows enough of the protocol
-// to do harm at a chosen point of a transaction.
+// A proxy passes messages between a store and its server. It understands enough of the
+// protocol to inject a fault at a chosen point of a transaction.
 type proxy struct {
 	server   string
 	listener net.Listener
@@ -27,10 +27,10 @@ type proxy struct {
 	open    map[net.Conn]bool
 	faults  map[point][]fault
 	flights [][]string
-	stalled chan struct{} // closed at the end, so that what stalls ends too
+	stalled chan struct{} // closed at the end, to end stalled links too
 }
 
-// A point is a moment in the life of a transaction.
+// A point is a moment in the course of a transaction.
 type point string
 
 const (
@@ -40,15 +40,15 @@ const (
 	commitAnswered point = "COMMIT carried out and not answered"
 )
 
-// A fault is what happens at a point, once.
+// A fault is an event that happens once at a point.
 type fault string
 
 const (
 	cut    fault = "cut"    // both connections end
-	stall  fault = "stall"  // no byte passes any more, and nothing ends
-	half   fault = "half"   // half of what was to pass on passes, then cut
+	stall  fault = "stall"  // no more bytes pass, and both connections stay open
+	half   fault = "half"   // half of the message passes, then cut
 	noEnd  fault = "no end" // an answer passes without its last message, then cut
-	fatal  fault = "fatal"  // the answer is a pooler's, that it lost the server
+	fatal  fault = "fatal"  // the answer is the FATAL error of a pooler that has lost the server
 	closed       = 'X'      // the type of Terminate
 )
 
@@ -79,24 +79,24 @@ func proxied(t testing.TB, direct string) (string, *proxy) {
 	return u.String(), p
 }
 
-// openProxied returns a store that goes through a proxy.
+// openProxied returns a store that connects through a proxy.
 func openProxied(t testing.TB, direct string, opts postgres.Options) (*postgres.Store, *proxy) {
 	t.Helper()
 	through, p := proxied(t, direct)
 	s := openAt(t, through, opts)
-	t.Cleanup(p.close) // first, for a store waits for connections that stall
+	t.Cleanup(p.close) // runs first, because a store waits for stalled connections
 	return s, p
 }
 
-// at arms the proxy: the next times that a transaction comes to a point, each
-// fault happens once.
+// at arms the proxy: each time a transaction reaches the point, the next fault
+// happens, until none is left.
 func (p *proxy) at(when point, faults ...fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.faults[when] = append(p.faults[when], faults...)
 }
 
-// armed reports whether faults are left that have not happened.
+// armed reports whether some faults have not happened yet.
 func (p *proxy) armed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,8 +119,8 @@ func (p *proxy) fault(when point) fault {
 	return left[0]
 }
 
-// take returns what was sent to the server since the last call, for each flight
-// of statements, up to the answer they all wait for, their texts.
+// take returns the texts of the statements that were sent to the server since the last
+// call. The statements before each wait for an answer form one flight.
 func (p *proxy) take() [][]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,7 +132,7 @@ func (p *proxy) take() [][]string {
 func (p *proxy) record(flight []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// The pool asks whether a connection is still there after a second of rest.
+	// The pool pings a connection that has been idle for a second.
 	if !slices.Equal(flight, []string{"-- ping"}) {
 		p.flights = append(p.flights, flight)
 	}
@@ -176,7 +176,7 @@ type link struct {
 	client, server         net.Conn
 	fromClient, fromServer *bufio.Reader
 	texts                  map[string]string // the prepared statements, by name
-	sent                   chan []string     // the flights whose answers are not back
+	sent                   chan []string     // the flights that are not answered yet
 }
 
 func (l *link) end() {
@@ -188,7 +188,7 @@ func (l *link) end() {
 	delete(l.open, l.server)
 }
 
-// up passes on what the store sends, a flight at a time.
+// up passes the messages of the store to the server, one flight at a time.
 func (l *link) up() {
 	defer l.end()
 	defer close(l.sent)
@@ -196,7 +196,7 @@ func (l *link) up() {
 	if err != nil {
 		return
 	}
-	l.sent <- nil // is answered as a flight is
+	l.sent <- nil // is answered like a flight
 	if _, err := l.server.Write(startup); err != nil {
 		return
 	}
@@ -235,8 +235,8 @@ func arrival(flight []string) point {
 	return ""
 }
 
-// readFlight reads messages up to one that the server answers with ReadyForQuery,
-// and returns the texts of the statements among them that are run.
+// readFlight reads messages up to one that the server answers with ReadyForQuery. It
+// returns the messages and the texts of the statements that they run.
 func (l *link) readFlight() (raw []byte, flight []string, err error) {
 	for {
 		kind, message, err := readMessage(l.fromClient)
@@ -262,8 +262,8 @@ func (l *link) readFlight() (raw []byte, flight []string, err error) {
 	}
 }
 
-// down passes back what the server sends: an answer as a whole, and at once what
-// nobody has asked for.
+// down passes the messages of the server to the store: an answer as a whole, and an
+// unsolicited message immediately.
 func (l *link) down() {
 	defer l.end()
 	var answer []byte
@@ -271,7 +271,7 @@ func (l *link) down() {
 		kind, message, err := readMessage(l.fromServer)
 		answer = append(answer, message...)
 		if err != nil {
-			l.client.Write(answer) // a last word of the server
+			l.client.Write(answer) // the last message of the server
 			return
 		}
 		if kind != 'Z' && len(l.sent) > 0 {
@@ -286,7 +286,7 @@ func (l *link) down() {
 				<-l.stalled
 				return
 			case half:
-				// The answers to the writes, and not to COMMIT.
+				// The answers to the writes pass, and the answer to COMMIT does not.
 				l.client.Write(answer[:len(answer)/2])
 				return
 			case noEnd:
@@ -297,7 +297,7 @@ func (l *link) down() {
 				return
 			}
 			if l.fault(afterwards(flight)) == cut {
-				l.server.Close() // first: what the store sends next must not get there
+				l.server.Close() // closes first: the next message of the store must not reach the server
 				l.client.Write(answer)
 				return
 			}
@@ -323,7 +323,7 @@ func afterwards(flight []string) point {
 	return ""
 }
 
-// serverCrashed is what PgBouncer answers when it lost the server.
+// serverCrashed returns PgBouncer's answer after it has lost the server.
 var serverCrashed = func() []byte {
 	body := "SFATAL\x00C08P01\x00Mserver conn crashed?\x00\x00"
 	return append(binary.BigEndian.AppendUint32([]byte{'E'}, uint32(4+len(body))), body...)

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// open returns an empty store in a database of its own.
+// open returns an empty store in a new database.
 func open(t testing.TB, opts postgres.Options) *postgres.Store {
 	t.Helper()
 	return openAt(t, migrated(t), opts)
@@ -60,7 +60,8 @@ func openAt(t testing.TB, url string, opts postgres.Options) *postgres.Store {
 	return s
 }
 
-// TestUntypedParameters refuses the modes in which arrays of bytes could not be sent.
+// TestUntypedParameters checks that Open refuses the modes that cannot send arrays of
+// bytes.
 func TestUntypedParameters(t *testing.T) {
 	for _, mode := range []string{"exec", "simple_protocol"} {
 		_, err := postgres.Open(t.Context(), with(cluster.Database(t), "default_query_exec_mode="+mode), postgres.Options{})
@@ -70,7 +71,7 @@ func TestUntypedParameters(t *testing.T) {
 	}
 }
 
-// TestNoErrorShowsThePassword opens databases whose URLs are malformed, or name none.
+// TestNoErrorShowsThePassword opens malformed URLs, and URLs without a usable database.
 func TestNoErrorShowsThePassword(t *testing.T) {
 	for _, url := range []string{
 		"postgres://app:Tr0ub@dor%s3cret@localhost/cs",
@@ -104,8 +105,8 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// openEmpty returns a store of a database that was used before, without what is in
-// it: a new database for each test would take longer than the test.
+// openEmpty removes all rows from a database of earlier tests and returns a store of it.
+// A new database for each test would take longer than the test.
 func openEmpty(t *testing.T, url string, opts postgres.Options) *postgres.Store {
 	t.Helper()
 	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, environments, api_keys, meta RESTART IDENTITY`)

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// TestSweepIsOneNodes sweeps while another node does: there is nothing to do.
+// TestSweepIsOneNodes sweeps while another node does: the second sweep removes nothing.
 func TestSweepIsOneNodes(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{})
@@ -49,7 +49,7 @@ func TestSweepIsOneNodes(t *testing.T) {
 	}
 }
 
-// TestSweepBesideUpdates has two nodes sweep what a third one changes.
+// TestSweepBesideUpdates makes two nodes sweep rows that a third node changes.
 func TestSweepBesideUpdates(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{})
@@ -97,7 +97,7 @@ func TestSweepBesideUpdates(t *testing.T) {
 	}
 }
 
-// TestSweepKeepsWhatIsInUseAgain has another transaction put off the end of a row
+// TestSweepKeepsWhatIsInUseAgain makes another transaction extend the lifetime of a row
 // while the sweep waits to remove it.
 func TestSweepKeepsWhatIsInUseAgain(t *testing.T) {
 	url := migrated(t)
@@ -114,7 +114,7 @@ func TestSweepKeepsWhatIsInUseAgain(t *testing.T) {
 		{"replays", mfa.PutReplay{Replay: r}, func(r mfa.Rows) bool { return r.Replay != nil }},
 	} {
 		t.Run(tc.table, func(t *testing.T) {
-			s := openAt(t, url, postgres.Options{}) // it begins with bucket 0
+			s := openAt(t, url, postgres.Options{}) // a new store sweeps bucket 0 first
 			read := mfa.Read{Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key, Phone: p.Key, Replay: r.Key}
 			if err := s.Update(t.Context(), read, storetest.Writing(tc.put)); err != nil {
 				t.Fatal(err)
@@ -139,11 +139,11 @@ func TestSweepKeepsWhatIsInUseAgain(t *testing.T) {
 	}
 }
 
-// TestSweepExpiresByTheClockOfTheDatabase has a node whose clock is wrong sweep: what
-// it takes for expired is not, by the clock that all nodes share.
+// TestSweepExpiresByTheClockOfTheDatabase sweeps on a node whose clock is wrong. Rows
+// that have not expired by the shared clock of the database must stay.
 func TestSweepExpiresByTheClockOfTheDatabase(t *testing.T) {
 	for _, tc := range []struct {
-		ahead time.Duration // of the clock of the node
+		ahead time.Duration // how far the clock of the node is ahead; negative if it is behind
 		kept  bool
 	}{
 		{402 * 24 * time.Hour, true},
