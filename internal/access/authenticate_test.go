@@ -12,7 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 )
 
-func TestAuthenticateRefusesWhatIsNoKey(t *testing.T) {
+func TestAuthenticateRefusesMalformedKeys(t *testing.T) {
 	w := newWorld(t)
 	env := w.environment("Acme Test", false)
 	text, _ := w.key(env)

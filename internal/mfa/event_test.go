@@ -103,7 +103,7 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 	}
 }
 
-func TestEventSaysWhatItConcerns(t *testing.T) {
+func TestEventNamesItsSubject(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	w.clock.Advance(time.Second)

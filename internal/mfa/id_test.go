@@ -63,7 +63,7 @@ func TestParseFactorID(t *testing.T) {
 	}
 }
 
-func TestBucketStandsInTheLastTwoCharacters(t *testing.T) {
+func TestBucketIsInLastTwoCharacters(t *testing.T) {
 	const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 	for b := range mfa.Buckets {
 		text := fmt.Sprintf("01FZ4WMXXA09XF6NK1XMKNWB%c%c", alphabet[b/32], alphabet[b%32])

@@ -15,7 +15,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-func TestSweepRemovesWhatHasOutlivedItsRetention(t *testing.T) {
+func TestSweepRemovesExpiredRows(t *testing.T) {
 	w := newFixture(t, mfa.Options{EventRetention: 48 * time.Hour})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID
 	phone := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID

@@ -124,7 +124,7 @@ func TestListsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestListShowsWhatTheOwnerMaySeeAgain(t *testing.T) {
+func TestListShowsNoSecrets(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Issuer: "Acme", Account: "ada"})
 	w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "ada", PhoneNumber: adasPhone})

@@ -295,7 +295,7 @@ func TestKeyIsForgottenAfterItsTime(t *testing.T) {
 
 // Two requests under one key are in the air at the same time. One is refused,
 // and must not take back what the other's message was counted.
-func TestKeyOfAnotherRequestLeavesTheCountAlone(t *testing.T) {
+func TestKeyOfAnotherRequestChangesNoCount(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	challenge := func(s *mfa.Service, request string) error {

@@ -105,7 +105,7 @@ func TestReceiptsInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestWhatAProviderKnowsAtOnce(t *testing.T) {
+func TestStateInProviderAnswerIsRecorded(t *testing.T) {
 	for _, tc := range []struct {
 		accepted mfa.DeliveryState
 		later    mfa.DeliveryState

@@ -405,7 +405,7 @@ func TestResendsThatRaceWithVerification(t *testing.T) {
 	}
 }
 
-func TestCallerWhoHangsUpMidResend(t *testing.T) {
+func TestCallerHangsUpDuringResend(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for _, fails := range []error{errCarrier, nil} {

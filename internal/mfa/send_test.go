@@ -119,7 +119,7 @@ func TestKeyThatComesAgainIsCountedAgain(t *testing.T) {
 	}
 }
 
-func TestCallerWhoHangsUpMidSend(t *testing.T) {
+func TestCallerHangsUpDuringSend(t *testing.T) {
 	t.Run("message sent", func(t *testing.T) {
 		w := newFixture(t, mfa.Options{})
 		f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID

@@ -32,7 +32,7 @@ const sendTimeout = 12 * time.Second
 
 // A node sends a message and stops for a while, and another node answers the same
 // request. That answer is valid with every result of the message.
-func TestAnswerGivenByAnotherNodeStands(t *testing.T) {
+func TestAnswerOfAnotherNodeIsKept(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		testSlowSender(t, func(t *testing.T, w *fixture) (a, b mfa.Store) { return w.store, w.store })
 	})

@@ -87,7 +87,7 @@ func searched(t *testing.T, dump []byte, texts []string) {
 	}
 }
 
-func TestAStoreNamesNobody(t *testing.T) {
+func TestStoreNamesNoPerson(t *testing.T) {
 	for name, open := range dumpedStores {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)

@@ -210,7 +210,7 @@ func TestWaitForTheNextDay(t *testing.T) {
 	}
 }
 
-func TestWhatIsTallied(t *testing.T) {
+func TestCountersOfAMessage(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	ada, grace := w.phone(production, adasPhone), w.phone(production, gracesPhone)
 	if _, err := w.sendIn(production, ada); err != nil {
@@ -535,7 +535,7 @@ func TestPrefixIsReleased(t *testing.T) {
 	}
 }
 
-func TestReleaseOfWhatIsNotPaused(t *testing.T) {
+func TestReleaseOfUnpausedPrefix(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	w.pumped(20, 0)
 	for _, prefix := range []string{"+491512", "+491513", "491512", "all", ""} {

@@ -146,7 +146,7 @@ func unprivileged() (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("there is neither an account postgres nor nobody to run PostgreSQL as")
+	return nil, fmt.Errorf("PostgreSQL needs an account to run as: postgres or nobody")
 }
 
 func freePort() (int, error) {

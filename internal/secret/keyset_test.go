@@ -59,7 +59,7 @@ func opens(k *secret.Keyset, sealed []byte) bool {
 	return err == nil && string(got) == plain
 }
 
-func TestOpenReturnsWhatWasSealed(t *testing.T) {
+func TestOpenReturnsSealedValue(t *testing.T) {
 	k := fresh(t)
 	for _, text := range []string{"", "x", plain, strings.Repeat("long ", 1000)} {
 		sealed := seal(t, k, text, "factors/1/secret")

@@ -51,7 +51,7 @@ func script(t *testing.T, text string) string {
 	return "exec:" + sh + " " + path
 }
 
-func TestLoadKeysetErrorsSayWhatIsWrong(t *testing.T) {
+func TestLoadKeysetErrorsNameTheFault(t *testing.T) {
 	t.Setenv("TEST_KEYSET", plain)
 	for _, tc := range []struct{ name, source, want string }{
 		{"empty source", "", "file:PATH, env:NAME or exec:COMMAND"},
@@ -83,7 +83,7 @@ func TestLoadKeysetErrorsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestLoadKeysetClipsWhatACommandComplains(t *testing.T) {
+func TestLoadKeysetClipsErrorOutputOfCommand(t *testing.T) {
 	_, err := secret.LoadKeyset(t.Context(), script(t, "yes complaint | head -c 100000 >&2; exit 1"))
 	if err == nil || len(err.Error()) > 5000 {
 		t.Errorf("the error has %d bytes; want some, but at most 5000", len(err.Error()))

@@ -183,7 +183,7 @@ func TestAKeysetOnlyFitsItsStore(t *testing.T) {
 	}
 }
 
-func TestReloadKeepsWhatWorks(t *testing.T) {
+func TestFailedReloadKeepsKeyset(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, configIn(dir))
 	path := filepath.Join(dir, "countersign.db.keyset")
@@ -207,9 +207,9 @@ func TestReloadKeepsWhatWorks(t *testing.T) {
 	}
 }
 
-// TestKeptConnectionsKeepNobodyOut has as many callers as are let in at all ask again
+// TestIdleConnectionsBlockNoNewOnes has as many callers as are let in at all ask again
 // and again, each on its own connection, of which the server may keep two.
-func TestKeptConnectionsKeepNobodyOut(t *testing.T) {
+func TestIdleConnectionsBlockNoNewOnes(t *testing.T) {
 	cfg := configIn(t.TempDir())
 	cfg.MaxConnections = 2
 	s := start(t, cfg)

@@ -136,9 +136,9 @@ func TestACertificateBehindASymbolicLinkIsPickedUp(t *testing.T) {
 	})
 }
 
-// TestARenewedKeyAloneIsPickedUp writes the key of the same certificate in another
+// TestRenewedKeyFileIsLoaded writes the key of the same certificate in another
 // form.
-func TestARenewedKeyAloneIsPickedUp(t *testing.T) {
+func TestRenewedKeyFileIsLoaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, t.TempDir(), "used")
 		c := load(t, p, slog.New(slog.DiscardHandler))

@@ -147,9 +147,9 @@ func checkFile(t *testing.T, path string) {
 	succeed(t, "backup", to, "--store", "sqlite:"+path)
 }
 
-// TestRestoreRefusesWhatItCannotOpen gives restore bad files, and checks that the
+// TestRestoreRefusesUnreadableBackups gives restore bad files, and checks that the
 // store does not change.
-func TestRestoreRefusesWhatItCannotOpen(t *testing.T) {
+func TestRestoreRefusesUnreadableBackups(t *testing.T) {
 	t.Parallel()
 	onlySQLite(t)
 	dir, other := t.TempDir(), t.TempDir()

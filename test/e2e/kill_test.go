@@ -16,9 +16,9 @@ import (
 // unlocking are flags that keep the failures of a test from locking a factor.
 var unlocking = []string{"--rate-limit", "10000000", "--free-failures", "100", "--factor-failures", "100"}
 
-// TestWhatWasAnsweredSurvivesAKill kills the server repeatedly while it serves
+// TestAnsweredWritesSurviveAKill kills the server repeatedly while it serves
 // requests.
-func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
+func TestAnsweredWritesSurviveAKill(t *testing.T) {
 	t.Parallel()
 	const rounds, customers = 12, 16
 	dir := t.TempDir()

@@ -63,9 +63,9 @@ func ours(scrape string) []string {
 	})
 }
 
-// TestMetricsTellOfAFlowAndNotOfItsPeople sends one message through the second of
+// TestMetricsShowAFlowWithoutPersonalData sends one message through the second of
 // two gateways. It checks the counts, and that the metrics contain no personal data.
-func TestMetricsTellOfAFlowAndNotOfItsPeople(t *testing.T) {
+func TestMetricsShowAFlowWithoutPersonalData(t *testing.T) {
 	t.Parallel()
 	const number = "+16073517112"
 	dir := t.TempDir()

@@ -64,9 +64,9 @@ func TestServeLogsJSON(t *testing.T) {
 	}
 }
 
-// TestWhatIsSaidNearerGoesFirst checks the precedence of flags, environment
+// TestPrecedenceOfSettings checks the precedence of flags, environment
 // variables and the configuration file.
-func TestWhatIsSaidNearerGoesFirst(t *testing.T) {
+func TestPrecedenceOfSettings(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "countersign.yaml")

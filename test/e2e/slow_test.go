@@ -23,9 +23,9 @@ type slowClient struct {
 	conns []net.Conn
 }
 
-// TestSlowClientsHoldNobodyUp serves one client while many clients send almost
+// TestSlowClientsDelayNoOthers serves one client while many clients send almost
 // nothing.
-func TestSlowClientsHoldNobodyUp(t *testing.T) {
+func TestSlowClientsDelayNoOthers(t *testing.T) {
 	t.Parallel()
 	const each, span = 30, 3 * time.Second
 	plain, tls := dev(t, t.TempDir(), unlocking...), dev(t, t.TempDir(), "--tls")

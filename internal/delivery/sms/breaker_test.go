@@ -173,7 +173,7 @@ func TestBreakersThatAreAllOpen(t *testing.T) {
 	r.wants(t, "a unavailable, b unavailable, c unavailable")
 	a, b, c := r.services[0], r.services[1], r.services[2]
 
-	t.Run("the first pause to end comes first, and who asked for it is left alone", func(t *testing.T) {
+	t.Run("the first pause to end comes first, and a provider that asked for a pause is not tried", func(t *testing.T) {
 		clock.move(time.Second)
 		r.wants(t, "a unavailable (forced), b unavailable (forced)")
 		r.standing(t, 0, sms.Open, clock.now.Add(4*time.Second), false) // a forced failure does not extend the pause
@@ -195,7 +195,7 @@ func TestBreakersThatAreAllOpen(t *testing.T) {
 		r.wants(t, "b accepted (forced)")
 		r.standing(t, 1, sms.Closed, time.Time{}, false)
 	})
-	t.Run("one that asked to be left alone is tried rather than none", func(t *testing.T) {
+	t.Run("a provider that asked for a pause is tried if no other is left", func(t *testing.T) {
 		a.says(throttles(20 * time.Second))
 		b.says(throttles(30 * time.Second))
 		c.says(throttles(40 * time.Second))

@@ -26,7 +26,7 @@ func TestLoadReadsInOrder(t *testing.T) {
 	}
 }
 
-func TestLoadRefusesWhatItCannotOrder(t *testing.T) {
+func TestLoadRefusesUnorderedMigrations(t *testing.T) {
 	for _, names := range [][]string{
 		{"0002_second.sql"},
 		{"0001_first.sql", "0003_third.sql"},

@@ -29,7 +29,7 @@ func serve(t *testing.T, q *queue.Queue[error], most int) (leave chan<- bool, si
 	return in, out
 }
 
-func TestWhatWaitsIsOneGroup(t *testing.T) {
+func TestWaitingJobsAreOneGroup(t *testing.T) {
 	q := queue.New[error](10)
 	var callers sync.WaitGroup
 	wrong := errors.New("wrong")
@@ -64,7 +64,7 @@ func TestWhatWaitsIsOneGroup(t *testing.T) {
 	}
 }
 
-func TestWhoGivesUpInTimeIsNotServed(t *testing.T) {
+func TestCanceledWaitingJobIsNotServed(t *testing.T) {
 	q := queue.New[error](10)
 	ctx, giveUp := context.WithCancel(t.Context())
 	gaveUp := make(chan error)
@@ -80,7 +80,7 @@ func TestWhoGivesUpInTimeIsNotServed(t *testing.T) {
 	}
 }
 
-func TestWhoGivesUpTooLateIsAnswered(t *testing.T) {
+func TestCanceledTakenJobIsAnswered(t *testing.T) {
 	q := queue.New[error](10)
 	ctx, giveUp := context.WithCancel(t.Context())
 	served := errors.New("served")
@@ -116,7 +116,7 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	callers.Wait()
 }
 
-func TestRefuseAnswersWhatWaits(t *testing.T) {
+func TestRefuseAnswersWaitingJobs(t *testing.T) {
 	q := queue.New[error](10)
 	down := errors.New("down")
 	answered := make(chan error, 4)
@@ -153,7 +153,7 @@ func TestRefuseAnswersWhatWaits(t *testing.T) {
 	q.Refuse(down)
 }
 
-func TestAClosedQueueAnswersWhatWaits(t *testing.T) {
+func TestClosedQueueAnswersWaitingJobs(t *testing.T) {
 	q := queue.New[error](10)
 	answered := make(chan error, 1)
 	go func() { answered <- q.Do(t.Context(), nil) }()

@@ -6,7 +6,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/recent"
 )
 
-func TestMapRemembersWhatIsRecent(t *testing.T) {
+func TestMapRemembersRecentValues(t *testing.T) {
 	var m recent.Map[int, int]
 	const n = 10 * recent.Most
 	for i := range n {

@@ -106,7 +106,7 @@ func TestWaitingUpdatesShareACommit(t *testing.T) {
 	}
 }
 
-func TestRefusalLeavesItsGroupWhole(t *testing.T) {
+func TestRefusalKeepsTheRestOfItsGroup(t *testing.T) {
 	path := newPath(t)
 	s := open(t, path)
 	release := hold(t, s)
@@ -128,9 +128,9 @@ func TestRefusalLeavesItsGroupWhole(t *testing.T) {
 	holds(t, s, factors...)
 }
 
-// TestBadUpdateFailsAlone runs good Updates and, among them, one that fails halfway.
+// TestOnlyBadUpdateFails runs good Updates and, among them, one that fails halfway.
 // Each Update depends on the row that the previous one wrote.
-func TestBadUpdateFailsAlone(t *testing.T) {
+func TestOnlyBadUpdateFails(t *testing.T) {
 	fails := map[string]func(*mfa.Tx) error{
 		"a write that cannot be made": func(tx *mfa.Tx) error {
 			tx.Factor.Failures = 1000

@@ -14,10 +14,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-// TestLogIsBegunAnew writes much more than the size limit of the write-ahead log,
+// TestLogStartsAgain writes much more than the size limit of the write-ahead log,
 // without a pause, and checks the size of the log. Each reader delays checkpoints until
 // it has finished.
-func TestLogIsBegunAnew(t *testing.T) {
+func TestLogStartsAgain(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		readers int

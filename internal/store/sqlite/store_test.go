@@ -147,7 +147,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoDatabaseIsRefused(t *testing.T) {
+func TestFileThatIsNotADatabaseIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notes.txt")
 	text := bytes.Repeat([]byte("not a database\n"), 1000)
 	if err := os.WriteFile(path, text, 0o600); err != nil {

@@ -126,7 +126,7 @@ var (
 	// source.
 	ErrNotEmpty = errors.New("the target is not empty; copy into a new store")
 	// ErrDiffers means that source and target hold different rows.
-	ErrDiffers = errors.New("the target does not hold what the source holds")
+	ErrDiffers = errors.New("the target differs from the source")
 )
 
 // progress is the progress of a copy, stored in the target.

@@ -153,7 +153,7 @@ func TestCeilingAnswersAreOfTheSizeOfRealOnes(t *testing.T) {
 	}
 }
 
-func TestFilledStoreServesWhatWasEnrolled(t *testing.T) {
+func TestFilledStoreServesEnrolledFactors(t *testing.T) {
 	for _, kind := range []string{"totp", "generic_otp"} {
 		t.Run(kind, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "countersign.db")

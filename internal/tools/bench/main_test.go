@@ -116,7 +116,7 @@ func results() Results {
 	return r
 }
 
-func TestTablesSayWhatIsReached(t *testing.T) {
+func TestTablesMarkReachedGoals(t *testing.T) {
 	now, before := results(), results()
 	now.Figures[0].Value = 0.25 // half of the old value
 	before.Commit = "old"

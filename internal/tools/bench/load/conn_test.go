@@ -107,7 +107,7 @@ func answering(t *testing.T, pieces ...string) *load.Conn {
 	return conn
 }
 
-func TestExchangeReadsWhatComesInPieces(t *testing.T) {
+func TestExchangeReadsAnswersInPieces(t *testing.T) {
 	var pieces []string
 	for _, c := range answer {
 		pieces = append(pieces, string(c))

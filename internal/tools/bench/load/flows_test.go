@@ -155,7 +155,7 @@ func TestRefusalIsNoWrongAnswer(t *testing.T) {
 	}
 }
 
-func TestRequestsAreWhatTheySay(t *testing.T) {
+func TestRequestsMatchTheirNames(t *testing.T) {
 	var got []string
 	keys := map[string]bool{}
 	h := bare.Handler()

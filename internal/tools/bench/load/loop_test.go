@@ -90,7 +90,7 @@ func TestClosedLoopDoesNot(t *testing.T) {
 	}
 }
 
-func TestArrivalsThatNobodyIsFreeForAreNotSent(t *testing.T) {
+func TestExcessArrivalsAreNotSent(t *testing.T) {
 	release := make(chan struct{})
 	var began atomic.Int64
 	stuck := func(*load.Client) error {
