@@ -54,7 +54,7 @@ func allTables() []string { return slices.Concat(copiedTables, spreadTables) }
 // A placement describes where a table is, with the values of pg_dist_partition.
 type placement struct {
 	table      string
-	method     string // "h": by hash of a column; "n": by none; empty: a local table
+	method     string // "h": by hash of a column; "n": by no column; empty: a local table
 	model      string // "t": a reference table, if the method is "n"
 	colocation int    // tables with the same number have their shards on the same machines
 }
