@@ -217,7 +217,7 @@ func TestOptionsAreHeeded(t *testing.T) {
 	p.post(http.StatusTooManyRequests, "/auth/factors/enroll", `{"type":"generic_otp"}`)
 }
 
-func TestContradictoryOptionsAreRefused(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	store := "sqlite:" + filepath.Join(t.TempDir(), "mfa.db")
 	for name, opts := range map[string]countersign.Options{
 		"no store":            {},

@@ -194,7 +194,7 @@ func TestFailedReloadKeepsKeyset(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Reload(t.Context()); err == nil {
-		t.Error("Reload took a keyset that is none")
+		t.Error("Reload accepted a malformed keyset")
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
