@@ -296,7 +296,7 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 	var phones []*mfa.PhoneLimit
 	for i := range 3 {
 		tallies = append(tallies, storetest.NewTally(b))
-		tallies[i].Of = string(rune('a' + i))
+		tallies[i].Name = string(rune('a' + i))
 		phones = append(phones, &mfa.PhoneLimit{Bucket: b, Key: mfa.PhoneKey{31: byte(1 + i)}, ExpiresAt: time.UnixMilli(0)})
 		if err := s.Update(t.Context(), mfa.Read{Bucket: b}, storetest.Writing(
 			mfa.PutTally{Tally: tallies[i]}, mfa.PutPhone{PhoneLimit: phones[i]})); err != nil {
@@ -536,10 +536,10 @@ func TestUserComesWithTheLockOfItsFactor(t *testing.T) {
 	}
 }
 
-// TestOthersGoOnBesideLockedRow keeps a tally locked while 150 Updates of its
+// TestLockedRowDelaysNoOthers keeps a tally locked while 150 Updates of its
 // environment wait for it. Updates of other environments continue over the same
 // connections, and at most one connection waits for the row.
-func TestOthersGoOnBesideLockedRow(t *testing.T) {
+func TestLockedRowDelaysNoOthers(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{})
 	s.Hurry(20*time.Second, time.Second)
@@ -591,9 +591,9 @@ func TestOthersGoOnBesideLockedRow(t *testing.T) {
 	}
 }
 
-// TestOthersGoOnBesideRowToBeInserted makes another transaction insert a row and stay
+// TestUncommittedInsertDelaysNoOthers makes another transaction insert a row and stay
 // open. Updates that insert the same row wait, and others continue.
-func TestOthersGoOnBesideRowToBeInserted(t *testing.T) {
+func TestUncommittedInsertDelaysNoOthers(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{})
 	s.Hurry(20*time.Second, time.Second)

@@ -124,9 +124,9 @@ func TestCutBeforePrepared(t *testing.T) {
 	holds(t, s, f)
 }
 
-// TestCutBesideRefusal loses the answer to a COMMIT. An Update of the group whose fn
+// TestCutWithRefusal loses the answer to a COMMIT. An Update of the group whose fn
 // returned an error has no writes in that commit, and reports the error of fn.
-func TestCutBesideRefusal(t *testing.T) {
+func TestCutWithRefusal(t *testing.T) {
 	s, p := openProxied(t, migrated(t), postgres.Options{Writers: 1})
 	f := storeFactor(t, s)
 	refused := errors.New("refused by fn")
@@ -222,8 +222,10 @@ func grouped(s *postgres.Store, n int, ready func(), fn func(i int) error) []err
 
 // await lets other goroutines run until done returns true.
 func await(done func() bool) {
-	for !done() {
-		runtime.Gosched()
+	for limit := time.Now().Add(2 * time.Minute); !done(); runtime.Gosched() {
+		if time.Now().After(limit) {
+			panic("the awaited state did not occur within two minutes")
+		}
 	}
 }
 

@@ -330,8 +330,8 @@ func TestIdleNodeIsNotReadyWithoutStandby(t *testing.T) {
 	await(func() bool { return s.Ping(t.Context()) == nil })
 }
 
-// TestCloseBesideHangingServer stops all processes of a server while a store uses it.
-func TestCloseBesideHangingServer(t *testing.T) {
+// TestCloseWithHangingServer stops all processes of a server while a store uses it.
+func TestCloseWithHangingServer(t *testing.T) {
 	t.Parallel()
 	own := pgtest.Start(t)
 	direct := own.Database(t)

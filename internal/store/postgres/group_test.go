@@ -114,9 +114,9 @@ func TestGroupsLockRowsInOneOrder(t *testing.T) {
 	}
 }
 
-// TestGroupsStoreWhatSingleUpdatesWould writes rows with and without their optional
+// TestGroupsStoreTheSameAsSingleUpdates writes rows with and without their optional
 // fields, all in one transaction, and then changes them in another one.
-func TestGroupsStoreWhatSingleUpdatesWould(t *testing.T) {
+func TestGroupsStoreTheSameAsSingleUpdates(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, migrated(t), postgres.Options{Writers: 1})
 	const n = 6

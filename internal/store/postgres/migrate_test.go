@@ -67,9 +67,9 @@ func TestDistributeWithoutCitus(t *testing.T) {
 	}
 }
 
-// TestUpgradeBesideOlderNodes migrates while a node of the first schema is connected.
+// TestUpgradeWhileOlderNodesRun migrates while a node of the first schema is connected.
 // The statements of that node must still work, including the prepared ones.
-func TestUpgradeBesideOlderNodes(t *testing.T) {
+func TestUpgradeWhileOlderNodesRun(t *testing.T) {
 	const (
 		insert = `INSERT INTO challenges (bucket, id, factor, code_mac, sealed_code, attempts, created_at, updated_at, expires_at, verified_at)` +
 			` VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`

@@ -49,8 +49,8 @@ func TestSweepIsOneNodes(t *testing.T) {
 	}
 }
 
-// TestSweepBesideUpdates makes two nodes sweep rows that a third node changes.
-func TestSweepBesideUpdates(t *testing.T) {
+// TestSweepDuringUpdates makes two nodes sweep rows that a third node changes.
+func TestSweepDuringUpdates(t *testing.T) {
 	url := migrated(t)
 	s := openAt(t, url, postgres.Options{})
 	f := storeFactor(t, s)
@@ -97,9 +97,9 @@ func TestSweepBesideUpdates(t *testing.T) {
 	}
 }
 
-// TestSweepKeepsWhatIsInUseAgain makes another transaction extend the lifetime of a row
+// TestSweepKeepsReusedRows makes another transaction extend the lifetime of a row
 // while the sweep waits to remove it.
-func TestSweepKeepsWhatIsInUseAgain(t *testing.T) {
+func TestSweepKeepsReusedRows(t *testing.T) {
 	url := migrated(t)
 	y, m, r := storetest.NewTally(0), storetest.NewMessage(0), storetest.NewReplay(0)
 	p := &mfa.PhoneLimit{Key: mfa.PhoneKey{31: 1}, ExpiresAt: y.ExpiresAt}
