@@ -285,17 +285,17 @@ Examples:
 }
 
 func (c *migrateCommand) Run(ctx context.Context, con console) error {
+	if c.Distribute { // the store cannot be opened while only some of its tables are distributed
+		if err := server.Distribute(ctx, c.Store); err != nil {
+			return err
+		}
+		con.printf("%s is up to date, and its tables are distributed by bucket\n", c.name())
+		return nil
+	}
 	if err := c.open(ctx, func(server.Store) error { return nil }); err != nil {
 		return err
 	}
 	con.printf("%s is up to date\n", c.name())
-	if !c.Distribute {
-		return nil
-	}
-	if err := server.Distribute(ctx, c.Store); err != nil {
-		return err
-	}
-	con.printf("its tables are distributed by bucket\n")
 	return nil
 }
 

@@ -12,10 +12,19 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/countersign-mfa/countersign/internal/cli"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
+// A withCluster runs the tests of a package, then removes the cluster that they share.
+type withCluster struct{ *testing.M }
+
+func (m withCluster) Run() int {
+	defer pgtest.RemoveShared()
+	return m.M.Run()
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withCluster{m}, map[string]func(){
 		"countersign": func() {
 			os.Exit(cli.Run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 		},

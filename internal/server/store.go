@@ -136,6 +136,9 @@ func onlySQLite(name, instead string) (string, error) {
 // Distribute brings the schema of a PostgreSQL store up to date and spreads its
 // tables over the machines of a Citus cluster.
 func Distribute(ctx context.Context, name string) error {
+	if err := config.CheckStore(name); err != nil {
+		return err
+	}
 	if !config.IsPostgres(name) {
 		return fmt.Errorf("only the tables of a PostgreSQL store can be distributed, not those of %s", config.StoreName(name))
 	}

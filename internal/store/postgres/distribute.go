@@ -31,9 +31,10 @@ var errMoved = fmt.Errorf("%w: the tables were distributed since this node start
 const (
 	hasCitus = `SELECT to_regclass('pg_dist_partition') IS NOT NULL`
 	// selectPlacements needs Citus. For a table that is not distributed, all columns except
-	// the name are zero.
+	// the name are zero. It keeps the order of the names.
 	selectPlacements = `SELECT t.name, coalesce(p.partmethod::text, ''), coalesce(p.repmodel::text, ''), coalesce(p.colocationid, 0)` +
-		` FROM unnest($1::text[]) AS t (name) LEFT JOIN pg_dist_partition p ON p.logicalrelid = to_regclass(t.name)`
+		` FROM unnest($1::text[]) WITH ORDINALITY AS t (name, position)` +
+		` LEFT JOIN pg_dist_partition p ON p.logicalrelid = to_regclass(t.name) ORDER BY t.position`
 	distributeTable = `SELECT create_distributed_table($1, 'bucket', colocate_with => $2)`
 	referenceTable  = `SELECT create_reference_table($1)`
 	// Citus refuses to distribute a table if the same transaction has already used several
@@ -61,6 +62,10 @@ type placement struct {
 
 // isCopied reports whether every machine has a copy of the table.
 func (p placement) isCopied() bool { return p.method == "n" && p.model == "t" }
+
+// isLocal reports whether the table is on the coordinator only. The catalog also lists
+// local tables, if they have a foreign key to a copied table.
+func (p placement) isLocal() bool { return p.method == "" || p.method == "n" && p.model == "s" }
 
 // distributed reports whether the tables are spread over machines. It returns a
 // MixedError if only some of them are, or if they are not colocated.
@@ -150,14 +155,15 @@ func Distribute(ctx context.Context, url string) error {
 	})
 }
 
-// distributeLocal distributes the tables that are local.
+// distributeLocal distributes the tables that are local, in the order of allTables: the
+// spread ones are placed next to the first.
 func distributeLocal(ctx context.Context, tx pgx.Tx) error {
 	before, err := readPlacements(ctx, tx)
 	if err != nil {
 		return err
 	}
 	for _, p := range before {
-		if p.method != "" {
+		if !p.isLocal() {
 			continue
 		}
 		sql, args := referenceTable, []any{p.table}

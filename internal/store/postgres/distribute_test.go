@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
@@ -80,28 +83,6 @@ func TestEveryTableIsPlaced(t *testing.T) {
 	}
 }
 
-// catalog gives a database the catalog and the functions of Citus. The functions only
-// record that a table is distributed, and fail for the table refused. Each function
-// checks that all tables are locked.
-func catalog(t *testing.T, url, refused string) *pgx.Conn {
-	t.Helper()
-	conn := connect(t, url)
-	exec(t, conn, `CREATE TABLE pg_dist_partition (logicalrelid regclass, partmethod "char", repmodel "char", colocationid integer)`)
-	exec(t, conn, `CREATE FUNCTION place(t text, method "char", model "char", colocation integer) RETURNS void LANGUAGE plpgsql AS $$
-		DECLARE locked integer;
-		BEGIN
-			SELECT count(DISTINCT relation) INTO locked FROM pg_locks JOIN pg_class c ON c.oid = relation
-			WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pid = pg_backend_pid() AND mode = 'AccessExclusiveLock';
-			IF locked < 11 THEN RAISE EXCEPTION 'only % tables are locked', locked; END IF;
-			IF t = '`+refused+`' THEN RAISE EXCEPTION 'refused'; END IF;
-			INSERT INTO pg_dist_partition VALUES (t::regclass, method, model, colocation);
-		END $$`)
-	exec(t, conn, `CREATE FUNCTION create_distributed_table(t text, by text, colocate_with text) RETURNS void LANGUAGE sql AS
-		$$ SELECT place(t, 'h', 's', CASE WHEN colocate_with IN ('default', 'factors') THEN 7 ELSE 8 END) $$`)
-	exec(t, conn, `CREATE FUNCTION create_reference_table(t text) RETURNS void LANGUAGE sql AS $$ SELECT place(t, 'n', 't', 1) $$`)
-	return conn
-}
-
 // TestDistributeIsWhole makes the distribution of each table fail: then no table is
 // distributed. A store does not open a database in which only some tables are distributed.
 func TestDistributeIsWhole(t *testing.T) {
@@ -114,7 +95,9 @@ func TestDistributeIsWhole(t *testing.T) {
 	}
 	for _, refused := range []string{"environments", "factors", "tallies"} {
 		url := migrated(t)
-		conn := catalog(t, url, refused)
+		conn := connect(t, url)
+		pgtest.Citus(t, conn)
+		exec(t, conn, `INSERT INTO refused VALUES ($1)`, refused)
 		if err := postgres.Distribute(t.Context(), url); err == nil || !strings.Contains(err.Error(), refused) {
 			t.Errorf("Distribute = %v; want an error that names %s", err, refused)
 		}
@@ -123,7 +106,8 @@ func TestDistributeIsWhole(t *testing.T) {
 		}
 	}
 	url := migrated(t)
-	conn := catalog(t, url, "")
+	conn := connect(t, url)
+	pgtest.Citus(t, conn)
 	s := openAt(t, url, postgres.Options{})
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("Ping = %v", err)
@@ -151,6 +135,45 @@ func TestDistributeIsWhole(t *testing.T) {
 	}
 }
 
+// TestDistributeTheRest calls Distribute for a store in which only some tables are
+// distributed. An upgrade that adds a table leaves such a store, and so did earlier
+// programs that were killed: they distributed one table after another.
+func TestDistributeTheRest(t *testing.T) {
+	tables := postgres.Tables()
+	url := migrated(t)
+	conn := connect(t, url)
+	pgtest.Citus(t, conn)
+	for n := range tables {
+		for name, before := range map[string][]string{
+			"the first": tables[:n],
+			"all but":   slices.Concat(tables[:n], tables[n+1:]),
+		} {
+			exec(t, conn, `BEGIN`)
+			exec(t, conn, `LOCK TABLE `+strings.Join(tables, ", "))
+			exec(t, conn, `DELETE FROM pg_dist_partition`)
+			for _, table := range before {
+				if slices.Contains(postgres.SpreadTables(), table) {
+					exec(t, conn, `SELECT create_distributed_table($1, 'bucket', 'default')`, table)
+				} else {
+					exec(t, conn, `SELECT create_reference_table($1)`, table)
+				}
+			}
+			exec(t, conn, `COMMIT`)
+			if err := postgres.Distribute(t.Context(), url); err != nil {
+				t.Errorf("%s %d (%s): %v", name, n, tables[n], err)
+			}
+			s, err := postgres.Open(t.Context(), url, postgres.Options{})
+			if err != nil {
+				t.Errorf("%s %d (%s): %v", name, n, tables[n], err)
+				continue
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // TestDistributeUnderLoad distributes the tables of a Citus cluster while nodes race for
 // codes: each code is accepted once.
 func TestDistributeUnderLoad(t *testing.T) {
@@ -164,48 +187,85 @@ func TestDistributeUnderLoad(t *testing.T) {
 	nodes := []*postgres.Store{openAt(t, url, postgres.Options{}), openAt(t, url, postgres.Options{})}
 	stop, done := context.WithCancel(t.Context())
 	defer done()
+	won := make(chan bool)
 	var work sync.WaitGroup
 	for range 4 {
 		work.Go(func() {
 			for stop.Err() == nil {
-				f := storetest.NewFactor(storetest.NewUser())
-				c := storetest.NewChallenge(f)
-				err := nodes[0].Update(t.Context(), mfa.Read{Bucket: f.ID.Bucket()}, storetest.Writing(mfa.InsertFactor{Factor: f}, mfa.InsertChallenge{Challenge: c}))
-				if err != nil {
-					continue
+				winners := raceForCode(t, nodes)
+				if winners > 1 {
+					t.Errorf("%d winners for one challenge", winners)
 				}
-				var winners sync.Map
-				var race sync.WaitGroup
-				for i := range 8 {
-					race.Go(func() {
-						taken := errors.New("taken")
-						err := nodes[i%2].Update(t.Context(), readChallenge(c.ID), func(tx *mfa.Tx) error {
-							if tx.Challenge == nil || !tx.Challenge.VerifiedAt.IsZero() {
-								return taken
-							}
-							tx.Challenge.VerifiedAt = tx.Challenge.CreatedAt
-							tx.Writes = []mfa.Write{tx.Challenge.Update()}
-							return nil
-						})
-						if err == nil {
-							winners.Store(i, true)
-						}
-					})
-				}
-				race.Wait()
-				n := 0
-				winners.Range(func(any, any) bool { n++; return true })
-				if n > 1 {
-					t.Errorf("%d winners for one challenge", n)
+				if winners == 1 {
+					select {
+					case won <- true:
+					case <-stop.Done():
+					}
 				}
 			}
 		})
 	}
-	if err := postgres.Distribute(t.Context(), url); err != nil {
-		t.Error(err)
+	await := func(races int) {
+		t.Helper()
+		for range races {
+			select {
+			case <-won:
+			case <-time.After(time.Minute):
+				t.Fatal("no race was won for a minute")
+			}
+		}
 	}
+	await(50)
+	distributed := make(chan error, 1)
+	go func() { distributed <- postgres.Distribute(t.Context(), url) }()
+	for pending := true; pending; {
+		select {
+		case err := <-distributed:
+			if err != nil {
+				t.Error(err)
+			}
+			pending = false
+		case <-won:
+		}
+	}
+	await(50) // on nodes that began with local tables
 	done()
 	work.Wait()
 	s := openAt(t, url, postgres.Options{})
+	for range 10 {
+		if n := raceForCode(t, []*postgres.Store{s, openAt(t, url, postgres.Options{})}); n != 1 {
+			t.Errorf("%d winners for one challenge on distributed tables; want 1", n)
+		}
+	}
 	holds(t, s, storeFactor(t, s))
+}
+
+// raceForCode makes a challenge and has all nodes try to verify it at once. It returns
+// how many succeeded.
+func raceForCode(t *testing.T, nodes []*postgres.Store) int {
+	f := storetest.NewFactor(storetest.NewUser())
+	c := storetest.NewChallenge(f)
+	err := nodes[0].Update(t.Context(), mfa.Read{Bucket: f.ID.Bucket()}, storetest.Writing(mfa.InsertFactor{Factor: f}, mfa.InsertChallenge{Challenge: c}))
+	if err != nil {
+		return 0
+	}
+	var winners atomic.Int64
+	var race sync.WaitGroup
+	for i := range 16 {
+		race.Go(func() {
+			err := nodes[i%len(nodes)].Update(t.Context(), readChallenge(c.ID), func(tx *mfa.Tx) error {
+				if tx.Challenge == nil || !tx.Challenge.VerifiedAt.IsZero() {
+					return mfa.ErrNotFound
+				}
+				tx.Challenge.VerifiedAt = tx.Challenge.CreatedAt
+				tx.Writes = []mfa.Write{tx.Challenge.Update()}
+				return nil
+			})
+			if err == nil {
+				winners.Add(1)
+			}
+		})
+	}
+	race.Wait()
+	return int(winners.Load())
 }
