@@ -36,7 +36,7 @@ func TestBenchFromEndToEnd(t *testing.T) {
 	}
 	args := []string{
 		"-binary", binary, "-beside", binary, "-dir", filepath.Join(dir, "bench"), "-stores", stores, "-parts", "flows,single,open,overload,sizes",
-		"-rounds", "1", "-window", "200ms", "-warm", "20ms", "-connections", "4", "-crowd", "16",
+		"-rounds", "1", "-window", "500ms", "-warm", "20ms", "-connections", "4", "-crowd", "16",
 		"-factors", "50", "-totp", "2000", "-sizes", "100,3000", "-row",
 	}
 	var out, progress bytes.Buffer
