@@ -1,4 +1,4 @@
-# `make` alone lists the targets.
+# `make` without a target lists the targets.
 
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
@@ -35,10 +35,14 @@ test: ## Install what the tests need, run them all, search their logs for secret
 	scripts/test
 
 .PHONY: check
-check: lint test ## Everything that a change must pass: format, vet, lint, test
+check: setup lint test ## Everything that a change must pass: format, vet, lint, test
+
+.PHONY: setup
+setup: # before lint, because Vale is built with a C compiler
+	@scripts/setup test
 
 .PHONY: lint
-lint: ## Formatting, go vet and staticcheck alone
+lint: prose ## Only formatting, go vet, staticcheck and prose
 	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then \
 		echo 'not formatted (run gofmt -w on them):'; echo "$$unformatted"; exit 1; fi
 	go vet ./...
@@ -91,7 +95,7 @@ conformance: ## Drive the built server with client libraries, old and new; print
 	@cat .cache/conformance.txt
 
 .PHONY: docs
-docs: ## Make the table and the programs of docs/clients.md anew
+docs: ## Write the table and the programs of docs/clients.md again
 	@scripts/setup test
 	scripts/test -run 'TestClients|Examples' ./test/conformance -update
 
