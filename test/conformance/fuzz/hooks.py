@@ -22,6 +22,7 @@ REFUSED_FOR_ANOTHER_REASON = {
     "after_invalid_cursor": "it is the id of another user's factor",
     "before_invalid_cursor": "it is the id of another user's factor",
     "invalid_phone_number": "no country has such numbers",
+    "sms_template_has_link": "phones show a part of it as a link",
 }
 
 # The server limits texts in bytes; schemas limit them in characters.
