@@ -46,6 +46,8 @@ type Enrollment struct {
 
 func (e Enrollment) created() [16]byte { return e.ID }
 
+func (Enrollment) undecided() bool { return false }
+
 func (Enrollment) replayed(a *idempotency.Answer) Enrollment { return Enrollment{Replayed: a} }
 
 // maxUser is the maximum length of a user id in bytes.

@@ -24,22 +24,16 @@ type IssuedChallenge struct {
 
 	sent secret.String // sms: the code, which only the phone may get
 	text secret.String // sms: the message with it
+	to   *recipient    // set before the challenge exists: a message must be sent first
 }
 
 func (c IssuedChallenge) created() [16]byte { return c.ID }
 
+func (c IssuedChallenge) undecided() bool { return c.to != nil }
+
 func (IssuedChallenge) replayed(a *idempotency.Answer) IssuedChallenge {
 	return IssuedChallenge{Replayed: a}
 }
-
-// errUnreserved undoes the creation of an sms challenge whose message was not counted
-// yet: messages are counted in another bucket.
-type errUnreserved struct {
-	phone  Phone
-	source SendSource
-}
-
-func (*errUnreserved) Error() string { return "message not reserved" }
 
 // Challenge creates a challenge of a factor and sends its code if it is an sms
 // factor. Errors: ErrNotFound; ErrTooManyAttempts for a factor that only an
@@ -110,17 +104,15 @@ func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
-	created, err := s.create(ctx, env, id, c, once, now, false)
-	unreserved, ok := errors.AsType[*errUnreserved](err)
-	if !ok {
+	created, err := s.create(ctx, env, id, c, once, now)
+	if created.to == nil {
 		return created, err
 	}
-	sent, err := s.createAndSend(ctx, env, id, c, p, unreserved, once, now)
+	sent, err := s.createAndSend(ctx, env, id, c, p, *created.to, once, now)
 	if _, limited := errors.AsType[*LimitError](err); limited && once != nil {
 		// The same request may have been answered in between. Its message may then be counted
 		// as the message of another sign-in, and cause this error.
-		again, err := s.create(ctx, env, id, c, once, now, false)
-		if _, unreserved := errors.AsType[*errUnreserved](err); !unreserved {
+		if again, err := s.create(ctx, env, id, c, once, now); again.to == nil {
 			return again, err
 		}
 	}
@@ -138,41 +130,60 @@ func (s *Service) newChallenge(b Bucket, now time.Time) (c IssuedChallenge, err 
 	return c, err
 }
 
-// create stores c as a challenge of the factor id. For an sms factor its message
-// must have been reserved; otherwise the error is an *errUnreserved.
-func (s *Service) create(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time, reserved bool) (IssuedChallenge, error) {
+// create makes c a challenge of the factor id. If its code must be sent first, create
+// stores nothing and returns the recipient of the message in IssuedChallenge.to.
+func (s *Service) create(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
 	events, err := s.journal(env.ID, now, id.Bucket())
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (IssuedChallenge, error) {
-		f := tx.Factor
-		if f == nil || f.Environment != env.ID {
-			return IssuedChallenge{}, &NotFoundError{EntityFactor, id.String()}
-		}
-		if err := s.refuseForGood(f, tx.User, now); err != nil {
+		if err := s.mayChallenge(env, id, tx.Rows, now); err != nil {
 			return IssuedChallenge{}, err
 		}
-		if m, ok := f.messenger(); ok && !reserved {
-			phone, err := m.recipient(s, f)
-			if err != nil {
-				return IssuedChallenge{}, err
-			}
-			return IssuedChallenge{}, &errUnreserved{phone, f.source(now)}
+		if to, err := s.recipient(tx.Factor, now); to != nil || err != nil {
+			return IssuedChallenge{to: to}, err
 		}
-		kind, err := f.kind()
-		if err != nil {
-			return IssuedChallenge{}, err
-		}
-		c := c // each run of the transaction completes its own copy
-		c.Factor, c.Type = f.ID, f.Type
-		if err := kind.issue(s, &c); err != nil {
-			return IssuedChallenge{}, err
-		}
-		tx.put(InsertChallenge{&c.Challenge})
-		events.append(tx, Event{Type: ChallengeCreated, Factor: id, Challenge: c.ID})
-		return c, nil
+		return s.insert(tx, c, events)
 	})
+}
+
+// createCounted makes c, whose message is counted, a challenge of the factor id.
+func (s *Service) createCounted(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+	events, err := s.journal(env.ID, now, id.Bucket())
+	if err != nil {
+		return IssuedChallenge{}, err
+	}
+	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (IssuedChallenge, error) {
+		if err := s.mayChallenge(env, id, tx.Rows, now); err != nil {
+			return IssuedChallenge{}, err
+		}
+		return s.insert(tx, c, events)
+	})
+}
+
+// mayChallenge returns an error if no challenge of a factor may be created.
+func (s *Service) mayChallenge(env Environment, id FactorID, rows Rows, now time.Time) error {
+	f := rows.Factor
+	if f == nil || f.Environment != env.ID {
+		return &NotFoundError{EntityFactor, id.String()}
+	}
+	return s.refuseForGood(f, rows.User, now)
+}
+
+// insert puts c into tx as a challenge of the factor of tx.
+func (s *Service) insert(tx *Tx, c IssuedChallenge, events journal) (IssuedChallenge, error) {
+	kind, err := tx.Factor.kind()
+	if err != nil {
+		return IssuedChallenge{}, err
+	}
+	c.Factor, c.Type = tx.Factor.ID, tx.Factor.Type
+	if err := kind.issue(s, &c); err != nil {
+		return IssuedChallenge{}, err
+	}
+	tx.put(InsertChallenge{&c.Challenge})
+	events.append(tx, Event{Type: ChallengeCreated, Factor: c.Factor, Challenge: c.ID})
+	return c, nil
 }
 
 // refuseForGood refuses a challenge that no code can ever verify. It ignores a wait, which

@@ -225,6 +225,17 @@ func (p *PhoneLimit) keepFor(ref SendRef, at time.Time) bool {
 	return i >= 0
 }
 
+// keepEarlier is keepFor for the messages that were counted for ref before a time, but less
+// than keep before it.
+func (p *PhoneLimit) keepEarlier(ref SendRef, at time.Time, keep time.Duration) {
+	for i := range p.Sends {
+		s := &p.Sends[i]
+		if s.Ref.request() == ref.request() && !s.At.After(at) && at.Sub(s.At) < keep {
+			s.Ref = SendRef{}.from(s.Ref.source())
+		}
+	}
+}
+
 func (p *PhoneLimit) find(ref SendRef, at time.Time) int {
 	return slices.IndexFunc(p.Sends, func(s Send) bool { return s.Ref.request() == ref.request() && s.At.Equal(at) })
 }

@@ -39,6 +39,7 @@ var errPending = fmt.Errorf("%w: %w", ErrUnavailable, idempotency.ErrPending)
 type repeatable[T any] interface {
 	created() [16]byte              // the id of the new factor or challenge; zero if none
 	replayed(*idempotency.Answer) T // the result that has the recorded answer
+	undecided() bool                // whether the operation needs more steps: nothing is recorded
 }
 
 // begin returns the operation of a request; nil if its outcome is not recorded.
@@ -70,7 +71,7 @@ func decide[T repeatable[T]](ctx context.Context, s *Service, r Read, once *idem
 		if result, outcome = fn(tx); outcome != nil && !isRefusal(outcome) {
 			return outcome
 		}
-		if once == nil || tx.lacks(r) {
+		if once == nil || tx.lacks(r) || result.undecided() {
 			return nil
 		}
 		// Sealing draws a nonce at every run of the transaction. That is safe: a run that
@@ -86,6 +87,30 @@ func decide[T repeatable[T]](ctx context.Context, s *Service, r Read, once *idem
 		return none, err
 	}
 	return result, outcome
+}
+
+// lookAt runs look on the rows r without a transaction. It returns the result of look only
+// if it is undecided, and otherwise zero: decide must store a refusal, and find the answer
+// of a request that was answered before.
+func lookAt[T repeatable[T]](ctx context.Context, s *Service, r Read, once *idempotency.Operation[T], now time.Time,
+	look func(Rows) (T, error),
+) (none T, err error) {
+	if once != nil {
+		r.Replay = once.Key
+	}
+	rows, err := s.store.View(ctx, r)
+	if err != nil {
+		return none, err
+	}
+	if once != nil {
+		if answer, err := once.Find(s.keys.Load(), rows.Replay.record(), now); answer != nil || err != nil {
+			return none, nil
+		}
+	}
+	if result, err := look(rows); err == nil && result.undecided() {
+		return result, nil
+	}
+	return none, nil
 }
 
 // lacks reports whether the challenge or factor of r is not stored. No answer about it is

@@ -101,7 +101,7 @@ func (s *Service) findMessage(ctx context.Context, key MessageKey, r Receipt, no
 
 // refer stores the reference by which receipts find the last message of c. It returns the
 // state of a receipt that arrived before the answer of its provider.
-func (s *Service) refer(ctx context.Context, sh dispatch, c IssuedChallenge, accepted Accepted) (early receipt, err error) {
+func (s *Service) refer(ctx context.Context, d dispatch, c IssuedChallenge, accepted Accepted) (early receipt, err error) {
 	if accepted.ID == "" {
 		return early, nil
 	}
@@ -112,7 +112,7 @@ func (s *Service) refer(ctx context.Context, sh dispatch, c IssuedChallenge, acc
 		}
 		tx.put(PutMessage{&MessageRef{
 			Bucket: key.Bucket(), Key: key, Challenge: c.ID, Number: len(c.Messages) - 1,
-			ExpiresAt: sh.now.Add(s.opts.ChallengeRetention),
+			ExpiresAt: d.now.Add(s.opts.ChallengeRetention),
 		}})
 		return nil
 	})

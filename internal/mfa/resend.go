@@ -2,7 +2,6 @@ package mfa
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,63 +20,70 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, r
 	once := begin(s, idempotency.Policy{Derived: false}, req)
 	return s.awaited(ctx, func() (IssuedChallenge, error) {
 		now := s.now()
-		c, err := s.repeat(ctx, env, id, once, now, false)
-		unreserved, ok := errors.AsType[*errUnreserved](err)
-		if !ok {
-			return c, err
+		found, err := s.findUnsent(ctx, env, id, once, now)
+		if found.to == nil {
+			return found, err
 		}
-		to, err := s.destination(env, unreserved.phone)
+		unique, err := s.ids.next(now, id.Bucket())
 		if err != nil {
 			return IssuedChallenge{}, err
 		}
-		ref, err := s.ids.next(now, id.Bucket())
+		d, err := s.plan(env, *found.to, id, unique, once, now)
 		if err != nil {
 			return IssuedChallenge{}, err
 		}
-		sh := dispatch{
-			env: env, phone: unreserved.phone, to: to, once: once, ref: newSendRef(ref[:]), now: now,
-			store: func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
-				return s.repeat(ctx, env, id, once, now, true)
-			},
-		}
-		if once != nil {
-			sh.ref, sh.keep = newSendRef(id[:], once.Identity()), once.Keep
-		}
-		sh.ref = sh.ref.from(unreserved.source)
-		return s.dispatch(ctx, sh)
+		return s.dispatch(ctx, d, func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
+			return s.addMessage(ctx, env, id, once, now)
+		})
 	})
 }
 
-// repeat adds a message to a challenge. The message must have been reserved; otherwise the
-// error is an *errUnreserved.
-func (s *Service) repeat(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[IssuedChallenge], now time.Time, reserved bool) (IssuedChallenge, error) {
+// findUnsent returns the recipient of another message of a challenge in IssuedChallenge.to.
+// It reads without writing; only a refusal and a recorded answer need a transaction.
+func (s *Service) findUnsent(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+	r := Read{Bucket: id.Bucket(), Challenge: id}
+	look := func(rows Rows) (IssuedChallenge, error) {
+		if err := s.mayResend(env, id, rows, now); err != nil {
+			return IssuedChallenge{}, err
+		}
+		to, err := s.recipient(rows.Factor, now)
+		return IssuedChallenge{to: to}, err
+	}
+	if found, err := lookAt(ctx, s, r, once, now, look); found.undecided() || err != nil {
+		return found, err
+	}
+	return decide(ctx, s, r, once, now, func(tx *Tx) (IssuedChallenge, error) { return look(tx.Rows) })
+}
+
+// mayResend returns an error if the code of a challenge may not be sent again.
+func (s *Service) mayResend(env Environment, id ChallengeID, rows Rows, now time.Time) error {
+	c, f := rows.Challenge, rows.Factor
+	if c == nil || f == nil || f.Environment != env.ID {
+		return &NotFoundError{EntityChallenge, id.String()}
+	}
+	if _, ok := f.messenger(); !ok {
+		return ErrNotSent
+	}
+	if err := c.refuse(s.opts.Limits.Attempts, now); err != nil {
+		return err
+	}
+	if err := s.refuseForGood(f, rows.User, now); err != nil {
+		return err
+	}
+	if c.resends() >= s.opts.Limits.Resends {
+		return ErrResendLimit
+	}
+	return nil
+}
+
+// addMessage adds a message, which is counted, to a challenge.
+func (s *Service) addMessage(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (c IssuedChallenge, err error) {
-		f := tx.Factor
-		if tx.Challenge == nil || f == nil || f.Environment != env.ID {
-			return c, &NotFoundError{EntityChallenge, id.String()}
+		if err := s.mayResend(env, id, tx.Rows, now); err != nil {
+			return c, err
 		}
 		c.Challenge = *tx.Challenge
-		c.Type = f.Type
-		m, ok := f.messenger()
-		if !ok {
-			return c, ErrNotSent
-		}
-		if err := tx.Challenge.refuse(s.opts.Limits.Attempts, now); err != nil {
-			return c, err
-		}
-		if err := s.refuseForGood(f, tx.User, now); err != nil {
-			return c, err
-		}
-		if c.resends() >= s.opts.Limits.Resends {
-			return c, ErrResendLimit
-		}
-		if !reserved {
-			phone, err := m.recipient(s, f)
-			if err != nil {
-				return c, err
-			}
-			return c, &errUnreserved{phone, f.source(now)}
-		}
+		c.Type = tx.Factor.Type
 		if len(c.Messages) == 0 || c.Messages[0].Sealed == nil {
 			return c, ErrNotSent // a release that did not keep texts created it
 		}

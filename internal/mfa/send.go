@@ -42,130 +42,156 @@ type Accepted struct {
 	State    DeliveryState // if it is already known; "" means Queued
 }
 
+// A recipient is the phone number of a factor, and the budget of the messages to it.
+type recipient struct {
+	phone  Phone
+	source SendSource
+}
+
+// recipient returns the recipient of the codes of a factor, nil if Countersign does not
+// send them.
+func (s *Service) recipient(f *Factor, now time.Time) (*recipient, error) {
+	m, ok := f.messenger()
+	if !ok {
+		return nil, nil
+	}
+	phone, err := m.recipient(s, f)
+	if err != nil {
+		return nil, err
+	}
+	return &recipient{phone, f.source(now)}, nil
+}
+
 // A dispatch is a message on its way from a request to a phone.
 type dispatch struct {
-	env   Environment
-	phone Phone
-	to    destination
-	first bool // the first message of its challenge
-	once  *idempotency.Operation[IssuedChallenge]
+	recipient
+	env  Environment
+	dest destination
+	once *idempotency.Operation[IssuedChallenge]
+
+	about [16]byte // the id of its factor, or of its challenge for a resend
 	ref   SendRef
 	keep  time.Duration // how long another request with ref is not counted
 	now   time.Time
 
-	// store makes the message part of its challenge, as its last.
-	store func(context.Context, *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error)
-
+	first     bool      // the first message of its challenge
 	countedAt time.Time // when the message was counted; an earlier try of the request may have counted it
+}
+
+// plan decides where a message goes and under which name it is counted. about is its
+// factor or challenge, and unique a new id.
+func (s *Service) plan(env Environment, to recipient, about, unique [16]byte, once *idempotency.Operation[IssuedChallenge], now time.Time) (dispatch, error) {
+	d := dispatch{recipient: to, env: env, once: once, about: about, ref: newSendRef(unique[:]).from(to.source), now: now}
+	var err error
+	if d.dest, err = s.destination(env, to.phone); err != nil || once == nil {
+		return d, err
+	}
+	d.ref, d.keep = d.refOf(once), once.Keep
+	if once.Derived {
+		// The same key may come again with another sign-in, whose message is counted. It finds
+		// the answer of this one until the answer may be swept.
+		d.keep -= sweepEvery
+	}
+	return d, nil
+}
+
+// refOf returns the name under which the message of a request with a key is counted.
+func (d dispatch) refOf(once *idempotency.Operation[IssuedChallenge]) SendRef {
+	return newSendRef(d.about[:], once.Identity()).from(d.source)
 }
 
 // judged reports whether the message counts for the prefix of its number: prefixes are
 // judged by the first messages of factors that are not proven.
-func (sh dispatch) judged() bool { return sh.first && !sh.ref.source().proven() }
+func (d dispatch) judged() bool { return d.first && !d.source.proven() }
 
 // createAndSend makes c a challenge of a factor and sends its code.
-func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, p ChallengeParams, of *errUnreserved, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
-	phone := of.phone
-	to, err := s.destination(env, phone)
+func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, p ChallengeParams, to recipient, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+	d, err := s.plan(env, to, id, c.ID, once, now)
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
-	if to.test != nil {
+	d.first = true
+	if d.dest.test != nil {
 		c.sent = secret.NewString(testCode)
 	}
-	text := s.rulesOf(env).text(p, phone, c.sent.Reveal())
+	text := s.rulesOf(env).text(p, to.phone, c.sent.Reveal())
 	c.text = secret.NewString(text)
 	c.Messages = []Delivery{newDelivery(text, now)}
-	sh := dispatch{
-		env: env, phone: phone, to: to, first: true, once: once, ref: newSendRef(c.ID[:]), now: now,
-		store: func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
-			return s.create(ctx, env, id, c, once, now, true)
-		},
-	}
-	if once != nil {
-		sh.ref, sh.keep = newSendRef(id[:], once.Identity()), once.Keep
-	}
-	sh.ref = sh.ref.from(of.source)
-	return s.dispatch(ctx, sh)
+	return s.dispatch(ctx, d, func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
+		return s.createCounted(ctx, env, id, c, once, now)
+	})
 }
 
 func newDelivery(text string, now time.Time) Delivery {
 	return Delivery{State: Queued, Segments: smstext.Measure(text).Segments, At: now, UpdatedAt: now}
 }
 
-// dispatch counts a message against the limits, stores it and then sends it. If a step fails,
-// the limits do not count the message, unless it may have been sent.
-func (s *Service) dispatch(ctx context.Context, sh dispatch) (IssuedChallenge, error) {
+// dispatch reserves a message, stores it, sends it and settles it. store makes the message
+// part of its challenge, as its last. If a step fails, the limits do not count the message,
+// unless it may have been sent.
+func (s *Service) dispatch(ctx context.Context, d dispatch, store func(context.Context, *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error)) (IssuedChallenge, error) {
 	// From here on, a client that disconnects must not leave a message half sent.
 	ctx = context.WithoutCancel(ctx)
-	if err := s.reserve(ctx, &sh); err != nil {
+	if err := s.reserve(ctx, &d); err != nil {
 		return IssuedChallenge{}, err
 	}
-	if sh.once != nil {
-		sh.once = sh.once.Sending(s.now().Add(s.opts.SendTimeout).Truncate(time.Millisecond))
+	if d.once != nil {
+		d.once = d.once.Sending(s.now().Add(s.opts.SendTimeout).Truncate(time.Millisecond))
 	}
-	c, err := sh.store(ctx, sh.once)
+	c, err := store(ctx, d.once)
 	if c.Replayed != nil || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
 		return c, err // another request with the key came first, and counted the message
 	}
 	if err != nil {
-		return IssuedChallenge{}, errors.Join(err, s.giveBack(ctx, sh))
-	}
-	undo := func(err error) error {
-		back := s.giveBack
-		if errors.Is(err, errUncertain) || errors.Is(err, ErrRecipientRefused) {
-			back = s.keepUnverifiable // it stays counted; another try is another message
-		}
-		// The count comes first: after the record is deleted, the same request may come again
-		// and must then be counted.
-		return errors.Join(err, back(ctx, sh), s.takeBack(ctx, sh, c, err))
+		return IssuedChallenge{}, errors.Join(err, s.uncount(ctx, d, err))
 	}
 	finished := false
 	defer func() {
 		if !finished {
-			undo(nil) // the sender panicked
+			s.undo(ctx, d, c, nil) // the sender panicked
 		}
 	}()
-	accepted, err := s.send(ctx, sh, c)
+	accepted, err := s.send(ctx, d, c)
 	finished = true
 	if err != nil {
-		return IssuedChallenge{}, undo(err)
+		return IssuedChallenge{}, errors.Join(err, s.undo(ctx, d, c, err))
 	}
 	c.sent, c.text = secret.String{}, secret.String{}
-	if err := s.settle(ctx, sh, c, accepted); err != nil {
+	if err := s.settle(ctx, d, c, accepted); err != nil {
 		// The challenge is valid and its message was sent. But receipts do not find the
 		// message, and a repeated request waits until PendingUntil.
 		s.opts.Logger.Warn("settle a message that was sent", "challenge", c.ID.String(), "error", err)
 	}
-	if sh.once != nil && sh.once.Derived {
-		// The next message with this key may be for another sign-in: it is counted.
-		if err := s.keepFor(ctx, sh); err != nil {
-			s.opts.Logger.Warn("count messages apart", "challenge", c.ID.String(), "error", err)
-		}
-	}
 	return c, nil
 }
 
+// undo undoes the reserving and storing of a message that was not sent, or may not have
+// been sent. The count comes first: after the record is deleted, the same request may come
+// again and must then be counted.
+func (s *Service) undo(ctx context.Context, d dispatch, c IssuedChallenge, why error) error {
+	return errors.Join(s.uncount(ctx, d, why), s.markUnsent(ctx, d, c, why))
+}
+
 // send hands the last message of c to its sender.
-func (s *Service) send(ctx context.Context, sh dispatch, c IssuedChallenge) (Accepted, error) {
+func (s *Service) send(ctx context.Context, d dispatch, c IssuedChallenge) (Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.SendTimeout)
 	defer cancel()
-	if sh.to.test != nil && sh.to.test.lost {
+	if d.dest.test != nil && d.dest.test.lost {
 		return Accepted{}, fmt.Errorf("%w: %w", ErrDelivery, ErrSimulated)
 	}
-	if sh.to.sender == nil {
+	if d.dest.sender == nil {
 		return Accepted{}, nil // a test number needs no sender
 	}
 	m := Message{
-		Environment: sh.env.ID, Challenge: c.ID, Number: len(c.Messages), To: sh.phone,
-		Text: c.text, Code: c.sent, At: sh.now, ExpiresAt: c.ExpiresAt,
+		Environment: d.env.ID, Challenge: c.ID, Number: len(c.Messages), To: d.phone,
+		Text: c.text, Code: c.sent, At: d.now, ExpiresAt: c.ExpiresAt,
 	}
 	if n := len(c.Messages) - 2; n >= 0 && c.Messages[n].State != Delivered {
 		m.Avoid = c.Messages[n].Provider
 	}
-	accepted, err := sh.to.sender.Send(ctx, m)
+	accepted, err := d.dest.sender.Send(ctx, m)
 	switch {
-	case err == nil && sh.to.test != nil:
+	case err == nil && d.dest.test != nil:
 		return Accepted{}, nil // the test number decides the state of the message
 	case err == nil:
 		return accepted, nil
@@ -177,7 +203,7 @@ func (s *Service) send(ctx context.Context, sh dispatch, c IssuedChallenge) (Acc
 	if isUncertain(err) {
 		kind = fmt.Errorf("%w: %w", kind, errUncertain)
 	}
-	return Accepted{}, fmt.Errorf("%w: %s", kind, redact(err, sh.phone, c.sent))
+	return Accepted{}, fmt.Errorf("%w: %s", kind, redact(err, d.phone, c.sent))
 }
 
 // errUncertain means that a message may have been sent, although its sender failed.
@@ -202,30 +228,30 @@ func redact(err error, phone Phone, code secret.String) string {
 
 // settle records the provider of the last message of c, and makes the recorded answer
 // final.
-func (s *Service) settle(ctx context.Context, sh dispatch, c IssuedChallenge, accepted Accepted) error {
-	early, err := s.refer(ctx, sh, c, accepted)
+func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, accepted Accepted) error {
+	early, err := s.refer(ctx, d, c, accepted)
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
-	events, eventErr := s.journal(sh.env.ID, now, bucket)
+	events, eventErr := s.journal(d.env.ID, now, bucket)
 	if eventErr != nil {
 		return errors.Join(err, eventErr)
 	}
 	r := Read{Bucket: bucket, Challenge: c.ID}
-	if sh.once != nil {
-		r.Replay = sh.once.Key
+	if d.once != nil {
+		r.Replay = d.once.Key
 	}
 	return errors.Join(err, s.store.Update(ctx, r, func(tx *Tx) error {
 		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
-			d := &tx.Challenge.Messages[number]
-			d.Provider, d.ID = accepted.Provider, s.messageName(accepted)
-			events.append(tx, Event{Type: messageEvent(Queued), Factor: c.Factor, Challenge: c.ID, Reason: d.Provider})
-			for _, known := range []receipt{{state: accepted.State}, early, sh.to.test.receipt()} {
-				if d.advance(known.state, known.reason, now.Add(known.after)) && known.after == 0 {
-					events.append(tx, Event{Type: messageEvent(d.State), Factor: c.Factor, Challenge: c.ID, Reason: d.Reason})
+			m := &tx.Challenge.Messages[number]
+			m.Provider, m.ID = accepted.Provider, s.messageName(accepted)
+			events.append(tx, Event{Type: messageEvent(Queued), Factor: c.Factor, Challenge: c.ID, Reason: m.Provider})
+			for _, known := range []receipt{{state: accepted.State}, early, d.dest.test.receipt()} {
+				if m.advance(known.state, known.reason, now.Add(known.after)) && known.after == 0 {
+					events.append(tx, Event{Type: messageEvent(m.State), Factor: c.Factor, Challenge: c.ID, Reason: m.Reason})
 				}
 			}
 			tx.put(tx.Challenge.Update())
 		}
-		if sh.once != nil && sh.once.Owns(tx.Replay.record(), c.ID) {
+		if d.once != nil && d.once.Owns(tx.Replay.record(), c.ID) {
 			tx.Replay.Confirm()
 			tx.put(PutReplay{tx.Replay})
 		}
@@ -233,26 +259,26 @@ func (s *Service) settle(ctx context.Context, sh dispatch, c IssuedChallenge, ac
 	}))
 }
 
-// takeBack undoes the storing of a message that was not sent, or may not have been sent. It
+// markUnsent undoes the storing of a message that was not sent, or may not have been sent. It
 // removes the record of the answer, so the same request can be tried again, and with a
 // first message also the challenge. If another request got the answer before, answer and
 // challenge stay, and only the message is marked as failed.
-func (s *Service) takeBack(ctx context.Context, sh dispatch, c IssuedChallenge, why error) error {
+func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge, why error) error {
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
-	events, err := s.journal(sh.env.ID, now, bucket)
+	events, err := s.journal(d.env.ID, now, bucket)
 	if err != nil {
 		return err
 	}
 	r := Read{Bucket: bucket, Challenge: c.ID}
-	if sh.once != nil {
-		r.Replay = sh.once.Key
+	if d.once != nil {
+		r.Replay = d.once.Key
 	}
 	return s.store.Update(ctx, r, func(tx *Tx) error {
-		pending := sh.once != nil && sh.once.Owns(tx.Replay.record(), c.ID)
+		pending := d.once != nil && d.once.Owns(tx.Replay.record(), c.ID)
 		if pending {
-			tx.put(DeleteReplay{bucket, sh.once.Key})
+			tx.put(DeleteReplay{bucket, d.once.Key})
 		}
-		if sh.first && (pending || sh.once == nil) {
+		if d.first && (pending || d.once == nil) {
 			tx.put(DeleteChallenge{c.ID})
 			events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
 			return nil
@@ -277,12 +303,12 @@ func deliveryReason(why error) string {
 
 // reserve counts a message against all limits in one transaction, or returns a
 // *LimitError.
-func (s *Service) reserve(ctx context.Context, sh *dispatch) error {
-	if sh.to.test != nil {
+func (s *Service) reserve(ctx context.Context, d *dispatch) error {
+	if d.dest.test != nil {
 		return nil
 	}
-	r := s.readLimits(*sh)
-	events, err := s.journal(sh.env.ID, sh.now, r.Bucket)
+	r := s.readLimits(*d)
+	events, err := s.journal(d.env.ID, d.now, r.Bucket)
 	if err != nil {
 		return err
 	}
@@ -295,13 +321,13 @@ func (s *Service) reserve(ctx context.Context, sh *dispatch) error {
 		if limit == nil {
 			limit = &PhoneLimit{Bucket: r.Bucket, Key: r.Phone}
 		}
-		at, counted, err := limit.reserve(sh.ref, sh.keep, s.opts.Limits, sh.now)
+		at, counted, err := limit.reserve(d.ref, d.keep, s.opts.Limits, d.now)
 		if err != nil {
 			return err
 		}
-		sh.countedAt = at
-		if counted && sh.env.Production {
-			if refused = s.count(tx, r.Tallies, *sh, events); refused != nil {
+		d.countedAt = at
+		if counted && d.env.Production {
+			if refused = s.count(tx, r.Tallies, *d, events); refused != nil {
 				return nil // the pause or release of a prefix is stored
 			}
 		}
@@ -310,66 +336,42 @@ func (s *Service) reserve(ctx context.Context, sh *dispatch) error {
 	})
 	for _, w := range writes {
 		if e, ok := w.(AppendEvent); ok && err == nil {
-			s.opts.Logger.Warn("a limit on messages changed", "event", string(e.Type), "of", e.Reason, "environment", sh.env.Name)
+			s.opts.Logger.Warn("a limit on messages changed", "event", string(e.Type), "of", e.Reason, "environment", d.env.Name)
 		}
 	}
 	return errors.Join(err, refused)
 }
 
-// giveBack undoes reserve for a message that was not sent.
-func (s *Service) giveBack(ctx context.Context, sh dispatch) error {
-	if sh.to.test != nil {
+// uncount undoes reserve for a message that was not sent; why is nil or the error of its
+// store or sender. A message that may have been sent, or whose number was refused, stays
+// counted, but not against its prefix, because no user can enter its code: another try is
+// another message.
+func (s *Service) uncount(ctx context.Context, d dispatch, why error) error {
+	if d.dest.test != nil {
 		return nil
 	}
-	return s.store.Update(ctx, s.readLimits(sh), func(tx *Tx) error {
+	stays := errors.Is(why, errUncertain) || errors.Is(why, ErrRecipientRefused)
+	return s.store.Update(ctx, s.readLimits(d), func(tx *Tx) error {
 		if tx.Phone == nil {
 			return nil
 		}
-		if !tx.Phone.giveBack(sh.ref, sh.countedAt) {
+		change := tx.Phone.giveBack
+		if stays {
+			change = tx.Phone.keepFor
+		}
+		if !change(d.ref, d.countedAt) {
 			return nil
 		}
-		tx.put(PutPhone{tx.Phone})
-		for _, t := range tx.Tallies {
-			if t != nil && t.uncount(sh.countedAt, sh.judged()) {
-				tx.put(PutTally{t})
+		if d.once != nil {
+			// After the record is deleted, the same derived key has the ref of the first sign-in
+			// under it again, whose message must not count for another one.
+			if first := d.refOf(d.once.Past([16]byte{})); first != d.ref {
+				tx.Phone.keepEarlier(first, d.countedAt, d.keep)
 			}
 		}
-		return nil
-	})
-}
-
-// keepFor detaches a message from its ref but keeps counting it: the next message with the
-// same ref is counted too.
-func (s *Service) keepFor(ctx context.Context, sh dispatch) error {
-	if sh.to.test != nil {
-		return nil
-	}
-	r := s.readLimits(sh)
-	r.Tallies = nil
-	return s.store.Update(ctx, r, func(tx *Tx) error {
-		if tx.Phone != nil && tx.Phone.keepFor(sh.ref, sh.countedAt) {
-			tx.put(PutPhone{tx.Phone})
-		}
-		return nil
-	})
-}
-
-// keepUnverifiable is keepFor for a message that may have been sent, or whose number was
-// refused. No user can enter its code, so the message does not count against its prefix.
-func (s *Service) keepUnverifiable(ctx context.Context, sh dispatch) error {
-	if sh.to.test != nil {
-		return nil
-	}
-	return s.store.Update(ctx, s.readLimits(sh), func(tx *Tx) error {
-		if tx.Phone == nil {
-			return nil
-		}
-		if !tx.Phone.keepFor(sh.ref, sh.countedAt) {
-			return nil
-		}
 		tx.put(PutPhone{tx.Phone})
 		for _, t := range tx.Tallies {
-			if t != nil && t.isPrefix() && t.uncount(sh.countedAt, sh.judged()) {
+			if t != nil && (t.isPrefix() || !stays) && t.uncount(d.countedAt, d.judged()) {
 				tx.put(PutTally{t})
 			}
 		}
@@ -379,13 +381,13 @@ func (s *Service) keepUnverifiable(ctx context.Context, sh dispatch) error {
 
 // readLimits names all rows that count a message: the limit of its number, by a
 // keyed hash, and the tallies of a production environment.
-func (s *Service) readLimits(sh dispatch) Read {
-	bucket := sh.env.ID.sendBucket()
-	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", sh.env.ID, sh.phone.E164())))
+func (s *Service) readLimits(d dispatch) Read {
+	bucket := d.env.ID.sendBucket()
+	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", d.env.ID, d.phone.E164())))
 	binary.BigEndian.PutUint16(key[:], uint16(bucket))
 	r := Read{Bucket: bucket, Phone: key}
-	if sh.env.Production {
-		r.Tallies = s.tallies(sh.env, sh.phone)
+	if d.env.Production {
+		r.Tallies = s.tallies(d.env, d.phone)
 	}
 	return r
 }

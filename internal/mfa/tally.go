@@ -84,7 +84,7 @@ func (s *Service) sealName(t *Tally) (err error) {
 }
 
 // Reference returns the name of a prefix in events, which are kept longer than the tally:
-// the first digits of its keyed hash.
+// the first digits of its keyed had.
 func (k TallyKey) Reference() string { return "prefix_" + k.Name[:min(12, len(k.Name))] }
 
 // isPrefix reports whether the tally counts a prefix, which can be paused.
@@ -99,8 +99,8 @@ func (k TallyKey) slot() time.Duration {
 
 // count counts a message in the tallies of keys, which tx has read, or returns a
 // *LimitError. It writes the pause or release of a prefix in both cases.
-func (s *Service) count(tx *Tx, keys []TallyKey, sh dispatch, events journal) error {
-	r := s.rulesOf(sh.env)
+func (s *Service) count(tx *Tx, keys []TallyKey, d dispatch, events journal) error {
+	r := s.rulesOf(d.env)
 	for i, key := range keys {
 		if tx.Tallies[i] == nil {
 			tx.Tallies[i] = &Tally{TallyKey: key}
@@ -108,30 +108,30 @@ func (s *Service) count(tx *Tx, keys []TallyKey, sh dispatch, events journal) er
 				return err
 			}
 		}
-		tx.Tallies[i].forget(r.span(key), sh.now)
+		tx.Tallies[i].forget(r.span(key), d.now)
 	}
 	wait := time.Duration(0)
 	for _, t := range tx.Tallies {
 		if t.isPrefix() {
-			if sh.ref.source().proven() {
+			if d.source.proven() {
 				continue // a pause does not apply to a proven number
 			}
-			if err := r.judge(tx, t, sh.now, events); err != nil {
+			if err := r.judge(tx, t, d.now, events); err != nil {
 				return err
 			}
 		} else if most := r.most(t.Of); most > 0 {
-			wait = max(wait, t.full(most, sh.now))
+			wait = max(wait, t.full(most, d.now))
 		}
 	}
 	if wait > 0 {
 		return &LimitError{Kind: ErrDailyLimit, After: wait}
 	}
 	for _, t := range tx.Tallies {
-		if t.isPrefix() && !sh.judged() {
+		if t.isPrefix() && !d.judged() {
 			continue
 		}
-		t.add(sh.now, 1)
-		t.ExpiresAt = later(t.ExpiresAt, sh.now.Add(r.span(t.TallyKey)))
+		t.add(d.now, 1)
+		t.ExpiresAt = later(t.ExpiresAt, d.now.Add(r.span(t.TallyKey)))
 		if sent, _ := t.Sum(); sent == r.most(t.Of) {
 			events.append(tx, Event{Type: DailyLimitReached, Reason: t.Of})
 		}
@@ -333,7 +333,7 @@ func (s *Service) SealTallies(ctx context.Context) (plain bool, err error) {
 }
 
 // sealTally seals the name of a tally again, or renames a tally with a plain name to its
-// keyed hash.
+// keyed had.
 func (s *Service) sealTally(ctx context.Context, stored TallyKey) error {
 	key := s.tallyKey(stored.Environment, stored.Of)
 	old := TallyKey{Environment: stored.Environment, Name: stored.Name}

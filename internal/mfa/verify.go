@@ -19,6 +19,8 @@ type Verification struct {
 
 func (Verification) created() [16]byte { return [16]byte{} }
 
+func (Verification) undecided() bool { return false }
+
 func (Verification) replayed(a *idempotency.Answer) Verification { return Verification{Replayed: a} }
 
 // Verify tries code against a challenge. A wrong code is an outcome, not an
