@@ -1,36 +1,13 @@
 package mfa_test
 
 import (
-	"context"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
-
-// A meter is a Store that counts its transactions while it is on.
-type meter struct {
-	mfa.Store
-	on             bool
-	updates, views atomic.Int64
-}
-
-func (m *meter) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
-	if m.on {
-		m.updates.Add(1)
-	}
-	return m.Store.Update(ctx, r, fn)
-}
-
-func (m *meter) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
-	if m.on {
-		m.views.Add(1)
-	}
-	return m.Store.View(ctx, r)
-}
 
 // BenchmarkChallenge creates challenges, one after the other, over a store on disk.
 func BenchmarkChallenge(b *testing.B) {

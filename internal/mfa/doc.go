@@ -16,10 +16,13 @@
 //  2. Service.Challenge (issue.go) draws a code and creates a Challenge. The kind of the
 //     factor decides how to check a response: with the shared secret for totp, with a MAC of the
 //     code for the others.
-//  3. For an sms factor, the message is counted against the limits of its phone number and
-//     environment (limits.go, tally.go), stored with the challenge, sent, and settled
-//     (send.go). If it cannot be sent, the challenge is deleted. Service.Resend sends the
-//     same text again.
+//  3. The message of an sms factor takes the steps of send.go: look at the factor in a View,
+//     plan the message, reserve it (count it against the limits of its phone number and
+//     environment; limits.go, tally.go), store it with the challenge, send it, and settle
+//     it. Reserving, storing and settling are one Update each, in different buckets; a
+//     message with receipts needs a fourth, which refers the provider's id to the
+//     challenge. If it cannot be sent, the challenge is deleted. Service.Resend sends the
+//     same text again, in the same steps. ADR 29 gives the reason for each Update.
 //  4. Receipts of the provider change the state of the message (delivery.go, receipt.go).
 //  5. Service.Verify (verify.go) checks a code. In one transaction it counts the attempt in
 //     the challenge, the factor and the user, and appends the events. A right code

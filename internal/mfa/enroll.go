@@ -118,6 +118,9 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempoten
 		return nil, err
 	}
 	e.ID = id
+	if _, ok := kind.(messenger); ok {
+		e.ID = marked(id)
+	}
 	if once != nil {
 		e.Replay = once.Key
 	}

@@ -194,6 +194,14 @@ func following(id [16]byte, n int) [16]byte {
 	return id
 }
 
+// marked returns the id of a factor of a messenger: the id that follows id, which no other
+// row has. next never returns a marked id.
+func marked(id FactorID) FactorID { return FactorID(following(id, 1)) }
+
+// isMarked reports whether a factor sends its codes. Such factors that an older release
+// enrolled are not marked.
+func (id FactorID) isMarked() bool { return binary.BigEndian.Uint16(id[14:])>>10&1 == 1 }
+
 // next returns a new id of time now in bucket b.
 func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
 	s.mu.Lock()

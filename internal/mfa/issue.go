@@ -104,11 +104,14 @@ func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
-	created, err := s.create(ctx, env, id, c, once, now)
-	if created.to == nil {
-		return created, err
+	found, err := s.findRecipient(ctx, env, id, once, now)
+	if found.to == nil && err == nil {
+		found, err = s.create(ctx, env, id, c, once, now)
 	}
-	sent, err := s.createAndSend(ctx, env, id, c, p, *created.to, once, now)
+	if found.to == nil {
+		return found, err
+	}
+	sent, err := s.createAndSend(ctx, env, id, c, p, *found.to, once, now)
 	if _, limited := errors.AsType[*LimitError](err); limited && once != nil {
 		// The same request may have been answered in between. Its message may then be counted
 		// as the message of another sign-in, and cause this error.
@@ -128,6 +131,22 @@ func (s *Service) newChallenge(b Bucket, now time.Time) (c IssuedChallenge, err 
 	c.Challenge = Challenge{ID: id, CreatedAt: now, ExpiresAt: now.Add(s.opts.ChallengeTTL), ChallengeState: ChallengeState{UpdatedAt: now}}
 	c.sent, err = newCode(s.opts.Rand)
 	return c, err
+}
+
+// findRecipient returns the recipient of the message of a challenge in IssuedChallenge.to,
+// without a transaction; nil if create has to find out. The id of the factor tells whether
+// it is worth looking.
+func (s *Service) findRecipient(ctx context.Context, env Environment, id FactorID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+	if !id.isMarked() {
+		return IssuedChallenge{}, nil
+	}
+	return lookAt(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(rows Rows) (IssuedChallenge, error) {
+		if err := s.mayChallenge(env, id, rows, now); err != nil {
+			return IssuedChallenge{}, err
+		}
+		to, err := s.recipient(rows.Factor, now)
+		return IssuedChallenge{to: to}, err
+	})
 }
 
 // create makes c a challenge of the factor id. If its code must be sent first, create

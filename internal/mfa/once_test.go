@@ -517,19 +517,27 @@ func TestOfManyNewSignInsUnderADerivedKeyOneMessageGoes(t *testing.T) {
 	}
 }
 
-// overtaken is a Store that calls a function after the first Update that reads a factor.
+// overtaken is a Store that calls a function after the first time that a factor is read.
 type overtaken struct {
 	mfa.Store
 	meanwhile func()
 }
 
+func (o *overtaken) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
+	defer o.was(r)
+	return o.Store.View(ctx, r)
+}
+
 func (o *overtaken) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) error {
-	err := o.Store.Update(ctx, r, fn)
+	defer o.was(r)
+	return o.Store.Update(ctx, r, fn)
+}
+
+func (o *overtaken) was(r mfa.Read) {
 	if call := o.meanwhile; call != nil && r.Factor != (mfa.FactorID{}) {
 		o.meanwhile = nil
 		call()
 	}
-	return err
 }
 
 // TestRequestOvertakenByItselfIsReplayed has the same request come twice. The second
