@@ -26,6 +26,9 @@ type Config struct {
 	TLSKey    string `name:"tls-key" type:"path" group:"Transport" placeholder:"FILE" help:"Private key of the certificate in PEM."`
 	PlainHTTP bool   `name:"plain-http" group:"Transport" help:"Serve plain HTTP to other machines, because a proxy in front terminates TLS."`
 
+	TrustedProxies []string `name:"trusted-proxies" group:"Transport" sep:"," placeholder:"CIDR" help:"Proxies whose header names the client in the log: networks such as 10.0.0.0/8, addresses, or unix for the unix socket. Default none."`
+	ProxyHeader    string   `name:"proxy-header" enum:"x-forwarded-for,forwarded" default:"x-forwarded-for" group:"Transport" placeholder:"NAME" help:"Header in which these proxies name their client: x-forwarded-for or forwarded. The other one is not read. Default ${default}."`
+
 	ChallengeTTL           time.Duration `name:"challenge-ttl" default:"10m" group:"Rules" placeholder:"DURATION" help:"How long a challenge can be verified; at most 10m. Default ${default}."`
 	TOTPWindow             int           `name:"totp-window" default:"1" group:"Rules" placeholder:"STEPS" help:"Time steps of 30 seconds that are accepted before and after the current one, 0 to 2. Default ${default}."`
 	TOTPIssuer             string        `name:"totp-issuer" group:"Rules" placeholder:"NAME" help:"Issuer of TOTP factors enrolled without one. Default the environment's name."`
@@ -60,6 +63,7 @@ type Config struct {
 	CPUProfile      string        `name:"cpu-profile" type:"path" group:"Process" placeholder:"FILE" help:"Write a CPU profile for 'go tool pprof' to this file; it is complete when the server stops."`
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Format of the log on standard error. Default json; text for dev."`
 	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Lowest level that is logged: debug, info, warn or error. Each request is a line at info. Default ${default}."`
+	LogRemoteAddr   string        `name:"log-remote-addr" enum:"full,network,off" default:"full" group:"Process" placeholder:"full|network|off" help:"Address of the client in the lines of requests: full, only its network (24 bits of IPv4, 48 of IPv6), or off. Default ${default}."`
 	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" group:"Process" placeholder:"DURATION" help:"How long /readyz answers 503 before connections are refused, which gives a load balancer time to notice. Default ${default}."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" group:"Process" placeholder:"DURATION" help:"How long requests in progress may take to finish when the server stops. Default ${default}."`
 }
@@ -270,7 +274,9 @@ func Default() Config {
 		EventRetention:         400 * 24 * time.Hour,
 		MaxClockSkew:           2 * time.Second,
 		IdleTimeout:            2 * time.Minute,
+		ProxyHeader:            "x-forwarded-for",
 		LogLevel:               "info",
+		LogRemoteAddr:          "full",
 		ShutdownTimeout:        30 * time.Second,
 	}
 }

@@ -35,6 +35,7 @@ type Options struct {
 	Inbox          http.Handler                    // serves /dev/inbox; not served if nil
 	Callbacks      http.Handler                    // receives the reports of the SMS provider in the path value "provider"; not served if nil
 	Logger         *slog.Logger                    // default slog.Default()
+	Remote         web.Remote                      // finds the addresses in the request log
 	Now            func() time.Time                // default time.Now
 
 	// Observe is web.Options.Observe. It is not called for failures that test numbers
@@ -60,7 +61,7 @@ func New(service *mfa.Service, keys *access.Service, opts Options) (*API, error)
 	if err != nil {
 		return nil, err
 	}
-	shared := web.Options{Describe: describe, Logger: opts.Logger, Now: opts.Now, Observe: opts.Observe}
+	shared := web.Options{Describe: describe, Logger: opts.Logger, Remote: opts.Remote, Now: opts.Now, Observe: opts.Observe}
 	a := &API{
 		mfa: service, access: keys, opts: opts,
 		mux:   web.NewMux(shared),
@@ -127,7 +128,7 @@ func (a *API) route(pattern string, h handler) {
 		if err != nil {
 			return err
 		}
-		r.Caller = string(key.ID)
+		r.Caller, r.Environment = string(key.ID), key.Environment.Name
 		if wait, ok := a.limit.Allow(key.ID, a.opts.Now()); !ok {
 			return &web.RateError{Wait: wait}
 		}

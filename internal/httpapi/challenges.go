@@ -25,7 +25,7 @@ func (a *API) doChallenge(w http.ResponseWriter, r request, factor string) error
 	if err := decode(r.Content, text("sms_template", &p.Template), text("locale", &p.Locale)); err != nil {
 		return err
 	}
-	id, err := mfa.ParseFactorID(factor)
+	id, err := r.factorID(factor)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,8 @@ func (a *API) doChallenge(w http.ResponseWriter, r request, factor string) error
 	if err != nil {
 		return err
 	}
-	return replyOnce(w, c.Replayed, http.StatusCreated, a.appendChallenge, &c)
+	r.concerns(&c)
+	return replyOnce(w, r, c.Replayed, http.StatusCreated, a.appendChallenge, &c)
 }
 
 // findChallenge serves GET /auth/challenges/{id}.
@@ -45,7 +46,7 @@ func (a *API) findChallenge(w http.ResponseWriter, r request) error {
 	if err := takesNothing(r); err != nil {
 		return err
 	}
-	id, err := mfa.ParseChallengeID(r.PathValue("id"))
+	id, err := r.challengeID(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -53,6 +54,7 @@ func (a *API) findChallenge(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
+	r.concerns(&c)
 	return reply(w, http.StatusOK, a.appendChallenge, &c)
 }
 
@@ -61,7 +63,7 @@ func (a *API) resend(w http.ResponseWriter, r request) error {
 	if err := takesNothing(r); err != nil {
 		return err
 	}
-	id, err := mfa.ParseChallengeID(r.PathValue("id"))
+	id, err := r.challengeID(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -73,7 +75,8 @@ func (a *API) resend(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	return replyOnce(w, c.Replayed, http.StatusCreated, a.appendChallenge, &c)
+	r.concerns(&c)
+	return replyOnce(w, r, c.Replayed, http.StatusCreated, a.appendChallenge, &c)
 }
 
 // verify serves POST /auth/challenges/{id}/verify.
@@ -95,7 +98,7 @@ func (a *API) doVerify(w http.ResponseWriter, r request, challenge string) error
 	if err := decode(r.Content, codeText("code", &code)); err != nil {
 		return err
 	}
-	id, err := mfa.ParseChallengeID(challenge)
+	id, err := r.challengeID(challenge)
 	if err != nil {
 		return err
 	}
@@ -110,5 +113,6 @@ func (a *API) doVerify(w http.ResponseWriter, r request, challenge string) error
 	if err != nil {
 		return err
 	}
-	return replyOnce(w, v.Replayed, http.StatusCreated, a.appendVerification, &v)
+	r.concerns(&v.Challenge)
+	return replyOnce(w, r, v.Replayed, http.StatusCreated, a.appendVerification, &v)
 }

@@ -38,7 +38,8 @@ func (a *API) enroll(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	return replyOnce(w, e.Replayed, http.StatusCreated, appendEnrollment, &e)
+	r.enrolled(&e)
+	return replyOnce(w, r, e.Replayed, http.StatusCreated, appendEnrollment, &e)
 }
 
 // enrollForUser serves POST /user_management/users/{user}/auth_factors.
@@ -56,12 +57,13 @@ func (a *API) enrollForUser(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	return replyOnce(w, e.Replayed, http.StatusCreated, a.appendUserEnrollment, &e)
+	r.enrolled(&e)
+	return replyOnce(w, r, e.Replayed, http.StatusCreated, a.appendUserEnrollment, &e)
 }
 
 // factor serves GET /auth/factors/{id}.
 func (a *API) factor(w http.ResponseWriter, r request) error {
-	id, err := mfa.ParseFactorID(r.PathValue("id"))
+	id, err := r.factorID(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -74,7 +76,7 @@ func (a *API) factor(w http.ResponseWriter, r request) error {
 
 // deleteFactor serves DELETE /auth/factors/{id}.
 func (a *API) deleteFactor(w http.ResponseWriter, r request) error {
-	id, err := mfa.ParseFactorID(r.PathValue("id"))
+	id, err := r.factorID(r.PathValue("id"))
 	if err != nil {
 		return err
 	}

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/httpapi"
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
 // A safeBuffer is a log in memory. It is safe for concurrent use.
@@ -151,6 +153,53 @@ func TestEveryRequestLeavesOneLine(t *testing.T) {
 		for _, want := range tc.want {
 			if !strings.Contains(line, want) {
 				t.Errorf("%s is missing in %s", want, line)
+			}
+		}
+	}
+}
+
+func TestALineNamesTheErrorAndItsSubject(t *testing.T) {
+	var log safeBuffer
+	w := newFixture(t, setup{log: &log, api: httpapi.Options{Remote: web.Remote{Form: web.FullAddr}}})
+	factor := w.generic()
+	created := w.challenge(factor)
+	challenge := created.text("id")
+	about := []string{`"environment":"Acme Test"`, `"factor":"` + factor + `"`, `"remote_addr":"127.0.0.1"`}
+	aboutBoth := append(slices.Clone(about), `"challenge":"`+challenge+`"`)
+	notCode := []string{`"code":`}
+	key := func(n string) string { return "Idempotency-Key: " + n }
+	w.post("/auth/factors/"+factor+"/challenge", ``, key("a"))
+	w.post("/auth/challenges/"+challenge+"/verify", `{"code":"`+wrong+`"}`, key("b"))
+	w.post("/auth/factors/enroll", `{"type":"none"}`, key("c"))
+	user := w.post("/user_management/users/u/auth_factors", `{"type":"totp","totp_issuer":"i","totp_user":"u"}`, key("d"))
+	userFactor, userChallenge := user.text("authentication_factor.id"), user.text("authentication_challenge.id")
+	for _, tc := range []struct {
+		name       string
+		reply      reply
+		want, lack []string
+	}{
+		{"a challenge", created, aboutBoth, notCode},
+		{"a factor", w.get("/auth/factors/" + factor), about, append(notCode, `"challenge":`)},
+		{"a wrong code", w.verify(challenge, wrong), aboutBoth, notCode},
+		{"a challenge that is read", w.get("/auth/challenges/" + challenge), aboutBoth, notCode},
+		{"a recorded answer", w.post("/auth/factors/"+factor+"/challenge", ``, key("a")), append(about, `"challenge":"auth_challenge_`), notCode},
+		{"a recorded verification", w.post("/auth/challenges/"+challenge+"/verify", `{"code":"`+wrong+`"}`, key("b")), aboutBoth, notCode},
+		{"a recorded error", w.post("/auth/factors/enroll", `{"type":"none"}`, key("c")), []string{`"code":"invalid_request_parameters"`}, []string{`"factor":`}},
+		{"an enrollment", user, []string{userFactor, userChallenge}, notCode},
+		{"a recorded enrollment", w.post("/user_management/users/u/auth_factors", `{"type":"totp","totp_issuer":"i","totp_user":"u"}`, key("d")), []string{userFactor, userChallenge}, notCode},
+		{"an unknown factor", w.get("/auth/factors/auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M"), []string{`"code":"entity_not_found"`, `"factor":"auth_factor_01FZ4W`}, nil},
+		{"an id that is none", w.get("/auth/factors/483920"), []string{`"code":"entity_not_found"`, `"environment":"Acme Test"`}, []string{"483920", `"factor":`}},
+		{"no key", w.get("/auth/factors/"+factor, "Authorization:"), []string{`"status":401`, `"remote_addr":"127.0.0.1"`}, []string{`"environment":`, `"factor":`}},
+	} {
+		line := log.linesOf(tc.reply.header.Get("X-Request-Id"))
+		for _, want := range tc.want {
+			if !strings.Contains(line, want) {
+				t.Errorf("%s: %s is missing in %s", tc.name, want, line)
+			}
+		}
+		for _, lack := range tc.lack {
+			if strings.Contains(line, lack) {
+				t.Errorf("%s: %s is in %s", tc.name, lack, line)
 			}
 		}
 	}

@@ -46,11 +46,13 @@ func recorded[T any](status int, toJSON shape[T], result *T, err error) []byte {
 
 // replyOnce sends the recorded answer if the request was answered before, and the JSON of
 // v otherwise.
-func replyOnce[T any](w http.ResponseWriter, replayed *idempotency.Answer, status int, toJSON shape[T], v *T) error {
+func replyOnce[T any](w http.ResponseWriter, r request, replayed *idempotency.Answer, status int, toJSON shape[T], v *T) error {
 	if replayed == nil {
 		return reply(w, status, toJSON, v)
 	}
+	status, body := int(binary.BigEndian.Uint16(replayed.Bytes)), replayed.Bytes[2:]
+	r.concernsAnswer(status, body)
 	w.Header().Set("Idempotency-Replayed", "true")
-	web.Send(w, int(binary.BigEndian.Uint16(replayed.Bytes)), replayed.Bytes[2:])
+	web.Send(w, status, body)
 	return nil
 }

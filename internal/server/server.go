@@ -39,6 +39,7 @@ type Server struct {
 	api      *httpapi.API
 	metrics  *metrics.Metrics // or nil
 	clock    *clock
+	remote   web.Remote
 	certs    *certificate // or nil
 	draining atomic.Bool
 
@@ -75,6 +76,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	s := &Server{cfg: cfg, log: parts.Logger}
 	if err := mfa.CheckCountries(cfg.SMSCountries); err != nil {
 		return nil, fmt.Errorf("--sms-countries: %w", err)
+	}
+	if s.remote, err = remoteOf(cfg); err != nil {
+		return nil, err
 	}
 	if cfg.TLSCert != "" { // before the store: a wrong path must not leave a new store behind
 		if s.certs, err = newCertificate(cfg.TLSCert, cfg.TLSKey, s.log); err != nil {
@@ -161,6 +165,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		OpenAPI:        parts.OpenAPI,
 		Ready:          s.ready,
 		Logger:         s.log,
+		Remote:         s.remote,
 	}
 	if s.metrics != nil {
 		watchStore(s.metrics, s.store)
@@ -242,6 +247,14 @@ func (s *Server) receive(ctx context.Context, provider string, r sms.Receipt) er
 		return errors.New("the server is starting")
 	}
 	return service.Receive(ctx, mfa.Receipt{Provider: provider, ID: r.ID, Also: r.Also, State: mfa.DeliveryState(r.State), Reason: r.Reason})
+}
+
+func remoteOf(cfg config.Config) (web.Remote, error) {
+	proxies, unix, err := web.ParseProxies(cfg.TrustedProxies)
+	if err != nil {
+		return web.Remote{}, fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	return web.Remote{Form: web.AddrForm(cfg.LogRemoteAddr), Proxies: proxies, Unix: unix, Header: web.ProxyHeader(cfg.ProxyHeader)}, nil
 }
 
 func limitsOf(cfg config.Config) (mfa.Limits, error) {

@@ -85,9 +85,9 @@ func (c *conn) noHandshake(err error) {
 	switch {
 	case ok && bad.Conn != nil && looksLikeHTTP(bad.RecordHeader[:]):
 		// A failed write ends the connection as well.
-		_, _ = bad.Conn.Write(c.mux.unreadable(http.StatusBadRequest, "This port serves HTTPS."))
+		_, _ = bad.Conn.Write(c.mux.unreadable(c.RemoteAddr(), http.StatusBadRequest, "This port serves HTTPS."))
 	case !errors.Is(err, io.EOF): // a probe only connects
-		c.mux.opts.Logger.Debug("the TLS handshake failed", "from", c.RemoteAddr().String(), "error", err)
+		c.mux.opts.Logger.Debug("the TLS handshake failed", "remote_addr", c.mux.opts.Remote.ofPeer(c.RemoteAddr()), "error", err)
 	}
 }
 
@@ -115,7 +115,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	if status == 0 {
 		return c.Conn.Write(b)
 	}
-	if _, err := c.Conn.Write(c.mux.unreadable(status, unreadableMessages[status])); err != nil {
+	if _, err := c.Conn.Write(c.mux.unreadable(c.RemoteAddr(), status, unreadableMessages[status])); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -154,9 +154,9 @@ var unreadableMessages = map[int]string{
 	http.StatusHTTPVersionNotSupported:     "The request has another version of HTTP.",
 }
 
-// unreadable returns the answer to a request that could not be read. It logs and observes
-// the request.
-func (m *Mux) unreadable(status int, message string) []byte {
+// unreadable returns the answer to a request of peer that could not be read. It logs and
+// observes the request.
+func (m *Mux) unreadable(peer net.Addr, status int, message string) []byte {
 	now, id := m.opts.Now(), newRequestID()
 	if message == "" {
 		message = http.StatusText(status)
@@ -168,7 +168,9 @@ func (m *Mux) unreadable(status int, message string) []byte {
 	if m.opts.Observe != nil {
 		m.opts.Observe("", otherMethod, status, 0)
 	}
-	m.log(context.Background(), slog.LevelInfo, line{request: id, method: otherMethod, status: status})
+	m.log(context.Background(), slog.LevelInfo, line{
+		request: id, method: otherMethod, status: status, subject: Subject{Code: malformed}, remote: m.opts.Remote.ofPeer(peer),
+	})
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nDate: %s\r\nx-request-id: %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
 		status, http.StatusText(status), now.UTC().Format(http.TimeFormat), id, jsonType, len(body), body)
 }

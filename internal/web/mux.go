@@ -23,6 +23,7 @@ type Options struct {
 	Describe func(error) Problem
 
 	Logger *slog.Logger     // default slog.Default()
+	Remote Remote           // finds the addresses in the request log
 	Now    func() time.Time // default time.Now
 
 	// Observe is called after each answer, except if the problem is Simulated. It must not

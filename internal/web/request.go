@@ -16,7 +16,17 @@ type Request struct {
 	*http.Request
 	ID      string // a random UUID, for the log and the header x-request-id
 	Caller  string // the id of the caller's API key, for the log; "" until a handler sets it
+	Subject        // for the log; a handler sets each field as soon as it is known
 	Content []byte // the body; nil until Gate.Serve or ReadBody has read it
+}
+
+// A Subject is what a request is about. Each field is a name or an id that Countersign has
+// made or checked, never a text of the client.
+type Subject struct {
+	Environment string // the name
+	Factor      string // the id
+	Challenge   string // the id
+	Code        string // of the error in the answer, if the handler itself sends it
 }
 
 // serve answers a request with h. It names the request, answers errors and panics of h,
@@ -29,7 +39,7 @@ func (m *Mux) serve(pattern string, w http.ResponseWriter, r *http.Request, h Ha
 	simulated := false
 	if err := recovered(h, rec, req); err != nil {
 		p := m.opts.Describe(err)
-		simulated = p.Simulated
+		simulated, req.Code = p.Simulated, p.Code
 		m.fail(rec, req, p, err)
 	}
 	level := slog.LevelInfo
@@ -45,7 +55,7 @@ func (m *Mux) serve(pattern string, w http.ResponseWriter, r *http.Request, h Ha
 		m.opts.Observe(pattern, method, rec.status, took)
 	}
 	if logged {
-		m.log(r.Context(), level, line{req.ID, pattern, method, rec.status, took, req.Caller})
+		m.log(r.Context(), level, line{req.ID, pattern, method, rec.status, took, req.Caller, req.Subject, m.opts.Remote.Of(r)})
 	}
 }
 
@@ -56,10 +66,13 @@ type line struct {
 	status          int
 	took            time.Duration
 	caller          string
+	subject         Subject
+	remote          string
 }
 
+// log writes a line. It leaves out the fields after the key that are empty.
 func (m *Mux) log(ctx context.Context, level slog.Level, l line) {
-	m.opts.Logger.LogAttrs(ctx, level, "request",
+	attrs := append(make([]slog.Attr, 0, 11),
 		slog.String("request", l.request),
 		slog.String("route", l.pattern),
 		slog.String("method", l.method),
@@ -67,6 +80,18 @@ func (m *Mux) log(ctx context.Context, level slog.Level, l line) {
 		slog.Float64("took_ms", float64(l.took.Microseconds())/1000),
 		slog.String("key", l.caller),
 	)
+	for _, a := range [...]struct{ name, value string }{
+		{"code", l.subject.Code},
+		{"environment", l.subject.Environment},
+		{"factor", l.subject.Factor},
+		{"challenge", l.subject.Challenge},
+		{"remote_addr", l.remote},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.name, a.value))
+		}
+	}
+	m.opts.Logger.LogAttrs(ctx, level, "request", attrs...)
 }
 
 // otherMethod replaces all methods that HTTP does not define in logs and metrics.

@@ -5,8 +5,9 @@
 // It reads the *.log files of DIR and the secrets, one per line, of its *.secrets
 // files. Package logcapture writes both. It exits with 1 if a line of a log holds a secret,
 // or a text that looks like an API key, an otpauth URI, a full phone number or a QR
-// code. It names file and line, never the text. It also fails without any log or
-// any secret, because such a run shows nothing.
+// code. It names file and line, never the text. It exits with 1 too if a name in the
+// lines of JSON has two types. It also fails without any log or any secret, because such a
+// run shows nothing.
 package main
 
 import (
@@ -46,7 +47,7 @@ func run(dir string, out io.Writer) error {
 		for _, f := range found {
 			fmt.Fprintln(out, f)
 		}
-		return fmt.Errorf("secrets found on %d lines", len(found))
+		return fmt.Errorf("%d findings", len(found))
 	}
 	fmt.Fprintf(out, "logcheck: none of %d secrets in %d lines of %d logs\n", secrets.len(), read.lines, read.files)
 	return nil

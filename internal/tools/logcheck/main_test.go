@@ -82,6 +82,21 @@ func TestEveryLineIsReported(t *testing.T) {
 	}
 }
 
+func TestANameHasOneType(t *testing.T) {
+	out, err := check(t, `{"took_ms":1.5,"code":"a"}
+{"took_ms":2}
+{"took_ms":"2ms","code":7,"limits":[1]}
+{"limits":null}
+took_ms=x code=y
+`, seen)
+	want := "server.log:3: \"code\" is a number, and a string in server.log:1\n" +
+		"server.log:3: \"took_ms\" is a string, and a number in server.log:1\n" +
+		"server.log:4: \"limits\" is a null, and a list in server.log:3\n"
+	if err == nil || out != want {
+		t.Errorf("%v, printed\n%s; want\n%s", err, out, want)
+	}
+}
+
 func TestARunThatShowsNothingFails(t *testing.T) {
 	for _, tc := range []struct {
 		name, log, secrets, want string

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// A finding is a line of a log that holds a secret, and which kind of secret.
-// It does not hold the secret.
+// A finding is a line of a log that holds a secret, or a name with another type than in
+// an earlier line, and which it is. It does not hold the secret.
 type finding struct {
 	file string
 	line int
@@ -33,6 +33,7 @@ func searchLogs(dir string, s secrets) ([]finding, extent, error) {
 	}
 	var found []finding
 	var read extent
+	types := types{}
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -44,6 +45,9 @@ func searchLogs(dir string, s secrets) ([]finding, extent, error) {
 			n++
 			if kind := s.search(line); kind != "" {
 				found = append(found, finding{filepath.Base(name), n, kind})
+			}
+			for _, conflict := range types.add(line, fmt.Sprintf("%s:%d", filepath.Base(name), n)) {
+				found = append(found, finding{filepath.Base(name), n, conflict})
 			}
 		}
 		read.lines += n

@@ -77,7 +77,7 @@ func (p *Provider) keepUp(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.opts.Logger.Warn("smpp: not connected", "address", p.opts.Address, "error", err, "again_in", pause)
+		p.opts.Logger.Warn("smpp: not connected", "address", p.opts.Address, "error", err, "again_in", pause.String())
 		select {
 		case <-ctx.Done():
 			return
