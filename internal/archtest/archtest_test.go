@@ -98,6 +98,8 @@ var places = map[string]place{
 	"internal/access": {layer: middle, also: []string{"internal/mfa"}},
 	"internal/mfa":    {layer: middle, also: []string{"internal/idempotency"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 
+	"internal/operator": {layer: middle, also: []string{"internal/access", "internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
+
 	"internal/idempotency": {layer: middle, never: []string{"net/http", "database/sql", "encoding/json"}},
 
 	"internal/admission":  {layer: ground},

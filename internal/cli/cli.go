@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,7 +15,6 @@ import (
 
 	countersign "github.com/countersign-mfa/countersign"
 	"github.com/countersign-mfa/countersign/internal/config"
-	"github.com/countersign-mfa/countersign/internal/server"
 )
 
 // Commit is the commit that the program was built from, set by the linker. The default
@@ -113,30 +111,12 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 
 // A storeFlag names the store that a command works on.
 type storeFlag struct {
-	Store string `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH or a postgres:// URL. Default ${default}."`
+	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"The configuration file of the server, from which this command takes the settings that it has flags for, such as 'store'."`
+	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH or a postgres:// URL. Default ${default}."`
 }
 
 // name is the store as it may be shown.
 func (f storeFlag) name() string { return config.StoreName(f.Store) }
-
-// existing is open for a store that must be there already.
-func (f storeFlag) existing(ctx context.Context, fn func(server.Store) error) error {
-	if path, ok := config.SQLitePath(f.Store); ok {
-		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("there is no store at %s: %w; name it with --store", path, err)
-		}
-	}
-	return f.open(ctx, fn)
-}
-
-// open opens the store, which is made if it is not there, and hands it to fn.
-func (f storeFlag) open(ctx context.Context, fn func(server.Store) error) error {
-	store, err := server.OpenStore(ctx, f.Store, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	return errors.Join(fn(store), store.Close())
-}
 
 func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level

@@ -3,14 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/access"
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
@@ -56,37 +53,31 @@ type sentSMS struct {
 func (sentSMS) Help() string {
 	return `Shows the messages of the last 24 hours, in total and by country, and the challenges by prefix in the last
 pumping.window. A prefix is the first six digits of a number. The column VERIFIED counts challenges. Messages of sandboxes
-are not counted. Prefixes are sealed in the store, so this command needs the keyset.
+are not counted. Prefixes are sealed in the store, so this command needs the keyset. Give it the configuration of the
+server, with --config or --sms, if the server has a file of providers.
 
-Example:
+Examples:
 
+  countersign sms sent --env production --config /etc/countersign.yaml
   countersign sms sent --env production --sms /etc/countersign/sms.yaml --store sqlite:/var/lib/countersign/countersign.db`
 }
 
 func (c *sentSMS) Run(ctx context.Context, con console) error {
-	all, of, err := server.SMSRules(c.SMS)
-	if err != nil {
-		return err
-	}
-	return c.withKeys(ctx, c.Keyset, mfa.Options{SMS: all, SMSOf: of}, func(s *mfa.Service, store server.Store) error {
-		env, err := c.environment(ctx, store, c.Env)
+	cfg := c.config()
+	cfg.Keyset, cfg.SMS = c.Keyset, c.SMS
+	return server.WithOperator(ctx, cfg, func(s *operator.Service) error {
+		env, err := c.environment(ctx, s, c.Env)
 		if err != nil {
 			return err
 		}
-		tallies, err := s.Tallies(ctx, env)
+		counts, err := s.MessageCounts(ctx, env)
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(tallies, func(a, b mfa.Tally) int { return strings.Compare(a.Of, b.Of) })
 		w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "TO\tLAST\tSENT\tVERIFIED\tPAUSED UNTIL\tIN EVENTS")
-		for _, t := range tallies {
-			sent, verified := t.Sum()
-			span, reference := 24*time.Hour, t.Of
-			if strings.HasPrefix(t.Of, "+") {
-				span, reference = s.PumpingWindow(env), t.Reference()
-			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", t.Of, formatSpan(span), sent, verified, formatUntil(t.PausedUntil), reference)
+		for _, m := range counts {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", m.Of, formatSpan(m.Period), m.Sent, m.Verified, formatUntil(m.PausedUntil), m.Reference)
 		}
 		return w.Flush()
 	})
@@ -111,7 +102,7 @@ func formatUntil(t time.Time) string {
 }
 
 type releasePrefix struct {
-	storeFlag
+	operatorFlags
 	keysetFlag
 	Env    string `required:"" placeholder:"NAME" help:"The environment."`
 	Prefix string `arg:"" help:"The prefix, as 'countersign sms sent' shows it: +491512."`
@@ -127,12 +118,14 @@ Example:
 }
 
 func (c *releasePrefix) Run(ctx context.Context, con console) error {
-	return c.withKeys(ctx, c.Keyset, mfa.Options{}, func(s *mfa.Service, store server.Store) error {
-		env, err := c.environment(ctx, store, c.Env)
+	cfg := c.config()
+	cfg.Keyset = c.Keyset
+	return server.WithOperator(ctx, cfg, func(s *operator.Service) error {
+		env, err := c.environment(ctx, s, c.Env)
 		if err != nil {
 			return err
 		}
-		released, err := s.ReleasePrefix(ctx, env, c.Prefix)
+		released, err := s.ReleasePrefix(ctx, c.by(""), env, c.Prefix)
 		switch {
 		case err != nil:
 			return err
@@ -143,34 +136,4 @@ func (c *releasePrefix) Run(ctx context.Context, con console) error {
 		}
 		return nil
 	})
-}
-
-// A keysetFlag names the keyset of a command that opens sealed values.
-type keysetFlag struct {
-	Keyset string `placeholder:"SOURCE" help:"The keys of the store, as for serve: file:PATH, env:NAME or exec:COMMAND. Default the file next to the SQLite store."`
-}
-
-// withKeys hands fn a Service that can open sealed values.
-func (f storeFlag) withKeys(ctx context.Context, keyset string, opts mfa.Options, fn func(*mfa.Service, server.Store) error) error {
-	return f.existing(ctx, func(store server.Store) error {
-		keys, err := server.OpenKeyset(ctx, store, f.Store, keyset)
-		if err != nil {
-			return err
-		}
-		opts.Logger = slog.New(slog.DiscardHandler)
-		s, err := mfa.NewService(store, keys, nil, opts)
-		if err != nil {
-			return err
-		}
-		return fn(s, store)
-	})
-}
-
-// environment finds an environment by its name.
-func (f storeFlag) environment(ctx context.Context, store server.Store, name string) (mfa.Environment, error) {
-	env, err := access.NewService(store, nil).Environment(ctx, name)
-	if err != nil {
-		return env, fmt.Errorf("%w; 'countersign environment list --store %s' shows all", err, f.name())
-	}
-	return env, nil
 }

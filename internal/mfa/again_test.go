@@ -59,7 +59,7 @@ func TestDecisionsBearRepeating(t *testing.T) {
 		}
 		v, err := w.Verify(t.Context(), production, c, w.carrier.Last().Code.Reveal(), nil)
 		told = append(told, fmt.Sprint(v.Valid, err))
-		if released, err := w.ReleasePrefix(t.Context(), production, "+491512"); !released || err != nil {
+		if released, err := w.releasePrefix(production, "+491512"); !released || err != nil {
 			t.Errorf("ReleasePrefix = %v, %v", released, err)
 		}
 		step(w.sendIn(production, w.phone(production, german(3))))

@@ -59,7 +59,7 @@ func TestBackoff(t *testing.T) {
 		}
 	})
 	t.Run("an operator lifts it", func(t *testing.T) {
-		if err := w.UnlockFactor(t.Context(), f); err != nil {
+		if err := w.unlockFactor(f); err != nil {
 			t.Fatal(err)
 		}
 		for range 5 {
@@ -76,16 +76,16 @@ func TestUnlockFactorEndsAWait(t *testing.T) {
 	for range 6 {
 		w.fail(f)
 	}
-	if err := w.UnlockFactor(t.Context(), f); err != nil {
+	if err := w.unlockFactor(f); err != nil {
 		t.Fatal(err)
 	}
 	c := w.challenge(f)
 	w.mustVerify(c.ID, c.Code.Reveal(), true)
 
-	if err := w.UnlockFactor(t.Context(), f); !errors.Is(err, mfa.ErrNotLocked) {
+	if err := w.unlockFactor(f); !errors.Is(err, mfa.ErrNotLocked) {
 		t.Errorf("UnlockFactor of a factor that is not locked = %v; want %v", err, mfa.ErrNotLocked)
 	}
-	if err := w.UnlockFactor(t.Context(), mfa.FactorID{0: 1}); !errors.Is(err, mfa.ErrNotFound) {
+	if err := w.unlockFactor(mfa.FactorID{0: 1}); !errors.Is(err, mfa.ErrNotFound) {
 		t.Errorf("UnlockFactor of an unknown factor = %v; want %v", err, mfa.ErrNotFound)
 	}
 }
@@ -121,13 +121,13 @@ func TestUserStop(t *testing.T) {
 		t.Errorf("Challenge of the same user id in another environment = %v", err)
 	}
 
-	if err := w.UnlockUser(t.Context(), sandbox.ID, "ada"); err != nil {
+	if err := w.unlockUser(sandbox, "ada"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.UnlockUser(t.Context(), sandbox.ID, "ada"); !errors.Is(err, mfa.ErrNotLocked) {
+	if err := w.unlockUser(sandbox, "ada"); !errors.Is(err, mfa.ErrNotLocked) {
 		t.Errorf("UnlockUser of a user that is not locked = %v; want %v", err, mfa.ErrNotLocked)
 	}
-	if err := w.UnlockUser(t.Context(), sandbox.ID, "adaa"); !errors.Is(err, mfa.ErrNotFound) {
+	if err := w.unlockUser(sandbox, "adaa"); !errors.Is(err, mfa.ErrNotFound) {
 		t.Errorf("UnlockUser of an unknown user = %v; want %v", err, mfa.ErrNotFound)
 	}
 	c := w.challenge(factors[0])

@@ -117,7 +117,7 @@ func TestOrderOfRefusals(t *testing.T) {
 		}
 	})
 	t.Run("attempts used up", func(t *testing.T) {
-		if err := w.UnlockUser(t.Context(), sandbox.ID, "ada"); err != nil {
+		if err := w.unlockUser(sandbox, "ada"); err != nil {
 			t.Fatal(err)
 		}
 		w.fail(f.ID) // locks f again

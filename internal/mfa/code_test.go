@@ -63,7 +63,7 @@ func TestCodesAsPeopleTypeThem(t *testing.T) {
 		{"huge", func(string) string { return strings.Repeat("9", 1<<16) }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if err := w.UnlockFactor(t.Context(), f); err != nil && !errors.Is(err, mfa.ErrNotLocked) {
+			if err := w.unlockFactor(f); err != nil && !errors.Is(err, mfa.ErrNotLocked) {
 				t.Fatal(err)
 			}
 			c := w.challenge(f)

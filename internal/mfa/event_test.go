@@ -71,14 +71,14 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 			for n := range 7 {
 				w.mustVerify([]mfa.ChallengeID{a.ID, b.ID}[n%2], wrong, false)
 			}
-			w.UnlockUser(w.t.Context(), sandbox.ID, "ada")
-			w.UnlockUser(w.t.Context(), sandbox.ID, "ada") // there is nothing left to lift
+			w.unlockUser(sandbox, "ada")
+			w.unlockUser(sandbox, "ada") // there is nothing left to lift
 		}, append(append(events{"challenge.created", "challenge.created"}, six[:6]...), "challenge.failed wrong_code", "user.locked", "user.unlocked")},
 		{"unlock", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, wrong, false)
-			w.UnlockFactor(w.t.Context(), app.ID)
-			w.UnlockFactor(w.t.Context(), app.ID) // it is not locked
-			w.UnlockUser(w.t.Context(), sandbox.ID, "nobody")
+			w.unlockFactor(app.ID)
+			w.unlockFactor(app.ID) // it is not locked
+			w.unlockUser(sandbox, "nobody")
 		}, events{"challenge.created", "challenge.failed wrong_code", "factor.unlocked"}},
 		{"delete", func(w *fixture, app, _ mfa.Enrollment) {
 			c := w.challenge(app.ID)
@@ -111,7 +111,7 @@ func TestEventNamesItsSubject(t *testing.T) {
 	w.clock.Advance(time.Second)
 	w.mustVerify(c.ID, wrong, false)
 	w.clock.Advance(time.Second)
-	if err := w.UnlockFactor(t.Context(), f); err != nil {
+	if err := w.unlockFactor(f); err != nil {
 		t.Fatal(err)
 	}
 	start := w.clock.Now().Add(-3 * time.Second)

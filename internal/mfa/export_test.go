@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/idempotency"
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // NewIDs returns how a Service makes ids.
@@ -18,4 +19,13 @@ func (s *Service) ReplayKey(key [32]byte) ReplayKey { return idempotency.StoredK
 // PrefixReference returns how events name a prefix.
 func (s *Service) PrefixReference(env EnvironmentID, prefix string) string {
 	return s.tallyKey(env, prefix).Reference()
+}
+
+// Keyset returns the keyset in use.
+func (s *Service) Keyset() *secret.Keyset { return s.keys.Load() }
+
+// NextEventID returns an id that follows the ids of the events so far.
+func (s *Service) NextEventID(now time.Time, b Bucket) (EventID, error) {
+	id, err := s.ids.next(now, b)
+	return EventID(id), err
 }

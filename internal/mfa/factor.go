@@ -110,10 +110,17 @@ func (f *Factor) refuse(l Limits, now time.Time) error {
 	return nil
 }
 
+// Unlock forgets the wrong codes of the factor, and reports whether there were any.
+func (f *Factor) Unlock() bool {
+	had := f.Failures > 0 || !f.LockedUntil.IsZero()
+	f.Failures, f.LockedUntil = 0, time.Time{}
+	return had
+}
+
 // record counts one code, right or wrong, and reports whether it locked the factor.
 func (f *Factor) record(right bool, l Limits, now time.Time) (locked bool) {
 	if right {
-		f.Failures, f.LockedUntil = 0, time.Time{}
+		f.Unlock()
 		return false
 	}
 	f.Failures++
@@ -146,12 +153,14 @@ type User struct {
 // was enrolled.
 const keepFailures = 400 * 24 * time.Hour
 
-// former returns the name of the row that keeps the failures of a user without factors: a
-// keyed hash, because no row may identify that user.
-func (s *Service) former(k UserKey) string {
-	name := s.keys.Load().Index(fmt.Appendf(nil, "user/%d/%s", k.Environment, k.ID))
-	return "former_" + hex.EncodeToString(name[:16])
+// FormerUser returns the key of the row that keeps the failures of a user without factors.
+// Its name is a keyed hash, because no row may identify that user.
+func FormerUser(keys *secret.Keyset, k UserKey) UserKey {
+	name := keys.Index(fmt.Appendf(nil, "user/%d/%s", k.Environment, k.ID))
+	return UserKey{k.Environment, "former_" + hex.EncodeToString(name[:16])}
 }
+
+func (s *Service) former(k UserKey) string { return FormerUser(s.keys.Load(), k).ID }
 
 func (u *User) refuse(l Limits) error {
 	if u != nil && u.Failures >= l.UserFailures {

@@ -1,6 +1,7 @@
 package mfa_test
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
+	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -36,6 +38,7 @@ type fixture struct {
 	keys    *secret.Keyset
 	clock   *mfatest.Clock
 	carrier *mfatest.Carrier
+	sms     mfa.SMSRules
 }
 
 // newFixture returns a fixture on an empty store. Clock and keys are its own.
@@ -59,6 +62,7 @@ func newFixture(t testing.TB, opts mfa.Options) *fixture {
 			t.Errorf("close the store: %v", err)
 		}
 	})
+	w.sms = opts.SMS
 	w.Service = w.serviceOver(w.store, opts)
 	return w
 }
@@ -76,6 +80,42 @@ func (w *fixture) serviceOver(store mfa.Store, opts mfa.Options) *mfa.Service {
 		w.t.Fatal(err)
 	}
 	return s
+}
+
+// operator returns the actions of an operator on the store of the fixture.
+func (w *fixture) operator() *operator.Service { return w.operatorOn(w.store) }
+
+func (w *fixture) operatorOn(store operator.Store) *operator.Service {
+	return operator.NewService(store, w.store, operator.Options{
+		Keys:    func(context.Context) (*secret.Keyset, error) { return w.Keyset(), nil },
+		SMS:     w.sms,
+		Now:     w.clock.Now,
+		EventID: w.NextEventID,
+	})
+}
+
+var ada = operator.By{Operator: "ada"}
+
+func (w *fixture) unlockFactor(id mfa.FactorID) error {
+	return w.operator().UnlockFactor(w.t.Context(), ada, id)
+}
+
+func (w *fixture) unlockUser(env mfa.Environment, user string) error {
+	return w.operator().UnlockUser(w.t.Context(), ada, env, user)
+}
+
+func (w *fixture) releasePrefix(env mfa.Environment, prefix string) (bool, error) {
+	return w.operator().ReleasePrefix(w.t.Context(), ada, env, prefix)
+}
+
+// messageCounts lists the counts of messages of production.
+func (w *fixture) messageCounts() []operator.MessageCount {
+	w.t.Helper()
+	all, err := w.operator().MessageCounts(w.t.Context(), production)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all
 }
 
 func (w *fixture) enroll(p mfa.EnrollParams) mfa.Enrollment {

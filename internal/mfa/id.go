@@ -1,6 +1,7 @@
 package mfa
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -226,6 +227,12 @@ func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
 	binary.BigEndian.PutUint16(id[6:8], uint16(s.hi<<10|s.lo>>54))
 	putMillis(&id, s.ms)
 	return id, nil
+}
+
+// NewEventID returns the id of an event that no operation of a Service appends.
+func NewEventID(now time.Time, b Bucket) (EventID, error) {
+	id, err := (&idSource{rand: rand.Reader}).next(now, b)
+	return EventID(id), err
 }
 
 // begin sets the first id of a millisecond from a draw.

@@ -2,7 +2,6 @@ package mfa
 
 import (
 	"context"
-	"errors"
 	"slices"
 )
 
@@ -41,69 +40,6 @@ func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID
 		events.append(tx, Event{Type: FactorDeleted, Factor: id})
 		return nil
 	})
-}
-
-// UnlockFactor lifts the lock of a factor of any environment, for an operator: its wrong
-// codes do not count any more. It returns ErrNotFound for an unknown factor, and
-// ErrNotLocked, without an event, for a factor without wrong codes.
-func (s *Service) UnlockFactor(ctx context.Context, id FactorID) error {
-	now := s.now()
-	events, err := s.journal(0, now, id.Bucket())
-	if err != nil {
-		return err
-	}
-	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
-		f := tx.Factor
-		if f == nil {
-			return &NotFoundError{EntityFactor, id.String()}
-		}
-		if f.Failures == 0 && f.LockedUntil.IsZero() {
-			return ErrNotLocked
-		}
-		events.env = f.Environment
-		f.record(true, s.opts.Limits, now)
-		tx.put(f.Update())
-		events.append(tx, Event{Type: FactorUnlocked, Factor: id})
-		return nil
-	})
-}
-
-// UnlockUser lifts the lock that a user has over all factors, for an operator.
-// The locks of the factors stay. It returns ErrNotFound for a user without factors and
-// wrong codes, and ErrNotLocked, without an event, for a user without wrong codes.
-func (s *Service) UnlockUser(ctx context.Context, env EnvironmentID, user string) error {
-	key := UserKey{env, user}
-	events, err := s.journal(env, s.now(), key.Bucket())
-	if err != nil {
-		return err
-	}
-	// The row of a user without factors has another name.
-	former := s.former(key)
-	r := Read{Bucket: key.Bucket(), User: UserKey{env, former}}
-	if err := s.store.Update(ctx, r, func(tx *Tx) error {
-		if tx.User != nil {
-			tx.put(RestoreUser{key, former})
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	err = s.store.Update(ctx, Read{Bucket: key.Bucket(), User: key}, func(tx *Tx) error {
-		if tx.User == nil {
-			return ErrNotLocked
-		}
-		tx.put(DeleteUser{key})
-		events.append(tx, Event{Type: UserUnlocked})
-		return nil
-	})
-	if !errors.Is(err, ErrNotLocked) {
-		return err
-	}
-	factors, listErr := s.store.Factors(ctx, FactorQuery{User: key, Limit: 1})
-	if listErr == nil && len(factors) == 0 {
-		return &NotFoundError{EntityUser, user}
-	}
-	return errors.Join(err, listErr)
 }
 
 // ListParams ask for one page of a user's factors.

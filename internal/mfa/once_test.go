@@ -491,7 +491,7 @@ func TestDerivedKeyRepeatsNoRefusal(t *testing.T) {
 	if err := challenge(); !errors.Is(err, mfa.ErrTooManyAttempts) {
 		t.Fatalf("locked: %v; want %v", err, mfa.ErrTooManyAttempts)
 	}
-	if err := w.UnlockFactor(t.Context(), f); err != nil {
+	if err := w.unlockFactor(f); err != nil {
 		t.Fatal(err)
 	}
 	if err := challenge(); err != nil {

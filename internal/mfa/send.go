@@ -371,7 +371,7 @@ func (s *Service) uncount(ctx context.Context, d dispatch, why error) error {
 		}
 		tx.put(PutPhone{tx.Phone})
 		for _, t := range tx.Tallies {
-			if t != nil && (t.isPrefix() || !stays) && t.uncount(d.countedAt, d.judged()) {
+			if t != nil && (t.IsPrefix() || !stays) && t.uncount(d.countedAt, d.judged()) {
 				tx.put(PutTally{t})
 			}
 		}

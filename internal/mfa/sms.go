@@ -40,6 +40,14 @@ type Pumping struct {
 	Pause    time.Duration // default 24 h
 }
 
+// Period returns Window or its default.
+func (p Pumping) Period() time.Duration {
+	if p.Window == 0 {
+		return time.Hour
+	}
+	return p.Window
+}
+
 // smsRules are checked SMSRules.
 type smsRules struct {
 	SMSRules
@@ -85,9 +93,7 @@ func (r SMSRules) compile() (*smsRules, error) {
 	if p.Verified == 0 {
 		p.Verified = 0.3
 	}
-	if p.Window == 0 {
-		p.Window = time.Hour
-	}
+	p.Window = p.Period()
 	if p.Pause == 0 {
 		p.Pause = 24 * time.Hour
 	}

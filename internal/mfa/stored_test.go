@@ -143,7 +143,7 @@ func TestStoreNamesNoPerson(t *testing.T) {
 			_, err = w.Verify(ctx, production, c.ID, wrong, nil)
 			must(err)
 			must(w.DeleteFactor(ctx, production, otp.ID)) // the last of this user, whose id is an address
-			if paused := fmt.Sprint(w.Tallies(ctx, production)); !strings.Contains(paused, "+491512") {
+			if paused := fmt.Sprint(w.operatorOn(s).MessageCounts(ctx, production)); !strings.Contains(paused, "+491512") {
 				t.Errorf("tallies are %s; want the names of prefixes", paused)
 			}
 			dump := s.dump()
@@ -298,7 +298,7 @@ func TestAFailureCountSurvivesFactors(t *testing.T) {
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrTooManyAttempts) {
 		t.Errorf("after six wrong codes for four factors: %v; want %v", err, mfa.ErrTooManyAttempts)
 	}
-	if err := w.UnlockUser(t.Context(), sandbox.ID, "ada"); err != nil {
+	if err := w.unlockUser(sandbox, "ada"); err != nil {
 		t.Fatal(err)
 	}
 	w.challenge(f)

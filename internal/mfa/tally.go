@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // A TallyKey names the messages that a Tally counts. All tallies of an environment are in one
@@ -18,10 +20,14 @@ type TallyKey struct {
 	Of          string // a prefix, "+491512"; a country, "DE"; "all" or "abroad"
 }
 
-// tallyKey returns the key of the tally of an environment that counts messages to of.
-func (s *Service) tallyKey(env EnvironmentID, of string) TallyKey {
-	name := s.keys.Load().Index(fmt.Appendf(nil, "tally/%d/%s", env, of))
+// NewTallyKey returns the key of the tally of an environment that counts messages to of.
+func NewTallyKey(keys *secret.Keyset, env EnvironmentID, of string) TallyKey {
+	name := keys.Index(fmt.Appendf(nil, "tally/%d/%s", env, of))
 	return TallyKey{env, hex.EncodeToString(name[:16]), of}
+}
+
+func (s *Service) tallyKey(env EnvironmentID, of string) TallyKey {
+	return NewTallyKey(s.keys.Load(), env, of)
 }
 
 func (k TallyKey) associated() []byte {
@@ -84,14 +90,14 @@ func (s *Service) sealName(t *Tally) (err error) {
 }
 
 // Reference returns the name of a prefix in events, which are kept longer than the tally:
-// the first digits of its keyed had.
+// the first digits of its keyed hash.
 func (k TallyKey) Reference() string { return "prefix_" + k.Name[:min(12, len(k.Name))] }
 
-// isPrefix reports whether the tally counts a prefix, which can be paused.
-func (k TallyKey) isPrefix() bool { return strings.HasPrefix(k.Of, "+") }
+// IsPrefix reports whether the tally counts a prefix, which can be paused.
+func (k TallyKey) IsPrefix() bool { return strings.HasPrefix(k.Of, "+") }
 
 func (k TallyKey) slot() time.Duration {
-	if k.isPrefix() {
+	if k.IsPrefix() {
 		return prefixSlot
 	}
 	return daySlot
@@ -108,11 +114,11 @@ func (s *Service) count(tx *Tx, keys []TallyKey, d dispatch, events journal) err
 				return err
 			}
 		}
-		tx.Tallies[i].forget(r.span(key), d.now)
+		tx.Tallies[i].forget(key.span(r.Pumping.Window), d.now)
 	}
 	wait := time.Duration(0)
 	for _, t := range tx.Tallies {
-		if t.isPrefix() {
+		if t.IsPrefix() {
 			if d.source.proven() {
 				continue // a pause does not apply to a proven number
 			}
@@ -127,11 +133,11 @@ func (s *Service) count(tx *Tx, keys []TallyKey, d dispatch, events journal) err
 		return &LimitError{Kind: ErrDailyLimit, After: wait}
 	}
 	for _, t := range tx.Tallies {
-		if t.isPrefix() && !d.judged() {
+		if t.IsPrefix() && !d.judged() {
 			continue
 		}
 		t.add(d.now, 1)
-		t.ExpiresAt = later(t.ExpiresAt, d.now.Add(r.span(t.TallyKey)))
+		t.ExpiresAt = later(t.ExpiresAt, d.now.Add(t.span(r.Pumping.Window)))
 		if sent, _ := t.Sum(); sent == r.most(t.Of) {
 			events.append(tx, Event{Type: DailyLimitReached, Reason: t.Of})
 		}
@@ -141,10 +147,10 @@ func (s *Service) count(tx *Tx, keys []TallyKey, d dispatch, events journal) err
 }
 
 // span returns how far back a tally counts: at least the period of its limit, because a slot
-// counts as a whole.
-func (r *smsRules) span(k TallyKey) time.Duration {
-	if k.isPrefix() {
-		return r.Pumping.Window + prefixSlot
+// counts as a whole. window is the period over which prefixes are judged.
+func (k TallyKey) span(window time.Duration) time.Duration {
+	if k.IsPrefix() {
+		return window + prefixSlot
 	}
 	return day + daySlot
 }
@@ -224,7 +230,7 @@ func (t *Tally) find(slot time.Time) (int, bool) {
 // judged says whether the message was counted in the tally of its prefix.
 func (t *Tally) uncount(at time.Time, judged bool) bool {
 	i, found := t.find(at.Truncate(t.slot()))
-	if !found || t.Counts[i].Sent == 0 || t.isPrefix() && !judged {
+	if !found || t.Counts[i].Sent == 0 || t.IsPrefix() && !judged {
 		return false
 	}
 	t.Counts[i].Sent--
@@ -250,7 +256,7 @@ func (s *Service) countVerified(ctx context.Context, env Environment, phone Phon
 	r := Read{Bucket: env.ID.sendBucket(), Tallies: s.tallies(env, phone)}
 	err := s.store.Update(context.WithoutCancel(ctx), r, func(tx *Tx) error {
 		for _, t := range tx.Tallies {
-			if t == nil || t.isPrefix() && proven {
+			if t == nil || t.IsPrefix() && proven {
 				continue
 			}
 			if i, found := t.find(c.CreatedAt.Truncate(t.slot())); found {
@@ -266,37 +272,38 @@ func (s *Service) countVerified(ctx context.Context, env Environment, phone Phon
 	}
 }
 
-// Tallies lists the recent messages of an environment to each prefix and country, and how
-// many were verified.
-func (s *Service) Tallies(ctx context.Context, env Environment) ([]Tally, error) {
-	all, err := s.store.Tallies(ctx, env.ID)
-	if err != nil {
-		return nil, err
-	}
-	rules, now := s.rulesOf(env), s.now()
-	for i := range all {
-		if err := s.openName(&all[i]); err != nil {
-			return nil, err
-		}
-		all[i].forget(rules.span(all[i].TallyKey), now)
-		if !now.Before(all[i].PausedUntil) {
-			all[i].PausedUntil = time.Time{}
-		}
-	}
-	return slices.DeleteFunc(all, func(t Tally) bool { return len(t.Counts) == 0 && t.PausedUntil.IsZero() }), nil
-}
-
-func (s *Service) openName(t *Tally) error {
+// Open opens the name of the tally, which a store has only sealed.
+func (t *Tally) Open(keys *secret.Keyset) error {
 	if t.Sealed == nil {
 		t.Of = t.Name // in a row of an older release
 		return nil
 	}
-	of, err := s.keys.Load().Open(t.Sealed, t.associated())
+	of, err := keys.Open(t.Sealed, t.associated())
 	if err != nil {
 		return fmt.Errorf("open the name of a count: %w", err)
 	}
 	t.Of = string(of)
 	return nil
+}
+
+// Expire removes the counts that are too old to count at now, and a pause that has ended.
+// It reports whether anything is left. window is Pumping.Period of the environment.
+func (t *Tally) Expire(window time.Duration, now time.Time) bool {
+	t.forget(t.span(window), now)
+	if !now.Before(t.PausedUntil) {
+		t.PausedUntil = time.Time{}
+	}
+	return len(t.Counts) > 0 || !t.PausedUntil.IsZero()
+}
+
+// Release ends the pause of a prefix and removes its counts. It reports whether the prefix
+// was paused at now.
+func (t *Tally) Release(now time.Time) bool {
+	if !now.Before(t.PausedUntil) {
+		return false
+	}
+	t.PausedUntil, t.Counts = time.Time{}, nil
+	return true
 }
 
 // SealTallies seals the names of all tallies under the newest key, and reports whether an
@@ -321,7 +328,7 @@ func (s *Service) SealTallies(ctx context.Context) (plain bool, err error) {
 				continue
 			}
 			plain = plain || t.Sealed == nil
-			if err := s.openName(t); err != nil {
+			if err := t.Open(s.keys.Load()); err != nil {
 				return plain, err
 			}
 			if err := s.sealTally(ctx, t.TallyKey); err != nil {
@@ -333,7 +340,7 @@ func (s *Service) SealTallies(ctx context.Context) (plain bool, err error) {
 }
 
 // sealTally seals the name of a tally again, or renames a tally with a plain name to its
-// keyed had.
+// keyed hash.
 func (s *Service) sealTally(ctx context.Context, stored TallyKey) error {
 	key := s.tallyKey(stored.Environment, stored.Of)
 	old := TallyKey{Environment: stored.Environment, Name: stored.Name}
@@ -369,32 +376,6 @@ func (t *Tally) merge(other *Tally) {
 		t.Counts[i].Verified += c.Verified
 	}
 	t.PausedUntil, t.ExpiresAt = later(t.PausedUntil, other.PausedUntil), later(t.ExpiresAt, other.ExpiresAt)
-}
-
-// PumpingWindow returns the period over which the prefixes of an environment are judged.
-func (s *Service) PumpingWindow(env Environment) time.Duration { return s.rulesOf(env).Pumping.Window }
-
-// ReleasePrefix ends the pause of a prefix, "+491512", for an operator. It deletes the counts
-// of the prefix. It reports whether the prefix was paused.
-func (s *Service) ReleasePrefix(ctx context.Context, env Environment, prefix string) (bool, error) {
-	now := s.now()
-	key := s.tallyKey(env.ID, prefix)
-	events, err := s.journal(env.ID, now, key.Bucket())
-	if err != nil {
-		return false, err
-	}
-	released := false
-	err = s.store.Update(ctx, Read{Bucket: key.Bucket(), Tallies: []TallyKey{key}}, func(tx *Tx) error {
-		t := tx.Tallies[0]
-		if released = t != nil && now.Before(t.PausedUntil); !released {
-			return nil
-		}
-		t.PausedUntil, t.Counts = time.Time{}, nil
-		tx.put(PutTally{t})
-		events.append(tx, Event{Type: PrefixReleased, Reason: key.Reference()})
-		return nil
-	})
-	return released, err
 }
 
 // Sum adds up all counts.

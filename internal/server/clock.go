@@ -49,7 +49,7 @@ type clock struct {
 
 // newClock returns the clock of a server on store, or an error if the clock of the
 // node is wrong by more than limit.
-func newClock(ctx context.Context, store Store, now func() time.Time, limit time.Duration, log *slog.Logger) (*clock, error) {
+func newClock(ctx context.Context, store any, now func() time.Time, limit time.Duration, log *slog.Logger) (*clock, error) {
 	c := &clock{now: now, limit: limit, log: log}
 	if dated, ok := store.(datedStore); ok {
 		if err := c.follows(ctx, dated); err != nil {
@@ -167,7 +167,7 @@ func (c *clock) seconds() float64 { return time.Duration(c.ahead.Load()).Seconds
 // A timedStore refuses every decision while the clock of the node is wrong: what
 // has expired cannot be told then.
 type timedStore struct {
-	Store
+	mfa.Store
 	clock *clock
 }
 

@@ -22,7 +22,7 @@ func ClaimDevelopment(ctx context.Context, name string, log *slog.Logger) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	environments, err := store.Environments(ctx)
+	environments, err := store.access.Environments(ctx)
 	if err != nil {
 		return err
 	}
@@ -32,11 +32,11 @@ func ClaimDevelopment(ctx context.Context, name string, log *slog.Logger) (err e
 				"give --store another store", config.StoreName(name), e.Name)
 		}
 	}
-	marked, err := IsDevelopment(ctx, store)
+	marked, err := isDevelopment(ctx, store.transfer)
 	if err != nil || marked {
 		return err
 	}
-	sealed, err := store.Meta(ctx, metaKeyset)
+	sealed, err := store.transfer.Meta(ctx, metaKeyset)
 	if err != nil {
 		return err
 	}
@@ -44,11 +44,11 @@ func ClaimDevelopment(ctx context.Context, name string, log *slog.Logger) (err e
 		return fmt.Errorf("%s was not made by 'countersign dev', or by a version before 0.2, and dev would show its messages without a key; "+
 			"give --store a new store, or remove this one if it holds nothing but trials", config.StoreName(name))
 	}
-	return store.PutMeta(ctx, metaDevelopment, []byte("yes"))
+	return store.transfer.PutMeta(ctx, metaDevelopment, []byte("yes"))
 }
 
-// IsDevelopment reports whether a store was made by ClaimDevelopment.
-func IsDevelopment(ctx context.Context, store Store) (bool, error) {
+// isDevelopment reports whether a store was made by ClaimDevelopment.
+func isDevelopment(ctx context.Context, store metaStore) (bool, error) {
 	mark, err := store.Meta(ctx, metaDevelopment)
 	return mark != nil, err
 }

@@ -20,7 +20,7 @@ func (s *Server) Reseal(ctx context.Context) error { return s.mfa.Load().Reseal(
 // CountEvents returns how many events are stored.
 func (s *Server) CountEvents(t testing.TB) int {
 	t.Helper()
-	events, err := s.store.Events(t.Context(), mfa.EventID{}, 1000)
+	events, err := s.store.mfa.Events(t.Context(), mfa.EventID{}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,4 +31,9 @@ func (s *Server) CountEvents(t testing.TB) int {
 func ClockIsWrong(ctx context.Context, store clockStore, now func() time.Time, limit time.Duration) (bool, error) {
 	_, wrong, err := (&clock{store: store, now: now, limit: limit}).compare(ctx)
 	return wrong, err
+}
+
+// Update is mfa.Store.Update.
+func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(tx *mfa.Tx) error) error {
+	return s.mfa.Update(ctx, r, fn)
 }

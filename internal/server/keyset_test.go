@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -73,12 +72,9 @@ func TestOldKeysAreRetiredWhenNoRowNeedsThem(t *testing.T) {
 	if err := s.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	store, err := server.OpenStore(t.Context(), cfg.Store, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
+	unused := func(keys *secret.Keyset) error {
+		return server.OldKeysUnused(t.Context(), cfg.Store, keys, time.Now())
 	}
-	defer store.Close()
-	unused := func(keys *secret.Keyset) error { return server.OldKeysUnused(t.Context(), store, keys, time.Now()) }
 
 	if err := unused(keys); err == nil || !strings.Contains(err.Error(), "1 rows of factors") {
 		t.Errorf("before rows are resealed: %v; want an error that counts one factor", err)

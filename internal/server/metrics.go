@@ -19,7 +19,7 @@ type queuer interface {
 }
 
 // watchStore shows the state of a store, and every type of event.
-func watchStore(m *metrics.Metrics, store Store) {
+func watchStore(m *metrics.Metrics, store any) {
 	if q, ok := store.(queuer); ok {
 		m.Queue(q.Waiting)
 	}

@@ -16,7 +16,13 @@ const rowsAStep = 500
 // OldKeysUnused returns an error if a row of the store still needs a key that
 // keys.Retire drops, or if keys is not the keyset of the store. It reads the whole
 // store.
-func OldKeysUnused(ctx context.Context, store Store, keys *secret.Keyset, now time.Time) error {
+func OldKeysUnused(ctx context.Context, name string, keys *secret.Keyset, now time.Time) (err error) {
+	opened, err := openInUse(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, opened.Close()) }()
+	store := opened.transfer
 	proof, err := store.Meta(ctx, metaKeyset)
 	if err != nil {
 		return err
@@ -46,7 +52,7 @@ func OldKeysUnused(ctx context.Context, store Store, keys *secret.Keyset, now ti
 
 // needing counts the rows of a kind that hold a value made under an old key and are
 // still in use.
-func needing(ctx context.Context, store Store, kind transfer.Kind, keys *secret.Keyset, now time.Time) (n int, err error) {
+func needing(ctx context.Context, store transfer.Store, kind transfer.Kind, keys *secret.Keyset, now time.Time) (n int, err error) {
 	for place := ""; ; {
 		rows, next, err := store.Export(ctx, kind, place, rowsAStep)
 		if err != nil || len(rows) == 0 {

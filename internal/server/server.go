@@ -32,7 +32,7 @@ import (
 type Server struct {
 	cfg      config.Config
 	log      *slog.Logger
-	store    Store
+	store    *Store
 	delivery *smsfile.Delivery           // of messages to phones, or nil
 	mfa      atomic.Pointer[mfa.Service] // nil until all is wired
 	access   *access.Service
@@ -125,13 +125,13 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		return nil, err
 	}
 	s.store = store
-	if err := transfer.Servable(ctx, s.store); err != nil {
+	if err := transfer.Servable(ctx, s.store.transfer); err != nil {
 		return nil, err
 	}
-	if s.clock, err = newClock(ctx, s.store, parts.Now, cfg.MaxClockSkew, s.log); err != nil {
+	if s.clock, err = newClock(ctx, s.store.special, parts.Now, cfg.MaxClockSkew, s.log); err != nil {
 		return nil, err
 	}
-	keys, err = openKeyset(ctx, cfg, keys, s.store, s.log)
+	keys, err = openKeyset(ctx, cfg, keys, s.store.transfer, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	work, s.stop = context.WithCancel(context.Background())
 	s.background.Go(func() { s.mfa.Load().Maintain(work) })
 	s.background.Go(func() { s.clock.watch(work) })
-	if w, ok := s.store.(keyWatcher); ok {
+	if w, ok := s.store.special.(keyWatcher); ok {
 		s.background.Go(func() { w.WatchKeys(work, s.access.Forget) })
 	}
 	if s.metrics != nil {
@@ -168,7 +168,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		Remote:         s.remote,
 	}
 	if s.metrics != nil {
-		watchStore(s.metrics, s.store)
+		watchStore(s.metrics, s.store.special)
 		if s.clock.store != nil {
 			s.metrics.Clock(s.clock.seconds)
 		}
@@ -205,11 +205,11 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	if s.metrics != nil {
 		observe = func(typ mfa.EventType) { s.metrics.Event(string(typ)) }
 	}
-	mayHoldUnsealed, err := hasUnsealed(ctx, s.store)
+	mayHoldUnsealed, err := hasUnsealed(ctx, s.store.transfer)
 	if err != nil {
 		return err
 	}
-	service, err := mfa.NewService(timedStore{s.store, s.clock}, keys, sender, mfa.Options{
+	service, err := mfa.NewService(timedStore{s.store.mfa, s.clock}, keys, sender, mfa.Options{
 		Now:                parts.Now,
 		Observe:            observe,
 		Limits:             limits,
@@ -234,7 +234,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		return err
 	}
 	s.mfa.Store(service)
-	s.access = access.NewService(s.store, parts.Now)
+	s.access = access.NewService(s.store.access, parts.Now)
 	s.api, err = httpapi.New(service, s.access, opts)
 	return err
 }
@@ -292,10 +292,10 @@ func (s *Server) ready(ctx context.Context) error {
 	if err := s.clock.err(); err != nil {
 		return err
 	}
-	if err := s.store.Ping(ctx); err != nil {
+	if err := s.store.health.Ping(ctx); err != nil {
 		return err
 	}
-	return transfer.Servable(ctx, s.store) // it may be copied away at any time
+	return transfer.Servable(ctx, s.store.transfer) // it may be copied away at any time
 }
 
 // Reload takes the keyset from its source again.
@@ -307,7 +307,7 @@ func (s *Server) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, err = openKeyset(ctx, s.cfg, keys, s.store, s.log)
+	keys, err = openKeyset(ctx, s.cfg, keys, s.store.transfer, s.log)
 	if err != nil {
 		return err
 	}
@@ -317,17 +317,17 @@ func (s *Server) Reload(ctx context.Context) error {
 
 // resealed is called when all rows are sealed under the newest key of keys.
 func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
-	proof, err := s.store.Meta(ctx, metaKeyset)
+	proof, err := s.store.transfer.Meta(ctx, metaKeyset)
 	if err != nil || !keys.Stale(proof) {
 		return err
 	}
 	s.log.Info("all rows are sealed under the newest key; once recorded answers have expired, in a day, the old ones can be retired")
-	return swapProof(ctx, s.store, keys, proof)
+	return swapProof(ctx, s.store.transfer, keys, proof)
 }
 
 // environments lists all environments by their ids.
 func (s *Server) environments(ctx context.Context) ([]mfa.EnvironmentID, error) {
-	all, err := s.store.Environments(ctx)
+	all, err := s.store.access.Environments(ctx)
 	ids := make([]mfa.EnvironmentID, len(all))
 	for i := range all {
 		ids[i] = all[i].ID
@@ -338,14 +338,14 @@ func (s *Server) environments(ctx context.Context) ([]mfa.EnvironmentID, error) 
 // metaSealed is set once a search has found no row that an older release left unsealed.
 const metaSealed = "all_sealed"
 
-func hasUnsealed(ctx context.Context, store Store) (bool, error) {
+func hasUnsealed(ctx context.Context, store metaStore) (bool, error) {
 	done, err := store.Meta(ctx, metaSealed)
 	return done == nil, err
 }
 
 func (s *Server) allSealed(ctx context.Context) error {
 	s.log.Info("nothing is left of what an older release stored without sealing it")
-	return s.store.PutMeta(ctx, metaSealed, []byte{1})
+	return s.store.transfer.PutMeta(ctx, metaSealed, []byte{1})
 }
 
 // Listen takes the address of the configuration. The URL is where to reach it, or

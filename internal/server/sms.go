@@ -15,13 +15,6 @@ import (
 // An SMSText is one of the texts of a file of SMS providers.
 type SMSText = smsfile.Text
 
-// SMSRules returns the rules of the file of providers at path: all applies to every
-// environment that is not in of. An empty path means the defaults.
-func SMSRules(path string) (all mfa.SMSRules, of map[string]mfa.SMSRules, err error) {
-	rules, err := smsfile.ReadRules(path)
-	return rules.All, rules.Of, err
-}
-
 // CheckSMS reads the file of providers at path as a server does, and returns its texts.
 func CheckSMS(path string) ([]SMSText, error) { return smsfile.Check(path) }
 
@@ -91,7 +84,7 @@ func watchProviders(router *sms.Router, m *metrics.Metrics) {
 // warnRules logs a warning about rules that may not have the effect that their author
 // expects.
 func (s *Server) warnRules(ctx context.Context, rules smsfile.Rules) error {
-	environments, err := s.store.Environments(ctx)
+	environments, err := s.store.access.Environments(ctx)
 	if err != nil {
 		return err
 	}

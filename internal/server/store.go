@@ -20,20 +20,51 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
-// A Store keeps everything that a server keeps.
-type Store interface {
-	mfa.Store
-	access.Store
-	transfer.Store
+// A Store is an open store, split into the interfaces of its users. All are implemented by the
+// same sqlite.Store or postgres.Store.
+type Store struct {
+	mfa      mfa.Store
+	access   access.Store
+	transfer transfer.Store
+	health   health
+	special  any // for what only one of the two has, see keyWatcher and others
+}
+
+// health is what a server asks of a store as a whole.
+type health interface {
 	// Ping reports whether requests can be served.
 	Ping(ctx context.Context) error
 	io.Closer
 }
 
+// Close closes the store.
+func (s *Store) Close() error { return s.health.Close() }
+
+func ofSQLite(s *sqlite.Store, err error) (*Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Store{s, s, s, s, s}, nil
+}
+
+func ofPostgres(s *postgres.Store, err error) (*Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Store{s, s, s, s, s}, nil
+}
+
+// A metaStore keeps named values; see transfer.Store.
+type metaStore interface {
+	Meta(ctx context.Context, name string) ([]byte, error)
+	PutMeta(ctx context.Context, name string, value []byte) error
+	SwapMeta(ctx context.Context, name string, old, value []byte) (bool, error)
+}
+
 // OpenStore opens the store of that name, or makes it, and brings its schema up to
 // date. It does not make an SQLite store next to a keyset: the store that the keyset
 // belongs to is missing.
-func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error) {
+func OpenStore(ctx context.Context, name string, log *slog.Logger) (*Store, error) {
 	if path, ok := config.SQLitePath(name); ok {
 		if _, err := os.Stat(keysetFile(path)); err == nil && isMissing(path) {
 			return nil, fmt.Errorf("there is no store at %s, or it is empty, but its keyset %s exists; restore the store from a backup with "+
@@ -44,26 +75,26 @@ func OpenStore(ctx context.Context, name string, log *slog.Logger) (Store, error
 }
 
 // openNew is OpenStore without the check of the files next to a missing store.
-func openNew(ctx context.Context, name string, log *slog.Logger) (Store, error) {
+func openNew(ctx context.Context, name string, log *slog.Logger) (*Store, error) {
 	if err := config.CheckStore(name); err != nil {
 		return nil, err
 	}
 	if path, ok := config.SQLitePath(name); ok {
-		return sqlite.Open(path, log)
+		return ofSQLite(sqlite.Open(path, log))
 	}
 	if err := postgres.Migrate(ctx, name); err != nil {
 		return nil, err
 	}
-	return postgres.Open(ctx, name, postgres.Options{Logger: log})
+	return ofPostgres(postgres.Open(ctx, name, postgres.Options{Logger: log}))
 }
 
 // OpenExisting is OpenStore, but returns an error if the store does not exist.
-func OpenExisting(ctx context.Context, name string, log *slog.Logger) (Store, error) {
+func OpenExisting(ctx context.Context, name string, log *slog.Logger) (*Store, error) {
 	if err := config.CheckStore(name); err != nil {
 		return nil, err
 	}
 	if path, ok := config.SQLitePath(name); ok {
-		return sqlite.OpenExisting(path, log)
+		return ofSQLite(sqlite.OpenExisting(path, log))
 	}
 	exists, err := postgres.Exists(ctx, name)
 	if err != nil {
@@ -166,7 +197,7 @@ func Copy(ctx context.Context, from, to string, log *slog.Logger, report func(ki
 		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	return transfer.Copy(ctx, source, target, config.StoreName(to), func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
+	return transfer.Copy(ctx, source.transfer, target.transfer, config.StoreName(to), func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
 }
 
 // Unmark makes a store that was copied away servable again.
@@ -175,7 +206,7 @@ func Unmark(ctx context.Context, name string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(transfer.Unmark(ctx, store), store.Close())
+	return errors.Join(transfer.Unmark(ctx, store.transfer), store.Close())
 }
 
 // KeysetSource returns where the keyset of a configuration comes from.
@@ -193,24 +224,6 @@ func KeysetSource(cfg config.Config) (string, error) {
 	return "file:" + keysetFile(path), nil
 }
 
-// OpenKeyset loads the keyset of a store that is in use. The keyset is named as for
-// a configuration; "" means the file next to a SQLite store.
-func OpenKeyset(ctx context.Context, store Store, name, keyset string) (*secret.Keyset, error) {
-	source, err := KeysetSource(config.Config{Store: name, Keyset: keyset})
-	if err != nil {
-		return nil, err
-	}
-	keys, err := secret.LoadKeyset(ctx, source)
-	if err != nil {
-		return nil, fmt.Errorf("load keyset: %w", err)
-	}
-	proof, err := store.Meta(ctx, metaKeyset)
-	if err != nil || proof == nil {
-		return keys, err
-	}
-	return keys, proveKeyset(ctx, store, keys, proof)
-}
-
 // A keyset is tried against a value that was sealed when the store was new, so
 // that a server never starts with a keyset that opens nothing.
 const (
@@ -220,7 +233,7 @@ const (
 
 // openKeyset tries the keyset that loadKeyset returned on the store. A new store gets
 // a new keyset if none was named.
-func openKeyset(ctx context.Context, cfg config.Config, keys *secret.Keyset, store Store, log *slog.Logger) (*secret.Keyset, error) {
+func openKeyset(ctx context.Context, cfg config.Config, keys *secret.Keyset, store metaStore, log *slog.Logger) (*secret.Keyset, error) {
 	proof, err := store.Meta(ctx, metaKeyset)
 	if err != nil {
 		return nil, err
@@ -262,7 +275,7 @@ func loadKeyset(ctx context.Context, cfg config.Config) (*secret.Keyset, error) 
 // proveKeyset returns an error unless keys opens the proof of the store. A new
 // store has no proof: of several nodes that start on it at once, the first to store its
 // proof decides which keyset is right.
-func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []byte) error {
+func proveKeyset(ctx context.Context, store metaStore, keys *secret.Keyset, proof []byte) error {
 	if proof == nil {
 		err := swapProof(ctx, store, keys, nil)
 		if err != nil {
@@ -283,7 +296,7 @@ func proveKeyset(ctx context.Context, store Store, keys *secret.Keyset, proof []
 // node has replaced old. Until all rows are sealed under the newest key, the proof
 // stays under the oldest key that is still needed: a keyset without that key is
 // refused.
-func swapProof(ctx context.Context, store Store, keys *secret.Keyset, old []byte) error {
+func swapProof(ctx context.Context, store metaStore, keys *secret.Keyset, old []byte) error {
 	proof, err := keys.Seal([]byte(keysetProof), []byte(metaKeyset))
 	if err != nil {
 		return err

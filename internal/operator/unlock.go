@@ -1,0 +1,92 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// UnlockFactor lifts the lock of a factor of any environment: its wrong codes do not count
+// any more. It returns mfa.ErrNotFound for an unknown factor, and mfa.ErrNotLocked, without
+// an event, for a factor without wrong codes.
+func (s *Service) UnlockFactor(ctx context.Context, by By, id mfa.FactorID) error {
+	if err := by.Check(); err != nil {
+		return err
+	}
+	event, err := s.event(id.Bucket())
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, mfa.Read{Bucket: id.Bucket(), Factor: id}, func(tx *mfa.Tx) error {
+		f := tx.Factor
+		if f == nil {
+			return &mfa.NotFoundError{Entity: mfa.EntityFactor, ID: id.String()}
+		}
+		if !f.Unlock() {
+			return mfa.ErrNotLocked
+		}
+		event.Environment, event.Type, event.Factor = f.Environment, mfa.FactorUnlocked, id
+		tx.Writes = append(tx.Writes, f.Update(), event)
+		return nil
+	})
+}
+
+// ErrKeyset means that a user has no factors, and that a lock from the time of the user's
+// factors could not be looked for.
+var ErrKeyset = errors.New("the wrong codes of a user whose factors were deleted can be found only with the keyset")
+
+// UnlockUser lifts the lock that a user has over all factors. The locks of the factors stay.
+// It returns mfa.ErrNotFound for a user without factors and wrong codes, and
+// mfa.ErrNotLocked, without an event, for a user with factors and without wrong codes.
+// Only the keyset finds the wrong codes of a user whose factors were all deleted: for a user
+// without factors, UnlockUser returns ErrKeyset if it cannot be opened.
+func (s *Service) UnlockUser(ctx context.Context, by By, env mfa.Environment, user string) error {
+	if err := by.Check(); err != nil {
+		return err
+	}
+	key := mfa.UserKey{Environment: env.ID, ID: user}
+	err := s.unlockUser(ctx, key, key)
+	if !errors.Is(err, mfa.ErrNotLocked) {
+		return err
+	}
+	factors, err := s.store.Factors(ctx, mfa.FactorQuery{User: key, Limit: 1})
+	switch {
+	case err != nil:
+		return err
+	case len(factors) > 0:
+		return mfa.ErrNotLocked
+	}
+	keys, err := s.opts.Keys(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrKeyset, err)
+	}
+	if err = s.unlockUser(ctx, key, mfa.FormerUser(keys, key)); errors.Is(err, mfa.ErrNotLocked) {
+		return &mfa.NotFoundError{Entity: mfa.EntityUser, ID: user}
+	}
+	return err
+}
+
+// unlockUser removes the row of a user with the given name, which counts wrong codes.
+func (s *Service) unlockUser(ctx context.Context, user, name mfa.UserKey) error {
+	event, err := s.event(user.Bucket())
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, mfa.Read{Bucket: user.Bucket(), User: name}, func(tx *mfa.Tx) error {
+		if tx.User == nil {
+			return mfa.ErrNotLocked
+		}
+		event.Environment, event.Type = user.Environment, mfa.UserUnlocked
+		tx.Writes = append(tx.Writes, mfa.DeleteUser{Key: name}, event)
+		return nil
+	})
+}
+
+// event returns an event of this moment. It is called before the transaction, which may run
+// more than once.
+func (s *Service) event(b mfa.Bucket) (mfa.AppendEvent, error) {
+	id, err := s.opts.EventID(s.now(), b)
+	return mfa.AppendEvent{Event: mfa.Event{ID: id}}, err
+}
