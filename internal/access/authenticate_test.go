@@ -13,7 +13,7 @@ import (
 )
 
 func TestAuthenticateRefusesMalformedKeys(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	env := w.environment("Acme Test", false)
 	text, _ := w.key(env)
 	other, _ := w.key(env)
@@ -43,7 +43,7 @@ func TestAuthenticateRefusesMalformedKeys(t *testing.T) {
 }
 
 func TestKeyOpensItsOwnEnvironment(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	for _, env := range []struct {
 		name       string
 		production bool
@@ -59,7 +59,7 @@ func TestKeyOpensItsOwnEnvironment(t *testing.T) {
 }
 
 func TestNewKeyIsGoodAtOnceEverywhere(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	env := w.environment("Acme", true)
 	other := w.another(w.store)
 	if _, err := other.Authenticate(t.Context(), "sk_live_AAAAAAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err, access.ErrUnauthorized) {
@@ -72,7 +72,7 @@ func TestNewKeyIsGoodAtOnceEverywhere(t *testing.T) {
 }
 
 func TestRevocationIsFeltWithin5s(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, k := w.key(w.environment("Acme", true))
 	other := w.another(w.store)
 	if _, err := other.Authenticate(t.Context(), text); err != nil {
@@ -96,7 +96,7 @@ func TestRevocationIsFeltWithin5s(t *testing.T) {
 }
 
 func TestRevocationIsFeltByAnIdleNode(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, k := w.key(w.environment("Acme", true))
 	other := w.another(w.store)
 	if _, err := other.Authenticate(t.Context(), text); err != nil {
@@ -112,7 +112,7 @@ func TestRevocationIsFeltByAnIdleNode(t *testing.T) {
 }
 
 func TestStoreOutage(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, k := w.key(w.environment("Acme", true))
 	store := &faulty{Store: w.store}
 	s := w.another(store)
@@ -160,7 +160,7 @@ func TestStoreOutage(t *testing.T) {
 
 // Once a revocation was felt, an outage does not bring the key back.
 func TestRevokedKeyStaysRevokedInAnOutage(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, k := w.key(w.environment("Acme", true))
 	store := &faulty{Store: w.store}
 	s := w.another(store)
@@ -182,7 +182,7 @@ func TestRevokedKeyStaysRevokedInAnOutage(t *testing.T) {
 
 // A clock that was set back must not make keys read in its future look fresh.
 func TestClockThatIsSetBack(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, k := w.key(w.environment("Acme", true))
 	other := w.another(w.store)
 	if _, err := other.Authenticate(t.Context(), text); err != nil {
@@ -198,7 +198,7 @@ func TestClockThatIsSetBack(t *testing.T) {
 }
 
 func TestBusyKeyIsReadRarely(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, _ := w.key(w.environment("Acme", true))
 	store := &faulty{Store: w.store}
 	s := w.another(store)
@@ -214,7 +214,7 @@ func TestBusyKeyIsReadRarely(t *testing.T) {
 }
 
 func TestOneRequestReadsWhileTheOthersGoOn(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, k := w.key(w.environment("Acme", true))
 	store := &slow{Store: w.store, entered: make(chan struct{}), leave: make(chan struct{})}
 	s := w.another(store)
@@ -267,7 +267,7 @@ func (s *slow) KeyByHash(ctx context.Context, h access.Hash) (access.Key, error)
 }
 
 func TestAuthenticateConcurrently(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	env := w.environment("Acme", true)
 	good, _ := w.key(env)
 	bad, k := w.key(env)
@@ -301,7 +301,7 @@ func TestAuthenticateConcurrently(t *testing.T) {
 }
 
 func TestForgetMakesEveryKeyBeReadAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, k := w.key(w.environment("Acme", true))
 	other := w.another(w.store)
 	if _, err := other.Authenticate(t.Context(), text); err != nil {
@@ -317,7 +317,7 @@ func TestForgetMakesEveryKeyBeReadAgain(t *testing.T) {
 }
 
 func BenchmarkAuthenticate(b *testing.B) {
-	w := newWorld(b)
+	w := newFixture(b)
 	text, _ := w.key(w.environment("Acme", true))
 	b.ReportAllocs()
 	for b.Loop() {

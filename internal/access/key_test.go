@@ -15,7 +15,7 @@ import (
 )
 
 func TestKeyTellsItsKindOfEnvironment(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	for _, tc := range []struct {
 		name       string
 		production bool
@@ -45,7 +45,7 @@ func TestKeyTellsItsKindOfEnvironment(t *testing.T) {
 }
 
 func TestOnlyTheHashOfAKeyIsStored(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, k := w.key(w.environment("Acme", true))
 	files, err := os.ReadFile(w.path)
 	if err != nil {
@@ -71,7 +71,7 @@ func TestOnlyTheHashOfAKeyIsStored(t *testing.T) {
 }
 
 func TestKeysDiffer(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	env := w.environment("Acme", false)
 	seen := make(map[string]bool)
 	for range 100 {
@@ -87,14 +87,14 @@ func TestKeysDiffer(t *testing.T) {
 }
 
 func TestKeyOfNoEnvironment(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	if text, _, err := w.CreateKey(t.Context(), mfa.Environment{ID: 7}); err == nil || text.Reveal() != "" {
 		t.Errorf("CreateKey for an environment that is not there = %v", err)
 	}
 }
 
 func TestRevoke(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	env := w.environment("Acme", false)
 	_, kept := w.key(env)
 	w.clock.Advance(time.Second)
@@ -121,7 +121,7 @@ func TestRevoke(t *testing.T) {
 }
 
 func TestEnvironmentNames(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	for _, tc := range []struct {
 		name string
 		want error
@@ -154,7 +154,7 @@ func TestEnvironmentNames(t *testing.T) {
 }
 
 func TestEnvironments(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	first, second := w.environment("Zebra", false), w.environment("Acme", true)
 	all, err := w.Environments(t.Context())
 	if err != nil || len(all) != 2 || all[0] != first || all[1] != second {

@@ -28,13 +28,13 @@ func (s *heldStore) KeyByHash(ctx context.Context, h access.Hash) (access.Key, e
 	}
 }
 
-func newSlow(w *world) *heldStore {
+func newSlow(w *fixture) *heldStore {
 	return &heldStore{w.store, make(chan access.Hash, 1024), make(chan struct{})}
 }
 
 func TestInventedKeysAreReadInBoundedNumber(t *testing.T) {
 	const most = 256
-	w := newWorld(t)
+	w := newFixture(t)
 	known, _ := w.key(w.environment("Acme", true))
 	store := newSlow(w)
 	close(store.release)
@@ -71,7 +71,7 @@ func TestInventedKeysAreReadInBoundedNumber(t *testing.T) {
 // The first of many requests reads the key for all of them. If its client leaves,
 // another one reads it.
 func TestRequestsWithOneUnknownKeyShareARead(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	text, key := w.key(w.environment("Acme", true))
 	store := newSlow(w)
 	s := w.another(store)

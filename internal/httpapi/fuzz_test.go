@@ -39,7 +39,7 @@ func (w *fixture) fuzzed(t *testing.T, r *http.Request) reply {
 	return reply
 }
 
-func fuzzWorld(f *testing.F) *fixture {
+func fuzzFixture(f *testing.F) *fixture {
 	f.Helper()
 	w := newFixture(f, setup{api: httpapi.Options{RateLimit: 1e9}})
 	w.carrier.Secrets = nil // an F must not be called from its fuzz target
@@ -70,7 +70,7 @@ func addBodies(f *testing.F, fields ...string) {
 }
 
 func FuzzDecodeEnroll(f *testing.F) {
-	w := fuzzWorld(f)
+	w := fuzzFixture(f)
 	addBodies(f, "type", "totp_issuer", "phone_number", "user_id")
 	for _, b := range enrollBodies {
 		f.Add([]byte(b.totp))
@@ -81,7 +81,7 @@ func FuzzDecodeEnroll(f *testing.F) {
 }
 
 func FuzzDecodeUserEnroll(f *testing.F) {
-	w := fuzzWorld(f)
+	w := fuzzFixture(f)
 	addBodies(f, "type", "totp_secret")
 	for _, b := range userEnrollBodies {
 		f.Add([]byte(b.body))
@@ -90,7 +90,7 @@ func FuzzDecodeUserEnroll(f *testing.F) {
 }
 
 func FuzzDecodeChallenge(f *testing.F) {
-	w := fuzzWorld(f)
+	w := fuzzFixture(f)
 	phone, generic := w.phone(), w.generic()
 	addBodies(f, "sms_template", "authentication_factor_id")
 	f.Add([]byte(`{"sms_template":"Foo Corp: {{code}}"}`))
@@ -103,7 +103,7 @@ func FuzzDecodeChallenge(f *testing.F) {
 }
 
 func FuzzDecodeVerify(f *testing.F) {
-	w := fuzzWorld(f)
+	w := fuzzFixture(f)
 	generic := w.generic()
 	addBodies(f, "code", "authentication_challenge_id")
 	f.Add([]byte(`{"code":"123 456"}`))
@@ -120,7 +120,7 @@ func FuzzDecodeVerify(f *testing.F) {
 }
 
 func FuzzPath(f *testing.F) {
-	w := fuzzWorld(f)
+	w := fuzzFixture(f)
 	for _, id := range oddIDs {
 		f.Add(id)
 	}
@@ -159,7 +159,7 @@ func FuzzPath(f *testing.F) {
 }
 
 func FuzzTarget(f *testing.F) {
-	w := fuzzWorld(f)
+	w := fuzzFixture(f)
 	for _, target := range []string{
 		"/", "/auth/factors/x", "//auth/factors/enroll", "/auth/./factors/enroll", "/auth/factors/../x", "/%2e%2e/", "/healthz?x=%zz", "*", "http://x/healthz", "/user_management/users/u/auth_factors?limit=1&after=x;y", "A:0", "http:?", "x:",
 	} {
@@ -181,7 +181,7 @@ func FuzzTarget(f *testing.F) {
 var derived = regexp.MustCompile(`^retry-[0-9a-f]{64}$`)
 
 func FuzzIdempotencyKey(f *testing.F) {
-	w := fuzzWorld(f)
+	w := fuzzFixture(f)
 	for _, key := range []string{"", "x", onceKey[17:], deterministic[17:], strings.Repeat("k", 255), strings.Repeat("k", 256), "é", "a\tb", "\x00", "\xff"} {
 		f.Add(key)
 	}
@@ -213,7 +213,7 @@ func FuzzIdempotencyKey(f *testing.F) {
 }
 
 func FuzzAuthorization(f *testing.F) {
-	w := fuzzWorld(f)
+	w := fuzzFixture(f)
 	for _, value := range badKeys {
 		f.Add(value)
 	}

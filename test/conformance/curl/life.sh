@@ -12,7 +12,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 source ./report.sh
-source ./world.sh
+source ./fixture.sh
 for chapter in factors challenges refusals users lists retries time webhooks; do
   source "./steps/$chapter.sh"
 done

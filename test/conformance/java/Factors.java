@@ -8,12 +8,12 @@ import java.util.function.UnaryOperator;
 
 /** Enroll, get and delete. */
 class Factors {
-  static void run(World world) {
-    var mfa = world.mfa;
-    var report = world.report;
+  static void run(Fixture fixture) {
+    var mfa = fixture.mfa;
+    var report = fixture.report;
 
     report.step("enroll totp", () -> {
-      var factor = world.enrollTotp();
+      var factor = fixture.enrollTotp();
       isFactor(factor, AuthenticationFactorType.Totp);
       Check.that("there is no sms", factor.getSms() == null);
       Check.matches("userId", factor.getUserId(), "user_" + Check.UUID);
@@ -46,8 +46,8 @@ class Factors {
           number -> number.replaceFirst("\\+1(\\d{3})(\\d{3})(\\d{4})", "+1 ($1) $2-$3"),
           number -> number.replaceFirst("\\+1(\\d{3})(\\d{3})(\\d{4})", " 1.$1.$2.$3 "));
       for (var form : forms) {
-        var phone = world.phone();
-        var factor = world.enrollSms(form.apply(phone));
+        var phone = fixture.phone();
+        var factor = fixture.enrollSms(form.apply(phone));
         isFactor(factor, AuthenticationFactorType.Sms);
         Check.equal("the number", factor.getSms().getPhoneNumber(), phone);
         Check.that("there is nothing else", factor.getTotp() == null && factor.getUserId() == null);
@@ -63,7 +63,7 @@ class Factors {
     });
 
     report.step("get a factor", () -> {
-      for (var factor : List.of(world.enrollTotp(), world.enrollSms(world.phone()), world.enrollGenericOtp())) {
+      for (var factor : List.of(fixture.enrollTotp(), fixture.enrollSms(fixture.phone()), fixture.enrollGenericOtp())) {
         var shown = mfa.getFactor(factor.getId());
         Check.equal("the factor", shown, shown(factor)); // a class without a secret
       }
@@ -71,25 +71,25 @@ class Factors {
     });
 
     report.step("delete a factor", () -> {
-      for (var factor : List.of(world.enrollTotp(), world.enrollSms(world.phone()), world.enrollGenericOtp())) {
+      for (var factor : List.of(fixture.enrollTotp(), fixture.enrollSms(fixture.phone()), fixture.enrollGenericOtp())) {
         var id = factor.getId();
         mfa.deleteFactor(id);
-        world.factorNotFound(id, () -> mfa.getFactor(id));
-        world.factorNotFound(id, () -> {
+        fixture.factorNotFound(id, () -> mfa.getFactor(id));
+        fixture.factorNotFound(id, () -> {
           mfa.deleteFactor(id);
           return "nothing";
         });
-        world.factorNotFound(id, () -> mfa.challengeFactor(id));
+        fixture.factorNotFound(id, () -> mfa.challengeFactor(id));
       }
       return "then get, delete and challenge: NotFoundException entity_not_found";
     });
 
     report.step("delete a factor that is challenged", () -> {
-      var factor = world.enrollTotp();
-      var challenge = world.challenge(factor);
+      var factor = fixture.enrollTotp();
+      var challenge = fixture.challenge(factor);
       mfa.deleteFactor(factor.getId());
-      world.challengeNotFound(challenge.getId(), () -> world.verify(challenge, Totp.now(factor.getTotp().getSecret())));
-      world.factorNotFound(factor.getId(), () -> mfa.challengeFactor(factor.getId())); // the same call as before
+      fixture.challengeNotFound(challenge.getId(), () -> fixture.verify(challenge, Totp.now(factor.getTotp().getSecret())));
+      fixture.factorNotFound(factor.getId(), () -> mfa.challengeFactor(factor.getId())); // the same call as before
       return "then verify: NotFoundException entity_not_found";
     });
   }

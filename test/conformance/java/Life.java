@@ -4,15 +4,15 @@
  */
 public class Life {
   public static void main(String[] args) throws Exception {
-    var world = new World();
-    Factors.run(world);
-    Challenges.run(world);
-    Refusals.run(world);
-    Users.run(world);
-    Lists.run(world);
-    Retries.run(world);
-    Timing.run(world);
-    Webhooks.run(world);
-    System.exit(world.report.failed() ? 1 : 0);
+    var fixture = new Fixture();
+    Factors.run(fixture);
+    Challenges.run(fixture);
+    Refusals.run(fixture);
+    Users.run(fixture);
+    Lists.run(fixture);
+    Retries.run(fixture);
+    Timing.run(fixture);
+    Webhooks.run(fixture);
+    System.exit(fixture.report.failed() ? 1 : 0);
   }
 }

@@ -14,23 +14,23 @@ import kotlin.Pair;
 
 /** The lists of a user's factors. */
 class Lists {
-  static void run(World world) {
-    var mfa = world.mfa;
-    var report = world.report;
+  static void run(Fixture fixture) {
+    var mfa = fixture.mfa;
+    var report = fixture.report;
 
     report.step("list no factors", () -> {
-      var list = mfa.listUserAuthFactors(World.newUser());
+      var list = mfa.listUserAuthFactors(Fixture.newUser());
       isPage(list, List.of(), 0, 0);
       Check.that("there is no next page", !list.hasNextPage());
       Check.equal("all", all(list), List.of());
       return null;
     });
 
-    var user = World.newUser();
+    var user = Fixture.newUser();
     var newestFirst = new ArrayList<AuthenticationFactor>();
     report.step("list the factors of a user", () -> {
       for (int i = 0; i < 35; i++) {
-        newestFirst.add(0, Factors.shown(Users.enroll(world, user, null, "account " + i, null).getAuthenticationFactor()));
+        newestFirst.add(0, Factors.shown(Users.enroll(fixture, user, null, "account " + i, null).getAuthenticationFactor()));
       }
       isPage(mfa.listUserAuthFactors(user), newestFirst, 0, 10);
       return "ten, the newest first, without secrets";
@@ -58,13 +58,13 @@ class Lists {
     }
 
     report.step("list with a bad cursor", () -> {
-      world.invalid("after", "invalid_cursor", () -> mfa.listUserAuthFactors(user, null, "auth_factor_nonsense"));
-      world.invalid("before", "invalid_cursor", () -> mfa.listUserAuthFactors(user, "nonsense"));
-      world.invalid("limit", "out_of_range", () -> mfa.listUserAuthFactors(user, null, null, 101));
-      world.invalid("limit", "out_of_range", () -> mfa.listUserAuthFactors(user, null, null, 0));
+      fixture.invalid("after", "invalid_cursor", () -> mfa.listUserAuthFactors(user, null, "auth_factor_nonsense"));
+      fixture.invalid("before", "invalid_cursor", () -> mfa.listUserAuthFactors(user, "nonsense"));
+      fixture.invalid("limit", "out_of_range", () -> mfa.listUserAuthFactors(user, null, null, 101));
+      fixture.invalid("limit", "out_of_range", () -> mfa.listUserAuthFactors(user, null, null, 0));
       // The library's type allows only valid orders.
       var sideways = new RequestConfig("GET", "/user_management/users/" + user + "/auth_factors", List.of(new Pair<>("order", "sideways")));
-      world.invalid("order", "unsupported", () -> world.server.workos.baseClient.requestJson(sideways));
+      fixture.invalid("order", "unsupported", () -> fixture.server.workos.baseClient.requestJson(sideways));
       return null;
     });
 
@@ -78,11 +78,11 @@ class Lists {
     });
 
     report.step("list 301 factors", () -> {
-      var crowd = World.newUser();
+      var crowd = Fixture.newUser();
       var threads = Executors.newFixedThreadPool(8);
       // The calls are equal, so each needs a separate key.
       Callable<String> enroll = () -> {
-        var factor = mfa.createUserAuthFactor(crowd, "totp", null, null, null, World.newKey()).getAuthenticationFactor();
+        var factor = mfa.createUserAuthFactor(crowd, "totp", null, null, null, Fixture.newKey()).getAuthenticationFactor();
         report.secrets(factor.getTotp().getSecret());
         return factor.getId();
       };
@@ -107,9 +107,9 @@ class Lists {
     });
 
     report.step("list a factor that is not totp", () -> {
-      var phone = world.phone();
-      var owner = World.newUser();
-      world.post("/auth/factors/enroll", Map.of("type", "sms", "phone_number", phone, "user_id", owner));
+      var phone = fixture.phone();
+      var owner = Fixture.newUser();
+      fixture.post("/auth/factors/enroll", Map.of("type", "sms", "phone_number", phone, "user_id", owner));
       var list = mfa.listUserAuthFactors(owner);
       Check.equal("the number of factors", list.data.size(), 1);
       var factor = list.data.get(0);

@@ -23,121 +23,121 @@ import java.util.concurrent.Executors;
 class Retries {
   private static final String DERIVED = "retry-[0-9a-f]{64}";
 
-  static void run(World world) {
-    var mfa = world.mfa;
-    var far = world.server.far;
-    var report = world.report;
-    var network = world.server.network;
+  static void run(Fixture fixture) {
+    var mfa = fixture.mfa;
+    var far = fixture.server.far;
+    var report = fixture.report;
+    var network = fixture.server.network;
 
     report.step("lost reply: enroll", () -> {
       network.lose("reply");
-      var factor = world.enrollTotp(far);
+      var factor = fixture.enrollTotp(far);
       sentTwice(network, "reply", DERIVED, false);
-      var challenge = world.challenge(factor);
-      Challenges.answers(world.verify(challenge, Totp.now(factor.getTotp().getSecret())), challenge, true);
+      var challenge = fixture.challenge(factor);
+      Challenges.answers(fixture.verify(challenge, Totp.now(factor.getTotp().getSecret())), challenge, true);
       return "tried again with the same key, which two people may share: another factor with another secret";
     });
 
     report.step("lost reply: enroll for a user", () -> {
-      var user = World.newUser();
+      var user = Fixture.newUser();
       network.lose("reply");
       var both = far.createUserAuthFactor(user, "totp");
       sentTwice(network, "reply", DERIVED, false);
-      isTheNewestOf(world, user, both, 2);
+      isTheNewestOf(fixture, user, both, 2);
       return "two factors; the first one's secret never arrived";
     });
 
     report.step("lost request: enroll for a user", () -> {
-      var user = World.newUser();
+      var user = Fixture.newUser();
       network.lose("request");
       var both = far.createUserAuthFactor(user, "totp");
       sentTwice(network, "request", DERIVED, true);
-      isTheNewestOf(world, user, both, 1);
+      isTheNewestOf(fixture, user, both, 1);
       return null;
     });
 
     report.step("lost reply: challenge sms", () -> {
-      var phone = world.phone();
-      var factor = world.enrollSms(phone);
+      var phone = fixture.phone();
+      var factor = fixture.enrollSms(phone);
       network.lose("reply");
       var challenge = far.challengeFactor(factor.getId());
       sentTwice(network, "reply", DERIVED, true);
-      Challenges.answers(world.verify(challenge, world.codeFor(phone)), challenge, true);
+      Challenges.answers(fixture.verify(challenge, fixture.codeFor(phone)), challenge, true);
       return "exactly one message";
     });
 
     report.step("lost reply: challenge generic_otp", () -> {
-      var factor = world.enrollGenericOtp();
+      var factor = fixture.enrollGenericOtp();
       network.lose("reply");
-      var challenge = world.seen(far.challengeFactor(factor.getId()));
+      var challenge = fixture.seen(far.challengeFactor(factor.getId()));
       sentTwice(network, "reply", DERIVED, true);
-      Challenges.answers(world.verify(challenge, challenge.getCode()), challenge, true);
+      Challenges.answers(fixture.verify(challenge, challenge.getCode()), challenge, true);
       return "the same challenge, with the same code";
     });
 
     report.step("lost reply: right code", () -> {
-      var challenge = world.challenge(world.enrollGenericOtp());
+      var challenge = fixture.challenge(fixture.enrollGenericOtp());
       network.lose("reply");
-      world.previouslyVerified(challenge, () -> far.verifyChallenge(challenge.getId(), challenge.getCode()));
+      fixture.previouslyVerified(challenge, () -> far.verifyChallenge(challenge.getId(), challenge.getCode()));
       sentTwice(network, "reply", DERIVED, false);
 
-      var other = world.challenge(world.enrollGenericOtp());
+      var other = fixture.challenge(fixture.enrollGenericOtp());
       network.lose("reply");
-      var reply = far.verifyChallenge(other.getId(), other.getCode(), World.newKey());
+      var reply = far.verifyChallenge(other.getId(), other.getCode(), Fixture.newKey());
       sentTwice(network, "reply", Check.UUID, true);
       Challenges.answers(reply, other, true);
-      world.previouslyVerified(other, () -> far.verifyChallenge(other.getId(), other.getCode()));
+      fixture.previouslyVerified(other, () -> far.verifyChallenge(other.getId(), other.getCode()));
       return "with a key of the caller's own: true both times. With the library's key, which others may share, the second"
           + " try is UnprocessableEntityException authentication_challenge_previously_verified";
     });
 
     report.step("lost reply: wrong code", () -> {
-      var challenge = world.challenge(world.enrollGenericOtp());
+      var challenge = fixture.challenge(fixture.enrollGenericOtp());
       var wrong = Totp.otherThan(challenge.getCode());
       network.lose("reply");
-      Challenges.answers(far.verifyChallenge(challenge.getId(), wrong, World.newKey()), challenge, false);
+      Challenges.answers(far.verifyChallenge(challenge.getId(), wrong, Fixture.newKey()), challenge, false);
       sentTwice(network, "reply", Check.UUID, true);
-      failsAfter(world, challenge, 4);
+      failsAfter(fixture, challenge, 4);
 
-      var other = world.challenge(world.enrollGenericOtp());
+      var other = fixture.challenge(fixture.enrollGenericOtp());
       network.lose("reply");
       Challenges.answers(far.verifyChallenge(other.getId(), Totp.otherThan(other.getCode())), other, false);
       sentTwice(network, "reply", DERIVED, false);
-      failsAfter(world, other, 3);
+      failsAfter(fixture, other, 3);
       return "counted once with a key of the caller's own; twice with the library's, which others may share";
     });
 
     report.step("lost reply: delete", () -> {
-      var factor = world.enrollGenericOtp();
+      var factor = fixture.enrollGenericOtp();
       network.lose("reply");
-      world.factorNotFound(factor.getId(), () -> {
+      fixture.factorNotFound(factor.getId(), () -> {
         far.deleteFactor(factor.getId());
         return "nothing";
       });
       var tries = network.tries();
       Check.equal("the statuses", tries.stream().map(t -> t.get("status").asInt()).toList(), List.of(204, 404));
       Check.equal("the keys", tries.stream().map(t -> t.get("key").asText()).toList(), List.of("", ""));
-      world.factorNotFound(factor.getId(), () -> mfa.getFactor(factor.getId()));
+      fixture.factorNotFound(factor.getId(), () -> mfa.getFactor(factor.getId()));
       return "deleted; the second try is NotFoundException, as the library sends no key with DELETE";
     });
 
     report.step("own idempotency key", () -> {
-      var user = World.newUser();
-      var own = World.newKey();
-      var first = enroll(world, user, own);
-      Check.equal("the second answer", enroll(world, user, own), first);
+      var user = Fixture.newUser();
+      var own = Fixture.newKey();
+      var first = enroll(fixture, user, own);
+      Check.equal("the second answer", enroll(fixture, user, own), first);
       Check.equal("the factors of the user", mfa.listUserAuthFactors(user).data, List.of(Factors.shown(first)));
-      world.refused(UnprocessableEntityException.class, 422, "idempotency_error",
+      fixture.refused(UnprocessableEntityException.class, 422, "idempotency_error",
           "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown.",
           () -> mfa.enrollFactor(AuthenticationFactorsCreateRequestType.GenericOtp, null, null, null, user, own));
       return "twice the same answer; another body: UnprocessableEntityException idempotency_error";
     });
 
     report.step("own idempotency key, eight at once", () -> {
-      var user = World.newUser();
-      var own = World.newKey();
+      var user = Fixture.newUser();
+      var own = Fixture.newKey();
       var threads = Executors.newFixedThreadPool(8);
-      Callable<AuthenticationFactorEnrolled> racer = () -> enroll(world, user, own);
+      Callable<AuthenticationFactorEnrolled> racer = () -> enroll(fixture, user, own);
       var answers = new ArrayList<AuthenticationFactorEnrolled>();
       for (var racing : threads.invokeAll(Collections.nCopies(8, racer))) {
         answers.add(racing.get());
@@ -149,9 +149,9 @@ class Retries {
     });
   }
 
-  private static AuthenticationFactorEnrolled enroll(World world, String user, RequestOptions options) {
-    var factor = world.mfa.enrollFactor(AuthenticationFactorsCreateRequestType.Totp, null, null, null, user, options);
-    world.report.secrets(factor.getTotp().getSecret());
+  private static AuthenticationFactorEnrolled enroll(Fixture fixture, String user, RequestOptions options) {
+    var factor = fixture.mfa.enrollFactor(AuthenticationFactorsCreateRequestType.Totp, null, null, null, user, options);
+    fixture.report.secrets(factor.getTotp().getSecret());
     return factor;
   }
 
@@ -176,20 +176,20 @@ class Retries {
   }
 
   /** Checks the number of the user's factors, and that the given one is the newest, and verifies it. */
-  private static void isTheNewestOf(World world, String user, UserAuthenticationFactorEnrollResponse both, int factors) {
-    world.report.secrets(both.getAuthenticationFactor().getTotp().getSecret());
-    var ids = world.mfa.listUserAuthFactors(user).data.stream().map(AuthenticationFactor::getId).toList();
+  private static void isTheNewestOf(Fixture fixture, String user, UserAuthenticationFactorEnrollResponse both, int factors) {
+    fixture.report.secrets(both.getAuthenticationFactor().getTotp().getSecret());
+    var ids = fixture.mfa.listUserAuthFactors(user).data.stream().map(AuthenticationFactor::getId).toList();
     Check.equal("how many factors the user has", ids.size(), factors);
     Check.equal("the newest factor of the user", ids.get(0), both.getAuthenticationFactor().getId());
-    Users.verifies(world, both);
+    Users.verifies(fixture, both);
   }
 
   /** Checks that exactly this number of wrong codes is left. */
-  private static void failsAfter(World world, AuthenticationChallenge challenge, int left) {
+  private static void failsAfter(Fixture fixture, AuthenticationChallenge challenge, int left) {
     var wrong = Totp.otherThan(challenge.getCode());
     for (int i = 0; i < left; i++) {
-      Challenges.answers(world.verify(challenge, wrong), challenge, false);
+      Challenges.answers(fixture.verify(challenge, wrong), challenge, false);
     }
-    world.tooManyAttempts(() -> world.verify(challenge, wrong));
+    fixture.tooManyAttempts(() -> fixture.verify(challenge, wrong));
   }
 }

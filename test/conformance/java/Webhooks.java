@@ -5,9 +5,9 @@ import java.time.OffsetDateTime;
 
 /** The library checks the signature of a webhook before its user reads the body. */
 class Webhooks {
-  static void run(World world) {
-    world.report.step("webhook signature", () -> {
-      var delivery = world.server.network.delivery();
+  static void run(Fixture fixture) {
+    fixture.report.step("webhook signature", () -> {
+      var delivery = fixture.server.network.delivery();
       var body = delivery.get("body").asText();
       var signature = delivery.get("signature").asText();
       var secret = delivery.get("secret").asText();

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { load } from "./libraries.mjs";
 import { Report } from "./report.mjs";
-import { World } from "./world.mjs";
+import { Fixture } from "./fixture.mjs";
 
 const desk = { width: 1100, height: 800 };
 const phone = { width: 320, height: 640 }; // the narrowest width that WCAG 2.2 requires (1.4.10)
@@ -33,7 +33,7 @@ const browser = await chromium.launch({
   ],
 });
 const report = new Report("chromium", browser.version());
-const world = new World(await load("workos-newest"), report, server);
+const fixture = new Fixture(await load("workos-newest"), report, server);
 
 // open loads the inbox in a new page. page.faults lists the errors and warnings of the
 // page, and every request to a host other than the server.
@@ -85,9 +85,9 @@ async function picture(page, name, options = {}) {
 
 // send makes the server send a message to a number, and returns its code.
 async function send(to, smsTemplate) {
-  const factor = await world.mfa.enrollFactor({ type: "sms", phoneNumber: to });
-  await world.challenge(factor, smsTemplate === undefined ? {} : { smsTemplate });
-  const [{ code }] = await world.messages(to);
+  const factor = await fixture.mfa.enrollFactor({ type: "sms", phoneNumber: to });
+  await fixture.challenge(factor, smsTemplate === undefined ? {} : { smsTemplate });
+  const [{ code }] = await fixture.messages(to);
   return code;
 }
 
@@ -118,7 +118,7 @@ async function eventually(check) {
   }
 }
 
-const [first, second, third] = [world.phone(), world.phone(), world.phone()];
+const [first, second, third] = [fixture.phone(), fixture.phone(), fixture.phone()];
 
 await report.step("an empty inbox says how to fill it", async () => {
   const page = await open();
@@ -309,7 +309,7 @@ await report.step("without a server it says so, and comes back", async () => {
 });
 
 await report.step("the qr_code is an image", async () => {
-  const { totp } = await world.enrollTOTP();
+  const { totp } = await fixture.enrollTOTP();
   const context = await browser.newContext({ viewport: desk });
   const page = await context.newPage();
   await page.goto(totp.qrCode);
@@ -327,7 +327,7 @@ await report.step("the qr_code is an image", async () => {
 });
 
 await report.step("the qr_code is scanned from the screen", async () => {
-  const { totp } = await world.enrollTOTP();
+  const { totp } = await fixture.enrollTOTP();
   const context = await browser.newContext({ viewport: phone, deviceScaleFactor: 2, colorScheme: "dark" });
   const page = await context.newPage();
   await page.setContent(`<body style="background:#000;color:#fff"><p>Scan this:<p><img alt="" width="180" src="${totp.qrCode}">`);

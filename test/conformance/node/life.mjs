@@ -10,7 +10,7 @@
 import { load } from "./libraries.mjs";
 import { Network } from "./network.mjs";
 import { Report } from "./report.mjs";
-import { World } from "./world.mjs";
+import { Fixture } from "./fixture.mjs";
 import { factors } from "./steps/factors.mjs";
 import { challenges } from "./steps/challenges.mjs";
 import { refusals } from "./steps/refusals.mjs";
@@ -34,8 +34,8 @@ const serverOf = (prefix) => ({
   key: fromEnvironment(prefix + "_API_KEY"),
   network: new Network(fromEnvironment(prefix + "_NETWORK_URL"), report),
 });
-const world = new World(generation, report, serverOf("COUNTERSIGN"), serverOf("COUNTERSIGN_BRIEF"));
+const fixture = new Fixture(generation, report, serverOf("COUNTERSIGN"), serverOf("COUNTERSIGN_BRIEF"));
 for (const chapter of [factors, challenges, refusals, users, retries, time, webhooks]) {
-  await chapter(world);
+  await chapter(fixture);
 }
 report.end();

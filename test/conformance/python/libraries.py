@@ -10,7 +10,7 @@ from importlib.metadata import version
 import workos
 
 from report import Skip
-from world import failure_of
+from fixture import failure_of
 
 NO_CALL = "has no call for it"
 NO_LISTS = "has no lists of a user's factors"

@@ -11,7 +11,7 @@ import sys
 import libraries
 from report import Report
 from steps import challenges, factors, refusals, retries, time, users, webhooks
-from world import Server, World
+from fixture import Server, Fixture
 
 
 def server(prefix):
@@ -24,7 +24,7 @@ def server(prefix):
 
 library, version = libraries.load(sys.argv[1])
 report = Report("workos", version)
-world = World(library, report, server("COUNTERSIGN"), server("COUNTERSIGN_BRIEF"))
+fixture = Fixture(library, report, server("COUNTERSIGN"), server("COUNTERSIGN_BRIEF"))
 for chapter in (factors, challenges, refusals, users, retries, time, webhooks):
-    chapter.run(world)
+    chapter.run(fixture)
 sys.exit(1 if report.failed else 0)

@@ -10,7 +10,7 @@ import (
 var challengeID = regexp.MustCompile(`^auth_challenge_[0-9A-HJKMNP-TV-Z]{26}$`)
 
 // challenges runs the steps about challenging and verifying.
-func challenges(w *world) {
+func challenges(w *fixture) {
 	w.report.step("challenge totp", func(s *step) {
 		f := must(w.enrollTOTP(w.here))
 		isChallenge(must(w.here.challenge(w.ctx, f.id)), f, "")
@@ -116,7 +116,7 @@ type open struct {
 	right     func() string
 }
 
-func (w *world) openTOTP() open {
+func (w *fixture) openTOTP() open {
 	f := must(w.enrollTOTP(w.here))
 	return open{
 		must(w.here.challenge(w.ctx, f.id)),
@@ -125,14 +125,14 @@ func (w *world) openTOTP() open {
 	}
 }
 
-func (w *world) openSMS() open {
+func (w *fixture) openSMS() open {
 	f, phone := w.enrollSMS()
 	c := must(w.here.challenge(w.ctx, f.id))
 	code := w.codeFor(phone)
 	return open{c, otherThan(code), func() string { return code }}
 }
 
-func (w *world) openGeneric() open {
+func (w *fixture) openGeneric() open {
 	c, code := w.challenge(w.server, w.enrollGeneric(w.server))
 	return open{c, otherThan(code), func() string { return code }}
 }
@@ -141,7 +141,7 @@ type verifier func(ctx context.Context, challengeID, code string) (verification,
 
 // verifies tries wrong codes on an open challenge, then the right one, and then both
 // again.
-func (w *world) verifies(s *step, o open, verify verifier) {
+func (w *fixture) verifies(s *step, o open, verify verifier) {
 	for _, code := range []string{o.wrong, "", "12345", "abcdef"} {
 		answers(must(verify(w.ctx, o.challenge.id, code)), o.challenge, false)
 	}

@@ -3,7 +3,7 @@ package main
 import "time"
 
 // expiry waits at the server whose challenges expire at once.
-func expiry(w *world) {
+func expiry(w *fixture) {
 	brief := w.near(w.brief)
 
 	w.report.step("expiry of totp", func(s *step) {
@@ -17,7 +17,7 @@ func expiry(w *world) {
 	})
 }
 
-func (w *world) expires(s *step, c challenge, right func() string) {
+func (w *fixture) expires(s *step, c challenge, right func() string) {
 	// The server uses the clock of this machine.
 	for end := parseTime(c.expiresAt); !time.Now().After(end); {
 		time.Sleep(time.Until(end) + time.Millisecond)

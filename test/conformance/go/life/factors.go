@@ -15,7 +15,7 @@ var (
 )
 
 // factors runs the steps that enroll, get and delete factors.
-func factors(w *world) {
+func factors(w *fixture) {
 	w.report.step("enroll totp", func(s *step) {
 		f := must(w.enrollTOTP(w.here))
 		isFactor(f, "totp")
@@ -128,7 +128,7 @@ func namesIn(f factor) string {
 }
 
 // noSuchFactor checks that no call finds a factor.
-func (w *world) noSuchFactor(id string) {
+func (w *fixture) noSuchFactor(id string) {
 	_, err := w.here.get(w.ctx, id)
 	w.refused(err, factorNotFound(id))
 	w.refused(w.here.remove(w.ctx, id), factorNotFound(id))

@@ -3,7 +3,7 @@ package main
 import "encoding/json"
 
 // limits runs the steps about the server's limits.
-func limits(w *world) {
+func limits(w *fixture) {
 	w.report.step("too many attempts on a challenge", func(s *step) {
 		f := w.enrollGeneric(w.server)
 		c, code := w.challenge(w.server, f)
@@ -78,7 +78,7 @@ var tooManyMessages = refusal{
 }
 
 // fail tries wrong codes on a challenge.
-func (w *world) fail(c challenge, code string, times int) {
+func (w *fixture) fail(c challenge, code string, times int) {
 	for range times {
 		answers(must(w.here.verify(w.ctx, c.id, otherThan(code))), c, false)
 	}

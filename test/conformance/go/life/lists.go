@@ -8,7 +8,7 @@ import (
 )
 
 // lists runs the steps about lists of a user's factors.
-func lists(w *world) {
+func lists(w *fixture) {
 	w.report.step("list no factors", func(s *step) {
 		equal("page", must(w.here.list(w.ctx, newUser(), listing{})), page{})
 		if w.pages {
@@ -134,7 +134,7 @@ func inOrder(newest []factor, order string) []factor {
 }
 
 // enrollMany enrolls factors of a user, several at a time, and returns their ids.
-func (w *world) enrollMany(user string, n int) []string {
+func (w *fixture) enrollMany(user string, n int) []string {
 	made := make([]userEnrollment, n)
 	errs := make([]error, n)
 	var enrolling sync.WaitGroup

@@ -30,11 +30,11 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	w, err := newWorld(v, &report{library: v.module, version: installed})
+	w, err := newFixture(v, &report{library: v.module, version: installed})
 	if err != nil {
 		return err
 	}
-	for _, chapter := range []func(*world){
+	for _, chapter := range []func(*fixture){
 		factors, challenges, limits, refusals, users, lists, retries, expiry, webhooks,
 	} {
 		chapter(w)

@@ -8,7 +8,7 @@ import (
 const noULID = "01FVYZ5QM8N98T9ME5BCB2BBMJ"
 
 // refusals checks that refusals of the server arrive as the library's own errors.
-func refusals(w *world) {
+func refusals(w *fixture) {
 	w.report.step("unknown factor", func(s *step) {
 		for _, id := range []string{"auth_factor_" + noULID, "auth_challenge_" + noULID, "no-such-factor", "O'Brien"} {
 			w.noSuchFactor(id)
@@ -121,7 +121,7 @@ var unauthorized = refusal{status: 401, message: "Unauthorized"}
 
 // inputRefused checks an error about input with one wrong field. If a library shows the
 // body of the answer, the body must name the field.
-func (w *world) inputRefused(err error, field, code string) {
+func (w *fixture) inputRefused(err error, field, code string) {
 	body := w.refused(err, invalid(field, code)).body
 	if body == "" {
 		return

@@ -22,12 +22,12 @@ var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // refused checks that an error is the library's own error for a refusal, and that it
 // shows all parts that the library can show. It returns the contents of the error.
-func (w *world) refused(err error, want refusal) refusal {
+func (w *fixture) refused(err error, want refusal) refusal {
 	return w.sameRefusal(err, w.here.shown(want.complete(), false))
 }
 
 // verifyRefused does the same as refused for an error of verify.
-func (w *world) verifyRefused(err error, want refusal) refusal {
+func (w *fixture) verifyRefused(err error, want refusal) refusal {
 	return w.sameRefusal(err, w.here.shown(want.complete(), true))
 }
 
@@ -40,7 +40,7 @@ func (r refusal) complete() refusal {
 	return r
 }
 
-func (w *world) sameRefusal(err error, want refusal) refusal {
+func (w *fixture) sameRefusal(err error, want refusal) refusal {
 	if err == nil {
 		failf("the call succeeded; want %v", want)
 	}
@@ -95,10 +95,10 @@ var tooManyAttempts = refusal{
 }
 
 // called returns the expected text of a refusal, for the detail of a step.
-func (w *world) called(r refusal) string { return w.here.shown(r, false).String() }
+func (w *fixture) called(r refusal) string { return w.here.shown(r, false).String() }
 
 // calledByVerify does the same as called for a refusal of verify.
-func (w *world) calledByVerify(r refusal) string { return w.here.shown(r, true).String() }
+func (w *fixture) calledByVerify(r refusal) string { return w.here.shown(r, true).String() }
 
 func (r refusal) String() string {
 	words := []string{strings.TrimPrefix(r.class, "*")}

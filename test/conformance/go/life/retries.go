@@ -12,7 +12,7 @@ import (
 
 // retries runs the steps about networks that fail after the server has acted. A call
 // that is repeated for this reason must not act twice.
-func retries(w *world) {
+func retries(w *fixture) {
 	far := w.far(w.server)
 
 	w.report.step("lost reply: enroll", func(s *step) {
@@ -128,7 +128,7 @@ var keyUsedBefore = refusal{
 // checks that the same request with the same key went over the wire twice, and so did
 // the same answer. For a library that never tries again, lost checks that the library
 // shows the failure, and then skips the step.
-func lost[T any](w *world, what string, call func() (T, error)) T {
+func lost[T any](w *fixture, what string, call func() (T, error)) T {
 	w.server.lose(what)
 	if what == "reply" {
 		// net/http itself repeats a request on a reused connection. On a new connection

@@ -8,7 +8,7 @@ import (
 func newUser() string { return "user_" + rand.Text() }
 
 // users runs the steps that enroll factors of users.
-func users(w *world) {
+func users(w *fixture) {
 	w.report.step("enroll for a user", func(s *step) {
 		user := newUser()
 		made := must(w.enrollForUser(w.here, user, enrollment{issuer: "Foo Corp", user: "user@foo-corp.com"}))

@@ -3,7 +3,7 @@ package main
 import "strings"
 
 // webhooks checks signatures as a receiver of webhooks does.
-func webhooks(w *world) {
+func webhooks(w *fixture) {
 	w.report.step("webhook signature", func(s *step) {
 		d := w.server.delivery()
 		equal("event", must(w.here.accept(d.Secret, d.Signature, d.Body)), event{

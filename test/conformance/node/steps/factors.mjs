@@ -5,11 +5,11 @@ import { codeAt } from "../totp.mjs";
 const factorID = /^auth_factor_[0-9A-HJKMNP-TV-Z]{26}$/;
 const time = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 
-export async function factors(world) {
-  const { mfa, report } = world;
+export async function factors(fixture) {
+  const { mfa, report } = fixture;
 
   await report.step("enroll totp", async () => {
-    const factor = await world.enrollTOTP();
+    const factor = await fixture.enrollTOTP();
     isFactor(factor, "totp", ["totp"]);
     const { issuer, user, secret, uri, qrCode } = factor.totp;
     assert.equal(issuer, "Foo Corp");
@@ -34,7 +34,7 @@ export async function factors(world) {
       (number) => number.replace(/^\+1(\d{3})(\d{3})(\d{4})$/, "+1 ($1) $2-$3"),
       (number) => number.replace(/^\+1(\d{3})(\d{3})(\d{4})$/, " 1.$1.$2.$3 "),
     ]) {
-      const phone = world.phone();
+      const phone = fixture.phone();
       const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: form(phone) });
       isFactor(factor, "sms", ["sms"]);
       assert.deepEqual(factor.sms, { phoneNumber: phone }, `for ${form(phone)}`);
@@ -47,12 +47,12 @@ export async function factors(world) {
   });
 
   await report.step("get a factor", async () => {
-    const totp = await world.enrollTOTP();
+    const totp = await fixture.enrollTOTP();
     const { secret, uri, qrCode, ...names } = totp.totp;
     const shown = await mfa.getFactor(totp.id);
     assert.deepEqual(shown, { ...totp, totp: names });
     assert.ok(!JSON.stringify(shown).includes(secret), "the secret is shown only once");
-    for (const options of [{ type: "sms", phoneNumber: world.phone() }, { type: "generic_otp" }]) {
+    for (const options of [{ type: "sms", phoneNumber: fixture.phone() }, { type: "generic_otp" }]) {
       const factor = await mfa.enrollFactor(options);
       assert.deepEqual(await mfa.getFactor(factor.id), factor);
     }
@@ -60,22 +60,22 @@ export async function factors(world) {
   });
 
   await report.step("delete a factor", async () => {
-    for (const options of [{ type: "totp" }, { type: "sms", phoneNumber: world.phone() }, { type: "generic_otp" }]) {
+    for (const options of [{ type: "totp" }, { type: "sms", phoneNumber: fixture.phone() }, { type: "generic_otp" }]) {
       const factor = await mfa.enrollFactor(options);
       report.secrets(...(factor.totp ? [factor.totp.secret] : []));
       assert.equal(await mfa.deleteFactor(factor.id), undefined);
-      await world.refused(() => mfa.getFactor(factor.id), world.factorNotFound(factor.id));
-      await world.refused(() => mfa.deleteFactor(factor.id), world.factorNotFound(factor.id));
-      await world.refused(() => world.challenge(factor), world.factorNotFound(factor.id));
+      await fixture.refused(() => mfa.getFactor(factor.id), fixture.factorNotFound(factor.id));
+      await fixture.refused(() => mfa.deleteFactor(factor.id), fixture.factorNotFound(factor.id));
+      await fixture.refused(() => fixture.challenge(factor), fixture.factorNotFound(factor.id));
     }
     return "then get, delete and challenge: NotFoundException entity_not_found";
   });
 
   await report.step("delete a factor that is challenged", async () => {
-    const factor = await world.enrollTOTP();
-    const challenge = await world.challenge(factor);
+    const factor = await fixture.enrollTOTP();
+    const challenge = await fixture.challenge(factor);
     await mfa.deleteFactor(factor.id);
-    await world.refused(() => world.verify(challenge, codeAt(factor.totp.secret)), world.challengeNotFound(challenge.id));
+    await fixture.refused(() => fixture.verify(challenge, codeAt(factor.totp.secret)), fixture.challengeNotFound(challenge.id));
     return "then verify: NotFoundException entity_not_found";
   });
 }

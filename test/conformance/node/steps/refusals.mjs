@@ -5,34 +5,34 @@ import { codeAt } from "../totp.mjs";
 
 const unknown = "01FVYZ5QM8N98T9ME5BCB2BBMJ";
 
-export async function refusals(world) {
-  const { mfa, report, generation } = world;
+export async function refusals(fixture) {
+  const { mfa, report, generation } = fixture;
 
   await report.step("unknown factor", async () => {
     for (const id of [`auth_factor_${unknown}`, `auth_challenge_${unknown}`, "no-such-factor", "O'Brien"]) {
-      await world.refused(() => mfa.getFactor(id), world.factorNotFound(id));
-      await world.refused(() => mfa.deleteFactor(id), world.factorNotFound(id));
-      await world.refused(() => world.challenge({ id }), world.factorNotFound(id));
+      await fixture.refused(() => mfa.getFactor(id), fixture.factorNotFound(id));
+      await fixture.refused(() => mfa.deleteFactor(id), fixture.factorNotFound(id));
+      await fixture.refused(() => fixture.challenge({ id }), fixture.factorNotFound(id));
     }
     return "NotFoundException with code and message";
   });
 
   await report.step("unknown challenge", async () => {
     for (const id of [`auth_challenge_${unknown}`, `auth_factor_${unknown}`, "no-such-challenge"]) {
-      await world.refused(() => world.verify({ id }, "123456"), world.challengeNotFound(id));
+      await fixture.refused(() => fixture.verify({ id }, "123456"), fixture.challengeNotFound(id));
     }
     return "NotFoundException with code and message";
   });
 
   await report.step("unknown path", async () => {
-    await world.refused(() => world.workos.get("/no/such/path"), { class: "NotFoundException", status: 404, message: "Not Found" });
+    await fixture.refused(() => fixture.workos.get("/no/such/path"), { class: "NotFoundException", status: 404, message: "Not Found" });
   });
 
   await report.step("an error names its request", async () => {
-    const far = world.mfaAt(world.connectFar(world.server));
+    const far = fixture.mfaAt(fixture.connectFar(fixture.server));
     const id = `auth_factor_${unknown}`;
-    const { requestID } = await world.refused(() => far.getFactor(id), world.factorNotFound(id));
-    const { reply_headers: headers } = (await world.server.network.tries()).at(-1);
+    const { requestID } = await fixture.refused(() => far.getFactor(id), fixture.factorNotFound(id));
+    const { reply_headers: headers } = (await fixture.server.network.tries()).at(-1);
     const [, sent] = headers.find(([name]) => name === "x-request-id"); // some libraries find it only in lower case
     if (!generation.readsRequestID) {
       assert.equal(requestID, "");
@@ -44,7 +44,7 @@ export async function refusals(world) {
 
   await report.step("bad phone number", async () => {
     for (const phoneNumber of ["foo", "123", "+1 202", "+999 12345678"]) {
-      await world.refused(() => mfa.enrollFactor({ type: "sms", phoneNumber }), {
+      await fixture.refused(() => mfa.enrollFactor({ type: "sms", phoneNumber }), {
         class: "UnprocessableEntityException",
         status: 422,
         code: "invalid_phone_number",
@@ -56,53 +56,53 @@ export async function refusals(world) {
 
   // This library shows only the codes of a list of errors.
   await report.step("bad input", async () => {
-    const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: world.phone() });
+    const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: fixture.phone() });
     for (const [call, requirement] of [
       [() => mfa.enrollFactor({ type: "sms" }), "phone_number_required"],
       [() => mfa.enrollFactor({ type: "sms", phoneNumber: "" }), "phone_number_required"],
       [() => mfa.enrollFactor({ type: "webauthn" }), "type_unsupported"],
       [() => mfa.enrollFactor({}), "type_required"],
       [() => mfa.enrollFactor({ type: "totp", issuer: "line\nbreak" }), "totp_issuer_invalid_characters"],
-      [() => world.challenge(factor, { smsTemplate: "no place for it" }), "sms_template_missing_code"],
+      [() => fixture.challenge(factor, { smsTemplate: "no place for it" }), "sms_template_missing_code"],
     ]) {
-      await world.refused(call, invalid(requirement));
+      await fixture.refused(call, invalid(requirement));
     }
     return "UnprocessableEntityException invalid_request_parameters, with what must be met";
   });
 
   await report.step("bad API key", async () => {
-    const factor = await world.enrollTOTP();
-    const challenge = await world.challenge(factor);
+    const factor = await fixture.enrollTOTP();
+    const challenge = await fixture.challenge(factor);
     const key = "sk_test_wrong";
     report.secrets(key);
-    const stranger = world.connect({ ...world.server, key });
-    const theirs = world.mfaAt(stranger);
+    const stranger = fixture.connect({ ...fixture.server, key });
+    const theirs = fixture.mfaAt(stranger);
     for (const call of [
       () => theirs.enrollFactor({ type: "totp" }),
       () => theirs.getFactor(factor.id),
       () => theirs.deleteFactor(factor.id),
       () => theirs.challengeFactor({ authenticationFactorId: factor.id }),
-      () => world.verify(challenge, codeAt(factor.totp.secret), theirs),
-      () => world.enrollForUser({ userId: "user_1", type: "totp" }, stranger),
-      () => world.listOfUser({ userId: "user_1" }, stranger),
+      () => fixture.verify(challenge, codeAt(factor.totp.secret), theirs),
+      () => fixture.enrollForUser({ userId: "user_1", type: "totp" }, stranger),
+      () => fixture.listOfUser({ userId: "user_1" }, stranger),
     ]) {
-      await world.refused(call, { class: "UnauthorizedException", status: 401 });
+      await fixture.refused(call, { class: "UnauthorizedException", status: 401 });
     }
     return "UnauthorizedException, from every call";
   });
 
   await report.step("another environment", async () => {
     const factor = await mfa.enrollFactor({ type: "generic_otp" });
-    const elsewhere = world.mfaAt(world.connect(world.brief));
-    await world.refused(() => elsewhere.getFactor(factor.id), world.factorNotFound(factor.id));
+    const elsewhere = fixture.mfaAt(fixture.connect(fixture.brief));
+    await fixture.refused(() => elsewhere.getFactor(factor.id), fixture.factorNotFound(factor.id));
   });
 
   await report.step("too many messages to a number", async () => {
-    const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: world.phone() });
-    await world.challenge(factor);
+    const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: fixture.phone() });
+    await fixture.challenge(factor);
     // A library that retries would wait for the time that the server asks for, and retry.
-    const impatient = world.mfaAt(world.connect(world.server, { maxRetries: 0 }));
-    const error = await world.refused(() => world.challenge(factor, {}, impatient), {
+    const impatient = fixture.mfaAt(fixture.connect(fixture.server, { maxRetries: 0 }));
+    const error = await fixture.refused(() => fixture.challenge(factor, {}, impatient), {
       class: generation.tooManyRequestsError,
       status: 429,
       message: "Too many messages to this phone number. Try again later.",

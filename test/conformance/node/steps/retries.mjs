@@ -4,13 +4,13 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { Skip } from "../report.mjs";
 import { codeAt, otherThan } from "../totp.mjs";
-import { failureOf, previouslyVerified, tooManyAttempts } from "../world.mjs";
+import { failureOf, previouslyVerified, tooManyAttempts } from "../fixture.mjs";
 
-export async function retries(world) {
-  const { mfa, report, generation } = world;
-  const { network } = world.server;
-  const workos = world.connectFar(world.server);
-  const far = world.mfaAt(workos);
+export async function retries(fixture) {
+  const { mfa, report, generation } = fixture;
+  const { network } = fixture.server;
+  const workos = fixture.connectFar(fixture.server);
+  const far = fixture.mfaAt(workos);
 
   // lost calls call while the network loses its first reply or request, and returns its
   // result. It checks that the same request went over the wire exactly twice. A library
@@ -36,67 +36,67 @@ export async function retries(world) {
   };
 
   await report.step("lost reply: enroll", async () => {
-    const factor = await lost("reply", () => world.enrollTOTP(far));
-    const challenge = await world.challenge(factor);
-    assert.equal((await world.verify(challenge, codeAt(factor.totp.secret))).valid, true);
+    const factor = await lost("reply", () => fixture.enrollTOTP(far));
+    const challenge = await fixture.challenge(factor);
+    assert.equal((await fixture.verify(challenge, codeAt(factor.totp.secret))).valid, true);
     return "tried again with the same key; the same factor, secret and all";
   });
 
   await report.step("lost reply: enroll for a user", async () => {
     const userId = "user_" + randomUUID();
     const { authenticationFactor, authenticationChallenge } = await lost("reply", () =>
-      world.enrollForUser({ userId, type: "totp" }, workos),
+      fixture.enrollForUser({ userId, type: "totp" }, workos),
     );
     report.secrets(authenticationFactor.totp.secret);
-    const { data } = await world.listOfUser({ userId });
+    const { data } = await fixture.listOfUser({ userId });
     assert.deepEqual(data.map(({ id }) => id), [authenticationFactor.id], "factors of the user");
-    assert.equal((await world.verify(authenticationChallenge, codeAt(authenticationFactor.totp.secret))).valid, true);
+    assert.equal((await fixture.verify(authenticationChallenge, codeAt(authenticationFactor.totp.secret))).valid, true);
     return "exactly one factor and one challenge";
   });
 
   await report.step("lost request: enroll for a user", async () => {
     const userId = "user_" + randomUUID();
-    const { authenticationFactor } = await lost("request", () => world.enrollForUser({ userId, type: "totp" }, workos));
+    const { authenticationFactor } = await lost("request", () => fixture.enrollForUser({ userId, type: "totp" }, workos));
     report.secrets(authenticationFactor.totp.secret);
-    const { data } = await world.listOfUser({ userId });
+    const { data } = await fixture.listOfUser({ userId });
     assert.deepEqual(data.map(({ id }) => id), [authenticationFactor.id], "factors of the user");
     return "exactly one factor";
   });
 
   await report.step("lost reply: challenge sms", async () => {
-    const phone = world.phone();
+    const phone = fixture.phone();
     const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: phone });
-    const challenge = await lost("reply", () => world.challenge(factor, {}, far));
-    const code = await world.codeFor(phone);
-    assert.equal((await world.verify(challenge, code)).valid, true);
+    const challenge = await lost("reply", () => fixture.challenge(factor, {}, far));
+    const code = await fixture.codeFor(phone);
+    assert.equal((await fixture.verify(challenge, code)).valid, true);
     return "exactly one message";
   });
 
   await report.step("lost reply: challenge generic_otp", async () => {
     const factor = await mfa.enrollFactor({ type: "generic_otp" });
-    const challenge = await lost("reply", () => world.challenge(factor, {}, far));
-    assert.equal((await world.verify(challenge, challenge.code)).valid, true);
+    const challenge = await lost("reply", () => fixture.challenge(factor, {}, far));
+    assert.equal((await fixture.verify(challenge, challenge.code)).valid, true);
     return "the same challenge, with the same code";
   });
 
   await report.step("lost reply: right code", async () => {
     const factor = await mfa.enrollFactor({ type: "generic_otp" });
-    const challenge = await world.challenge(factor);
-    const { valid } = await lost("reply", () => world.verify(challenge, challenge.code, far));
+    const challenge = await fixture.challenge(factor);
+    const { valid } = await lost("reply", () => fixture.verify(challenge, challenge.code, far));
     assert.equal(valid, true);
-    await world.refused(() => world.verify(challenge, challenge.code, far), previouslyVerified(challenge));
+    await fixture.refused(() => fixture.verify(challenge, challenge.code, far), previouslyVerified(challenge));
     return "valid true both times; a new call: UnprocessableEntityException";
   });
 
   await report.step("lost reply: wrong code", async () => {
     const factor = await mfa.enrollFactor({ type: "generic_otp" });
-    const challenge = await world.challenge(factor);
+    const challenge = await fixture.challenge(factor);
     const wrong = otherThan(challenge.code);
-    assert.equal((await lost("reply", () => world.verify(challenge, wrong, far))).valid, false);
+    assert.equal((await lost("reply", () => fixture.verify(challenge, wrong, far))).valid, false);
     for (let attempt = 2; attempt <= 5; attempt++) {
-      assert.equal((await world.verify(challenge, wrong)).valid, false, `attempt ${attempt}`);
+      assert.equal((await fixture.verify(challenge, wrong)).valid, false, `attempt ${attempt}`);
     }
-    await world.refused(() => world.verify(challenge, wrong), tooManyAttempts);
+    await fixture.refused(() => fixture.verify(challenge, wrong), tooManyAttempts);
     return "counted once";
   });
 
@@ -106,13 +106,13 @@ export async function retries(world) {
     await network.lose("reply");
     const error = await failureOf(() => far.deleteFactor(factor.id));
     const tries = (await network.tries()).map(({ status, key }) => [status, key]);
-    await world.refused(() => mfa.getFactor(factor.id), world.factorNotFound(factor.id));
+    await fixture.refused(() => mfa.getFactor(factor.id), fixture.factorNotFound(factor.id));
     if (!generation.retries) {
       assert.equal(error.constructor.name, generation.lostReplyError);
       assert.deepEqual(tries, [[204, ""]]);
       throw new Skip("does not try again");
     }
-    await world.refused(() => Promise.reject(error), world.factorNotFound(factor.id));
+    await fixture.refused(() => Promise.reject(error), fixture.factorNotFound(factor.id));
     assert.deepEqual(tries, [[204, ""], [404, ""]]);
     return "deleted; the second try is NotFoundException, as the library sends no key with DELETE";
   });
@@ -120,13 +120,13 @@ export async function retries(world) {
   await report.step("own idempotency key", async () => {
     const userId = "user_" + randomUUID();
     const idempotencyKey = randomUUID();
-    const enroll = (body) => world.workos.post("/auth/factors/enroll", { user_id: userId, ...body }, { idempotencyKey });
+    const enroll = (body) => fixture.workos.post("/auth/factors/enroll", { user_id: userId, ...body }, { idempotencyKey });
     const { data: first } = await enroll({ type: "totp" });
     report.secrets(first.totp.secret);
     assert.deepEqual((await enroll({ type: "totp" })).data, first);
-    const { data } = await world.listOfUser({ userId });
+    const { data } = await fixture.listOfUser({ userId });
     assert.deepEqual(data.map(({ id }) => id), [first.id], "factors of the user");
-    await world.refused(() => enroll({ type: "generic_otp" }), {
+    await fixture.refused(() => enroll({ type: "generic_otp" }), {
       class: "UnprocessableEntityException",
       status: 422,
       code: "idempotency_error",
@@ -140,13 +140,13 @@ export async function retries(world) {
     const idempotencyKey = randomUUID();
     const replies = await Promise.all(
       Array.from({ length: 8 }, () =>
-        world.workos.post("/auth/factors/enroll", { type: "totp", user_id: userId }, { idempotencyKey }),
+        fixture.workos.post("/auth/factors/enroll", { type: "totp", user_id: userId }, { idempotencyKey }),
       ),
     );
     report.secrets(replies[0].data.totp.secret);
     for (const { data } of replies) {
       assert.deepEqual(data, replies[0].data);
     }
-    assert.equal((await world.listOfUser({ userId })).data.length, 1, "factors of the user");
+    assert.equal((await fixture.listOfUser({ userId })).data.length, 1, "factors of the user");
   });
 }

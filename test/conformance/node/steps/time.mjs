@@ -3,19 +3,19 @@
 import assert from "node:assert/strict";
 import { Skip } from "../report.mjs";
 import { codeAt } from "../totp.mjs";
-import { failureOf, until } from "../world.mjs";
+import { failureOf, until } from "../fixture.mjs";
 
-export async function time(world) {
-  const { report, generation } = world;
-  const mfa = world.mfaAt(world.connect(world.brief));
+export async function time(fixture) {
+  const { report, generation } = fixture;
+  const mfa = fixture.mfaAt(fixture.connect(fixture.brief));
 
   for (const type of ["totp", "generic_otp"]) {
     await report.step(`expiry of ${type}`, async () => {
-      const factor = type === "totp" ? await world.enrollTOTP(mfa) : await mfa.enrollFactor({ type });
-      const challenge = await world.challenge(factor, {}, mfa);
+      const factor = type === "totp" ? await fixture.enrollTOTP(mfa) : await mfa.enrollFactor({ type });
+      const challenge = await fixture.challenge(factor, {}, mfa);
       await until(Date.parse(challenge.expiresAt));
       const code = challenge.code ?? codeAt(factor.totp.secret);
-      await world.refused(() => world.verify(challenge, code, mfa), {
+      await fixture.refused(() => fixture.verify(challenge, code, mfa), {
         class: "UnprocessableEntityException",
         status: 422,
         code: "authentication_challenge_expired",
@@ -26,23 +26,23 @@ export async function time(world) {
   }
 
   await report.step("too many messages, then waiting", async () => {
-    const phone = world.phone();
+    const phone = fixture.phone();
     const factor = await mfa.enrollFactor({ type: "sms", phoneNumber: phone });
-    const far = world.mfaAt(world.connectFar(world.brief));
-    await world.challenge(factor, {}, far);
-    const again = () => world.challenge(factor, {}, far);
+    const far = fixture.mfaAt(fixture.connectFar(fixture.brief));
+    await fixture.challenge(factor, {}, far);
+    const again = () => fixture.challenge(factor, {}, far);
     if (!generation.retries) {
       const error = await failureOf(again);
       assert.equal(error.constructor.name, generation.tooManyRequestsError);
-      assert.deepEqual((await world.brief.network.tries()).map(({ status }) => status), [201, 429]);
+      assert.deepEqual((await fixture.brief.network.tries()).map(({ status }) => status), [201, 429]);
       throw new Skip("does not try again");
     }
     await again();
-    const tries = await world.brief.network.tries();
+    const tries = await fixture.brief.network.tries();
     assert.deepEqual(tries.map(({ status }) => status), [201, 429, 201]);
     assert.notEqual(tries[1].key, tries[0].key);
     assert.equal(tries[2].key, tries[1].key);
-    assert.equal((await world.messages(phone, world.brief)).length, 2, "messages");
+    assert.equal((await fixture.messages(phone, fixture.brief)).length, 2, "messages");
     return "waits as Retry-After says, tries again with the same key, and the message goes out";
   });
 }

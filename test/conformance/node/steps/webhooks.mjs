@@ -1,13 +1,13 @@
 // The library checks the signature of a webhook before its user reads the body.
 import assert from "node:assert/strict";
 import { Skip } from "../report.mjs";
-import { failureOf } from "../world.mjs";
+import { failureOf } from "../fixture.mjs";
 
-export async function webhooks(world) {
-  const { workos, report, generation } = world;
+export async function webhooks(fixture) {
+  const { workos, report, generation } = fixture;
 
   await report.step("webhook signature", async () => {
-    const { body, secret, signature, stale, forged } = await world.server.network.delivery();
+    const { body, secret, signature, stale, forged } = await fixture.server.network.delivery();
     const parsed = JSON.parse(body);
     const accept = (payload, sigHeader, options = {}) => workos.webhooks.constructEvent({ payload, sigHeader, secret, ...options });
 

@@ -5,69 +5,69 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from totp import code_at, other_than, wrong_for
-from world import TOO_MANY_ATTEMPTS, TOO_MANY_FAILURES, moment, previously_verified
+from fixture import TOO_MANY_ATTEMPTS, TOO_MANY_FAILURES, moment, previously_verified
 
 CHALLENGE_ID = re.compile(r"auth_challenge_[0-9A-HJKMNP-TV-Z]{26}")
 
 
-def run(world):
-    client, step = world.client, world.report.step
+def run(fixture):
+    client, step = fixture.client, fixture.report.step
 
     @step("challenge totp")
     def _():
-        factor = world.enroll_totp()
+        factor = fixture.enroll_totp()
         is_challenge(client.challenge_factor(factor["id"]), factor)
 
     @step("challenge sms")
     def _():
-        phone = world.phone()
-        factor = world.enroll_sms(phone)
+        phone = fixture.phone()
+        factor = fixture.enroll_sms(phone)
         is_challenge(client.challenge_factor(factor["id"]), factor)
-        code = world.code_for(phone)
-        [message] = world.server.messages(phone)
+        code = fixture.code_for(phone)
+        [message] = fixture.server.messages(phone)
         assert message["to"] == phone
         assert message["text"] == f"Your verification code is: {code}"
 
     @step("challenge sms with a template")
     def _():
-        phone = world.phone()
-        factor = world.enroll_sms(phone)
+        phone = fixture.phone()
+        factor = fixture.enroll_sms(phone)
         client.challenge_factor(factor["id"], sms_template="<b>Förde & Søn</b>: {{code}} 🔑")
-        code = world.code_for(phone)
-        assert world.server.messages(phone)[0]["text"] == f"<b>Förde & Søn</b>: {code} 🔑"
+        code = fixture.code_for(phone)
+        assert fixture.server.messages(phone)[0]["text"] == f"<b>Förde & Søn</b>: {code} 🔑"
 
     @step("challenge sms with an empty template")
     def _():
-        phone = world.phone()
-        factor = world.enroll_sms(phone)
+        phone = fixture.phone()
+        factor = fixture.enroll_sms(phone)
         client.challenge_factor(factor["id"], sms_template="")
-        code = world.code_for(phone)
-        assert world.server.messages(phone)[0]["text"] == f"Your verification code is: {code}"
+        code = fixture.code_for(phone)
+        assert fixture.server.messages(phone)[0]["text"] == f"Your verification code is: {code}"
 
     @step("challenge generic_otp")
     def _():
-        factor = world.enroll_generic_otp()
-        challenge = world.challenge_generic_otp(factor)
+        factor = fixture.enroll_generic_otp()
+        challenge = fixture.challenge_generic_otp(factor)
         assert re.fullmatch(r"\d{6}", challenge["code"])
         is_challenge(challenge, factor, {"code"})
-        if world.library.hides_code:
+        if fixture.library.hides_code:
             is_challenge(client.challenge_factor(factor["id"]), factor)
             return "challenge_factor leaves the code out; the library's own client for HTTP has it"
 
     # For each type: a new challenge, a wrong code, and a function for the right one.
     def totp():
-        factor = world.enroll_totp()
+        factor = fixture.enroll_totp()
         secret = factor["totp"]["secret"]
         return client.challenge_factor(factor["id"]), wrong_for(secret), lambda: code_at(secret)
 
     def sms():
-        phone = world.phone()
-        challenge = client.challenge_factor(world.enroll_sms(phone)["id"])
-        code = world.code_for(phone)
+        phone = fixture.phone()
+        challenge = client.challenge_factor(fixture.enroll_sms(phone)["id"])
+        code = fixture.code_for(phone)
         return challenge, other_than(code), lambda: code
 
     def generic_otp():
-        challenge = world.challenge_generic_otp(world.enroll_generic_otp())
+        challenge = fixture.challenge_generic_otp(fixture.enroll_generic_otp())
         code = challenge["code"]
         return challenge, other_than(code), lambda: code
 
@@ -81,7 +81,7 @@ def run(world):
                 answers(client.verify_challenge(id, code), challenge, False)
             answers(client.verify_challenge(id, right()), challenge, True)
             for code in (right(), wrong):
-                world.refused(422, previously_verified(id), client.verify_challenge, id, code)
+                fixture.refused(422, previously_verified(id), client.verify_challenge, id, code)
 
     @step("verify a code with spaces")
     def _():
@@ -94,14 +94,14 @@ def run(world):
         challenge, wrong, right = totp()
         id = challenge["id"]
         answers(client.verify_by_deprecated(id, wrong), challenge, False)
-        answers(world.far.verify_by_deprecated(id, right()), challenge, True)
-        world.refused(422, previously_verified(id), client.verify_by_deprecated, id, right())
-        path = world.library.deprecated_verify_path.format(id=id)
-        assert world.server.tries()[-1]["path"] == path
+        answers(fixture.far.verify_by_deprecated(id, right()), challenge, True)
+        fixture.refused(422, previously_verified(id), client.verify_by_deprecated, id, right())
+        path = fixture.library.deprecated_verify_path.format(id=id)
+        assert fixture.server.tries()[-1]["path"] == path
 
     @step("a totp code is spent once")
     def _():
-        factor = world.enroll_totp()
+        factor = fixture.enroll_totp()
         first, second = client.challenge_factor(factor["id"]), client.challenge_factor(factor["id"])
         secret = factor["totp"]["secret"]
         code = code_at(secret)
@@ -120,26 +120,26 @@ def run(world):
         answers(winners[0].result(), challenge, True)
         for racer in racers:
             if racer not in winners:
-                world.refused(422, previously_verified(id), racer.result)
+                fixture.refused(422, previously_verified(id), racer.result)
 
     @step("too many attempts on a challenge")
     def _():
-        factor = world.enroll_generic_otp()
-        challenge = world.challenge_generic_otp(factor)
+        factor = fixture.enroll_generic_otp()
+        challenge = fixture.challenge_generic_otp(factor)
         fail(client, challenge, 5)
         for code in (challenge["code"], other_than(challenge["code"])):
-            world.refused(400, TOO_MANY_ATTEMPTS, client.verify_challenge, challenge["id"], code)
-        following = world.challenge_generic_otp(factor)
+            fixture.refused(400, TOO_MANY_ATTEMPTS, client.verify_challenge, challenge["id"], code)
+        following = fixture.challenge_generic_otp(factor)
         answers(client.verify_challenge(following["id"], following["code"]), following, True)
 
     @step("too many failures of a factor")
     def _():
-        factor = world.enroll_generic_otp()
-        fail(client, world.challenge_generic_otp(factor), 5)
-        challenge = world.challenge_generic_otp(factor)
+        factor = fixture.enroll_generic_otp()
+        fail(client, fixture.challenge_generic_otp(factor), 5)
+        challenge = fixture.challenge_generic_otp(factor)
         fail(client, challenge, 1)
         id, code = challenge["id"], challenge["code"]
-        world.refused(400, TOO_MANY_FAILURES, client.verify_challenge, id, code)
+        fixture.refused(400, TOO_MANY_FAILURES, client.verify_challenge, id, code)
 
 
 def fail(client, challenge, times):

@@ -4,17 +4,17 @@ import json
 import re
 
 from totp import code_at
-from world import failure_of, moment, not_found
+from fixture import failure_of, moment, not_found
 
 FACTOR_ID = re.compile(r"auth_factor_[0-9A-HJKMNP-TV-Z]{26}")
 
 
-def run(world):
-    client, step = world.client, world.report.step
+def run(fixture):
+    client, step = fixture.client, fixture.report.step
 
     @step("enroll totp")
     def _():
-        factor = world.enroll_totp()
+        factor = fixture.enroll_totp()
         is_factor(factor, "totp", {"totp"})
         totp = factor["totp"]
         secret = totp["secret"]
@@ -27,12 +27,12 @@ def run(world):
 
     @step("enroll totp without names")
     def _():
-        if world.declined("no names", client.enroll_factor, type="totp"):
+        if fixture.declined("no names", client.enroll_factor, type="totp"):
             factor = client.request("post", "auth/factors/enroll", {"type": "totp"})
         else:
             factor = client.enroll_factor(type="totp")
         totp = factor["totp"]
-        world.report.secrets(totp["secret"])
+        fixture.report.secrets(totp["secret"])
         assert totp["issuer"] and totp["user"], "one of them is empty"
         return f"issuer {totp['issuer']}, user {totp['user']}"
 
@@ -44,32 +44,32 @@ def run(world):
             lambda number: f"+1 ({number[2:5]}) {number[5:8]}-{number[8:]}",
             lambda number: f" 1.{number[2:5]}.{number[5:8]}.{number[8:]} ",
         ):
-            phone = world.phone()
-            factor = world.enroll_sms(form(phone))
+            phone = fixture.phone()
+            factor = fixture.enroll_sms(form(phone))
             is_factor(factor, "sms", {"sms"})
             assert factor["sms"] == {"phone_number": phone}, form(phone)
 
     @step("enroll generic_otp")
     def _():
         said = None
-        if world.declined("generic_otp", client.enroll_factor, type="generic_otp"):
+        if fixture.declined("generic_otp", client.enroll_factor, type="generic_otp"):
             said = "enroll_factor declines this type; the library's own client for HTTP enrolls it"
-        elif world.library.misreads_generic_otp:
+        elif fixture.library.misreads_generic_otp:
             misread(client.enroll_factor, type="generic_otp")
             said = "enroll_factor raises a ValidationError after the server has enrolled the factor"
-        is_factor(world.enroll_generic_otp(), "generic_otp", set())
+        is_factor(fixture.enroll_generic_otp(), "generic_otp", set())
         return said
 
     @step("get a factor")
     def _():
-        totp = world.enroll_totp()
+        totp = fixture.enroll_totp()
         shown = client.get_factor(totp["id"])
         assert shown == {**totp, "totp": {"issuer": "Foo Corp", "user": "user@example.com"}}
         assert totp["totp"]["secret"] not in json.dumps(shown)
-        sms = world.enroll_sms()
+        sms = fixture.enroll_sms()
         assert client.get_factor(sms["id"]) == sms
-        generic = world.enroll_generic_otp()
-        if world.library.misreads_generic_otp:
+        generic = fixture.enroll_generic_otp()
+        if fixture.library.misreads_generic_otp:
             misread(client.get_factor, generic["id"])
             assert client.request("get", f"auth/factors/{generic['id']}") == generic
             return "of a generic_otp factor get_factor raises a ValidationError"
@@ -77,19 +77,19 @@ def run(world):
 
     @step("delete a factor")
     def _():
-        for enroll in (world.enroll_totp, world.enroll_sms, world.enroll_generic_otp):
+        for enroll in (fixture.enroll_totp, fixture.enroll_sms, fixture.enroll_generic_otp):
             id = enroll()["id"]
             assert client.delete_factor(id) is None
             for call in (client.get_factor, client.delete_factor, client.challenge_factor):
-                world.refused(404, not_found(id), call, id)
+                fixture.refused(404, not_found(id), call, id)
 
     @step("delete a factor that is challenged")
     def _():
-        factor = world.enroll_totp()
+        factor = fixture.enroll_totp()
         id = client.challenge_factor(factor["id"])["id"]
         client.delete_factor(factor["id"])
         code = code_at(factor["totp"]["secret"])
-        world.refused(404, not_found(id, "Challenge"), client.verify_challenge, id, code)
+        fixture.refused(404, not_found(id, "Challenge"), client.verify_challenge, id, code)
 
 
 def is_factor(factor, type, added):

@@ -4,16 +4,16 @@ import re
 from datetime import timedelta
 
 from totp import code_at
-from world import failure_of, invalid, moment
+from fixture import failure_of, invalid, moment
 
 
-def run(world):
-    client, step, library = world.client, world.report.step, world.library
+def run(fixture):
+    client, step, library = fixture.client, fixture.report.step, fixture.library
 
     @step("enroll for a user")
     def _():
-        user = world.user()
-        factor, challenge = world.enroll_for_user(
+        user = fixture.user()
+        factor, challenge = fixture.enroll_for_user(
             user, totp_issuer="Foo Corp", totp_user="user@foo-corp.com"
         )
         totp = factor["totp"]
@@ -28,14 +28,14 @@ def run(world):
 
     @step("enroll for a user without names")
     def _():
-        factor, _ = world.enroll_for_user(world.user())
+        factor, _ = fixture.enroll_for_user(fixture.user())
         assert factor["totp"]["issuer"] and factor["totp"]["user"], "one of them is empty"
 
     @step("enroll for a user with a secret")
     def _():
         secret = "JBSWY3DPEHPK3PXPJBSWY3DPEE"
         for form in (secret, secret.lower(), re.sub("(.{4})", r"\1 ", secret), secret + "======"):
-            factor, challenge = world.enroll_for_user(world.user(), totp_secret=form)
+            factor, challenge = fixture.enroll_for_user(fixture.user(), totp_secret=form)
             assert factor["totp"]["secret"] == secret, form
             assert client.verify_challenge(challenge["id"], code_at(secret))["valid"] is True
         for form, code in (
@@ -43,22 +43,22 @@ def run(world):
             ("01189998819991197253", "totp_secret_not_base32"),
         ):
             body = invalid("totp_secret", code)
-            world.refused(422, body, world.enroll_for_user, world.user(), totp_secret=form)
+            fixture.refused(422, body, fixture.enroll_for_user, fixture.user(), totp_secret=form)
 
     @step("list no factors")
     def _():
-        factors, metadata = client.list_of_user(world.user())
+        factors, metadata = client.list_of_user(fixture.user())
         assert factors == []
         assert metadata == {"before": None, "after": None}
 
-    user = world.user()
+    user = fixture.user()
     newest_first = []  # the factors of that user, as lists show them
 
     @step("list the factors of a user")
     def _():
         assert client.list_of_user(user)[0] == []
         for i in range(35):
-            factor, _ = world.enroll_for_user(user, totp_user=f"account {i}")
+            factor, _ = fixture.enroll_for_user(user, totp_user=f"account {i}")
             newest_first.insert(0, as_listed(factor, user))
         factors, metadata = client.list_of_user(user)
         assert factors == newest_first[:10]
@@ -95,7 +95,7 @@ def run(world):
             ({"limit": 101}, "limit", "limit_out_of_range"),
             ({"order": "sideways"}, "order", "order_unsupported"),
         ):
-            world.refused(422, invalid(field, code), client.list_of_user, user, **page)
+            fixture.refused(422, invalid(field, code), client.list_of_user, user, **page)
 
     @step("list all pages")
     def _():
@@ -104,9 +104,9 @@ def run(world):
 
     @step("list 301 factors")
     def _():
-        owner = world.user()
+        owner = fixture.user()
         assert client.list_of_user(owner, limit=100)[0] == []
-        ids = [world.enroll_for_user(owner)[0]["id"] for _ in range(301)][::-1]
+        ids = [fixture.enroll_for_user(owner)[0]["id"] for _ in range(301)][::-1]
         listed, page = [], {"limit": 100}
         for size in (100, 100, 100, 1):
             factors, metadata = client.list_of_user(owner, **page)
@@ -119,9 +119,9 @@ def run(world):
 
     @step("a deleted factor leaves the list")
     def _():
-        owner = world.user()
+        owner = fixture.user()
         assert client.list_of_user(owner)[0] == []
-        factors = [as_listed(world.enroll_for_user(owner)[0], owner) for _ in range(5)][::-1]
+        factors = [as_listed(fixture.enroll_for_user(owner)[0], owner) for _ in range(5)][::-1]
         gone = factors.pop(2)
         client.delete_factor(gone["id"])
         assert client.list_of_user(owner)[0] == factors
@@ -131,7 +131,7 @@ def run(world):
 
     @step("list a factor that is not totp")
     def _():
-        owner, phone = world.user(), world.phone()
+        owner, phone = fixture.user(), fixture.phone()
 
         def enroll(**fields):
             return client.request("post", "auth/factors/enroll", {**fields, "user_id": owner})

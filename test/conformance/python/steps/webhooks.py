@@ -3,15 +3,15 @@
 import json
 
 from report import Skip
-from world import failure_of
+from fixture import failure_of
 
 
-def run(world):
-    verify = world.client.verify_webhook
+def run(fixture):
+    verify = fixture.client.verify_webhook
 
-    @world.report.step("webhook signature")
+    @fixture.report.step("webhook signature")
     def _():
-        delivery = world.server.delivery()
+        delivery = fixture.server.delivery()
         secret, body, signature = delivery["secret"], delivery["body"], delivery["signature"]
         event, want = verify(body, signature, secret), json.loads(body)
         for name in ("id", "event", "created_at"):
@@ -25,7 +25,7 @@ def run(world):
         refuses(body, delivery["stale"])
         refuses(body, signature + "0")
         altered = body.replace("user@example.com", "mallory@example.com")
-        if world.library.accepts_forgeries:
+        if fixture.library.accepts_forgeries:
             assert verify(altered, signature, secret)["data"]["email"] == "mallory@example.com"
             verify(body, delivery["forged"], secret)
             raise Skip("accepts forged webhooks: do not rely on it")

@@ -45,7 +45,7 @@ def fetch(url, body=None):
         return json.load(reply)
 
 
-class World:
+class Fixture:
     """At brief, challenges expire at once, and one number may receive a message every second."""
 
     def __init__(self, library, report, server, brief):

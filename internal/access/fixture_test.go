@@ -13,8 +13,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
-// A world is a Service over a real store, with a clock that does not move.
-type world struct {
+// A fixture is a Service over a real store, with a clock that does not move.
+type fixture struct {
 	*access.Service
 	t     testing.TB
 	store *sqlite.Store
@@ -22,9 +22,9 @@ type world struct {
 	clock *mfatest.Clock
 }
 
-func newWorld(t testing.TB) *world {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	w := &world{
+	w := &fixture{
 		t:     t,
 		path:  filepath.Join(t.TempDir(), "test.db"),
 		clock: mfatest.NewClock(time.Date(2026, 3, 27, 12, 0, 0, 432_567_891, time.UTC)),
@@ -39,11 +39,11 @@ func newWorld(t testing.TB) *world {
 }
 
 // another returns a Service as on another node, over the given store.
-func (w *world) another(store access.Store) *access.Service {
+func (w *fixture) another(store access.Store) *access.Service {
 	return access.NewService(store, w.clock.Now)
 }
 
-func (w *world) environment(name string, production bool) mfa.Environment {
+func (w *fixture) environment(name string, production bool) mfa.Environment {
 	w.t.Helper()
 	e, err := w.CreateEnvironment(w.t.Context(), name, production)
 	if err != nil {
@@ -53,7 +53,7 @@ func (w *world) environment(name string, production bool) mfa.Environment {
 }
 
 // key returns the text of a new key, and the key.
-func (w *world) key(e mfa.Environment) (string, access.Key) {
+func (w *fixture) key(e mfa.Environment) (string, access.Key) {
 	w.t.Helper()
 	text, k, err := w.CreateKey(w.t.Context(), e)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A world is the environment of the steps: one version of the library, and two servers.
-type world struct {
+// A fixture is the environment of the steps: one version of the library, and two servers.
+type fixture struct {
 	version
 	ctx    context.Context
 	report *report
@@ -22,8 +22,8 @@ type world struct {
 	phones int // how many phone numbers are in use
 }
 
-func newWorld(v version, r *report) (*world, error) {
-	w := &world{version: v, ctx: context.Background(), report: r}
+func newFixture(v version, r *report) (*fixture, error) {
+	w := &fixture{version: v, ctx: context.Background(), report: r}
 	for name, field := range map[string]*string{
 		"COUNTERSIGN_URL":               &w.server.url,
 		"COUNTERSIGN_API_KEY":           &w.server.key,
@@ -42,12 +42,12 @@ func newWorld(v version, r *report) (*world, error) {
 }
 
 // near connects the library to a server directly, and far through the server's network.
-func (w *world) near(p place) library { return w.connect(p.url, p.key, false) }
-func (w *world) far(p place) library  { return w.connect(p.network, p.key, false) }
+func (w *fixture) near(p place) library { return w.connect(p.url, p.key, false) }
+func (w *fixture) far(p place) library  { return w.connect(p.network, p.key, false) }
 
 // phone returns a fictional number that has not received a message yet. A number
 // receives one message in 30 seconds, so every message needs a new number.
-func (w *world) phone() string {
+func (w *fixture) phone() string {
 	number := fmt.Sprintf("+12025550%d", 100+w.phones)
 	w.phones++
 	w.report.secrets(number)
@@ -55,7 +55,7 @@ func (w *world) phone() string {
 }
 
 // enrollTOTP returns a new factor whose codes the steps can compute.
-func (w *world) enrollTOTP(l library) (factor, error) {
+func (w *fixture) enrollTOTP(l library) (factor, error) {
 	f, err := l.enroll(w.ctx, enrollment{kind: "totp", issuer: "Foo Corp", user: "user@example.com"})
 	if err == nil {
 		w.report.secrets(f.totp.secret)
@@ -63,14 +63,14 @@ func (w *world) enrollTOTP(l library) (factor, error) {
 	return f, err
 }
 
-func (w *world) enrollSMS() (f factor, phone string) {
+func (w *fixture) enrollSMS() (f factor, phone string) {
 	phone = w.phone()
 	return must(w.here.enroll(w.ctx, enrollment{kind: "sms", phone: phone})), phone
 }
 
 // enrollGeneric returns a new generic_otp factor. If the library cannot enroll one, the
 // factor is enrolled without the library, which supports all other calls on it.
-func (w *world) enrollGeneric(p place) factor {
+func (w *fixture) enrollGeneric(p place) factor {
 	if w.errType == nil {
 		return must(w.near(p).enroll(w.ctx, enrollment{kind: "generic_otp"}))
 	}
@@ -79,7 +79,7 @@ func (w *world) enrollGeneric(p place) factor {
 	return must(w.near(p).get(w.ctx, enrolled.ID))
 }
 
-func (w *world) enrollForUser(l library, userID string, e enrollment) (userEnrollment, error) {
+func (w *fixture) enrollForUser(l library, userID string, e enrollment) (userEnrollment, error) {
 	e.kind = "totp"
 	made, err := l.enrollForUser(w.ctx, userID, e)
 	if err == nil {
@@ -90,7 +90,7 @@ func (w *world) enrollForUser(l library, userID string, e enrollment) (userEnrol
 
 // challenge challenges a generic_otp factor, and returns the code too. If the library
 // does not show the code, it is read from the wire.
-func (w *world) challenge(p place, f factor) (c challenge, code string) {
+func (w *fixture) challenge(p place, f factor) (c challenge, code string) {
 	c = must(w.far(p).challenge(w.ctx, f.id))
 	code = p.codeOnWire(c.id)
 	w.report.secrets(code)
@@ -103,7 +103,7 @@ func (w *world) challenge(p place, f factor) (c challenge, code string) {
 }
 
 // messages returns the inbox of a server for a number, newest first.
-func (w *world) messages(p place, to string) []message {
+func (w *fixture) messages(p place, to string) []message {
 	list := p.inbox(to)
 	for _, m := range list {
 		w.report.secrets(m.Code)
@@ -114,7 +114,7 @@ func (w *world) messages(p place, to string) []message {
 var sixDigits = regexp.MustCompile(`^\d{6}$`)
 
 // codeFor returns the code of the only message to a number.
-func (w *world) codeFor(to string) string {
+func (w *fixture) codeFor(to string) string {
 	list := w.messages(w.server, to)
 	equal("messages to one number", len(list), 1)
 	matches("code", list[0].Code, sixDigits)

@@ -18,7 +18,7 @@ import java.util.Map;
 import java.util.UUID;
 
 /** The environment of the steps: the library, connected to two servers. */
-class World {
+class Fixture {
   /** A server, and the library that talks to it, directly and through a network. */
   class Server {
     final String url;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-export class World {
+export class Fixture {
   #nextPhone = 0;
 
   // server and brief are { url, key, network } of two servers. At brief, challenges
