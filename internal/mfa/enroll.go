@@ -118,9 +118,7 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempoten
 		return nil, err
 	}
 	e.ID = id
-	if _, ok := kind.(messenger); ok {
-		e.ID = marked(id)
-	}
+	e.ID.mark(kind)
 	if once != nil {
 		e.Replay = once.Key
 	}

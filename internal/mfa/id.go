@@ -70,6 +70,22 @@ func (id ChallengeID) Bucket() Bucket { return bucketIn(id) }
 // Bucket returns the partition of the event, which is that of its factor.
 func (id EventID) Bucket() Bucket { return bucketIn(id) }
 
+// markBit is the lowest random bit of an id, in its byte 14. In the id of a factor it is set
+// if Countersign sends the codes of the factor, and otherwise zero.
+const markBit = 1 << 2
+
+// mark sets or clears the markBit of a new id.
+func (id *FactorID) mark(k kind) {
+	id[14] &^= markBit
+	if _, ok := k.(messenger); ok {
+		id[14] |= markBit
+	}
+}
+
+// isMarked reports whether a factor sends its codes. Such factors that an older release
+// enrolled are not marked.
+func (id FactorID) isMarked() bool { return id[14]&markBit != 0 }
+
 // ParseFactorID reads an id as String writes it. Any other text is a
 // *NotFoundError: no factor can have that id.
 func ParseFactorID(s string) (FactorID, error) {
@@ -194,14 +210,6 @@ func following(id [16]byte, n int) [16]byte {
 	binary.BigEndian.PutUint64(id[8:], lo+uint64(n)<<10)
 	return id
 }
-
-// marked returns the id of a factor of a messenger: the id that follows id, which no other
-// row has. next never returns a marked id.
-func marked(id FactorID) FactorID { return FactorID(following(id, 1)) }
-
-// isMarked reports whether a factor sends its codes. Such factors that an older release
-// enrolled are not marked.
-func (id FactorID) isMarked() bool { return binary.BigEndian.Uint16(id[14:])>>10&1 == 1 }
 
 // next returns a new id of time now in bucket b.
 func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
