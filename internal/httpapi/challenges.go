@@ -94,22 +94,23 @@ func (a *API) verifyByBody(w http.ResponseWriter, r request) error {
 }
 
 func (a *API) doVerify(w http.ResponseWriter, r request, challenge string) error {
-	var code *string
-	if err := decode(r.Content, codeText("code", &code)); err != nil {
+	var code string
+	var given bool
+	if err := decode(r.Content, codeText("code", &code, &given)); err != nil {
 		return err
 	}
 	id, err := r.challengeID(challenge)
 	if err != nil {
 		return err
 	}
-	if code == nil {
+	if !given {
 		return required("code")
 	}
 	o, err := once(r, http.StatusCreated, a.appendVerification)
 	if err != nil {
 		return err
 	}
-	v, err := a.mfa.Verify(r.Context(), r.key.Environment, id, *code, o)
+	v, err := a.mfa.Verify(r.Context(), r.key.Environment, id, code, o)
 	if err != nil {
 		return err
 	}

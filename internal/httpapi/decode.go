@@ -16,59 +16,67 @@ import (
 
 // A field is one key of a request's body and the variable for its value.
 type field struct {
-	name string
-	set  func(value []byte) bool // reports whether the JSON value has the right kind
+	name  string
+	to    *string
+	given *bool // whether the key has a value; nil if that does not matter
+	form  form
 }
 
-// text is a field for a string. null counts as "". Another value is an error of decode.
-func text(name string, to *string) field {
-	return field{name, func(value []byte) bool {
-		*to = ""
-		return isNull(value) || unquote(value, to)
-	}}
+// A form says which JSON values a field accepts. null always counts as "".
+type form int
+
+const (
+	isString form = iota // another value is an error of decode
+	isAny                // accepts all other values in their JSON form: 123456 as "123456"
+	isCode               // accepts a whole number as the code with the same digits; another value cannot be a code
+)
+
+// text is a field for a string.
+func text(name string, to *string) field { return field{name: name, to: to} }
+
+// anyText is a field for a string, a number or another value.
+func anyText(name string, to *string) field { return field{name: name, to: to, form: isAny} }
+
+// codeText is a field for a code. *given says whether the key has a value.
+func codeText(name string, to *string, given *bool) field {
+	return field{name: name, to: to, given: given, form: isCode}
 }
 
-// anyText is a field for a string. It accepts all other values in their JSON form: 123456
-// as "123456". null counts as "".
-func anyText(name string, to *string) field {
-	return field{name, func(value []byte) bool {
-		*to = ""
-		if !isNull(value) && !unquote(value, to) {
-			*to = string(value)
-		}
-		return true
-	}}
-}
-
-// codeText is a field for a code. It accepts a whole number as the code with the same
-// digits; another value that is not a string cannot be a code. For null, or if the key is
-// absent, *to is nil.
-func codeText(name string, to **string) field {
-	return field{name, func(value []byte) bool {
-		*to = nil
-		if isNull(value) {
-			return true
-		}
-		*to = new(string)
-		if !unquote(value, *to) {
-			**to = mfa.NumberCode(string(value))
-		}
-		return true
-	}}
-}
-
-func isNull(value []byte) bool { return string(value) == "null" }
-
-// unquote reads a JSON string.
-func unquote(value []byte, to *string) bool {
-	if value[0] != '"' {
+// set reads a JSON value and reports whether it has the right kind.
+func (f field) set(value []byte) bool {
+	null := string(value) == "null"
+	if f.given != nil {
+		*f.given = !null
+	}
+	text, ok := unquote(value)
+	switch {
+	case ok || null:
+		*f.to = text
+	case f.form == isAny:
+		*f.to = string(value)
+	case f.form == isCode:
+		*f.to = mfa.NumberCode(string(value))
+	default:
+		*f.to = ""
 		return false
 	}
-	if bytes.IndexByte(value, '\\') < 0 {
-		*to = string(value[1 : len(value)-1])
-		return true
+	return true
+}
+
+// unquote reads a JSON string. It returns "" for another value.
+func unquote(value []byte) (text string, ok bool) {
+	switch {
+	case value[0] != '"':
+		return "", false
+	case bytes.IndexByte(value, '\\') < 0:
+		return string(value[1 : len(value)-1]), true
 	}
-	return json.Unmarshal(value, to) == nil
+	return unescape(value)
+}
+
+func unescape(value []byte) (text string, ok bool) {
+	err := json.Unmarshal(value, &text)
+	return text, err == nil
 }
 
 // decode reads a JSON object into the variables of fields and ignores its other keys.
@@ -79,6 +87,7 @@ func unquote(value []byte, to *string) bool {
 // encoding/json, decode does not distinguish upper and lower case in keys.
 func decode(body []byte, fields ...field) error {
 	var wrong [8]bool // more than any request has
+	failed := false
 	err := eachKey(body, func(name string, value []byte) {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
 		if i < 0 {
@@ -86,21 +95,22 @@ func decode(body []byte, fields ...field) error {
 		}
 		if i >= 0 {
 			wrong[i] = !fields[i].set(value)
+			failed = failed || wrong[i]
 		}
 	})
-	if err != nil {
+	if err != nil || !failed {
 		return err
 	}
-	var e mfa.InvalidError
+	var found []mfa.FieldError
 	for i, f := range fields {
 		if wrong[i] {
-			e.Fields = append(e.Fields, mfa.FieldError{Field: f.name, Code: "not_a_string", Message: f.name + " must be a string"})
+			found = append(found, mfa.FieldError{Field: f.name, Code: "not_a_string", Message: f.name + " must be a string"})
 		}
 	}
-	if e.Fields != nil {
-		return &e
+	if found == nil { // a later value of the same key was right
+		return nil
 	}
-	return nil
+	return &mfa.InvalidError{Fields: found}
 }
 
 // eachKey calls fn for each key of a JSON object, in order, with the JSON of its value.
@@ -111,7 +121,7 @@ func eachKey(body []byte, fn func(name string, value []byte)) error {
 	}
 	// Some programs write a byte order mark, which RFC 8259 (section 8.1) lets a parser ignore.
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
-	if len(body) == 0 || isNull(body) || isEmptyArray(body) {
+	if len(body) == 0 || string(body) == "null" || isEmptyArray(body) {
 		return nil
 	}
 	if err := checkJSON(body); err != nil {
@@ -126,8 +136,7 @@ func eachKey(body []byte, fn func(name string, value []byte)) error {
 			return nil // {}
 		}
 		value, rest = cutValue(rest[1:]) // without the colon
-		var key string
-		unquote(name, &key) // never fails: the body is valid JSON
+		key, _ := unquote(name) // never fails: the body is valid JSON
 		fn(key, value)
 		if rest[0] == '}' {
 			return nil

@@ -11,8 +11,9 @@ func Codes() []string {
 
 // DecodeVerify and DecodeEnroll read the body of a request.
 func DecodeVerify(body []byte) error {
-	var code *string
-	return decode(body, codeText("code", &code))
+	var code string
+	var given bool
+	return decode(body, codeText("code", &code, &given))
 }
 
 func DecodeEnroll(body []byte) error {

@@ -7,11 +7,11 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// factorID reads the id of the factor that the request is about.
+// factorID reads the id of the factor that the request is about. An id has only one form.
 func (r request) factorID(text string) (mfa.FactorID, error) {
 	id, err := mfa.ParseFactorID(text)
 	if err == nil {
-		r.Factor = id.String()
+		r.Factor = text
 	}
 	return id, err
 }
@@ -20,15 +20,21 @@ func (r request) factorID(text string) (mfa.FactorID, error) {
 func (r request) challengeID(text string) (mfa.ChallengeID, error) {
 	id, err := mfa.ParseChallengeID(text)
 	if err == nil {
-		r.Challenge = id.String()
+		r.Challenge = text
 	}
 	return id, err
 }
 
 // concerns records for the log that the request is about a challenge and its factor.
 func (r request) concerns(c *mfa.IssuedChallenge) {
-	if c.ID != (mfa.ChallengeID{}) { // zero if the answer is a recorded one
-		r.Factor, r.Challenge = c.Factor.String(), c.ID.String()
+	if c.ID == (mfa.ChallengeID{}) {
+		return // the answer is a recorded one
+	}
+	if r.Factor == "" {
+		r.Factor = c.Factor.String()
+	}
+	if r.Challenge == "" {
+		r.Challenge = c.ID.String()
 	}
 }
 

@@ -29,13 +29,22 @@ type Subject struct {
 	Code        string // of the error in the answer, if the handler itself sends it
 }
 
+// An exchange has what one request needs, in one piece of memory.
+type exchange struct {
+	request  Request
+	recorder recorder
+	id       [1]string // the value of the header x-request-id
+}
+
 // serve answers a request with h. It names the request, answers errors and panics of h,
 // and logs.
 func (m *Mux) serve(pattern string, w http.ResponseWriter, r *http.Request, h Handler) {
 	start := m.opts.Now()
-	req, rec := &Request{Request: r, ID: newRequestID()}, &recorder{ResponseWriter: w}
+	x := &exchange{request: Request{Request: r, ID: newRequestID()}, recorder: recorder{ResponseWriter: w}}
+	req, rec := &x.request, &x.recorder
+	x.id[0] = req.ID
 	// Lower case: one client library looks for exactly this key.
-	rec.Header()["x-request-id"] = []string{req.ID}
+	rec.Header()["x-request-id"] = x.id[:]
 	simulated := false
 	if err := recovered(h, rec, req); err != nil {
 		p := m.opts.Describe(err)

@@ -9,6 +9,17 @@ import (
 
 const jsonType = "application/json; charset=utf-8"
 
+// Values of headers that never change. Header.Set would allocate each of them for each
+// request.
+var (
+	jsonTypes = []string{jsonType}
+	noStore   = []string{"no-store"}
+)
+
+// countedByServer is the length of a body, in bytes, up to which net/http itself sends
+// Content-Length.
+const countedByServer = 2 << 10
+
 // Respond sends v as JSON.
 func Respond(w http.ResponseWriter, status int, v any) error {
 	body, err := Encode(v)
@@ -33,9 +44,10 @@ func Encode(v any) ([]byte, error) {
 // Send sends a body that is JSON.
 func Send(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", jsonType)
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Type"], h["Cache-Control"] = jsonTypes, noStore
+	if len(body) > countedByServer {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	w.WriteHeader(status)
 	w.Write(body) // an error means that the client has gone
 }
