@@ -96,6 +96,7 @@ var places = map[string]place{
 
 	// An API key refers to an environment of mfa. mfa must not import access.
 	"internal/access": {layer: middle, also: []string{"internal/mfa"}},
+	"internal/events": {layer: middle, also: []string{"internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 	"internal/mfa":    {layer: middle, also: []string{"internal/idempotency"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 
 	"internal/operator": {layer: middle, also: []string{"internal/access", "internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
@@ -117,7 +118,7 @@ var places = map[string]place{
 	"internal/openapitest":     {layer: support},
 	"internal/pgtest":          {layer: support},
 	"internal/testenv":         {layer: support},
-	"internal/store/storetest": {layer: support},
+	"internal/store/storetest": {layer: support, also: []string{"internal/store/transfer"}},
 
 	"internal/tools/logcheck": {layer: tool},
 

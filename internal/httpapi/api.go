@@ -118,6 +118,11 @@ type request struct {
 	key access.Key
 }
 
+// by returns the caller of a request for the domain.
+func (r request) by() mfa.Caller {
+	return mfa.Caller{Environment: r.key.Environment, Key: string(r.key.ID), Request: r.ID}
+}
+
 type handler func(w http.ResponseWriter, r request) error
 
 // route adds a route for callers with an API key. A request without a valid key never

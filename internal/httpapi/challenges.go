@@ -33,7 +33,7 @@ func (a *API) doChallenge(w http.ResponseWriter, r request, factor string) error
 	if err != nil {
 		return err
 	}
-	c, err := a.mfa.Challenge(r.Context(), r.key.Environment, id, p, o)
+	c, err := a.mfa.Challenge(r.Context(), r.by(), id, p, o)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (a *API) findChallenge(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.mfa.FindChallenge(r.Context(), r.key.Environment, id)
+	c, err := a.mfa.FindChallenge(r.Context(), r.by(), id)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (a *API) resend(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.mfa.Resend(r.Context(), r.key.Environment, id, o)
+	c, err := a.mfa.Resend(r.Context(), r.by(), id, o)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (a *API) doVerify(w http.ResponseWriter, r request, challenge string) error
 	if err != nil {
 		return err
 	}
-	v, err := a.mfa.Verify(r.Context(), r.key.Environment, id, code, o)
+	v, err := a.mfa.Verify(r.Context(), r.by(), id, code, o)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (a *API) enroll(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.mfa.Enroll(r.Context(), r.key.Environment, params, o)
+	e, err := a.mfa.Enroll(r.Context(), r.by(), params, o)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (a *API) enrollForUser(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.mfa.Enroll(r.Context(), r.key.Environment, params, o)
+	e, err := a.mfa.Enroll(r.Context(), r.by(), params, o)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (a *API) factor(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	f, err := a.mfa.Factor(r.Context(), r.key.Environment, id)
+	f, err := a.mfa.Factor(r.Context(), r.by(), id)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (a *API) deleteFactor(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.mfa.DeleteFactor(r.Context(), r.key.Environment, id); err != nil {
+	if err := a.mfa.DeleteFactor(r.Context(), r.by(), id); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -98,7 +98,7 @@ func (a *API) factorsOfUser(w http.ResponseWriter, r request) error {
 		return err
 	}
 	params.User = r.PathValue("user")
-	page, err := a.mfa.Factors(r.Context(), r.key.Environment, params)
+	page, err := a.mfa.Factors(r.Context(), r.by(), params)
 	if err != nil {
 		return err
 	}

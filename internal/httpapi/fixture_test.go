@@ -19,6 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
@@ -252,10 +253,7 @@ func (w *fixture) factors() int {
 // events counts the events of a type.
 func (w *fixture) events(kind mfa.EventType) int {
 	w.t.Helper()
-	all, err := w.store.Events(context.Background(), mfa.EventID{}, 100_000)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	all := storetest.Events(w.t, w.store)
 	n := 0
 	for _, e := range all {
 		if e.Type == kind {

@@ -19,7 +19,7 @@ func BenchmarkChallenge(b *testing.B) {
 	for _, bc := range []struct {
 		name     string
 		factor   mfa.EnrollParams
-		env      mfa.Environment
+		env      mfa.Caller
 		accepted mfa.Accepted
 		key      func(int) *request
 		resend   bool

@@ -11,7 +11,7 @@ import (
 )
 
 // prove verifies a code that is sent to a factor of an environment.
-func (w *fixture) prove(env mfa.Environment, id mfa.FactorID) {
+func (w *fixture) prove(env mfa.Caller, id mfa.FactorID) {
 	w.t.Helper()
 	c, err := w.sendIn(env, id)
 	if err != nil {
@@ -21,7 +21,7 @@ func (w *fixture) prove(env mfa.Environment, id mfa.FactorID) {
 }
 
 // enter verifies a challenge with the code that was sent last.
-func (w *fixture) enter(env mfa.Environment, id mfa.ChallengeID) {
+func (w *fixture) enter(env mfa.Caller, id mfa.ChallengeID) {
 	w.t.Helper()
 	if v, err := w.Verify(w.t.Context(), env, id, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid {
 		w.t.Fatalf("Verify = %v, %v", v.Valid, err)
@@ -30,7 +30,7 @@ func (w *fixture) enter(env mfa.Environment, id mfa.ChallengeID) {
 
 // sendAll asks for a message to each factor every 30 seconds, and returns how many
 // were sent to each.
-func (w *fixture) sendAll(env mfa.Environment, span time.Duration, ids ...mfa.FactorID) []int {
+func (w *fixture) sendAll(env mfa.Caller, span time.Duration, ids ...mfa.FactorID) []int {
 	w.t.Helper()
 	sent := make([]int, len(ids))
 	for end := w.clock.Now().Add(span); w.clock.Now().Before(end); w.clock.Advance(30 * time.Second) {
@@ -177,7 +177,7 @@ func TestPausedPrefixServesProvenNumbers(t *testing.T) {
 		"+491512": "20 sent, 0 verified, paused for " + fmt.Sprint(day-33*time.Minute),
 		"DE":      "27 sent, 4 verified",
 	})
-	if got := w.smsEvents(); !slices.Equal(got, []string{"sms.prefix_paused +491512"}) {
+	if got := w.smsEvents(); !slices.Equal(got, []string{"message.prefix_paused +491512"}) {
 		t.Errorf("events are %q; want the pause alone", got)
 	}
 	_, err = w.sendIn(production, unproven)

@@ -1,8 +1,6 @@
 package mfa
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"math/bits"
 	"time"
 
@@ -71,10 +69,9 @@ func (c *Challenge) refuse(limit int, now time.Time) error {
 // leavesEvent counts one refused code, and reports whether it leaves an event. The first
 // refused code does. Later ones do by chance, each time half as likely: n events mean
 // about 2^(n-1) refused codes. So endless refusals neither fill the store nor cost a write
-// each. The id that the event would get decides, because it is not predictable.
-func (c *Challenge) leavesEvent(id EventID) bool {
-	sum := sha256.Sum256(id[:])
-	if c.RefusalEvents > bits.LeadingZeros64(binary.BigEndian.Uint64(sum[:]))+1 {
+// each. chance is a random number.
+func (c *Challenge) leavesEvent(chance uint64) bool {
+	if c.RefusalEvents > bits.LeadingZeros64(chance)+1 {
 		return false
 	}
 	c.RefusalEvents++

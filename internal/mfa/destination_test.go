@@ -11,7 +11,7 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		countries []string
-		env       mfa.Environment
+		env       mfa.Caller
 		phone     string
 		want      error
 	}{

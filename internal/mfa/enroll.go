@@ -59,13 +59,13 @@ const maxUser = 256
 const showSecret = 10 * time.Minute
 
 // Enroll creates a factor. The error is an ErrInvalid that names the wrong fields.
-func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, req *idempotency.Request[Enrollment]) (Enrollment, error) {
+func (s *Service) Enroll(ctx context.Context, by Caller, p EnrollParams, req *idempotency.Request[Enrollment]) (Enrollment, error) {
 	p.Issuer, p.Account = trimSpaces(p.Issuer), trimSpaces(p.Account)
 	// The requests of two people can be equal, and so can their derived keys. Neither person
 	// may get the factor or the secret of the other, so each request creates a factor.
 	once := begin(s, idempotency.Policy{Derived: false}, req)
 	now := s.now()
-	e, err := s.newEnrollment(env, p, once, now)
+	e, err := s.newEnrollment(by.Environment, p, once, now)
 	if err != nil {
 		return Enrollment{}, err
 	}
@@ -78,10 +78,7 @@ func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, r
 		}
 	}
 	bucket := e.ID.Bucket()
-	events, err := s.journal(env.ID, now, bucket)
-	if err != nil {
-		return Enrollment{}, err
-	}
+	events := journal{by, now, bucket}
 	former := s.former(e.UserKey())
 	// The row of the user is read for its lock: if another node deletes the user's last
 	// factor now, either it sees this one, or its failures are found under the former name.
@@ -91,10 +88,10 @@ func (s *Service) Enroll(ctx context.Context, env Environment, p EnrollParams, r
 		if key := e.UserKey(); key != (UserKey{}) {
 			tx.put(RestoreUser{key, former})
 		}
-		events.append(tx, Event{Type: FactorEnrolled, Factor: e.ID, Reason: string(e.Type)})
+		events.append(tx, Event{Type: FactorEnrolled, Factor: e.ID, Kind: e.Type})
 		if c := e.Challenge; c != nil {
 			tx.put(InsertChallenge{&c.Challenge})
-			events.append(tx, Event{Type: ChallengeCreated, Factor: e.ID, Challenge: c.ID})
+			events.append(tx, Event{Type: ChallengeCreated, Factor: e.ID, Challenge: c.ID, Kind: e.Type})
 		}
 		return *e, nil
 	})

@@ -2,24 +2,25 @@ package mfa
 
 import (
 	"context"
-	"encoding/binary"
+	"slices"
 	"time"
 )
 
 // An Event records one occurrence. It is appended in the transaction of the occurrence and
-// never changes. It has no personal data, because it outlives its factor.
+// never changes. It outlives its factor, so it has no personal data, except in Context.
 type Event struct {
-	ID          EventID // contains the time
+	// ID is the position of the event: readers get the events of an environment in the order
+	// of their ids. The store sets it when it appends the event and keeps only its bucket.
+	ID          EventID
+	At          time.Time // when it happened; UTC, whole milliseconds
 	Environment EnvironmentID
 	Type        EventType
-	Factor      FactorID    // zero if it concerns a user or a prefix
+	Factor      FactorID    // zero if it concerns a user, a prefix or no factor
 	Challenge   ChallengeID // zero if it concerns a whole factor
+	Kind        FactorType  // of the factor; "" in events of an older release
 	Reason      string      // why it happened; "" if its type has no reasons
-}
-
-// At returns when the event happened.
-func (e Event) At() time.Time {
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(e.ID[:8]) >> 16)).UTC()
+	Caller      string      // "key_…", "operator:NAME", or "" for Countersign itself
+	Request     string      // the id of the request; or ""
 }
 
 // An EventType is the kind of an event.
@@ -31,16 +32,28 @@ const (
 	FactorLocked       EventType = "factor.locked"
 	FactorUnlocked     EventType = "factor.unlocked"
 	FactorDeleted      EventType = "factor.deleted"
-	UserLocked         EventType = "user.locked"
-	UserUnlocked       EventType = "user.unlocked"
+	UserLocked         EventType = "factor.user_locked"
+	UserUnlocked       EventType = "factor.user_unlocked"
 	ChallengeCreated   EventType = "challenge.created"
-	ChallengeSucceeded EventType = "challenge.succeeded" // a right code
-	ChallengeFailed    EventType = "challenge.failed"    // a wrong code
-	ChallengeRefused   EventType = "challenge.refused"   // codes that were not checked; see leavesEvent
-	ChallengeVoided    EventType = "challenge.voided"    // its message could not be sent
-	PrefixPaused       EventType = "sms.prefix_paused"   // the reason is a keyed hash of the prefix
-	PrefixReleased     EventType = "sms.prefix_released"
-	DailyLimitReached  EventType = "sms.daily_limit_reached" // the reason is "all" or "abroad"
+	ChallengeRefused   EventType = "challenge.refused"            // codes that were not checked; see leavesEvent
+	ChallengeVoided    EventType = "challenge.voided"             // its message could not be sent
+	ChallengeSucceeded EventType = "authentication.mfa_succeeded" // a right code
+	ChallengeFailed    EventType = "authentication.mfa_failed"    // a wrong code
+	PrefixPaused       EventType = "message.prefix_paused"        // the reason is a keyed hash of the prefix
+	PrefixReleased     EventType = "message.prefix_released"
+	DailyLimitReached  EventType = "message.daily_limit_reached" // the reason is "all" or "abroad"
+
+	// Acts of administration.
+	EnvironmentCreated    EventType = "environment.created"
+	KeyCreated            EventType = "api_key.created"
+	KeyRevoked            EventType = "api_key.revoked"
+	EndpointCreated       EventType = "webhook_endpoint.created"
+	EndpointUpdated       EventType = "webhook_endpoint.updated"
+	EndpointDeleted       EventType = "webhook_endpoint.deleted"
+	EndpointDisabled      EventType = "webhook_endpoint.disabled"
+	EndpointSecretRotated EventType = "webhook_endpoint.secret_rotated"
+	KeysetRotated         EventType = "operator.keyset_rotated"
+	StoreCopied           EventType = "operator.store_copied"
 )
 
 // EventTypes are all types of event.
@@ -49,7 +62,13 @@ var EventTypes = []EventType{
 	ChallengeCreated, ChallengeSucceeded, ChallengeFailed, ChallengeRefused, ChallengeVoided,
 	messageEvent(Queued), messageEvent(Sent), messageEvent(Undelivered), messageEvent(Failed), messageEvent(Delivered),
 	PrefixPaused, PrefixReleased, DailyLimitReached,
+	EnvironmentCreated, KeyCreated, KeyRevoked,
+	EndpointCreated, EndpointUpdated, EndpointDeleted, EndpointDisabled, EndpointSecretRotated,
+	KeysetRotated, StoreCopied,
 }
+
+// IsKnown reports whether t is one of EventTypes.
+func (t EventType) IsKnown() bool { return slices.Contains(EventTypes, t) }
 
 // messageEvent returns the type of event for a message with a new state:
 // "message.delivered". The reason of a queued one is its provider's name.

@@ -22,8 +22,8 @@ func happened(events []mfa.Event) (all []string) {
 func TestEverythingLeavesItsEvents(t *testing.T) {
 	type events = []string
 	six := events{
-		"challenge.failed wrong_code", "challenge.failed wrong_code", "challenge.failed wrong_code",
-		"challenge.failed wrong_code", "challenge.failed wrong_code", "challenge.failed wrong_code", "factor.locked",
+		"authentication.mfa_failed wrong_code", "authentication.mfa_failed wrong_code", "authentication.mfa_failed wrong_code",
+		"authentication.mfa_failed wrong_code", "authentication.mfa_failed wrong_code", "authentication.mfa_failed wrong_code", "factor.locked",
 	}
 	for _, tc := range []struct {
 		name string
@@ -32,28 +32,28 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 	}{
 		{"enroll totp", func(w *fixture, _, _ mfa.Enrollment) {
 			w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada"})
-		}, events{"factor.enrolled totp"}},
+		}, events{"factor.enrolled"}},
 		{"enroll with a challenge", func(w *fixture, _, _ mfa.Enrollment) {
 			w.enroll(mfa.EnrollParams{Type: mfa.TOTP, User: "ada", Challenge: true})
-		}, events{"factor.enrolled totp", "challenge.created"}},
+		}, events{"factor.enrolled", "challenge.created"}},
 		{"enroll sms", func(w *fixture, _, _ mfa.Enrollment) {
 			w.enroll(mfa.EnrollParams{Type: mfa.SMS, User: "ada", PhoneNumber: adasPhone})
-		}, events{"factor.enrolled sms"}},
+		}, events{"factor.enrolled"}},
 		{"right code", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true)
-		}, events{"challenge.created", "challenge.succeeded"}},
+		}, events{"challenge.created", "authentication.mfa_succeeded"}},
 		{"wrong code", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, wrong, false)
-		}, events{"challenge.created", "challenge.failed wrong_code"}},
+		}, events{"challenge.created", "authentication.mfa_failed wrong_code"}},
 		{"spent code", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), true)
 			w.mustVerify(w.challenge(app.ID).ID, w.app(app, 0), false)
-		}, events{"challenge.created", "challenge.succeeded", "challenge.created", "challenge.failed spent_code"}},
+		}, events{"challenge.created", "authentication.mfa_succeeded", "challenge.created", "authentication.mfa_failed spent_code"}},
 		{"verified before", func(w *fixture, _, generic mfa.Enrollment) {
 			c := w.challenge(generic.ID)
 			w.mustVerify(c.ID, c.Code.Reveal(), true)
 			w.verify(c.ID, c.Code.Reveal())
-		}, events{"challenge.created", "challenge.succeeded", "challenge.refused previously_verified"}},
+		}, events{"challenge.created", "authentication.mfa_succeeded", "challenge.refused previously_verified"}},
 		{"expired", func(w *fixture, _, generic mfa.Enrollment) {
 			c := w.challenge(generic.ID)
 			w.clock.Advance(10 * time.Minute)
@@ -73,13 +73,13 @@ func TestEverythingLeavesItsEvents(t *testing.T) {
 			}
 			w.unlockUser(sandbox, "ada")
 			w.unlockUser(sandbox, "ada") // there is nothing left to lift
-		}, append(append(events{"challenge.created", "challenge.created"}, six[:6]...), "challenge.failed wrong_code", "user.locked", "user.unlocked")},
+		}, append(append(events{"challenge.created", "challenge.created"}, six[:6]...), "authentication.mfa_failed wrong_code", "factor.user_locked", "factor.user_unlocked")},
 		{"unlock", func(w *fixture, app, _ mfa.Enrollment) {
 			w.mustVerify(w.challenge(app.ID).ID, wrong, false)
 			w.unlockFactor(app.ID)
 			w.unlockFactor(app.ID) // it is not locked
 			w.unlockUser(sandbox, "nobody")
-		}, events{"challenge.created", "challenge.failed wrong_code", "factor.unlocked"}},
+		}, events{"challenge.created", "authentication.mfa_failed wrong_code", "factor.unlocked"}},
 		{"delete", func(w *fixture, app, _ mfa.Enrollment) {
 			c := w.challenge(app.ID)
 			w.DeleteFactor(w.t.Context(), sandbox, app.ID)
@@ -116,15 +116,19 @@ func TestEventNamesItsSubject(t *testing.T) {
 	}
 	start := w.clock.Now().Add(-3 * time.Second)
 	for i, want := range []mfa.Event{
-		{Type: mfa.FactorEnrolled, Factor: f, Reason: "generic_otp"},
+		{Type: mfa.FactorEnrolled, Factor: f},
 		{Type: mfa.ChallengeCreated, Factor: f, Challenge: c.ID},
 		{Type: mfa.ChallengeFailed, Factor: f, Challenge: c.ID, Reason: "wrong_code"},
 		{Type: mfa.FactorUnlocked, Factor: f},
 	} {
 		got := w.events(f.Bucket())[i]
-		want.ID, want.Environment = got.ID, sandbox.ID
-		if got != want || got.At() != start.Add(time.Duration(i)*time.Second) {
-			t.Errorf("event %d is %+v of %v; want %+v", i, got, got.At(), want)
+		want.ID, want.Environment, want.Kind, want.Caller = got.ID, sandbox.ID, mfa.GenericOTP, "key_sandbox"
+		if want.Type == mfa.FactorUnlocked {
+			want.Caller = "operator:ada"
+		}
+		want.At = start.Add(time.Duration(i) * time.Second)
+		if got != want {
+			t.Errorf("event %d is %+v; want %+v", i, got, want)
 		}
 	}
 }

@@ -23,9 +23,3 @@ func (s *Service) PrefixReference(env EnvironmentID, prefix string) string {
 
 // Keyset returns the keyset in use.
 func (s *Service) Keyset() *secret.Keyset { return s.keys.Load() }
-
-// NextEventID returns an id that follows the ids of the events so far.
-func (s *Service) NextEventID(now time.Time, b Bucket) (EventID, error) {
-	id, err := s.ids.next(now, b)
-	return EventID(id), err
-}

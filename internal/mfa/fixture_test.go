@@ -12,12 +12,13 @@ import (
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 var (
-	sandbox    = mfa.Environment{ID: 1, Name: "Acme Test"}
-	production = mfa.Environment{ID: 2, Name: "Acme", Production: true}
+	sandbox    = mfa.Caller{Environment: mfa.Environment{ID: 1, Name: "Acme Test"}, Key: "key_sandbox"}
+	production = mfa.Caller{Environment: mfa.Environment{ID: 2, Name: "Acme", Production: true}, Key: "key_production"}
 )
 
 const (
@@ -87,10 +88,9 @@ func (w *fixture) operator() *operator.Service { return w.operatorOn(w.store) }
 
 func (w *fixture) operatorOn(store operator.Store) *operator.Service {
 	return operator.NewService(store, w.store, operator.Options{
-		Keys:    func(context.Context) (*secret.Keyset, error) { return w.Keyset(), nil },
-		SMS:     w.sms,
-		Now:     w.clock.Now,
-		EventID: w.NextEventID,
+		Keys: func(context.Context) (*secret.Keyset, error) { return w.Keyset(), nil },
+		SMS:  w.sms,
+		Now:  w.clock.Now,
 	})
 }
 
@@ -100,18 +100,18 @@ func (w *fixture) unlockFactor(id mfa.FactorID) error {
 	return w.operator().UnlockFactor(w.t.Context(), ada, id)
 }
 
-func (w *fixture) unlockUser(env mfa.Environment, user string) error {
-	return w.operator().UnlockUser(w.t.Context(), ada, env, user)
+func (w *fixture) unlockUser(env mfa.Caller, user string) error {
+	return w.operator().UnlockUser(w.t.Context(), ada, env.Environment, user)
 }
 
-func (w *fixture) releasePrefix(env mfa.Environment, prefix string) (bool, error) {
-	return w.operator().ReleasePrefix(w.t.Context(), ada, env, prefix)
+func (w *fixture) releasePrefix(env mfa.Caller, prefix string) (bool, error) {
+	return w.operator().ReleasePrefix(w.t.Context(), ada, env.Environment, prefix)
 }
 
 // messageCounts lists the counts of messages of production.
 func (w *fixture) messageCounts() []operator.MessageCount {
 	w.t.Helper()
-	all, err := w.operator().MessageCounts(w.t.Context(), production)
+	all, err := w.operator().MessageCounts(w.t.Context(), production.Environment)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func (w *fixture) challenge(id mfa.FactorID) mfa.IssuedChallenge {
 }
 
 // phone enrolls an sms factor.
-func (w *fixture) phone(env mfa.Environment, number string) mfa.FactorID {
+func (w *fixture) phone(env mfa.Caller, number string) mfa.FactorID {
 	w.t.Helper()
 	e, err := w.Enroll(w.t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: number}, nil)
 	if err != nil {
@@ -147,7 +147,7 @@ func (w *fixture) phone(env mfa.Environment, number string) mfa.FactorID {
 }
 
 // sendIn challenges a factor of an environment.
-func (w *fixture) sendIn(env mfa.Environment, id mfa.FactorID) (mfa.IssuedChallenge, error) {
+func (w *fixture) sendIn(env mfa.Caller, id mfa.FactorID) (mfa.IssuedChallenge, error) {
 	return w.Challenge(w.t.Context(), env, id, mfa.ChallengeParams{}, nil)
 }
 
@@ -222,10 +222,7 @@ func (w *fixture) attempts(id mfa.ChallengeID) int {
 // events returns what happened in a bucket, oldest first.
 func (w *fixture) events(b mfa.Bucket) (found []mfa.Event) {
 	w.t.Helper()
-	all, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	all := storetest.Events(w.t, w.store)
 	for _, e := range all {
 		if e.ID.Bucket() == b {
 			found = append(found, e)

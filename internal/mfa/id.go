@@ -1,7 +1,7 @@
 package mfa
 
 import (
-	"crypto/rand"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -31,8 +31,9 @@ type EnvironmentID int64
 // transaction reads them together.
 func (id EnvironmentID) sendBucket() Bucket { return UserBucket(id, "") }
 
-// FactorID, ChallengeID and EventID are ULIDs, 48 bits of Unix milliseconds and
-// 80 of randomness, whose last 10 bits are the bucket of the row. The zero value is not an
+// FactorID, ChallengeID and EventID are ULIDs: 48 bits of Unix milliseconds and 80 other
+// bits, whose last 10 are the bucket of the row. For a factor or a challenge the rest is
+// random; for an event it is its place in the order, see Position. The zero value is not an
 // id.
 type (
 	FactorID    [16]byte
@@ -104,6 +105,49 @@ func ParseChallengeID(s string) (ChallengeID, error) {
 		return ChallengeID{}, &NotFoundError{Entity: EntityChallenge, ID: s}
 	}
 	return id, nil
+}
+
+// ParseEventID reads an id as String writes it.
+func ParseEventID(s string) (EventID, bool) { return parseID(eventPrefix, s) }
+
+// Compare compares the positions of two events.
+func (id EventID) Compare(other EventID) int { return bytes.Compare(id[:], other[:]) }
+
+// The parts of an EventID, from the first bit to the last, before the bucket.
+const (
+	epochBits   = 48 // Unix milliseconds
+	counterBits = 40
+	ordinalBits = 30
+	bucketBits  = 10
+)
+
+// MaxCounter is the largest Counter of a Position.
+const MaxCounter = 1<<counterBits - 1
+
+// A Position is the place of an event in the order. An EventID has, from the first bit to
+// the last, the epoch, the counter, the ordinal and the bucket, so ids sort in this order.
+type Position struct {
+	Epoch   int64 // Unix milliseconds
+	Counter int64 // 0 to MaxCounter
+	Ordinal int   // of the event in its transaction, 0 to 2^30-1
+}
+
+// ID returns the id of an event in bucket b.
+func (p Position) ID(b Bucket) (id EventID) {
+	binary.BigEndian.PutUint64(id[8:], uint64(p.Counter)<<(ordinalBits+bucketBits)|uint64(p.Ordinal)<<bucketBits|uint64(b))
+	binary.BigEndian.PutUint16(id[6:8], uint16(uint64(p.Counter)>>(64-ordinalBits-bucketBits)))
+	putMillis((*[16]byte)(&id), p.Epoch)
+	return id
+}
+
+// PositionOf returns the position in an id.
+func PositionOf(id EventID) Position {
+	hi, lo := binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
+	return Position{
+		Epoch:   int64(hi >> (64 - epochBits)),
+		Counter: int64(hi&0xffff<<(64-ordinalBits-bucketBits) | lo>>(ordinalBits+bucketBits)),
+		Ordinal: int(lo >> bucketBits & (1<<ordinalBits - 1)),
+	}
 }
 
 func bucketIn(id [16]byte) Bucket { return Bucket(binary.BigEndian.Uint16(id[14:])) % Buckets }
@@ -195,21 +239,12 @@ type idSource struct {
 }
 
 const (
-	// idSpan is the number of ids per draw: the returned id and the ids that follow it.
-	idSpan = 8
 	// drawSize is the number of random bytes per id.
 	drawSize = 9
 	// stepBits bounds the step between two ids of a millisecond. The first id of a
 	// millisecond uses at most half of the 70 bits, so at least 8,192 steps fit.
 	stepBits = 56
 )
-
-// following returns the n-th id after id, n < idSpan, of the same draw.
-func following(id [16]byte, n int) [16]byte {
-	lo := binary.BigEndian.Uint64(id[8:])
-	binary.BigEndian.PutUint64(id[8:], lo+uint64(n)<<10)
-	return id
-}
 
 // next returns a new id of time now in bucket b.
 func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
@@ -222,8 +257,8 @@ func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
 	if ms := now.UnixMilli(); ms != s.ms {
 		s.begin(ms, r)
 	} else {
-		// The low bits stay zero, so the ids that follow do not carry. A step is never zero.
-		step := binary.BigEndian.Uint64(r)&(1<<stepBits-1)&^(idSpan-1) + idSpan
+		// The lowest bit stays zero, for the mark. A step is never zero.
+		step := binary.BigEndian.Uint64(r)&(1<<stepBits-1)&^1 + 2
 		var carry uint64
 		s.lo, carry = bits.Add64(s.lo, step, 0)
 		if s.hi += carry; s.hi >= 1<<6 {
@@ -237,16 +272,21 @@ func (s *idSource) next(now time.Time, b Bucket) ([16]byte, error) {
 	return id, nil
 }
 
-// NewEventID returns the id of an event that no operation of a Service appends.
-func NewEventID(now time.Time, b Bucket) (EventID, error) {
-	id, err := (&idSource{rand: rand.Reader}).next(now, b)
-	return EventID(id), err
-}
-
 // begin sets the first id of a millisecond from a draw.
 func (s *idSource) begin(ms int64, r []byte) {
 	// The top bit stays zero: it leaves room for steps.
-	s.ms, s.hi, s.lo = ms, uint64(r[8]&0x1f), binary.BigEndian.Uint64(r)&^(idSpan-1)
+	s.ms, s.hi, s.lo = ms, uint64(r[8]&0x1f), binary.BigEndian.Uint64(r)&^1
+}
+
+// random returns a random number.
+func (s *idSource) random() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.draw()
+	if err != nil {
+		return 0, fmt.Errorf("draw a number: %w", err)
+	}
+	return binary.BigEndian.Uint64(r), nil
 }
 
 // draw returns random bytes for one id. It reads the bytes of several ids at once, because

@@ -17,19 +17,19 @@ func TestEnvironmentsDoNotSeeEachOther(t *testing.T) {
 		before := w.events(f.Bucket())
 		sent := w.carrier.Sent()
 
-		ops := map[string]func(context.Context, mfa.Environment, mfa.FactorID, mfa.ChallengeID) error{
-			"Factor": func(ctx context.Context, env mfa.Environment, f mfa.FactorID, _ mfa.ChallengeID) error {
+		ops := map[string]func(context.Context, mfa.Caller, mfa.FactorID, mfa.ChallengeID) error{
+			"Factor": func(ctx context.Context, env mfa.Caller, f mfa.FactorID, _ mfa.ChallengeID) error {
 				_, err := w.Factor(ctx, env, f)
 				return err
 			},
-			"DeleteFactor": func(ctx context.Context, env mfa.Environment, f mfa.FactorID, _ mfa.ChallengeID) error {
+			"DeleteFactor": func(ctx context.Context, env mfa.Caller, f mfa.FactorID, _ mfa.ChallengeID) error {
 				return w.DeleteFactor(ctx, env, f)
 			},
-			"Challenge": func(ctx context.Context, env mfa.Environment, f mfa.FactorID, _ mfa.ChallengeID) error {
+			"Challenge": func(ctx context.Context, env mfa.Caller, f mfa.FactorID, _ mfa.ChallengeID) error {
 				_, err := w.Challenge(ctx, env, f, mfa.ChallengeParams{}, nil)
 				return err
 			},
-			"Verify": func(ctx context.Context, env mfa.Environment, _ mfa.FactorID, c mfa.ChallengeID) error {
+			"Verify": func(ctx context.Context, env mfa.Caller, _ mfa.FactorID, c mfa.ChallengeID) error {
 				_, err := w.Verify(ctx, env, c, c.String(), nil)
 				return err
 			},
@@ -75,7 +75,7 @@ func TestListOfAnotherEnvironmentIsEmpty(t *testing.T) {
 
 func TestFailuresOfOneEnvironmentAreNotThoseOfAnother(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
-	for _, env := range []mfa.Environment{sandbox, production} {
+	for _, env := range []mfa.Caller{sandbox, production} {
 		f, err := w.Enroll(t.Context(), env, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -41,14 +41,14 @@ func (IssuedChallenge) replayed(a *idempotency.Answer) IssuedChallenge {
 // ErrSandboxNumber, ErrSendLimit, ErrDailyLimit, ErrPrefixPaused, ErrRecipientRefused
 // and ErrDelivery.
 // While the same request is being carried out elsewhere, Challenge waits for its outcome.
-func (s *Service) Challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
-	if err := s.rulesOf(env).check(p); err != nil {
+func (s *Service) Challenge(ctx context.Context, by Caller, id FactorID, p ChallengeParams, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
+	if err := s.rulesOf(by.Environment).check(p); err != nil {
 		return IssuedChallenge{}, err
 	}
 	once := begin(s, idempotency.Policy{Derived: true}, req)
 	return s.awaited(ctx, func() (IssuedChallenge, error) {
 		for {
-			c, err := s.challenge(ctx, env, id, p, once)
+			c, err := s.challenge(ctx, by, id, p, once)
 			if c.Replayed == nil || !once.Derived || once.IsPast(c.Replayed.About) {
 				return c, err
 			}
@@ -95,7 +95,7 @@ func (s *Service) untried(ctx context.Context, about [16]byte) (bool, error) {
 	return c != nil && c.Attempts == 0 && s.now().Before(c.ExpiresAt), nil
 }
 
-func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p ChallengeParams, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
+func (s *Service) challenge(ctx context.Context, by Caller, id FactorID, p ChallengeParams, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
 	now := s.now()
 	if answer, err := claim(ctx, s, once, now); answer != nil || err != nil {
 		return IssuedChallenge{Replayed: answer}, err
@@ -104,18 +104,18 @@ func (s *Service) challenge(ctx context.Context, env Environment, id FactorID, p
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
-	found, err := s.findRecipient(ctx, env, id, once, now)
+	found, err := s.findRecipient(ctx, by, id, once, now)
 	if found.to == nil && err == nil {
-		found, err = s.create(ctx, env, id, c, once, now)
+		found, err = s.create(ctx, by, id, c, once, now)
 	}
 	if found.to == nil {
 		return found, err
 	}
-	sent, err := s.createAndSend(ctx, env, id, c, p, *found.to, once, now)
+	sent, err := s.createAndSend(ctx, by, id, c, p, *found.to, once, now)
 	if _, limited := errors.AsType[*LimitError](err); limited && once != nil {
 		// The same request may have been answered in between. Its message may then be counted
 		// as the message of another sign-in, and cause this error.
-		if again, err := s.create(ctx, env, id, c, once, now); again.to == nil {
+		if again, err := s.create(ctx, by, id, c, once, now); again.to == nil {
 			return again, err
 		}
 	}
@@ -136,12 +136,12 @@ func (s *Service) newChallenge(b Bucket, now time.Time) (c IssuedChallenge, err 
 // findRecipient returns the recipient of the message of a challenge in IssuedChallenge.to,
 // without a transaction; nil if create has to find out. The id of the factor tells whether
 // it is worth looking.
-func (s *Service) findRecipient(ctx context.Context, env Environment, id FactorID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+func (s *Service) findRecipient(ctx context.Context, by Caller, id FactorID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
 	if !id.isMarked() {
 		return IssuedChallenge{}, nil
 	}
 	return lookAt(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(rows Rows) (IssuedChallenge, error) {
-		if err := s.mayChallenge(env, id, rows, now); err != nil {
+		if err := s.mayChallenge(by, id, rows, now); err != nil {
 			return IssuedChallenge{}, err
 		}
 		to, err := s.recipient(rows.Factor, now)
@@ -151,13 +151,10 @@ func (s *Service) findRecipient(ctx context.Context, env Environment, id FactorI
 
 // create makes c a challenge of the factor id. If its code must be sent first, create
 // stores nothing and returns the recipient of the message in IssuedChallenge.to.
-func (s *Service) create(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
-	events, err := s.journal(env.ID, now, id.Bucket())
-	if err != nil {
-		return IssuedChallenge{}, err
-	}
+func (s *Service) create(ctx context.Context, by Caller, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+	events := journal{by, now, id.Bucket()}
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (IssuedChallenge, error) {
-		if err := s.mayChallenge(env, id, tx.Rows, now); err != nil {
+		if err := s.mayChallenge(by, id, tx.Rows, now); err != nil {
 			return IssuedChallenge{}, err
 		}
 		if to, err := s.recipient(tx.Factor, now); to != nil || err != nil {
@@ -168,13 +165,10 @@ func (s *Service) create(ctx context.Context, env Environment, id FactorID, c Is
 }
 
 // createCounted makes c, whose message is counted, a challenge of the factor id.
-func (s *Service) createCounted(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
-	events, err := s.journal(env.ID, now, id.Bucket())
-	if err != nil {
-		return IssuedChallenge{}, err
-	}
+func (s *Service) createCounted(ctx context.Context, by Caller, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+	events := journal{by, now, id.Bucket()}
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (IssuedChallenge, error) {
-		if err := s.mayChallenge(env, id, tx.Rows, now); err != nil {
+		if err := s.mayChallenge(by, id, tx.Rows, now); err != nil {
 			return IssuedChallenge{}, err
 		}
 		return s.insert(tx, c, events)
@@ -182,9 +176,9 @@ func (s *Service) createCounted(ctx context.Context, env Environment, id FactorI
 }
 
 // mayChallenge returns an error if no challenge of a factor may be created.
-func (s *Service) mayChallenge(env Environment, id FactorID, rows Rows, now time.Time) error {
+func (s *Service) mayChallenge(by Caller, id FactorID, rows Rows, now time.Time) error {
 	f := rows.Factor
-	if f == nil || f.Environment != env.ID {
+	if f == nil || f.Environment != by.ID {
 		return &NotFoundError{EntityFactor, id.String()}
 	}
 	return s.refuseForGood(f, rows.User, now)
@@ -201,7 +195,7 @@ func (s *Service) insert(tx *Tx, c IssuedChallenge, events journal) (IssuedChall
 		return IssuedChallenge{}, err
 	}
 	tx.put(InsertChallenge{&c.Challenge})
-	events.append(tx, Event{Type: ChallengeCreated, Factor: c.Factor, Challenge: c.ID})
+	events.append(tx, Event{Type: ChallengeCreated, Factor: c.Factor, Challenge: c.ID, Kind: c.Type})
 	return c, nil
 }
 

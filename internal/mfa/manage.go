@@ -6,12 +6,12 @@ import (
 )
 
 // Factor returns a factor of env, or ErrNotFound.
-func (s *Service) Factor(ctx context.Context, env Environment, id FactorID) (Details, error) {
+func (s *Service) Factor(ctx context.Context, by Caller, id FactorID) (Details, error) {
 	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Factor: id})
 	if err != nil {
 		return Details{}, err
 	}
-	if rows.Factor == nil || rows.Factor.Environment != env.ID {
+	if rows.Factor == nil || rows.Factor.Environment != by.ID {
 		return Details{}, &NotFoundError{EntityFactor, id.String()}
 	}
 	return s.details(rows.Factor)
@@ -20,14 +20,11 @@ func (s *Service) Factor(ctx context.Context, env Environment, id FactorID) (Det
 // DeleteFactor removes a factor of env and every copy of its secret. None of its challenges
 // can be verified afterwards. It returns ErrNotFound for an unknown factor, also for one
 // that was deleted before.
-func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID) error {
+func (s *Service) DeleteFactor(ctx context.Context, by Caller, id FactorID) error {
 	now := s.now()
-	events, err := s.journal(env.ID, now, id.Bucket())
-	if err != nil {
-		return err
-	}
+	events := journal{by, now, id.Bucket()}
 	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
-		if tx.Factor == nil || tx.Factor.Environment != env.ID {
+		if tx.Factor == nil || tx.Factor.Environment != by.ID {
 			return &NotFoundError{EntityFactor, id.String()}
 		}
 		tx.put(DeleteFactor{id})
@@ -37,7 +34,7 @@ func (s *Service) DeleteFactor(ctx context.Context, env Environment, id FactorID
 		if key := tx.Factor.UserKey(); key != (UserKey{}) {
 			tx.put(RetireUser{key, s.former(key), now.Add(keepFailures)})
 		}
-		events.append(tx, Event{Type: FactorDeleted, Factor: id})
+		events.append(tx, Event{Type: FactorDeleted, Factor: id, Kind: tx.Factor.Type})
 		return nil
 	})
 }
@@ -66,8 +63,8 @@ const (
 // Factors lists the factors of a user of env. With After and Before, the page is between
 // the two; with only Before, it ends at that factor. A cursor is a place in the order: it
 // stays valid when its factor is deleted.
-func (s *Service) Factors(ctx context.Context, env Environment, p ListParams) (Page, error) {
-	user := UserKey{env.ID, p.User}
+func (s *Service) Factors(ctx context.Context, by Caller, p ListParams) (Page, error) {
+	user := UserKey{by.ID, p.User}
 	after, before, err := p.check(user.Bucket())
 	if err != nil {
 		return Page{}, err

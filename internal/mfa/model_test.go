@@ -14,6 +14,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
@@ -53,7 +54,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-var bothEnvs = []mfa.Environment{sandbox, production}
+var bothEnvs = []mfa.Caller{sandbox, production}
 
 // A model drives a fixture and the rules side by side.
 type model struct {
@@ -115,7 +116,7 @@ func pick[T any](t *rapid.T, from []T, label string) T {
 }
 
 // env is mostly the factor's own.
-func (m *model) env(t *rapid.T, f *ruledFactor) mfa.Environment {
+func (m *model) env(t *rapid.T, f *ruledFactor) mfa.Caller {
 	foreign := rapid.IntRange(0, 9).Draw(t, "env") == 9
 	if foreign == (f.Environment == sandbox.ID) {
 		return production
@@ -217,7 +218,7 @@ func (m *model) meet(f fate) {
 }
 
 // issue challenges f. It returns nil if there is no challenge to be verified.
-func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Environment, o *idempotency.Request[mfa.IssuedChallenge], fate fate) *ruledChallenge {
+func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Caller, o *idempotency.Request[mfa.IssuedChallenge], fate fate) *ruledChallenge {
 	m.meet(fate)
 	do := func(o *idempotency.Request[mfa.IssuedChallenge]) (mfa.IssuedChallenge, error) {
 		return m.Challenge(m.t.Context(), env, f.ID, mfa.ChallengeParams{}, o)
@@ -307,7 +308,7 @@ func (m *model) verify(t *rapid.T) {
 	m.try(t, c, m.env(t, c.ruledFactor), code, once[mfa.Verification](t, m))
 }
 
-func (m *model) try(t *rapid.T, c *ruledChallenge, env mfa.Environment, code string, o *idempotency.Request[mfa.Verification]) {
+func (m *model) try(t *rapid.T, c *ruledChallenge, env mfa.Caller, code string, o *idempotency.Request[mfa.Verification]) {
 	do := func(o *idempotency.Request[mfa.Verification]) (mfa.Verification, error) {
 		return m.Verify(m.t.Context(), env, c.id, code, o)
 	}
@@ -450,8 +451,7 @@ func (m *model) compare(t *rapid.T) {
 		equal(t, fmt.Sprint("factor ", i), got, fmt.Sprint(f.failures, f.locked, f.spent, m.failures[f.user()]))
 	}
 	got := make(map[mfa.Bucket][]string)
-	all, err := m.store.Events(m.t.Context(), mfa.EventID{}, 1_000_000)
-	equal(t, "events", outcome(err), "done")
+	all := storetest.Events(m.fixture.t, m.store)
 	refused := make(map[mfa.ChallengeID]bool)
 	for _, e := range all {
 		b := e.ID.Bucket()

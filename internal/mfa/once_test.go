@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
 // onceKey returns a request with an idempotency key, whose answer is kept for 24 h. Its
@@ -106,10 +107,7 @@ func storm[T any](t *testing.T, do func() (T, error)) (answer string) {
 
 func (w *fixture) count(typ mfa.EventType) (n int) {
 	w.t.Helper()
-	all, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	all := storetest.Events(w.t, w.store)
 	for _, e := range all {
 		if e.Type == typ {
 			n++

@@ -16,7 +16,7 @@ const (
 )
 
 func TestRangesThatTheOperatorAllows(t *testing.T) {
-	enroll := func(w *fixture, env mfa.Environment, number string) (mfa.Enrollment, error) {
+	enroll := func(w *fixture, env mfa.Caller, number string) (mfa.Enrollment, error) {
 		return w.Enroll(t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: number}, nil)
 	}
 	if _, err := enroll(newFixture(t, mfa.Options{}), production, unassigned); !errors.Is(err, mfa.ErrInvalid) {

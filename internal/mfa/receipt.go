@@ -45,17 +45,14 @@ func (s *Service) Receive(ctx context.Context, r Receipt) error {
 			"provider", r.Provider, "id", r.ID, "state", string(r.State))
 		return nil
 	}
-	events, err := s.journal(0, now, found.Challenge.Bucket())
-	if err != nil {
-		return err
-	}
+	events := journal{Caller{}, now, found.Challenge.Bucket()}
 	return s.store.Update(ctx, Read{Bucket: found.Challenge.Bucket(), Challenge: found.Challenge}, func(tx *Tx) error {
 		c := tx.Challenge
 		if c == nil || found.Number >= len(c.Messages) || !c.Messages[found.Number].advance(r.State, r.Reason, now) {
 			return nil
 		}
-		events.env = tx.Factor.Environment
-		events.append(tx, Event{Type: messageEvent(r.State), Factor: c.Factor, Challenge: c.ID, Reason: r.Reason})
+		events.by.ID = tx.Factor.Environment
+		events.append(tx, Event{Type: messageEvent(r.State), Factor: c.Factor, Challenge: c.ID, Kind: tx.Factor.Type, Reason: r.Reason})
 		tx.put(c.Update())
 		return nil
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
 var deliveryStates = []mfa.DeliveryState{mfa.Queued, mfa.Sent, mfa.Undelivered, mfa.Failed, mfa.Delivered}
@@ -143,8 +144,8 @@ func TestReceiptOfAnUnknownMessage(t *testing.T) {
 		events := len(w.events(f.Bucket()))
 		w.receive("gateway", "m1", mfa.Delivered, "")
 		w.receive("gateway", "", mfa.Delivered, "")
-		if all, err := w.store.Events(t.Context(), mfa.EventID{}, 100); err != nil || len(all) != events {
-			t.Errorf("an unknown message left events: %v, %v", all, err)
+		if all := storetest.Events(t, w.store); len(all) != events {
+			t.Errorf("an unknown message left events: %v", all)
 		}
 		w.clock.Advance(tc.waits)
 		if err := w.Sweep(t.Context()); err != nil {
@@ -271,7 +272,7 @@ func TestReceiptTellsOfAnotherEnvironment(t *testing.T) {
 	w.receive("gateway", "m1", mfa.Undelivered, "30003")
 	events := w.events(f.Bucket())
 	got := events[len(events)-1]
-	want := mfa.Event{ID: got.ID, Environment: production.ID, Type: "message.undelivered", Factor: f, Challenge: c.ID, Reason: "30003"}
+	want := mfa.Event{ID: got.ID, At: w.clock.Now(), Environment: production.ID, Type: "message.undelivered", Factor: f, Challenge: c.ID, Kind: mfa.SMS, Reason: "30003"}
 	if got != want {
 		t.Errorf("event is %+v; want %+v", got, want)
 	}
@@ -361,7 +362,7 @@ func TestAnswerIsToldWhenItCame(t *testing.T) {
 	start := w.clock.Now()
 	c := w.challenge(f)
 	for _, e := range w.events(f.Bucket())[2:] {
-		if got := e.At().Sub(start); got != 5*time.Second {
+		if got := e.At.Sub(start); got != 5*time.Second {
 			t.Errorf("%s is told as of %v after the request; want 5s", e.Type, got)
 		}
 	}

@@ -15,12 +15,12 @@ import (
 // factor; ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts; ErrResendLimit; and the
 // errors of Challenge for a message that may not be sent. If the message cannot be
 // delivered, the challenge does not change.
-func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
+func (s *Service) Resend(ctx context.Context, by Caller, id ChallengeID, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
 	// A derived key is the same for each request for another message.
 	once := begin(s, idempotency.Policy{Derived: false}, req)
 	return s.awaited(ctx, func() (IssuedChallenge, error) {
 		now := s.now()
-		found, err := s.findUnsent(ctx, env, id, once, now)
+		found, err := s.findUnsent(ctx, by, id, once, now)
 		if found.to == nil {
 			return found, err
 		}
@@ -28,22 +28,22 @@ func (s *Service) Resend(ctx context.Context, env Environment, id ChallengeID, r
 		if err != nil {
 			return IssuedChallenge{}, err
 		}
-		d, err := s.plan(env, *found.to, id, unique, once, now)
+		d, err := s.plan(by, *found.to, id, unique, once, now)
 		if err != nil {
 			return IssuedChallenge{}, err
 		}
 		return s.dispatch(ctx, d, func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
-			return s.addMessage(ctx, env, id, once, now)
+			return s.addMessage(ctx, by, id, once, now)
 		})
 	})
 }
 
 // findUnsent returns the recipient of another message of a challenge in IssuedChallenge.to.
 // It reads without writing; only a refusal and a recorded answer need a transaction.
-func (s *Service) findUnsent(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+func (s *Service) findUnsent(ctx context.Context, by Caller, id ChallengeID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
 	r := Read{Bucket: id.Bucket(), Challenge: id}
 	look := func(rows Rows) (IssuedChallenge, error) {
-		if err := s.mayResend(env, id, rows, now); err != nil {
+		if err := s.mayResend(by, id, rows, now); err != nil {
 			return IssuedChallenge{}, err
 		}
 		to, err := s.recipient(rows.Factor, now)
@@ -56,9 +56,9 @@ func (s *Service) findUnsent(ctx context.Context, env Environment, id ChallengeI
 }
 
 // mayResend returns an error if the code of a challenge may not be sent again.
-func (s *Service) mayResend(env Environment, id ChallengeID, rows Rows, now time.Time) error {
+func (s *Service) mayResend(by Caller, id ChallengeID, rows Rows, now time.Time) error {
 	c, f := rows.Challenge, rows.Factor
-	if c == nil || f == nil || f.Environment != env.ID {
+	if c == nil || f == nil || f.Environment != by.ID {
 		return &NotFoundError{EntityChallenge, id.String()}
 	}
 	if _, ok := f.messenger(); !ok {
@@ -77,9 +77,9 @@ func (s *Service) mayResend(env Environment, id ChallengeID, rows Rows, now time
 }
 
 // addMessage adds a message, which is counted, to a challenge.
-func (s *Service) addMessage(ctx context.Context, env Environment, id ChallengeID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+func (s *Service) addMessage(ctx context.Context, by Caller, id ChallengeID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (c IssuedChallenge, err error) {
-		if err := s.mayResend(env, id, tx.Rows, now); err != nil {
+		if err := s.mayResend(by, id, tx.Rows, now); err != nil {
 			return c, err
 		}
 		c.Challenge = *tx.Challenge
@@ -112,12 +112,12 @@ func (s *Service) ResendsLeft(c *Challenge) int {
 }
 
 // FindChallenge returns a challenge of env, without its code, or ErrNotFound.
-func (s *Service) FindChallenge(ctx context.Context, env Environment, id ChallengeID) (IssuedChallenge, error) {
+func (s *Service) FindChallenge(ctx context.Context, by Caller, id ChallengeID) (IssuedChallenge, error) {
 	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Challenge: id})
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
-	if rows.Challenge == nil || rows.Factor == nil || rows.Factor.Environment != env.ID {
+	if rows.Challenge == nil || rows.Factor == nil || rows.Factor.Environment != by.ID {
 		return IssuedChallenge{}, fmt.Errorf("find a challenge: %w", &NotFoundError{EntityChallenge, id.String()})
 	}
 	c := IssuedChallenge{Challenge: *rows.Challenge}

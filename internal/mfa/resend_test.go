@@ -63,7 +63,7 @@ func TestResendIsRefused(t *testing.T) {
 		name   string
 		limits mfa.Limits
 		do     func(*fixture, mfa.FactorID, mfa.ChallengeID)
-		env    mfa.Environment
+		env    mfa.Caller
 		want   error // nil if it is not
 	}{
 		{"at once", mfa.Limits{}, after(0), sandbox, mfa.ErrSendLimit},

@@ -81,7 +81,7 @@ func (r *rules) happened(f *ruledFactor, c mfa.ChallengeID, typ mfa.EventType, r
 }
 
 func (r *rules) enroll(f *ruledFactor) {
-	r.happened(f, mfa.ChallengeID{}, mfa.FactorEnrolled, string(f.Type))
+	r.happened(f, mfa.ChallengeID{}, mfa.FactorEnrolled, "")
 	if f.Challenge != nil {
 		r.happened(f, f.Challenge.ID, mfa.ChallengeCreated, "")
 	}

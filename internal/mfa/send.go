@@ -65,7 +65,7 @@ func (s *Service) recipient(f *Factor, now time.Time) (*recipient, error) {
 // A dispatch is a message on its way from a request to a phone.
 type dispatch struct {
 	recipient
-	env  Environment
+	by   Caller
 	dest destination
 	once *idempotency.Operation[IssuedChallenge]
 
@@ -80,10 +80,10 @@ type dispatch struct {
 
 // plan decides where a message goes and under which name it is counted. about is its
 // factor or challenge, and unique a new id.
-func (s *Service) plan(env Environment, to recipient, about, unique [16]byte, once *idempotency.Operation[IssuedChallenge], now time.Time) (dispatch, error) {
-	d := dispatch{recipient: to, env: env, once: once, about: about, ref: newSendRef(unique[:]).from(to.source), now: now}
+func (s *Service) plan(by Caller, to recipient, about, unique [16]byte, once *idempotency.Operation[IssuedChallenge], now time.Time) (dispatch, error) {
+	d := dispatch{recipient: to, by: by, once: once, about: about, ref: newSendRef(unique[:]).from(to.source), now: now}
 	var err error
-	if d.dest, err = s.destination(env, to.phone); err != nil || once == nil {
+	if d.dest, err = s.destination(by.Environment, to.phone); err != nil || once == nil {
 		return d, err
 	}
 	d.ref, d.keep = d.refOf(once), once.Keep
@@ -105,8 +105,8 @@ func (d dispatch) refOf(once *idempotency.Operation[IssuedChallenge]) SendRef {
 func (d dispatch) judged() bool { return d.first && !d.source.proven() }
 
 // createAndSend makes c a challenge of a factor and sends its code.
-func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorID, c IssuedChallenge, p ChallengeParams, to recipient, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
-	d, err := s.plan(env, to, id, c.ID, once, now)
+func (s *Service) createAndSend(ctx context.Context, by Caller, id FactorID, c IssuedChallenge, p ChallengeParams, to recipient, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
+	d, err := s.plan(by, to, id, c.ID, once, now)
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
@@ -114,11 +114,11 @@ func (s *Service) createAndSend(ctx context.Context, env Environment, id FactorI
 	if d.dest.test != nil {
 		c.sent = secret.NewString(testCode)
 	}
-	text := s.rulesOf(env).text(p, to.phone, c.sent.Reveal())
+	text := s.rulesOf(by.Environment).text(p, to.phone, c.sent.Reveal())
 	c.text = secret.NewString(text)
 	c.Messages = []Delivery{newDelivery(text, now)}
 	return s.dispatch(ctx, d, func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
-		return s.createCounted(ctx, env, id, c, once, now)
+		return s.createCounted(ctx, by, id, c, once, now)
 	})
 }
 
@@ -183,7 +183,7 @@ func (s *Service) send(ctx context.Context, d dispatch, c IssuedChallenge) (Acce
 		return Accepted{}, nil // a test number needs no sender
 	}
 	m := Message{
-		Environment: d.env.ID, Challenge: c.ID, Number: len(c.Messages), To: d.phone,
+		Environment: d.by.ID, Challenge: c.ID, Number: len(c.Messages), To: d.phone,
 		Text: c.text, Code: c.sent, At: d.now, ExpiresAt: c.ExpiresAt,
 	}
 	if n := len(c.Messages) - 2; n >= 0 && c.Messages[n].State != Delivered {
@@ -231,10 +231,7 @@ func redact(err error, phone Phone, code secret.String) string {
 func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, accepted Accepted) error {
 	early, err := s.refer(ctx, d, c, accepted)
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
-	events, eventErr := s.journal(d.env.ID, now, bucket)
-	if eventErr != nil {
-		return errors.Join(err, eventErr)
-	}
+	events := journal{d.by, now, bucket}
 	r := Read{Bucket: bucket, Challenge: c.ID}
 	if d.once != nil {
 		r.Replay = d.once.Key
@@ -243,10 +240,10 @@ func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, acc
 		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
 			m := &tx.Challenge.Messages[number]
 			m.Provider, m.ID = accepted.Provider, s.messageName(accepted)
-			events.append(tx, Event{Type: messageEvent(Queued), Factor: c.Factor, Challenge: c.ID, Reason: m.Provider})
+			events.append(tx, Event{Type: messageEvent(Queued), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Provider})
 			for _, known := range []receipt{{state: accepted.State}, early, d.dest.test.receipt()} {
 				if m.advance(known.state, known.reason, now.Add(known.after)) && known.after == 0 {
-					events.append(tx, Event{Type: messageEvent(m.State), Factor: c.Factor, Challenge: c.ID, Reason: m.Reason})
+					events.append(tx, Event{Type: messageEvent(m.State), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Reason})
 				}
 			}
 			tx.put(tx.Challenge.Update())
@@ -265,10 +262,7 @@ func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, acc
 // challenge stay, and only the message is marked as failed.
 func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge, why error) error {
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
-	events, err := s.journal(d.env.ID, now, bucket)
-	if err != nil {
-		return err
-	}
+	events := journal{d.by, now, bucket}
 	r := Read{Bucket: bucket, Challenge: c.ID}
 	if d.once != nil {
 		r.Replay = d.once.Key
@@ -280,7 +274,7 @@ func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge,
 		}
 		if d.first && (pending || d.once == nil) {
 			tx.put(DeleteChallenge{c.ID})
-			events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
+			events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why)})
 			return nil
 		}
 		// A message that may have been sent keeps its state and its number.
@@ -288,7 +282,7 @@ func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge,
 			tx.Challenge.Messages[number].advance(Failed, deliveryReason(why), now)
 			tx.put(tx.Challenge.Update())
 		}
-		events.append(tx, Event{Type: messageEvent(Failed), Factor: c.Factor, Challenge: c.ID, Reason: deliveryReason(why)})
+		events.append(tx, Event{Type: messageEvent(Failed), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why)})
 		return nil
 	})
 }
@@ -308,13 +302,10 @@ func (s *Service) reserve(ctx context.Context, d *dispatch) error {
 		return nil
 	}
 	r := s.readLimits(*d)
-	events, err := s.journal(d.env.ID, d.now, r.Bucket)
-	if err != nil {
-		return err
-	}
+	events := journal{d.by, d.now, r.Bucket}
 	var refused error
 	var writes []Write
-	err = s.store.Update(ctx, r, func(tx *Tx) error {
+	err := s.store.Update(ctx, r, func(tx *Tx) error {
 		refused = nil
 		defer func() { writes = tx.Writes }()
 		limit := tx.Phone
@@ -326,7 +317,7 @@ func (s *Service) reserve(ctx context.Context, d *dispatch) error {
 			return err
 		}
 		d.countedAt = at
-		if counted && d.env.Production {
+		if counted && d.by.Production {
 			if refused = s.count(tx, r.Tallies, *d, events); refused != nil {
 				return nil // the pause or release of a prefix is stored
 			}
@@ -336,7 +327,7 @@ func (s *Service) reserve(ctx context.Context, d *dispatch) error {
 	})
 	for _, w := range writes {
 		if e, ok := w.(AppendEvent); ok && err == nil {
-			s.opts.Logger.Warn("a limit on messages changed", "event", string(e.Type), "of", e.Reason, "environment", d.env.Name)
+			s.opts.Logger.Warn("a limit on messages changed", "event", string(e.Type), "of", e.Reason, "environment", d.by.Name)
 		}
 	}
 	return errors.Join(err, refused)
@@ -382,12 +373,12 @@ func (s *Service) uncount(ctx context.Context, d dispatch, why error) error {
 // readLimits names all rows that count a message: the limit of its number, by a
 // keyed hash, and the tallies of a production environment.
 func (s *Service) readLimits(d dispatch) Read {
-	bucket := d.env.ID.sendBucket()
-	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", d.env.ID, d.phone.E164())))
+	bucket := d.by.ID.sendBucket()
+	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", d.by.ID, d.phone.E164())))
 	binary.BigEndian.PutUint16(key[:], uint16(bucket))
 	r := Read{Bucket: bucket, Phone: key}
-	if d.env.Production {
-		r.Tallies = s.tallies(d.env, d.phone)
+	if d.by.Production {
+		r.Tallies = s.tallies(d.by.Environment, d.phone)
 	}
 	return r
 }

@@ -224,7 +224,7 @@ func TestWithoutASender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for env, want := range map[mfa.Environment]error{sandbox: mfa.ErrSandboxNumber, production: mfa.ErrDelivery} {
+	for env, want := range map[mfa.Caller]error{sandbox: mfa.ErrSandboxNumber, production: mfa.ErrDelivery} {
 		f, err := s.Enroll(t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -117,26 +117,12 @@ func (s *Service) SetKeys(keys *secret.Keyset) { s.keys.Store(keys) }
 // now returns the time of one operation: UTC, whole milliseconds, as the store keeps times.
 func (s *Service) now() time.Time { return s.opts.Now().UTC().Truncate(time.Millisecond) }
 
-// A journal appends the events of one operation. It draws their ids before the transaction,
-// which may run more than once.
+// A journal appends the events of one operation. The store gives them their ids.
 type journal struct {
-	first EventID
-	env   EnvironmentID
+	by     Caller
+	at     time.Time
+	bucket Bucket
 }
 
-func (s *Service) journal(env EnvironmentID, now time.Time, b Bucket) (journal, error) {
-	id, err := s.ids.next(now, b)
-	return journal{EventID(id), env}, err
-}
-
-// append adds an event to tx; at most idSpan events fit in one transaction.
-func (j journal) append(tx *Tx, e Event) {
-	n := 0
-	for _, w := range tx.Writes {
-		if _, ok := w.(AppendEvent); ok {
-			n++
-		}
-	}
-	e.ID, e.Environment = EventID(following(j.first, n)), j.env
-	tx.put(AppendEvent{e})
-}
+// append adds an event to tx.
+func (j journal) append(tx *Tx, e Event) { tx.put(j.by.Append(e, j.at, j.bucket)) }

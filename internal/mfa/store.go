@@ -26,10 +26,6 @@ type Store interface {
 	// first call.
 	FactorsAfter(ctx context.Context, after FactorID, limit int) ([]Factor, error)
 
-	// Events lists up to limit events in the same way. Events of one bucket come from
-	// oldest to newest.
-	Events(ctx context.Context, after EventID, limit int) ([]Event, error)
-
 	// Tallies lists all tallies of an environment, without Of.
 	Tallies(ctx context.Context, env EnvironmentID) ([]Tally, error)
 
@@ -144,7 +140,9 @@ type (
 		Key    ReplayKey
 		Factor FactorID
 	}
-	// AppendEvent stores a new event.
+	// AppendEvent stores a new event. The store replaces its id with one of the same bucket
+	// that is greater than the ids of all events that were stored when the transaction
+	// began to write, and that readers have not passed.
 	AppendEvent struct{ Event }
 )
 
@@ -191,7 +189,7 @@ type FactorQuery struct {
 type Horizon struct {
 	Now        time.Time // when the Horizon was computed
 	Challenges time.Time // by creation
-	Events     time.Time // by creation
+	Events     time.Time // by the time in their ids
 	Expired    time.Time // replays, phone limits, tallies, message references and former users by their ExpiresAt
 }
 
@@ -204,4 +202,7 @@ func (h Horizon) Earlier(d time.Duration) Horizon {
 func (h Horizon) ChallengesBefore() ChallengeID { return firstIDAt(h.Challenges) }
 
 // EventsBefore returns the first id that stays.
-func (h Horizon) EventsBefore() EventID { return firstIDAt(h.Events) }
+func (h Horizon) EventsBefore() EventID { return FirstEventAt(h.Events) }
+
+// FirstEventAt returns the smallest id of an event at a time.
+func FirstEventAt(t time.Time) EventID { return firstIDAt(t) }

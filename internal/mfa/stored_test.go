@@ -143,12 +143,12 @@ func TestStoreNamesNoPerson(t *testing.T) {
 			_, err = w.Verify(ctx, production, c.ID, wrong, nil)
 			must(err)
 			must(w.DeleteFactor(ctx, production, otp.ID)) // the last of this user, whose id is an address
-			if paused := fmt.Sprint(w.operatorOn(s).MessageCounts(ctx, production)); !strings.Contains(paused, "+491512") {
+			if paused := fmt.Sprint(w.operatorOn(s).MessageCounts(ctx, production.Environment)); !strings.Contains(paused, "+491512") {
 				t.Errorf("tallies are %s; want the names of prefixes", paused)
 			}
 			dump := s.dump()
 			searched(t, dump, append(names, codes...))
-			if !bytes.Contains(dump, []byte("user_42")) || !bytes.Contains(dump, []byte("sms.prefix_paused")) && name == "postgres" {
+			if !bytes.Contains(dump, []byte("user_42")) || !bytes.Contains(dump, []byte("message.prefix_paused")) && name == "postgres" {
 				t.Error("the dump does not hold what the store does")
 			}
 		})
@@ -353,7 +353,7 @@ func TestIDsOfOneMillisecondDiffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := mfa.EventID(id); !(mfa.Event{ID: got}).At().Equal(at) || got.Bucket() != 7 || seen[id] {
+		if got := mfa.EventID(id); !mfa.TimeOf(got).Equal(at) || got.Bucket() != 7 || seen[id] {
 			t.Fatalf("%x is there twice, or of another time or bucket", id)
 		}
 		seen[id] = true

@@ -106,7 +106,7 @@ func (k TallyKey) slot() time.Duration {
 // count counts a message in the tallies of keys, which tx has read, or returns a
 // *LimitError. It writes the pause or release of a prefix in both cases.
 func (s *Service) count(tx *Tx, keys []TallyKey, d dispatch, events journal) error {
-	r := s.rulesOf(d.env)
+	r := s.rulesOf(d.by.Environment)
 	for i, key := range keys {
 		if tx.Tallies[i] == nil {
 			tx.Tallies[i] = &Tally{TallyKey: key}

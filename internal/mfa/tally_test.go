@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/operator"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
 const (
@@ -55,12 +56,9 @@ func (w *fixture) wantTallies(what string, want map[string]string) {
 // smsEvents returns the events of limits on messages, as "type reason".
 func (w *fixture) smsEvents() (all []string) {
 	w.t.Helper()
-	events, err := w.store.Events(w.t.Context(), mfa.EventID{}, 100_000)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	events := storetest.Events(w.t, w.store)
 	for _, e := range events {
-		if strings.HasPrefix(string(e.Type), "sms.") {
+		if strings.HasPrefix(string(e.Type), "message.prefix_") || e.Type == mfa.DailyLimitReached {
 			reason := e.Reason
 			if reason == w.PrefixReference(production.ID, "+491512") {
 				reason = "+491512"
@@ -186,7 +184,7 @@ func TestWaitForTheNextDay(t *testing.T) {
 			waitIn(t, err, mfa.ErrDailyLimit)
 			var told []string
 			for _, of := range tc.told {
-				told = append(told, "sms.daily_limit_reached "+of)
+				told = append(told, "message.daily_limit_reached "+of)
 			}
 			if got := w.smsEvents(); !slices.Equal(got, told) {
 				t.Errorf("events are %q; want %q", got, told)
@@ -286,7 +284,7 @@ func TestSandboxesAreNotTallied(t *testing.T) {
 	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
 		t.Errorf("Challenge in production = %v", err)
 	}
-	if events := w.smsEvents(); !slices.Equal(events, []string{"sms.daily_limit_reached all", "sms.daily_limit_reached abroad"}) {
+	if events := w.smsEvents(); !slices.Equal(events, []string{"message.daily_limit_reached all", "message.daily_limit_reached abroad"}) {
 		t.Errorf("events are %q", events)
 	}
 }
@@ -315,7 +313,7 @@ func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 	}
 	events := w.smsEvents()
 	slices.Sort(events)
-	if !slices.Contains(events, "sms.daily_limit_reached all") || len(slices.Compact(slices.Clone(events))) != len(events) {
+	if !slices.Contains(events, "message.daily_limit_reached all") || len(slices.Compact(slices.Clone(events))) != len(events) {
 		t.Errorf("events are %q; want each once", events)
 	}
 }
@@ -419,7 +417,7 @@ func TestPrefixIsPaused(t *testing.T) {
 			if n := w.carrier.Sent(); n != before {
 				t.Errorf("%d messages were sent", n-before)
 			}
-			if got := w.smsEvents(); !slices.Equal(got, []string{"sms.prefix_paused +491512"}) {
+			if got := w.smsEvents(); !slices.Equal(got, []string{"message.prefix_paused +491512"}) {
 				t.Errorf("events are %q", got)
 			}
 		})
@@ -437,7 +435,7 @@ func TestOtherPrefixesGoOn(t *testing.T) {
 			t.Errorf("Challenge of %s = %v; want %v", number, err, want)
 		}
 	}
-	elsewhere := mfa.Environment{ID: 3, Name: "Analytical", Production: true}
+	elsewhere := mfa.Caller{Environment: mfa.Environment{ID: 3, Name: "Analytical", Production: true}}
 	if _, err := w.sendIn(elsewhere, w.phone(elsewhere, german(1))); err != nil {
 		t.Errorf("Challenge in another environment = %v", err)
 	}
@@ -453,7 +451,7 @@ func TestManyPauseAPrefixOnce(t *testing.T) {
 	for n := range 16 {
 		phones = append(phones, w.phone(production, german(500+n)))
 	}
-	for _, want := range []string{"sms.prefix_paused +491512", "sms.prefix_released +491512"} {
+	for _, want := range []string{"message.prefix_paused +491512", "message.prefix_released +491512"} {
 		w.clock.Advance(3 * time.Minute)
 		mfatest.Together(len(phones), func(i int) {
 			_, err := nodes[i%2].Challenge(t.Context(), production, phones[i], mfa.ChallengeParams{}, nil)
@@ -517,7 +515,7 @@ func TestPrefixIsReleased(t *testing.T) {
 				t.Fatalf("Challenge = %v", err)
 			}
 			w.wantTallies("released", map[string]string{prefix: "1 sent, 0 verified"})
-			if got := w.smsEvents(); !slices.Equal(got, []string{"sms.prefix_paused " + prefix, "sms.prefix_released " + prefix}) {
+			if got := w.smsEvents(); !slices.Equal(got, []string{"message.prefix_paused " + prefix, "message.prefix_released " + prefix}) {
 				t.Errorf("events are %q", got)
 			}
 			w.clock.Advance(3 * time.Minute)

@@ -115,11 +115,11 @@ func TestEnvironmentsHaveTheirOwnRules(t *testing.T) {
 			"Nobody": {},
 		},
 	})
-	other := mfa.Environment{ID: 3, Name: "Analytical", Production: true}
-	nobody := mfa.Environment{ID: 4, Name: "Nobody", Production: true}
+	other := mfa.Caller{Environment: mfa.Environment{ID: 3, Name: "Analytical", Production: true}}
+	nobody := mfa.Caller{Environment: mfa.Environment{ID: 4, Name: "Nobody", Production: true}}
 	link := mfa.ChallengeParams{Template: "{{code}} example.com"}
 	for _, tc := range []struct {
-		env   mfa.Environment
+		env   mfa.Caller
 		phone string
 		p     mfa.ChallengeParams
 		want  error

@@ -29,7 +29,7 @@ func (Verification) replayed(a *idempotency.Answer) Verification { return Verifi
 // factor or its user may not be tried. Every code that is checked is counted
 // before it is answered. Of the codes that are not checked, the first leaves an event, and
 // later ones leave one by chance.
-func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, code string, req *idempotency.Request[Verification]) (Verification, error) {
+func (s *Service) Verify(ctx context.Context, by Caller, id ChallengeID, code string, req *idempotency.Request[Verification]) (Verification, error) {
 	// With a derived key, everyone who enters the same code would get the recorded answer,
 	// and a spent code would be accepted. The challenge itself prevents that.
 	once := begin(s, idempotency.Policy{Derived: false}, req)
@@ -37,7 +37,8 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 	if answer, err := claim(ctx, s, once, now); answer != nil || err != nil {
 		return Verification{Replayed: answer}, err
 	}
-	events, err := s.journal(env.ID, now, id.Bucket())
+	events := journal{by, now, id.Bucket()}
+	chance, err := s.ids.random()
 	if err != nil {
 		return Verification{}, err
 	}
@@ -46,17 +47,17 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 	proven := false  // before this code
 	v, err := decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (Verification, error) {
 		c, f := tx.Challenge, tx.Factor
-		if c == nil || f == nil || f.Environment != env.ID {
+		if c == nil || f == nil || f.Environment != by.ID {
 			return Verification{}, &NotFoundError{EntityChallenge, id.String()}
 		}
 		if err := s.refuse(c, f, tx.User, now); err != nil {
-			if c.leavesEvent(events.first) {
+			if c.leavesEvent(chance) {
 				tx.put(c.Update())
-				events.append(tx, Event{Type: ChallengeRefused, Factor: f.ID, Challenge: id, Reason: refusalReason(err)})
+				events.append(tx, Event{Type: ChallengeRefused, Factor: f.ID, Challenge: id, Kind: f.Type, Reason: refusalReason(err)})
 			}
 			return Verification{}, err
 		}
-		if m, ok := f.messenger(); ok && env.Production {
+		if m, ok := f.messenger(); ok && by.Production {
 			to, err := m.recipient(s, f)
 			if err != nil {
 				return Verification{}, err
@@ -66,7 +67,7 @@ func (s *Service) Verify(ctx context.Context, env Environment, id ChallengeID, c
 		return s.try(tx, events, code, now)
 	})
 	if err == nil && v.Valid && phone != nil {
-		s.countVerified(ctx, env, *phone, &v.Challenge.Challenge, proven)
+		s.countVerified(ctx, by.Environment, *phone, &v.Challenge.Challenge, proven)
 	}
 	return v, err
 }
@@ -113,12 +114,12 @@ func (s *Service) try(tx *Tx, events journal, code string, now time.Time) (v Ver
 	v.Challenge.Challenge = *c
 	tx.put(c.Update())
 	if v.Valid {
-		events.append(tx, Event{Type: ChallengeSucceeded, Factor: f.ID, Challenge: c.ID})
+		events.append(tx, Event{Type: ChallengeSucceeded, Factor: f.ID, Challenge: c.ID, Kind: f.Type})
 	} else {
-		events.append(tx, Event{Type: ChallengeFailed, Factor: f.ID, Challenge: c.ID, Reason: wrong})
+		events.append(tx, Event{Type: ChallengeFailed, Factor: f.ID, Challenge: c.ID, Kind: f.Type, Reason: wrong})
 	}
 	if f.record(v.Valid, s.opts.Limits, now) {
-		events.append(tx, Event{Type: FactorLocked, Factor: f.ID, Challenge: c.ID})
+		events.append(tx, Event{Type: FactorLocked, Factor: f.ID, Challenge: c.ID, Kind: f.Type})
 	}
 	if f.LastStep != before.LastStep || f.Failures != before.Failures {
 		tx.put(f.Update())
@@ -139,7 +140,7 @@ func (s *Service) recordUser(tx *Tx, events journal, right bool) {
 			u = &User{UserKey: key}
 		}
 		if u.Failures++; u.Failures >= s.opts.Limits.UserFailures {
-			events.append(tx, Event{Type: UserLocked, Factor: tx.Factor.ID, Challenge: tx.Challenge.ID})
+			events.append(tx, Event{Type: UserLocked, Factor: tx.Factor.ID, Challenge: tx.Challenge.ID, Kind: tx.Factor.Type})
 		}
 		tx.put(PutUser{u})
 	}

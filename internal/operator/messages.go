@@ -68,18 +68,14 @@ func (s *Service) ReleasePrefix(ctx context.Context, by By, env mfa.Environment,
 		return false, err
 	}
 	key, now := mfa.NewTallyKey(keys, env.ID, prefix), s.now()
-	event, err := s.event(key.Bucket())
-	if err != nil {
-		return false, err
-	}
 	released := false
 	err = s.store.Update(ctx, mfa.Read{Bucket: key.Bucket(), Tallies: []mfa.TallyKey{key}}, func(tx *mfa.Tx) error {
 		t := tx.Tallies[0]
 		if released = t != nil && t.Release(now); !released {
 			return nil
 		}
-		event.Environment, event.Type, event.Reason = env.ID, mfa.PrefixReleased, key.Reference()
-		tx.Writes = append(tx.Writes, mfa.PutTally{Tally: t}, event)
+		event := mfa.Event{Type: mfa.PrefixReleased, Reason: key.Reference()}
+		tx.Writes = append(tx.Writes, mfa.PutTally{Tally: t}, s.event(by, env.ID, key.Bucket(), event))
 		return nil
 	})
 	return released, err

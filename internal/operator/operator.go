@@ -34,12 +34,11 @@ type Service struct {
 // Options say how the servers of the store are configured. Zero fields are the defaults of a
 // server.
 type Options struct {
-	Keys        func(context.Context) (*secret.Keyset, error)    // opens the keyset; called only by actions that need it
-	SMS         mfa.SMSRules                                     // of all environments that SMSOf does not name
-	SMSOf       map[string]mfa.SMSRules                          // by the name of an environment, in place of SMS
-	Development bool                                             // the store shows its messages without a key: no production environment may be created
-	Now         func() time.Time                                 // default time.Now
-	EventID     func(time.Time, mfa.Bucket) (mfa.EventID, error) // default mfa.NewEventID
+	Keys        func(context.Context) (*secret.Keyset, error) // opens the keyset; called only by actions that need it
+	SMS         mfa.SMSRules                                  // of all environments that SMSOf does not name
+	SMSOf       map[string]mfa.SMSRules                       // by the name of an environment, in place of SMS
+	Development bool                                          // the store shows its messages without a key: no production environment may be created
+	Now         func() time.Time                              // default time.Now
 }
 
 // NewService returns a Service over a store. environments keeps the environments and API
@@ -47,9 +46,6 @@ type Options struct {
 func NewService(store Store, environments access.Store, opts Options) *Service {
 	if opts.Now == nil {
 		opts.Now = time.Now
-	}
-	if opts.EventID == nil {
-		opts.EventID = mfa.NewEventID
 	}
 	if opts.Keys == nil {
 		opts.Keys = func(context.Context) (*secret.Keyset, error) { return nil, errors.New("no keyset was given") }

@@ -60,21 +60,24 @@ func (w *fixture) operator(opts operator.Options) *operator.Service {
 	return operator.NewService(w.store, w.store, opts)
 }
 
+// by is an application that calls the server.
+func (w *fixture) by() mfa.Caller { return mfa.Caller{Environment: w.env} }
+
 func (w *fixture) keyset(context.Context) (*secret.Keyset, error) { return w.keys, nil }
 
 // enroll returns a factor of a user with the given number of wrong codes.
 func (w *fixture) enroll(user string, wrong int) mfa.FactorID {
 	w.t.Helper()
-	f, err := w.server.Enroll(w.t.Context(), w.env, mfa.EnrollParams{Type: mfa.GenericOTP, User: user}, nil)
+	f, err := w.server.Enroll(w.t.Context(), w.by(), mfa.EnrollParams{Type: mfa.GenericOTP, User: user}, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for range wrong {
-		c, err := w.server.Challenge(w.t.Context(), w.env, f.ID, mfa.ChallengeParams{}, nil)
+		c, err := w.server.Challenge(w.t.Context(), w.by(), f.ID, mfa.ChallengeParams{}, nil)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if _, err := w.server.Verify(w.t.Context(), w.env, c.ID, "12345", nil); err != nil {
+		if _, err := w.server.Verify(w.t.Context(), w.by(), c.ID, "12345", nil); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -84,11 +87,11 @@ func (w *fixture) enroll(user string, wrong int) mfa.FactorID {
 // solve tries the right code of a factor.
 func (w *fixture) solve(id mfa.FactorID) error {
 	w.t.Helper()
-	c, err := w.server.Challenge(w.t.Context(), w.env, id, mfa.ChallengeParams{}, nil)
+	c, err := w.server.Challenge(w.t.Context(), w.by(), id, mfa.ChallengeParams{}, nil)
 	if err != nil {
 		return err
 	}
-	v, err := w.server.Verify(w.t.Context(), w.env, c.ID, c.Code.Reveal(), nil)
+	v, err := w.server.Verify(w.t.Context(), w.by(), c.ID, c.Code.Reveal(), nil)
 	if err == nil && !v.Valid {
 		err = errors.New("the right code is not valid")
 	}
@@ -141,7 +144,7 @@ func TestUnlockUser(t *testing.T) {
 // TestUnlockUserWithoutFactors locks a user and deletes the factor: the lock outlives it.
 func TestUnlockUserWithoutFactors(t *testing.T) {
 	w := newFixture(t, mfa.Options{Limits: mfa.Limits{UserFailures: 3}})
-	if err := w.server.DeleteFactor(t.Context(), w.env, w.enroll("ada", 3)); err != nil {
+	if err := w.server.DeleteFactor(t.Context(), w.by(), w.enroll("ada", 3)); err != nil {
 		t.Fatal(err)
 	}
 	o := w.operator(operator.Options{Keys: w.keyset})
@@ -160,11 +163,11 @@ func TestUnlockUserWithoutFactors(t *testing.T) {
 func TestMessageCountsFollowTheRules(t *testing.T) {
 	rules := map[string]mfa.SMSRules{"Acme": {Countries: []string{"DE"}, Pumping: mfa.Pumping{Window: 24 * time.Hour}}}
 	w := newFixture(t, mfa.Options{SMSOf: rules})
-	f, err := w.server.Enroll(t.Context(), w.env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+4915123456789"}, nil)
+	f, err := w.server.Enroll(t.Context(), w.by(), mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+4915123456789"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.server.Challenge(t.Context(), w.env, f.ID, mfa.ChallengeParams{}, nil); err != nil {
+	if _, err := w.server.Challenge(t.Context(), w.by(), f.ID, mfa.ChallengeParams{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(5 * time.Hour)

@@ -15,10 +15,6 @@ func (s *Service) UnlockFactor(ctx context.Context, by By, id mfa.FactorID) erro
 	if err := by.Check(); err != nil {
 		return err
 	}
-	event, err := s.event(id.Bucket())
-	if err != nil {
-		return err
-	}
 	return s.store.Update(ctx, mfa.Read{Bucket: id.Bucket(), Factor: id}, func(tx *mfa.Tx) error {
 		f := tx.Factor
 		if f == nil {
@@ -27,8 +23,8 @@ func (s *Service) UnlockFactor(ctx context.Context, by By, id mfa.FactorID) erro
 		if !f.Unlock() {
 			return mfa.ErrNotLocked
 		}
-		event.Environment, event.Type, event.Factor = f.Environment, mfa.FactorUnlocked, id
-		tx.Writes = append(tx.Writes, f.Update(), event)
+		unlocked := mfa.Event{Type: mfa.FactorUnlocked, Factor: id, Kind: f.Type}
+		tx.Writes = append(tx.Writes, f.Update(), s.event(by, f.Environment, id.Bucket(), unlocked))
 		return nil
 	})
 }
@@ -47,7 +43,7 @@ func (s *Service) UnlockUser(ctx context.Context, by By, env mfa.Environment, us
 		return err
 	}
 	key := mfa.UserKey{Environment: env.ID, ID: user}
-	err := s.unlockUser(ctx, key, key)
+	err := s.unlockUser(ctx, by, key, key)
 	if !errors.Is(err, mfa.ErrNotLocked) {
 		return err
 	}
@@ -62,31 +58,29 @@ func (s *Service) UnlockUser(ctx context.Context, by By, env mfa.Environment, us
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
-	if err = s.unlockUser(ctx, key, mfa.FormerUser(keys, key)); errors.Is(err, mfa.ErrNotLocked) {
+	if err = s.unlockUser(ctx, by, key, mfa.FormerUser(keys, key)); errors.Is(err, mfa.ErrNotLocked) {
 		return &mfa.NotFoundError{Entity: mfa.EntityUser, ID: user}
 	}
 	return err
 }
 
 // unlockUser removes the row of a user with the given name, which counts wrong codes.
-func (s *Service) unlockUser(ctx context.Context, user, name mfa.UserKey) error {
-	event, err := s.event(user.Bucket())
-	if err != nil {
-		return err
-	}
+func (s *Service) unlockUser(ctx context.Context, by By, user, name mfa.UserKey) error {
 	return s.store.Update(ctx, mfa.Read{Bucket: user.Bucket(), User: name}, func(tx *mfa.Tx) error {
 		if tx.User == nil {
 			return mfa.ErrNotLocked
 		}
-		event.Environment, event.Type = user.Environment, mfa.UserUnlocked
-		tx.Writes = append(tx.Writes, mfa.DeleteUser{Key: name}, event)
+		unlocked := s.event(by, user.Environment, user.Bucket(), mfa.Event{Type: mfa.UserUnlocked})
+		tx.Writes = append(tx.Writes, mfa.DeleteUser{Key: name}, unlocked)
 		return nil
 	})
 }
 
-// event returns an event of this moment. It is called before the transaction, which may run
-// more than once.
-func (s *Service) event(b mfa.Bucket) (mfa.AppendEvent, error) {
-	id, err := s.opts.EventID(s.now(), b)
-	return mfa.AppendEvent{Event: mfa.Event{ID: id}}, err
+// event returns the write that appends e as an event of this moment. An event without a
+// reason gets that of the operator.
+func (s *Service) event(by By, env mfa.EnvironmentID, b mfa.Bucket, e mfa.Event) mfa.AppendEvent {
+	if e.Reason == "" {
+		e.Reason = by.Reason
+	}
+	return mfa.Caller{Environment: mfa.Environment{ID: env}, Operator: by.Operator}.Append(e, s.now(), b)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
 // CheckClock compares the clock of the node with that of the store now.
@@ -20,11 +21,7 @@ func (s *Server) Reseal(ctx context.Context) error { return s.mfa.Load().Reseal(
 // CountEvents returns how many events are stored.
 func (s *Server) CountEvents(t testing.TB) int {
 	t.Helper()
-	events, err := s.store.mfa.Events(t.Context(), mfa.EventID{}, 1000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(events)
+	return len(storetest.Events(t, s.store.events))
 }
 
 // ClockIsWrong compares now with the clock of store.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -24,6 +25,7 @@ import (
 // same sqlite.Store or postgres.Store.
 type Store struct {
 	mfa      mfa.Store
+	events   events.Log
 	access   access.Store
 	transfer transfer.Store
 	health   health
@@ -44,14 +46,14 @@ func ofSQLite(s *sqlite.Store, err error) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, s, s, s, s}, nil
+	return &Store{s, s, s, s, s, s}, nil
 }
 
 func ofPostgres(s *postgres.Store, err error) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, s, s, s, s}, nil
+	return &Store{s, s, s, s, s, s}, nil
 }
 
 // A metaStore keeps named values; see transfer.Store.

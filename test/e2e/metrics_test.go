@@ -111,8 +111,8 @@ breaker: { failures: 1 }
 	got, want := ours(body), []string{
 		`countersign_build_info{version="` + strings.TrimPrefix(succeed(t, "version"), "countersign ") + `"} 1`,
 		`countersign_events_total{type="challenge.created"} 1`,
-		`countersign_events_total{type="challenge.failed"} 1`,
-		`countersign_events_total{type="challenge.succeeded"} 1`,
+		`countersign_events_total{type="authentication.mfa_failed"} 1`,
+		`countersign_events_total{type="authentication.mfa_succeeded"} 1`,
 		`countersign_events_total{type="factor.enrolled"} 1`,
 		`countersign_events_total{type="message.queued"} 1`,
 		`countersign_http_connections_limit 4096`,

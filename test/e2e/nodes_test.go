@@ -140,11 +140,11 @@ func (f *fleet) number(query string, args ...any) (n int) {
 func (f *fleet) audit() {
 	f.t.Helper()
 	const exceeding = `SELECT count(*) FROM (SELECT FROM events WHERE type = ANY ($1) GROUP BY challenge HAVING count(*) > $2) AS exceeding`
-	right := []string{"challenge.succeeded"}
+	right := []string{"authentication.mfa_succeeded"}
 	if n := f.number(exceeding, right, 1); n > 0 {
 		f.t.Errorf("%d challenges were verified more than once", n)
 	}
-	if n := f.number(exceeding, append(right, "challenge.failed"), attempts); n > 0 {
+	if n := f.number(exceeding, append(right, "authentication.mfa_failed"), attempts); n > 0 {
 		f.t.Errorf("of %d challenges more than %d codes were looked at", n, attempts)
 	}
 }

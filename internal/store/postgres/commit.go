@@ -183,9 +183,9 @@ func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *txRows, gro
 			j.err = held.check(tx.Writes)
 		}
 		if j.err == nil {
+			j.event = held.place(tx.Writes)
 			held.apply(out, tx.Writes)
 			s.owners.note(tx.Writes)
-			j.event = firstEvent(tx.Writes)
 		}
 	}
 	decided()
@@ -222,7 +222,7 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patienc
 	if len(group) > 1 {
 		bound += ", " + searchOnly
 	}
-	batch.Queue(bound, milliseconds(patience), milliseconds(s.wait.roundTrip)).Query(each(func(row *rowReader) error {
+	batch.Queue(bound, milliseconds(patience), milliseconds(s.wait.idle)).Query(each(func(row *rowReader) error {
 		v := row.next()
 		h.synchronous = string(v) == "\x01" || string(v) == "t" // in binary or as text
 		return nil
@@ -238,6 +238,12 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patienc
 			h.read(batch, r, forUpdate)
 		}
 	}
+	// Last: readers wait for the transaction from here on, and rows are locked first, so the
+	// events of one row are in the order of their transactions.
+	batch.Queue(selectPosition).Query(each(func(row *rowReader) error {
+		h.position.Epoch, h.position.Counter = row.bigint(), row.bigint()
+		return row.err
+	}))
 	return h, conn.SendBatch(ctx, batch).Close()
 }
 
@@ -287,14 +293,14 @@ func (s *Store) rollback(ctx context.Context, conn *pgx.Conn) error {
 // nil. If not, the server may still receive COMMIT, so resolve returns unknown: the
 // transaction never counts as failed and never runs again.
 func (s *Store) resolve(group []*job, unknown *unknownError) error {
-	event := mfa.EventID{}
+	var event *mfa.Event
 	for _, j := range group {
-		if j.err == nil && j.event != event {
+		if j.err == nil && j.event != nil {
 			event = j.event
 			break
 		}
 	}
-	if event == (mfa.EventID{}) {
+	if event == nil {
 		return unknown
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.wait.resolve)
@@ -305,7 +311,7 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 		err := s.pool.QueryRow(ctx, isRunning, unknown.backend).Scan(&running)
 		if err == nil {
 			var events []bool
-			events, err = collectOn(ctx, s.onAny, func(row *rowReader) (bool, error) { return row.bool(), row.err }, confirmEvent, int16(event.Bucket()), event)
+			events, err = collectOn(ctx, s.onAny, func(row *rowReader) (bool, error) { return row.bool(), row.err }, confirmEvent, event.Environment, event.ID, bucket(event.ID))
 			found = len(events) > 0
 		}
 		switch {
@@ -320,13 +326,4 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 		case <-time.After(resolvePause):
 		}
 	}
-}
-
-func firstEvent(writes []mfa.Write) (id mfa.EventID) {
-	for _, w := range writes {
-		if e, ok := w.(mfa.AppendEvent); ok {
-			return e.ID
-		}
-	}
-	return id
 }

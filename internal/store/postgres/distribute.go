@@ -45,7 +45,7 @@ const (
 // The spread tables are distributed by bucket and colocated with the first of them.
 // The copied tables are small; every machine has a copy.
 var (
-	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events", "messages", "tallies"}
+	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events", "messages", "tallies", "event_contexts", "deleted_factors", "erasures"}
 	copiedTables = []string{"environments", "api_keys", "meta"}
 )
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -75,7 +76,7 @@ func TestNothingIsAnsweredFromLostCommit(t *testing.T) {
 			return err
 		})},
 		{"a list of events", bounded(func(ctx context.Context) error {
-			_, err := s.Events(ctx, mfa.EventID{}, 10)
+			_, err := s.ReadEvents(ctx, events.Query{Environment: 1, Limit: 10})
 			return err
 		})},
 		{"a key", bounded(func(ctx context.Context) error {

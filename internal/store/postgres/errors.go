@@ -26,6 +26,9 @@ const (
 	// stallAfter is how long a COMMIT may take. If no COMMIT is answered during that time,
 	// requests are refused immediately.
 	stallAfter = 5 * time.Second
+	// idleFor limits the time between the two round trips of a transaction. A node that stops
+	// there keeps its locks that long, and the events of all nodes cannot be read.
+	idleFor = 4 * time.Second
 	// resolveFor limits the time to find the result of a commit.
 	resolveFor   = 4 * time.Second
 	resolvePause = 100 * time.Millisecond

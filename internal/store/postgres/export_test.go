@@ -12,7 +12,7 @@ import (
 // Hurry shortens the time limits of an unused store: for a round trip, and to find the
 // result of a commit.
 func (s *Store) Hurry(roundTrip, resolve time.Duration) {
-	s.wait = waits{roundTrip, resolve, patience, 2 * roundTrip}
+	s.wait = waits{roundTrip, resolve, patience, 2 * roundTrip, roundTrip}
 }
 
 // Patience sets how long the groups of an unused store wait for a lock. StallAfter sets
@@ -91,7 +91,7 @@ func GroupStatements() (first string, byName map[string]string) {
 // Inserts returns the statements of the request path that read no table.
 func Inserts() []string {
 	return []string{
-		factors.insert, challenges.insert, users.insert, phones.insert, tallies.insert, messages.insert, replays.insert, events.insert,
+		factors.insert, challenges.insert, users.insert, phones.insert, tallies.insert, messages.insert, replays.insert, eventRows.insert,
 	}
 }
 
@@ -99,7 +99,6 @@ func Inserts() []string {
 func SweepStatements() map[string]string {
 	return map[string]string{
 		"sweepChallenges": sweepChallenges,
-		"sweepEvents":     sweepEvents,
 		"sweepReplays":    sweepReplays,
 		"sweepPhones":     sweepPhones,
 		"sweepTallies":    sweepTallies,
@@ -109,7 +108,15 @@ func SweepStatements() map[string]string {
 
 // PagingStatements returns the statements that read all buckets.
 func PagingStatements() map[string]string {
-	return map[string]string{"selectFactorsAfter": selectFactorsAfter, "selectEventsAfter": selectEventsAfter}
+	return map[string]string{
+		"selectFactorsAfter": selectFactorsAfter,
+		"exportEvents":       exportEvents,
+		"selectEvents":       selectEvents,
+		"selectNewest":       selectNewest,
+		"nextEnvironment":    nextEnvironment,
+		"selectOldEvents":    selectOldEvents,
+		"sweepEvents":        sweepEvents,
+	}
 }
 
 // SweepLockKey is the advisory lock of the node that sweeps.

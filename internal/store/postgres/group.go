@@ -195,7 +195,7 @@ func (w *writes) restoreUser(r mfa.RestoreUser) {
 
 func (w *writes) insertEvent(e *mfa.Event) {
 	if !w.shared {
-		w.others.Queue(events.insert, events.values(e)...)
+		w.others.Queue(eventRows.insert, eventRows.values(e)...)
 		return
 	}
 	w.events = append(w.events, e)
@@ -207,7 +207,7 @@ func (w *writes) batch() *pgx.Batch {
 	b := &pgx.Batch{}
 	factors.queueMany(b, factors.insertMany, w.newFactors)
 	challenges.queueMany(b, challenges.insertMany, w.newChallenges)
-	events.queueMany(b, events.insertMany, w.events)
+	eventRows.queueMany(b, eventRows.insertMany, w.events)
 	factorStates.queueMany(b, factorStates.updateMany, w.factors)
 	challengeStates.queueMany(b, challengeStates.updateMany, w.challenges)
 	if len(w.restored) > 0 {

@@ -12,9 +12,8 @@ var (
 	selectFactorsDown = `SELECT ` + factorColumns + ` FROM factors f WHERE f.bucket = $1 AND f.environment = $2 AND f.user_id = $3` +
 		` AND f.id > $4 AND f.id < $5 ORDER BY f.id DESC LIMIT $6`
 	selectTallies = `SELECT ` + tallies.list("y") + ` FROM tallies y WHERE y.bucket = $1 AND y.environment = $2`
-	// These two read all buckets. No request of the API uses them.
+	// This one reads all buckets. No request of the API uses it.
 	selectFactorsAfter = `SELECT ` + factorColumns + ` FROM factors f WHERE (f.bucket, f.id) > ($1, $2) ORDER BY f.bucket, f.id LIMIT $3`
-	selectEventsAfter  = `SELECT ` + events.list("e") + ` FROM events e WHERE (e.bucket, e.id) > ($1, $2) ORDER BY e.bucket, e.id LIMIT $3`
 )
 
 // Factors lists factors of one user; see mfa.Store.
@@ -39,9 +38,4 @@ func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int)
 // Tallies lists the tallies of an environment; see mfa.Store.
 func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) ([]mfa.Tally, error) {
 	return collect(ctx, s, tallies.collected, selectTallies, int16(mfa.TallyKey{Environment: env}.Bucket()), env)
-}
-
-// Events lists events bucket by bucket; see mfa.Store.
-func (s *Store) Events(ctx context.Context, after mfa.EventID, limit int) ([]mfa.Event, error) {
-	return collect(ctx, s, events.collected, selectEventsAfter, bucket(after), after, limit)
 }

@@ -23,7 +23,7 @@ type job struct {
 	read  mfa.Read
 	fn    func(*mfa.Tx) error
 	err   error
-	event mfa.EventID // an event that the job stores; it proves the commit
+	event *mfa.Event // an event that the job stores, which proves the commit; or nil
 	tries int
 
 	waiting *queue.Job[*job] // its place in the queue

@@ -36,7 +36,7 @@ const (
 	// the row. If commits wait for a standby, the answer comes when the standby has
 	// that commit, and therefore also the commit that stored the event. A visible row
 	// does not prove that.
-	confirmEvent = `SELECT true FROM events WHERE bucket = $1 AND id = $2 FOR UPDATE`
+	confirmEvent = `SELECT true FROM events WHERE environment = $1 AND id = $2 AND bucket = $3 FOR UPDATE`
 
 	sealFactor      = `UPDATE factors SET sealed = $1, label = $2, issuer = NULL, account = NULL, replay = $3 WHERE bucket = $4 AND id = $5`
 	deleteFactor    = `DELETE FROM factors WHERE bucket = $1 AND id = $2`

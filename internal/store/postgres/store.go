@@ -48,7 +48,7 @@ type Store struct {
 }
 
 // waits are the time limits of a transaction.
-type waits struct{ roundTrip, resolve, patience, stall time.Duration }
+type waits struct{ roundTrip, resolve, patience, stall, idle time.Duration }
 
 // Options change how a Store works; zero fields take their defaults.
 type Options struct {
@@ -69,7 +69,7 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	}
 	cfg.AfterConnect = registerArrays
 	cfg.ConnConfig.OnNotice = noteWarning
-	s := &Store{log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor, patience, stallAfter}}
+	s := &Store{log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor, patience, stallAfter, idleFor}}
 	s.closing = make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(s.closing) })
 	cfg.ConnConfig.DialFunc = s.sockets.dial(cfg.ConnConfig.DialFunc)
@@ -102,6 +102,9 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 				return nil, err
 			}
 		}
+	}
+	if err := s.raiseEpoch(ctx); err != nil {
+		return nil, err
 	}
 	s.queue, s.views = queue.New[*job](maxWaiting), queue.New[*viewJob](maxWaiting)
 	for range opts.Writers {

@@ -12,7 +12,9 @@ import (
 
 const (
 	sweepChallenges = `DELETE FROM challenges WHERE bucket = $1 AND id IN (SELECT id FROM challenges WHERE bucket = $1 AND id < $2 ORDER BY id LIMIT $3)`
-	sweepEvents     = `DELETE FROM events WHERE bucket = $1 AND id IN (SELECT id FROM events WHERE bucket = $1 AND id < $2 ORDER BY id LIMIT $3)`
+	// A hash-distributed PostgreSQL cannot run a DELETE with LIMIT over all shards.
+	selectOldEvents = `SELECT e.id FROM events e WHERE e.environment = $1 AND e.id < $2 ORDER BY e.id LIMIT $3`
+	sweepEvents     = `DELETE FROM events WHERE environment = $1 AND id >= $2 AND id <= $3`
 	// The condition is repeated outside the subquery for a row that another transaction
 	// has just changed: the row may be in use again.
 	sweepReplays  = `DELETE FROM replays WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM replays WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
@@ -37,17 +39,27 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 	defer s.sweepMu.Unlock()
 	buckets := min(bucketsAStep, limit, mfa.Buckets-s.sweeping)
 	var full bool
-	err = s.change(ctx, func(tx pgx.Tx) error {
-		var now time.Time
-		if err := tx.QueryRow(ctx, sweepLock, int64(sweepLockKey)).Scan(&more, &now); err != nil || !more {
+	sweep := func(fn func(pgx.Tx, mfa.Horizon) (bool, error)) error {
+		return s.change(ctx, func(tx pgx.Tx) error {
+			var now time.Time
+			if err := tx.QueryRow(ctx, sweepLock, int64(sweepLockKey)).Scan(&more, &now); err != nil || !more {
+				return err
+			}
+			h := h
+			if ahead := h.Now.Sub(now); !h.Now.IsZero() && ahead > 0 {
+				h = h.Earlier(ahead)
+			}
+			still, err := fn(tx, h)
+			full = full || still
 			return err
-		}
-		if ahead := h.Now.Sub(now); !h.Now.IsZero() && ahead > 0 {
-			h = h.Earlier(ahead)
-		}
-		full, err = sweepBuckets(ctx, tx, s.sweeping, buckets, h, limit/buckets)
-		return err
+		})
+	}
+	err = sweep(func(tx pgx.Tx, h mfa.Horizon) (bool, error) {
+		return sweepBuckets(ctx, tx, s.sweeping, buckets, h, limit/buckets)
 	})
+	if err == nil && more && s.sweeping == 0 {
+		err = sweep(func(tx pgx.Tx, h mfa.Horizon) (bool, error) { return sweepAllEvents(ctx, tx, h, limit) })
+	}
 	if err != nil || !more {
 		return false, domainError(err)
 	}
@@ -67,7 +79,6 @@ func sweepBuckets(ctx context.Context, tx pgx.Tx, first, n int, h mfa.Horizon, l
 	}
 	for b := first; b < first+n; b++ {
 		batch.Queue(sweepChallenges, int16(b), h.ChallengesBefore(), limit).Exec(count)
-		batch.Queue(sweepEvents, int16(b), h.EventsBefore(), limit).Exec(count)
 		batch.Queue(sweepReplays, int16(b), h.Expired, limit).Exec(count)
 		batch.Queue(sweepPhones, int16(b), h.Expired, limit).Exec(count)
 		batch.Queue(sweepTallies, int16(b), h.Expired, limit).Exec(count)
@@ -75,4 +86,34 @@ func sweepBuckets(ctx context.Context, tx pgx.Tx, first, n int, h mfa.Horizon, l
 		batch.Queue(sweepMessages, int16(b), h.Expired, limit).Exec(count)
 	}
 	return full, tx.SendBatch(ctx, batch).Close()
+}
+
+// sweepAllEvents removes up to limit events, and reports whether there may be more expired
+// events.
+func sweepAllEvents(ctx context.Context, tx pgx.Tx, h mfa.Horizon, limit int) (full bool, err error) {
+	environments, err := eventEnvironments(ctx, tx)
+	if err != nil {
+		return false, err
+	}
+	swept := 0
+	for _, env := range environments {
+		rows, err := tx.Query(ctx, selectOldEvents, env, h.EventsBefore(), limit-swept)
+		if err != nil {
+			return false, err
+		}
+		old, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
+		if err != nil {
+			return false, err
+		}
+		if len(old) == 0 {
+			continue
+		}
+		if _, err := tx.Exec(ctx, sweepEvents, env, old[0], old[len(old)-1]); err != nil {
+			return false, err
+		}
+		if swept += len(old); swept == limit {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -34,7 +34,7 @@ var (
 	tallies         = newTable("tallies", 3, rows.Tally)
 	messages        = newTable("messages", 2, rows.Message)
 	replays         = newTable("replays", 2, rows.Replay)
-	events          = newTable("events", 2, rows.Event)
+	eventRows       = newTable("events", 2, rows.Event)
 )
 
 func newTable[R any](name string, key int, describe func(rows.Columns, *R)) *table[R] {

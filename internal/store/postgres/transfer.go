@@ -31,6 +31,7 @@ var (
 	exportPhones     = `SELECT ` + phones.list("p") + ` FROM phones p WHERE (p.bucket, p.key) > ($1, $2) ORDER BY p.bucket, p.key LIMIT $3`
 	exportReplays    = `SELECT ` + replays.list("r") + ` FROM replays r WHERE length(r.key) = 16 AND (r.bucket, r.key) > ($1, $2) ORDER BY r.bucket, r.key LIMIT $3`
 	exportMessages   = `SELECT ` + messages.list("m") + ` FROM messages m WHERE (m.bucket, m.key) > ($1, $2) ORDER BY m.bucket, m.key LIMIT $3`
+	exportEvents     = `SELECT ` + eventRows.list("e") + ` FROM events e WHERE (e.environment, e.id) > ($1, $2) ORDER BY e.environment, e.id LIMIT $3`
 	exportTallies    = `SELECT ` + tallies.list("y") + ` FROM tallies y WHERE (y.bucket, y.environment, y.name) > ($1, $2, $3) ORDER BY y.bucket, y.environment, y.name LIMIT $4`
 )
 
@@ -97,10 +98,10 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:])
 		}
 	case "events":
-		sql, args, err = selectEventsAfter, func() []any { return []any{bucket(mfa.EventID(id)), id} }, transfer.ReadPlace(place, &id)
+		sql, args, err = exportEvents, func() []any { return []any{env, id} }, transfer.ReadPlace(place, &env, &id)
 		scan = func(row *rowReader) (transfer.Row, string) {
-			e := events.scan(row)
-			return transfer.Row{Event: e}, transfer.Place(e.ID)
+			e := eventRows.scan(row)
+			return transfer.Row{Event: e}, transfer.Place(e.Environment, e.ID)
 		}
 	case "messages":
 		sql, args, err = exportMessages, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
@@ -135,13 +136,21 @@ func (s *Store) Import(ctx context.Context, rows []transfer.Row) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return domainError(s.begun(ctx, func(tx pgx.Tx) error {
+	var newest mfa.EventID
+	err := s.begun(ctx, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
 		for _, r := range rows {
 			queueImport(batch, r)
+			if r.Event != nil && r.Event.ID.Compare(newest) > 0 {
+				newest = r.Event.ID
+			}
 		}
 		return tx.SendBatch(ctx, batch).Close()
-	}))
+	})
+	if err != nil || newest == (mfa.EventID{}) {
+		return domainError(err)
+	}
+	return s.raiseEpochAbove(ctx, newest)
 }
 
 func queueImport(batch *pgx.Batch, r transfer.Row) {
@@ -166,7 +175,7 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 	case r.Replay != nil:
 		queueNew(batch, replays, r.Replay)
 	case r.Event != nil:
-		queueNew(batch, events, r.Event)
+		queueNew(batch, eventRows, r.Event)
 	case r.Message != nil:
 		queueNew(batch, messages, r.Message)
 	case r.Tally != nil:

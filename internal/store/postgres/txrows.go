@@ -19,8 +19,9 @@ type txRows struct {
 	messages   map[mfa.MessageKey]*mfa.MessageRef
 	replays    map[replayRow]*mfa.Replay
 
-	synchronous bool  // whether the commit will wait for a standby
-	moved       error // the error of a store that was copied to another one, or nil
+	synchronous bool         // whether the commit will wait for a standby
+	moved       error        // the error of a store that was copied to another one, or nil
+	position    mfa.Position // of the next event
 }
 
 type replayRow struct {

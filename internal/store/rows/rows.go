@@ -191,4 +191,11 @@ func Event(c Columns, e *mfa.Event) {
 	c.Column("factor", (*Ref)(&e.Factor))
 	c.Column("challenge", (*Ref)(&e.Challenge))
 	c.Column("reason", (*Word)(&e.Reason))
+	c.Column("at", &e.At)
+	if e.At.IsZero() { // an event of an older release: its id has the time
+		e.At = mfa.TimeOf(e.ID)
+	}
+	c.Column("kind", (*Word)(&e.Kind))
+	c.Column("caller", &e.Caller)
+	c.Column("request", &e.Request)
 }

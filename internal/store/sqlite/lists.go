@@ -13,7 +13,6 @@ var (
 	selectFactorsDown = `SELECT ` + factors.columns + ` FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ?` +
 		` AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi DESC, lo DESC LIMIT ?`
 	selectFactorsAfter = `SELECT ` + factors.columns + ` FROM factors WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
-	selectEvents       = `SELECT ` + events.columns + ` FROM events WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
 	selectTallies      = `SELECT ` + tallies.columns + ` FROM tallies WHERE environment = ?`
 )
 
@@ -45,14 +44,6 @@ func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int)
 	return found, err
 }
 
-// Events lists events in the order of their ids; see mfa.Store.
-func (s *Store) Events(ctx context.Context, after mfa.EventID, limit int) (found []mfa.Event, err error) {
-	err = s.scan(ctx, func(c *conn) error {
-		return events.list(c.prepare(selectEvents).id(after).int(int64(limit)), &found)
-	})
-	return found, err
-}
-
 // Tallies lists the tallies of an environment; see mfa.Store.
 func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa.Tally, err error) {
 	err = s.scan(ctx, func(c *conn) error {
@@ -65,7 +56,6 @@ func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa
 // subquery reads a range of a key or an index.
 const (
 	sweepChallenges = `DELETE FROM challenges WHERE (hi, lo) IN (SELECT hi, lo FROM challenges WHERE (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
-	sweepEvents     = `DELETE FROM events WHERE (hi, lo) IN (SELECT hi, lo FROM events WHERE (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
 	sweepReplays    = `DELETE FROM replays WHERE (bucket, key) IN (SELECT bucket, key FROM replays WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepPhones     = `DELETE FROM phones WHERE key IN (SELECT key FROM phones WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepTallies    = `DELETE FROM tallies WHERE (environment, name) IN (SELECT environment, name FROM tallies WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
@@ -79,7 +69,6 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 		more = false
 		for _, sweep := range []*statement{
 			c.prepare(sweepChallenges).id(h.ChallengesBefore()),
-			c.prepare(sweepEvents).id(h.EventsBefore()),
 			c.prepare(sweepReplays).time(h.Expired),
 			c.prepare(sweepPhones).time(h.Expired),
 			c.prepare(sweepTallies).time(h.Expired),
@@ -92,7 +81,9 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 			}
 			more = more || n == limit
 		}
-		return nil
+		n, err := sweepEvents(c, h.EventsBefore(), limit)
+		more = more || n == limit
+		return domainError(err)
 	})
 	return more, err
 }

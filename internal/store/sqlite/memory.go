@@ -14,9 +14,11 @@ import (
 // only the writer changes the file. If another process has changed the file, current
 // clears the memory.
 type memory struct {
-	version    int64  // of the file: SQLite's count of commits by other connections
-	looked     bool   // moved holds the value in the file
-	moved      []byte // the name of the target if the store was copied away, otherwise nil
+	version    int64       // of the file: SQLite's count of commits by other connections
+	looked     bool        // moved holds the value in the file
+	moved      []byte      // the name of the target if the store was copied away, otherwise nil
+	placed     bool        // last is set
+	last       mfa.EventID // at least every id in the file
 	challenges recent.Map[mfa.ChallengeID, *mfa.Challenge]
 	factors    recent.Map[mfa.FactorID, *mfa.Factor]
 }
@@ -50,7 +52,7 @@ func (m *memory) mayWrite(c *conn) error {
 }
 
 func (m *memory) clear() {
-	m.looked = false
+	m.looked, m.placed = false, false
 	m.challenges.Clear()
 	m.factors.Clear()
 }

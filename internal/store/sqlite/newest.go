@@ -11,14 +11,13 @@ import (
 const (
 	newestFactor    = `SELECT hi, lo FROM factors ORDER BY hi DESC, lo DESC LIMIT 1`
 	newestChallenge = `SELECT hi, lo FROM challenges ORDER BY hi DESC, lo DESC LIMIT 1`
-	newestEvent     = `SELECT hi, lo FROM events ORDER BY hi DESC, lo DESC LIMIT 1`
 )
 
 // Newest returns the creation time of the newest factor, challenge or event, or the
 // zero time for a store without any.
 func (s *Store) Newest(ctx context.Context) (at time.Time, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		for _, sql := range []string{newestFactor, newestChallenge, newestEvent} {
+		for _, sql := range []string{newestFactor, newestChallenge} {
 			err := c.prepare(sql).each(func(row *rowReader) error {
 				if made := mfa.TimeOf(row.id()); made.After(at) {
 					at = made
@@ -29,7 +28,11 @@ func (s *Store) Newest(ctx context.Context) (at time.Time, err error) {
 				return err
 			}
 		}
-		return nil
+		last, err := lastEvent(c)
+		if made := mfa.TimeOf(last); last != (mfa.EventID{}) && made.After(at) {
+			at = made
+		}
+		return err
 	})
 	return at, err
 }

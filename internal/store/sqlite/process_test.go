@@ -266,18 +266,8 @@ func kill(t *testing.T, cmd *exec.Cmd, after int, acknowledged *[writers]int) {
 func eventsByReason(t *testing.T, s *sqlite.Store) map[string]int {
 	t.Helper()
 	n := make(map[string]int)
-	var after mfa.EventID
-	for {
-		events, err := s.Events(t.Context(), after, 1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(events) == 0 {
-			return n
-		}
-		for _, e := range events {
-			n[e.Reason]++
-			after = e.ID
-		}
+	for _, e := range storetest.Events(t, s) {
+		n[e.Reason]++
 	}
+	return n
 }

@@ -24,6 +24,12 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) 
 			return err
 		}
 		for _, w := range tx.Writes {
+			if e, ok := w.(mfa.AppendEvent); ok {
+				if e.ID, err = c.recent.nextEvent(c, e.At, e.ID.Bucket()); err != nil {
+					return domainError(err)
+				}
+				w = e
+			}
 			if err := apply(c, w); err != nil {
 				return domainError(fmt.Errorf("%T: %w", w, err))
 			}
@@ -193,7 +199,7 @@ func apply(c *conn, w mfa.Write) (err error) {
 	case mfa.ForgetReplay:
 		_, err = c.prepare(forgetReplay).int(int64(w.Bucket)).blob(w.Key[:]).id(w.Factor).exec()
 	case mfa.AppendEvent:
-		return events.bind(c.prepare(events.insert), &w.Event).one()
+		return eventRows.bind(c.prepare(eventRows.insert), &w.Event).one()
 	default:
 		return fmt.Errorf("unknown write %T", w)
 	}

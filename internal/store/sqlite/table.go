@@ -31,7 +31,7 @@ var (
 	tallies         = newTable("tallies", rows.Tally, "environment", "name")
 	messages        = newTable("messages", rows.Message, "key")
 	replays         = newTable("replays", rows.Replay, "bucket", "key")
-	events          = newTable("events", rows.Event, "hi", "lo")
+	eventRows       = newTable("events", rows.Event, "environment", "hi", "lo")
 )
 
 func newTable[R any](name string, describe func(rows.Columns, *R), key ...string) *table[R] {

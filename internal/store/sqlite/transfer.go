@@ -25,6 +25,7 @@ var (
 	exportPhones     = `SELECT ` + phones.columns + ` FROM phones WHERE key > ? ORDER BY key LIMIT ?`
 	exportReplays    = `SELECT ` + replays.columns + ` FROM replays WHERE length(key) = 16 AND (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
 	exportMessages   = `SELECT ` + messages.columns + ` FROM messages WHERE key > ? ORDER BY key LIMIT ?`
+	exportEvents     = `SELECT ` + eventRows.columns + ` FROM events WHERE (environment, hi, lo) > (?, ?, ?) ORDER BY environment, hi, lo LIMIT ?`
 	exportTallies    = `SELECT ` + tallies.columns + ` FROM tallies WHERE (environment, name) > (?, ?) ORDER BY environment, name LIMIT ?`
 )
 
@@ -97,11 +98,11 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			return transfer.Row{Replay: r}, transfer.Place(r.Bucket, r.Key[:]), err
 		}
 	case "events":
-		err = transfer.ReadPlace(place, &key)
-		query = func(c *conn) *statement { return c.prepare(selectEvents).id(last(key)) }
+		err = transfer.ReadPlace(place, &number, &key)
+		query = func(c *conn) *statement { return c.prepare(exportEvents).int(number).id(last(key)) }
 		add = func(row *rowReader) (transfer.Row, string, error) {
-			e, err := events.scan(row)
-			return transfer.Row{Event: e}, transfer.Place(e.ID[:]), err
+			e, err := eventRows.scan(row)
+			return transfer.Row{Event: e}, transfer.Place(e.Environment, e.ID[:]), err
 		}
 	case "messages":
 		err = transfer.ReadPlace(place, &key)
@@ -172,7 +173,7 @@ func importRow(c *conn, r transfer.Row) (err error) {
 	case r.Replay != nil:
 		err = replays.add(c, r.Replay)
 	case r.Event != nil:
-		err = events.add(c, r.Event)
+		err = eventRows.add(c, r.Event)
 	case r.Message != nil:
 		err = messages.add(c, r.Message)
 	case r.Tally != nil:

@@ -119,6 +119,7 @@ func TestUpgradeOfTheSecondSchemaKeepsRows(t *testing.T) {
 	failed, odd := storetest.NewEvent(full), storetest.NewEvent(bare)
 	failed.Type, failed.Challenge, failed.Reason = mfa.ChallengeFailed, verified.ID, "wrong_code"
 	odd.Type, odd.Factor, odd.Reason = "pigeon.released", mfa.FactorID{}, "42"
+	failed.Kind, odd.Kind = "", "" // no event had it
 	replay, claim := storetest.NewReplay(7), storetest.NewReplay(8)
 	replay.About, replay.PendingUntil = full.ID, later
 	claim.Sealed = nil

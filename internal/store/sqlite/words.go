@@ -6,17 +6,31 @@ package sqlite
 // one.
 var words = []string{
 	"totp", "sms", "generic_otp",
-	"factor.enrolled", "factor.locked", "factor.unlocked", "factor.deleted", "user.locked", "user.unlocked",
-	"challenge.created", "challenge.succeeded", "challenge.failed", "challenge.refused", "challenge.voided",
+	"factor.enrolled", "factor.locked", "factor.unlocked", "factor.deleted", "factor.user_locked", "factor.user_unlocked",
+	"challenge.created", "authentication.mfa_succeeded", "authentication.mfa_failed", "challenge.refused", "challenge.voided",
 	"message.queued", "message.sent", "message.undelivered", "message.failed", "message.delivered",
-	"sms.prefix_paused", "sms.prefix_released", "sms.daily_limit_reached",
+	"message.prefix_paused", "message.prefix_released", "message.daily_limit_reached",
 	"wrong_code", "spent_code", "expired", "previously_verified", "too_many_attempts", "delivery_failed",
+	"recipient_refused", "environment.created", "api_key.created", "api_key.revoked",
+	"webhook_endpoint.created", "webhook_endpoint.updated", "webhook_endpoint.deleted", "webhook_endpoint.disabled",
+	"webhook_endpoint.secret_rotated", "operator.keyset_rotated", "operator.store_copied",
+}
+
+// renamed has the earlier names of words. Their numbers are the same, so files need no change.
+var renamed = map[string]string{
+	"user.locked": "factor.user_locked", "user.unlocked": "factor.user_unlocked",
+	"challenge.succeeded": "authentication.mfa_succeeded", "challenge.failed": "authentication.mfa_failed",
+	"sms.prefix_paused": "message.prefix_paused", "sms.prefix_released": "message.prefix_released",
+	"sms.daily_limit_reached": "message.daily_limit_reached",
 }
 
 var wordNumbers = func() map[string]int64 {
 	m := make(map[string]int64, len(words))
 	for i, w := range words {
 		m[w] = int64(i + 1)
+	}
+	for before, w := range renamed {
+		m[before] = m[w]
 	}
 	return m
 }()

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -75,7 +76,10 @@ func cancelledReadFails(t *testing.T, s mfa.Store) {
 		"Factors":      func(ctx context.Context) error { _, err := s.Factors(ctx, q); return err },
 		"FactorsAfter": func(ctx context.Context) error { _, err := s.FactorsAfter(ctx, mfa.FactorID{}, 1); return err },
 		"Tallies":      func(ctx context.Context) error { _, err := s.Tallies(ctx, 1); return err },
-		"Events":       func(ctx context.Context) error { _, err := s.Events(ctx, mfa.EventID{}, 1); return err },
+		"ReadEvents": func(ctx context.Context) error {
+			_, err := s.(events.Log).ReadEvents(ctx, events.Query{Environment: 1, Limit: 1})
+			return err
+		},
 	}
 	for name, read := range reads {
 		t.Run(name, func(t *testing.T) {

@@ -176,15 +176,23 @@ func replayComesBack(t *testing.T, s mfa.Store) {
 func eventComesBack(t *testing.T, s mfa.Store) {
 	want := []mfa.Event{
 		{
-			ID: newID(morning, 7), Environment: bigEnvironment, Type: mfa.ChallengeFailed,
-			Factor: newID(morning, 7), Challenge: newID(morning, 7), Reason: awkward,
+			At: morning, Environment: bigEnvironment, Type: mfa.ChallengeFailed,
+			Factor: newID(morning, 7), Challenge: newID(morning, 7), Kind: mfa.SMS, Reason: awkward,
+			Caller: "operator:" + awkward, Request: awkward,
 		},
-		{ID: newID(morning, 7), Environment: 1, Type: mfa.UserUnlocked},
+		{At: morning.Add(-24 * time.Hour), Environment: 1, Type: mfa.UserUnlocked, Kind: "another kind", Caller: "key_1"},
+		{At: morning, Environment: 1, Type: "another type"},
 	}
-	store(t, s, 7, mfa.AppendEvent{Event: want[0]}, mfa.AppendEvent{Event: want[1]})
-	got, err := s.Events(t.Context(), mfa.EventID{}, 10)
-	if err != nil {
-		t.Fatal(err)
+	for i := range want {
+		want[i].ID = newID(morning, mfa.Bucket(7+i))
+		store(t, s, mfa.Bucket(7+i), mfa.AppendEvent{Event: want[i]})
+	}
+	got := append(eventsOf(t, s, bigEnvironment), eventsOf(t, s, 1)...)
+	for i := range got {
+		if b := got[i].ID.Bucket(); b != mfa.Bucket(7+i) {
+			t.Errorf("event %d is in bucket %d; want %d", i, b, 7+i)
+		}
+		got[i].ID = want[i].ID
 	}
 	sameList(t, got, want)
 }

@@ -9,42 +9,6 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-func eventsArePaged(t *testing.T, s mfa.Store) {
-	want := make(map[mfa.Bucket][]mfa.Event)
-	for _, b := range []mfa.Bucket{0, 9, mfa.Buckets - 1} {
-		var writes []mfa.Write
-		for i := range 7 {
-			e := mfa.Event{ID: newID(morning.Add(time.Duration(i)*time.Minute), b), Environment: 1, Type: mfa.UserLocked}
-			want[b] = append(want[b], e)
-		}
-		for _, i := range []int{3, 0, 6, 1, 5, 2, 4} { // lists follow the order of the ids, not of the inserts
-			writes = append(writes, mfa.AppendEvent{Event: want[b][i]})
-		}
-		store(t, s, b, writes...)
-	}
-	got := make(map[mfa.Bucket][]mfa.Event)
-	var after mfa.EventID
-	for {
-		page, err := s.Events(t.Context(), after, 4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(page) == 0 {
-			break
-		}
-		if len(page) > 4 {
-			t.Fatalf("a page has %d events; want at most 4", len(page))
-		}
-		for _, e := range page {
-			after = e.ID
-			got[after.Bucket()] = append(got[after.Bucket()], e)
-		}
-	}
-	for b := range want {
-		sameList(t, got[b], want[b])
-	}
-}
-
 func factorsArePaged(t *testing.T, s mfa.Store) {
 	want := make(map[mfa.FactorID]*mfa.Factor)
 	for i := range 21 {

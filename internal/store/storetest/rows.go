@@ -67,7 +67,7 @@ func NewChallenge(f *mfa.Factor) *mfa.Challenge {
 
 // NewEvent returns an event for a challenge of f.
 func NewEvent(f *mfa.Factor) mfa.Event {
-	return mfa.Event{ID: newID(morning, f.ID.Bucket()), Environment: f.Environment, Type: mfa.ChallengeCreated, Factor: f.ID}
+	return mfa.Event{ID: newID(morning, f.ID.Bucket()), At: morning, Environment: f.Environment, Type: mfa.ChallengeCreated, Factor: f.ID, Kind: f.Type}
 }
 
 // NewReplay returns a replay record in bucket b that is not stored yet.

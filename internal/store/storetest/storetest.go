@@ -58,7 +58,7 @@ func Run(t *testing.T, open func(*testing.T) mfa.Store) {
 	check("a cancelled Update fails or is stored, never both", cancelledIsStoredOrFails)
 	check("a cancelled read fails and the next does not", cancelledReadFails)
 
-	check("every event is on one page, after the older ones of its bucket", eventsArePaged)
+	check("every event is on one page, after the earlier ones of its environment", eventsArePaged)
 	check("every factor is on one page", factorsArePaged)
 	check("a user's factors are listed in both directions", factorsBothWays)
 	check("a user's factors are listed between two ids", factorsBetween)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 // horizon has the time morning for all kinds of rows.
@@ -31,15 +32,28 @@ func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
 	t.Helper()
 	b := f.ID.Bucket()
 	a := aged{challenge: NewChallenge(f), event: NewEvent(f), replay: NewReplay(b)}
-	a.challenge.ID, a.event.ID = newID(at, b), newID(at, b)
+	a.challenge.ID, a.event.ID, a.event.At = newID(at, b), newID(at, b), at
 	a.challenge.CreatedAt, a.replay.ExpiresAt = at, at
 	a.phone = &mfa.PhoneLimit{Bucket: b, Key: newKey(), Sends: []mfa.Send{{At: at}}, ExpiresAt: at}
 	a.tally, a.message = NewTally(b), NewMessage(b)
 	a.tally.ExpiresAt, a.message.ExpiresAt = at, at
-	store(t, s, b, mfa.InsertChallenge{Challenge: a.challenge}, mfa.AppendEvent{Event: a.event},
+	store(t, s, b, mfa.InsertChallenge{Challenge: a.challenge},
 		mfa.PutReplay{Replay: a.replay}, mfa.PutPhone{PhoneLimit: a.phone},
 		mfa.PutTally{Tally: a.tally}, mfa.PutMessage{MessageRef: a.message})
+	importEvents(t, s, a.event)
 	return a
+}
+
+// importEvents stores events with their own ids, as a copy does.
+func importEvents(t *testing.T, s mfa.Store, all ...mfa.Event) {
+	t.Helper()
+	var rows []transfer.Row
+	for i := range all {
+		rows = append(rows, transfer.Row{Event: &all[i]})
+	}
+	if err := s.(transfer.Store).Import(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // left reports which rows of a are still stored.
@@ -49,12 +63,8 @@ func (a aged) left(t *testing.T, s mfa.Store) kept {
 		Bucket: a.replay.Bucket, Challenge: a.challenge.ID, Replay: a.replay.Key, Phone: a.phone.Key,
 		Tallies: []mfa.TallyKey{a.tally.TallyKey}, Message: a.message.Key,
 	})
-	events, err := s.Events(t.Context(), mfa.EventID{}, 1000)
-	if err != nil {
-		t.Fatal(err)
-	}
 	return kept{
-		rows.Challenge != nil, slices.Contains(events, a.event), rows.Replay != nil, rows.Phone != nil,
+		rows.Challenge != nil, slices.Contains(Events(t, s), a.event), rows.Replay != nil, rows.Phone != nil,
 		rows.Tallies[0] != nil, rows.Message != nil,
 	}
 }
@@ -144,20 +154,18 @@ func sweepKeepsLimit(t *testing.T, s mfa.Store) {
 // continue until they are removed.
 func sweepIsComplete(t *testing.T, s mfa.Store) {
 	all := storeSpread(t, s, 3)
-	events := make([]mfa.Write, 8)
-	for i := range events {
-		e := mfa.Event{ID: newID(longAgo.AddDate(100, 0, i), 3), Environment: 1, Type: mfa.UserLocked}
-		events[i] = mfa.AppendEvent{Event: e}
+	for i := range 8 {
+		at := longAgo.AddDate(100, 0, i)
+		importEvents(t, s, mfa.Event{ID: newID(at, 3), At: at, Environment: 1, Type: mfa.UserLocked})
 	}
-	store(t, s, 3, events...)
 	sweep(t, s, horizon, 4)
 	for _, a := range all {
 		if left := a.left(t, s); left != (kept{}) {
 			t.Errorf("left %+v; want none", left)
 		}
 	}
-	if left, err := s.Events(t.Context(), mfa.EventID{}, 10); err != nil || len(left) > 0 {
-		t.Errorf("left %+v, %v; want no events", left, err)
+	if left := Events(t, s); len(left) > 0 {
+		t.Errorf("left %+v; want no events", left)
 	}
 }
 

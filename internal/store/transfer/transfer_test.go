@@ -104,7 +104,7 @@ func TestNothingAcknowledgedIsLeftBehind(t *testing.T) {
 			for i := range callers {
 				wg.Go(func() {
 					for {
-						f, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
+						f, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
 						if err != nil {
 							if !errors.Is(err, mfa.ErrUnavailable) {
 								t.Errorf("Enroll = %v; want ErrUnavailable", err)
@@ -146,7 +146,7 @@ func TestNothingAcknowledgedIsLeftBehind(t *testing.T) {
 			if err := transfer.Unmark(t.Context(), again(t)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil); err != nil {
+			if _, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.GenericOTP}, nil); err != nil {
 				t.Errorf("the source without its mark: %v", err)
 			}
 		})
@@ -261,27 +261,27 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	m, _ := newService(t, s, keys)
 	for i := range users {
 		user := fmt.Sprintf("üser %d", i)
-		e, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.TOTP, User: user, Challenge: true}, nil)
+		e, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.TOTP, User: user, Challenge: true}, nil)
 		must(err)
-		_, err = m.Verify(t.Context(), l.env, e.Challenge.ID, "000000x", nil)
+		_, err = m.Verify(t.Context(), mfa.Caller{Environment: l.env}, e.Challenge.ID, "000000x", nil)
 		must(err)
 		l.factors = append(l.factors, e.ID)
 	}
-	e, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+16073517112"}, nil)
+	e, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+16073517112"}, nil)
 	must(err)
-	sent, err := m.Challenge(t.Context(), l.env, e.ID, mfa.ChallengeParams{}, nil)
+	sent, err := m.Challenge(t.Context(), mfa.Caller{Environment: l.env}, e.ID, mfa.ChallengeParams{}, nil)
 	must(err)
 	deliver(t, s, l.env.ID, sent.ID, users)
-	g, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
+	g, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
 	must(err)
 	l.once = &idempotency.Request[mfa.IssuedChallenge]{
 		Key: [32]byte{1}, Fingerprint: [32]byte{2}, Keep: 24 * time.Hour,
 		Answer: func(c mfa.IssuedChallenge, err error) []byte { return []byte(c.ID.String()) },
 	}
-	l.challenge, err = m.Challenge(t.Context(), l.env, g.ID, mfa.ChallengeParams{}, l.once)
+	l.challenge, err = m.Challenge(t.Context(), mfa.Caller{Environment: l.env}, g.ID, mfa.ChallengeParams{}, l.once)
 	must(err)
 	l.answer = l.challenge.ID.String()
-	must(m.DeleteFactor(t.Context(), l.env, l.factors[0]))
+	must(m.DeleteFactor(t.Context(), mfa.Caller{Environment: l.env}, l.factors[0]))
 	l.factors = l.factors[1:]
 	return l
 }
@@ -326,15 +326,15 @@ func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
 	}
 	m, _ := newService(t, s, keys)
 	for _, id := range l.factors {
-		if _, err := m.Factor(t.Context(), l.env, id); err != nil {
+		if _, err := m.Factor(t.Context(), mfa.Caller{Environment: l.env}, id); err != nil {
 			t.Error(err)
 		}
 	}
-	again, err := m.Challenge(t.Context(), l.env, l.challenge.Factor, mfa.ChallengeParams{}, l.once)
+	again, err := m.Challenge(t.Context(), mfa.Caller{Environment: l.env}, l.challenge.Factor, mfa.ChallengeParams{}, l.once)
 	if err != nil || again.Replayed == nil || string(again.Replayed.Bytes) != l.answer {
 		t.Errorf("the same request again: %v; want the same answer", err)
 	}
-	v, err := m.Verify(t.Context(), l.env, l.challenge.ID, l.challenge.Code.Reveal(), nil)
+	v, err := m.Verify(t.Context(), mfa.Caller{Environment: l.env}, l.challenge.ID, l.challenge.Code.Reveal(), nil)
 	if err != nil || !v.Valid {
 		t.Errorf("Verify = %v, %v; want valid", v.Valid, err)
 	}
@@ -477,7 +477,7 @@ func TestASourceTakesNoWritesWhileItIsCopied(t *testing.T) {
 	err = transfer.Copy(t.Context(), from, to, "new", func(transfer.Kind, transfer.Sum) {
 		if first {
 			first = false
-			if _, err := m.Enroll(t.Context(), l.env, mfa.EnrollParams{Type: mfa.GenericOTP}, nil); !errors.Is(err, mfa.ErrUnavailable) {
+			if _, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.GenericOTP}, nil); !errors.Is(err, mfa.ErrUnavailable) {
 				t.Errorf("Enroll while the store is copied = %v; want ErrUnavailable", err)
 			}
 		}

@@ -1,0 +1,189 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// A Query asks for events of one environment, oldest first. Zero fields do not restrict it.
+type Query struct {
+	Environment mfa.EnvironmentID
+	After       mfa.EventID // only events after this position; zero: from the oldest kept event
+	Since       time.Time   // only events with At at or after it
+	Until       time.Time   // only events with At before it
+	Types       []mfa.EventType
+	Factor      mfa.FactorID
+	Challenge   mfa.ChallengeID
+	User        string
+	Caller      string // "key_…" or "operator:NAME"
+	Limit       int    // the largest number of events; 0 means 100, more than 1,000 means 1,000
+}
+
+// The limits of a page.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+// Matches reports whether the query asks for e, apart from After and User. Of User, it
+// compares only the bucket.
+func (q *Query) Matches(e *mfa.Event) bool {
+	switch {
+	case e.Environment != q.Environment,
+		!q.Since.IsZero() && e.At.Before(q.Since),
+		!q.Until.IsZero() && !e.At.Before(q.Until),
+		len(q.Types) > 0 && !slices.Contains(q.Types, e.Type),
+		q.Factor != mfa.FactorID{} && e.Factor != q.Factor,
+		q.Challenge != mfa.ChallengeID{} && e.Challenge != q.Challenge,
+		q.Caller != "" && e.Caller != q.Caller,
+		q.User != "" && e.ID.Bucket() != mfa.UserBucket(q.Environment, q.User):
+		return false
+	}
+	return true
+}
+
+// IsFiltered reports whether the query leaves out some of the events in its Range.
+func (q *Query) IsFiltered() bool {
+	return !q.Since.IsZero() || !q.Until.IsZero() || len(q.Types) > 0 || q.Factor != mfa.FactorID{} ||
+		q.Challenge != mfa.ChallengeID{} || q.User != "" || q.Caller != ""
+}
+
+// maxSkew is the largest difference between At of an event and the time in its id that
+// queries with Since or Until allow for.
+const maxSkew = time.Hour
+
+// Range returns the positions between which all events of the query are: after from, and
+// before to.
+func (q *Query) Range() (from, to mfa.EventID) {
+	from = q.After
+	for i := range to {
+		to[i] = 0xff
+	}
+	later := func(t time.Time) {
+		if id := mfa.FirstEventAt(t.Add(-maxSkew)); id.Compare(from) > 0 {
+			from = id
+		}
+	}
+	if !q.Since.IsZero() {
+		later(q.Since)
+	}
+	if q.Factor != (mfa.FactorID{}) {
+		later(mfa.TimeOf(q.Factor))
+	}
+	if q.Challenge != (mfa.ChallengeID{}) {
+		later(mfa.TimeOf(q.Challenge))
+	}
+	if !q.Until.IsZero() {
+		to = mfa.FirstEventAt(q.Until.Add(maxSkew))
+	}
+	return from, to
+}
+
+// A Log keeps events: the stores implement it. storetest.Run states its promises.
+type Log interface {
+	// ReadEvents returns a page of the events that q asks for. It looks at a limited number
+	// of events: a page may have fewer events than q.Limit, or none, although More is set.
+	ReadEvents(ctx context.Context, q Query) (RawPage, error)
+}
+
+// A RawPage is a Page as the store has it.
+type RawPage struct {
+	Events []RawEvent
+	Last   mfa.EventID
+	More   bool
+}
+
+// A RawEvent is an event with the personal data that the store still has.
+type RawEvent struct {
+	mfa.Event
+	User       string // the user of its factor; "" without a factor or if the factor was deleted
+	SealedUser []byte // the user of its deleted factor; nil if unknown
+	Context    []byte // sealed; nil if it has no context
+}
+
+// A Page is a part of the events that a Query asks for.
+type Page struct {
+	Events []Event
+	Last   mfa.EventID // the position up to which this page has looked: the next page is after it
+	More   bool        // whether there may be further events now
+}
+
+// An Event is an event with its personal data.
+type Event struct {
+	mfa.Event
+	User      string // "" if it concerns no user, or the user was erased
+	IPAddress string // of the end user, if the caller passed it
+	UserAgent string // of the end user, if the caller passed it
+}
+
+// ParseCursor reads the id of an event as clients send it. The error is an *mfa.InvalidError
+// for the field after.
+func ParseCursor(s string) (mfa.EventID, error) {
+	id, ok := mfa.ParseEventID(s)
+	if !ok {
+		return id, &mfa.InvalidError{Fields: []mfa.FieldError{
+			{Field: "after", Code: "invalid_cursor", Message: "after must be the id of an event, such as event_01FZ4WRNQ7S9GT4BJBMN9KQKVC"},
+		}}
+	}
+	return id, nil
+}
+
+// A Service reads events and opens their personal data. It is safe for concurrent use.
+type Service struct {
+	log   Log
+	opts  Options
+	feeds feeds
+}
+
+// Options change how a Service works; zero fields take their defaults.
+type Options struct {
+	Open func(e RawEvent) (Event, error) // opens personal data; without it, only users of stored factors are known
+	Poll time.Duration                   // how often Follow looks for new events; default 100 ms
+}
+
+// NewService returns a Service over log; zero Options are ready to use.
+func NewService(log Log, opts Options) *Service {
+	if opts.Open == nil {
+		opts.Open = func(e RawEvent) (Event, error) { return Event{Event: e.Event, User: e.User}, nil }
+	}
+	if opts.Poll == 0 {
+		opts.Poll = 100 * time.Millisecond
+	}
+	return &Service{log: log, opts: opts}
+}
+
+// List returns the next page of the events that q asks for.
+func (s *Service) List(ctx context.Context, q Query) (Page, error) {
+	if q.Limit <= 0 {
+		q.Limit = defaultLimit
+	}
+	q.Limit = min(q.Limit, maxLimit)
+	page := Page{Last: q.After}
+	for limit := q.Limit; ; {
+		q.After, q.Limit = page.Last, limit-len(page.Events)
+		raw, err := s.log.ReadEvents(ctx, q)
+		if err != nil {
+			return Page{}, fmt.Errorf("read events: %w", err)
+		}
+		page.Last, page.More = raw.Last, raw.More
+		for _, r := range raw.Events {
+			e, err := s.opts.Open(r)
+			if err != nil {
+				return Page{}, fmt.Errorf("open %s: %w", r.ID, err)
+			}
+			if q.User == "" || e.User == q.User {
+				page.Events = append(page.Events, e)
+			}
+		}
+		if !page.More || len(page.Events) == limit {
+			return page, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return Page{}, err
+		}
+	}
+}

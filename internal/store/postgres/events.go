@@ -1,0 +1,201 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/events"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+)
+
+// The functions are in migration 5. docs/adr/0027-order-of-events.md explains the order.
+const (
+	selectPosition  = `SELECT epoch, n FROM event_position()`
+	selectWatermark = `SELECT event_watermark()`
+	advanceEpoch    = `SELECT event_epoch_advance(true, $1)`
+	selectEpoch     = `SELECT last_value FROM event_epochs`
+
+	nextEnvironment = `SELECT e.environment FROM events e WHERE e.environment > $1 ORDER BY e.environment LIMIT 1`
+)
+
+var (
+	selectEvents = `SELECT ` + eventRows.list("e") + ` FROM events e WHERE e.environment = $1 AND e.id > $2 AND e.id < $3 ORDER BY e.id LIMIT $4`
+	selectNewest = `SELECT e.id FROM events e WHERE e.environment = $1 ORDER BY e.id DESC LIMIT 1`
+	// The owners of factors, stored or deleted, and the contexts of events.
+	selectOwners = `SELECT f.id, f.user_id FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
+		` JOIN factors f ON f.bucket = k.bucket AND f.id = k.id WHERE f.user_id IS NOT NULL`
+	selectDeletedOwners = `SELECT d.id, d.sealed FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
+		` JOIN deleted_factors d ON d.bucket = k.bucket AND d.id = k.id`
+	selectContexts = `SELECT c.id, c.sealed FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
+		` JOIN event_contexts c ON c.bucket = k.bucket AND c.id = k.id`
+)
+
+// mostScanned is how many events ReadEvents looks at for a query that leaves out some.
+const mostScanned = 2000
+
+// place gives the events among writes their ids, and returns the first of them, or nil.
+func (h *txRows) place(writes []mfa.Write) (first *mfa.Event) {
+	for i, w := range writes {
+		e, ok := w.(mfa.AppendEvent)
+		if !ok {
+			continue
+		}
+		e.ID = h.position.ID(e.ID.Bucket())
+		h.position.Ordinal++
+		writes[i] = e
+		if first == nil {
+			first = &e.Event
+		}
+	}
+	return first
+}
+
+// ReadEvents lists events of an environment; see events.Log. It reads only events before the
+// watermark, which no transaction can add to any more.
+func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.RawPage, err error) {
+	if s.stalled.Load() {
+		return page, errStalled
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
+	defer cancel()
+	from, to := q.Range()
+	page.Last = q.After
+	err = s.on(ctx, func(conn *pgx.Conn) error {
+		// The watermark has a separate transaction: the next statement must begin after it.
+		var epoch int64
+		if err := conn.QueryRow(ctx, selectWatermark).Scan(&epoch); err != nil {
+			return err
+		}
+		if final := (mfa.Position{Epoch: epoch}).ID(0); final.Compare(to) < 0 {
+			to = final
+		}
+		limit := q.Limit + 1
+		if q.IsFiltered() {
+			limit = mostScanned
+		}
+		batch := &pgx.Batch{}
+		scanned := 0
+		batch.Queue(selectEvents, q.Environment, from, to, limit).Query(each(func(row *rowReader) error {
+			e := eventRows.scan(row)
+			scanned++
+			switch {
+			case page.More:
+			case len(page.Events) == q.Limit:
+				page.More = true
+			default:
+				page.Last = e.ID
+				if q.Matches(e) {
+					page.Events = append(page.Events, events.RawEvent{Event: *e})
+				}
+			}
+			return row.err
+		}))
+		batch.Queue(barrier)
+		if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+			return err
+		}
+		page.More = page.More || scanned == limit
+		return readPersons(ctx, conn, page.Events)
+	})
+	return page, domainError(err)
+}
+
+// readPersons reads the personal data of events.
+func readPersons(ctx context.Context, conn *pgx.Conn, page []events.RawEvent) error {
+	if len(page) == 0 {
+		return nil
+	}
+	var ids, factors []rowKey
+	of := make(map[mfa.EventID]*events.RawEvent)
+	ofFactor := make(map[mfa.FactorID][]*events.RawEvent)
+	for i := range page {
+		e := &page[i]
+		ids = append(ids, rowKey{e.ID.Bucket(), e.ID})
+		of[e.ID] = e
+		if e.Factor != (mfa.FactorID{}) {
+			if ofFactor[e.Factor] == nil {
+				factors = append(factors, rowKey{e.Factor.Bucket(), e.Factor})
+			}
+			ofFactor[e.Factor] = append(ofFactor[e.Factor], e)
+		}
+	}
+	batch := &pgx.Batch{}
+	batch.Queue("SELECT " + searchOnly)
+	batch.Queue(selectOwners, arrays(factors)...).Query(each(func(row *rowReader) error {
+		id, user := row.uuid(), row.text()
+		for _, e := range ofFactor[id] {
+			e.User = user
+		}
+		return row.err
+	}))
+	batch.Queue(selectDeletedOwners, arrays(factors)...).Query(each(func(row *rowReader) error {
+		id, sealed := row.uuid(), row.bytea()
+		for _, e := range ofFactor[id] {
+			e.SealedUser = sealed
+		}
+		return row.err
+	}))
+	batch.Queue(selectContexts, arrays(ids)...).Query(each(func(row *rowReader) error {
+		id, sealed := row.uuid(), row.bytea()
+		if e := of[id]; e != nil {
+			e.Context = sealed
+		}
+		return row.err
+	}))
+	return conn.SendBatch(ctx, batch).Close()
+}
+
+// raiseEpoch makes sure that new events come after all stored ones, also in a database that
+// was restored or whose clock is behind.
+func (s *Store) raiseEpoch(ctx context.Context) error {
+	var newest mfa.EventID
+	err := s.on(ctx, func(conn *pgx.Conn) error {
+		environments, err := eventEnvironments(ctx, conn)
+		if err != nil {
+			return err
+		}
+		batch := &pgx.Batch{}
+		for _, env := range environments {
+			batch.Queue(selectNewest, env).Query(each(func(row *rowReader) error {
+				if id := mfa.EventID(row.uuid()); id.Compare(newest) > 0 {
+					newest = id
+				}
+				return row.err
+			}))
+		}
+		return conn.SendBatch(ctx, batch).Close()
+	})
+	if err != nil || newest == (mfa.EventID{}) {
+		return domainError(err)
+	}
+	return s.raiseEpochAbove(ctx, newest)
+}
+
+// raiseEpochAbove moves the epoch past that of an event.
+func (s *Store) raiseEpochAbove(ctx context.Context, id mfa.EventID) error {
+	return s.on(ctx, func(conn *pgx.Conn) error {
+		for { // until it is higher: another transaction may be moving it
+			var epoch int64
+			if err := conn.QueryRow(ctx, selectEpoch).Scan(&epoch); err != nil || epoch > mfa.PositionOf(id).Epoch {
+				return domainError(err)
+			}
+			if _, err := conn.Exec(ctx, advanceEpoch, mfa.PositionOf(id).Epoch+1); err != nil {
+				return domainError(err)
+			}
+		}
+	})
+}
+
+// eventEnvironments returns the environments that have events.
+func eventEnvironments(ctx context.Context, db querier) (all []mfa.EnvironmentID, err error) {
+	for env := mfa.EnvironmentID(-1); ; all = append(all, env) {
+		switch err := db.QueryRow(ctx, nextEnvironment, env).Scan(&env); {
+		case errors.Is(err, pgx.ErrNoRows):
+			return all, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
