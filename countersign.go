@@ -25,7 +25,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
@@ -61,7 +61,7 @@ type Sender interface {
 
 // ErrRecipientRefused means that a phone number gets no messages: it is not valid,
 // opted out or is blocked.
-var ErrRecipientRefused = mfa.ErrRecipientRefused
+var ErrRecipientRefused = delivery.ErrRecipientRefused
 
 // A Server answers requests to the API. It is safe for concurrent use.
 type Server struct{ inner *server.Server }
@@ -117,6 +117,6 @@ func (s *Server) Close() error { return s.inner.Close() }
 // sender gives an embedding program plain text in place of the domain's types.
 type sender struct{ Sender }
 
-func (s sender) Send(ctx context.Context, m mfa.Message) (mfa.Accepted, error) {
-	return mfa.Accepted{}, s.Sender.Send(ctx, m.To.E164(), m.Text.Reveal())
+func (s sender) Send(ctx context.Context, m delivery.Message) (delivery.Accepted, error) {
+	return delivery.Accepted{}, s.Sender.Send(ctx, m.To.Text(), m.Text.Reveal())
 }

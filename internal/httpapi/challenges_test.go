@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -14,7 +15,7 @@ import (
 var challengeID = regexp.MustCompile(`^auth_challenge_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 
 // manyMessages are limits that tests of other things do not reach.
-var manyMessages = mfa.Limits{SendSpacing: time.Nanosecond, Sends: []mfa.SendWindow{{Count: 1000, Span: time.Hour}}}
+var manyMessages = mfa.Limits{SendSpacing: time.Nanosecond, Sends: []delivery.Window{{Count: 1000, Span: time.Hour}}}
 
 func TestAChallengeHasTheKeysOfItsType(t *testing.T) {
 	w := newFixture(t, setup{})
@@ -176,7 +177,7 @@ func TestAMessageCarriesTheTemplate(t *testing.T) {
 			w.clock.Advance(time.Second)
 			w.post("/auth/factors/"+id+"/challenge", tc.body).is(http.StatusCreated)
 			m := w.carrier.Last()
-			if m.Text.Reveal() != tc.before+m.Code.Reveal()+tc.after || m.To.E164() != adasPhone {
+			if m.Text.Reveal() != tc.before+m.Code.Reveal()+tc.after || m.To.Text() != adasPhone {
 				t.Error("another text, or to another number")
 			}
 		})

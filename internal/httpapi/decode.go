@@ -136,7 +136,7 @@ func eachKey(body []byte, fn func(name string, value []byte)) error {
 			return nil // {}
 		}
 		value, rest = cutValue(rest[1:]) // without the colon
-		key, _ := unquote(name) // never fails: the body is valid JSON
+		key, _ := unquote(name)          // never fails: the body is valid JSON
 		fn(key, value)
 		if rest[0] == '}' {
 			return nil

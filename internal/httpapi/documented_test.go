@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/openapitest"
@@ -28,8 +29,8 @@ type call struct {
 func newCall(t *testing.T, operation string) *call {
 	w := newFixture(t, setup{
 		api: httpapi.Options{RateLimit: 100},
-		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}, SMS: mfa.SMSRules{
-			Countries: []string{"US"}, Daily: 1, Pumping: mfa.Pumping{Sends: 1},
+		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}, SMS: delivery.Rules{
+			Countries: []string{"US"}, Daily: 1, Pumping: delivery.Pumping{Sends: 1},
 		}},
 	})
 	c := &call{fixture: w, factor: w.phone()}
@@ -194,7 +195,7 @@ var provocations = map[string]func(*call) reply{
 type numberRefusal struct{}
 
 func (numberRefusal) Error() string   { return "opted out (21610)" }
-func (numberRefusal) Is(e error) bool { return e == mfa.ErrRecipientRefused }
+func (numberRefusal) Is(e error) bool { return e == delivery.ErrRecipientRefused }
 
 // broken is the context of a request that fails.
 type broken struct{ context.Context }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -61,8 +62,8 @@ func newFixture(t testing.TB, s setup) *fixture {
 	w := &fixture{
 		t:     t,
 		clock: mfatest.NewClock(mfatest.Start),
-		carrier: &mfatest.Carrier{Secrets: t, Accept: func(m mfa.Message) mfa.Accepted {
-			return mfa.Accepted{Provider: "carrier", ID: m.Challenge.String()}
+		carrier: &mfatest.Carrier{Secrets: t, Accept: func(m delivery.Message) delivery.Accepted {
+			return delivery.Accepted{Provider: "carrier", ID: m.Challenge.String()}
 		}},
 	}
 	out := logcapture.Log(t, t.Name())

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
 	"github.com/countersign-mfa/countersign/internal/web"
@@ -21,18 +22,18 @@ var problems = slices.Concat([]web.Kind{
 	kind(mfa.ErrExpired, http.StatusUnprocessableEntity, "authentication_challenge_expired", ""),
 	kind(mfa.ErrAlreadyVerified, http.StatusUnprocessableEntity, "authentication_challenge_previously_verified", ""),
 	kind(mfa.ErrTooManyAttempts, http.StatusBadRequest, "one_time_code_too_many_attempts", "Request could not be processed."),
-	kind(mfa.ErrCountry, http.StatusForbidden, "sms_country_not_allowed", "Messages to this country are not allowed. The operator chooses the allowed countries."),
-	kind(mfa.ErrNumberType, http.StatusForbidden, "sms_number_type_not_allowed", "No messages go to this kind of phone number."),
-	kind(mfa.ErrSandboxNumber, http.StatusForbidden, "sms_sandbox_number_not_allowed", "A sandbox sends messages only to test numbers, such as +15005550006."),
-	kind(mfa.ErrDailyLimit, http.StatusTooManyRequests, "sms_challenge_quota_reached", "Too many messages in a day. Try again later."),
-	kind(mfa.ErrPrefixPaused, http.StatusTooManyRequests, "sms_prefix_paused", "Messages to numbers like this one are paused: too few of their codes were entered."),
+	kind(delivery.ErrCountry, http.StatusForbidden, "sms_country_not_allowed", "Messages to this country are not allowed. The operator chooses the allowed countries."),
+	kind(delivery.ErrNumberType, http.StatusForbidden, "sms_number_type_not_allowed", "No messages go to this kind of phone number."),
+	kind(delivery.ErrSandboxNumber, http.StatusForbidden, "sms_sandbox_number_not_allowed", "A sandbox sends messages only to test numbers, such as +15005550006."),
+	kind(delivery.ErrDailyLimit, http.StatusTooManyRequests, "sms_challenge_quota_reached", "Too many messages in a day. Try again later."),
+	kind(delivery.ErrPrefixPaused, http.StatusTooManyRequests, "sms_prefix_paused", "Messages to numbers like this one are paused: too few of their codes were entered."),
 	kind(mfa.ErrResendLimit, http.StatusForbidden, "sms_resend_limit_exceeded", "The code was sent as often as it may be. Create another challenge."),
 	kind(mfa.ErrNotSent, http.StatusUnprocessableEntity, "authentication_challenge_not_sent", "Only the code of an sms factor's challenge can be sent again."),
-	kind(mfa.ErrSendLimit, http.StatusTooManyRequests, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later."),
+	kind(delivery.ErrSendLimit, http.StatusTooManyRequests, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later."),
 	kind(mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"),
 	kind(mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown."),
-	kind(mfa.ErrRecipientRefused, http.StatusUnprocessableEntity, "sms_recipient_refused", "No provider delivers messages to this phone number."),
-	kind(mfa.ErrDelivery, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."),
+	kind(delivery.ErrRecipientRefused, http.StatusUnprocessableEntity, "sms_recipient_refused", "No provider delivers messages to this phone number."),
+	kind(delivery.ErrNotDelivered, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."),
 	// The client seems to have gone, but it may have closed only its sending direction.
 	kind(context.Canceled, http.StatusServiceUnavailable, web.Unavailable, "The request was canceled before it was carried out."),
 	kind(mfa.ErrUnavailable, http.StatusServiceUnavailable, web.Unavailable, "The service cannot take this request now. Try again."),
@@ -48,7 +49,7 @@ func describe(err error) web.Problem {
 	if p.Internal {
 		return p
 	}
-	p.Simulated = errors.Is(err, mfa.ErrSimulated)
+	p.Simulated = errors.Is(err, delivery.ErrSimulated)
 	if e, ok := errors.AsType[*mfa.NotFoundError](err); ok {
 		p.Message, p.EntityID = fmt.Sprintf("%s not found: '%s'.", e.Entity, e.ID), e.ID
 	}
@@ -58,7 +59,7 @@ func describe(err error) web.Problem {
 			p.Message = fmt.Sprintf("The authentication challenge '%s' has already been verified.", e.ID)
 		}
 	}
-	if e, ok := errors.AsType[*mfa.InvalidPhoneError](err); ok {
+	if e, ok := errors.AsType[*delivery.InvalidPhoneError](err); ok {
 		p.Code, p.Message = "invalid_phone_number", fmt.Sprintf("Phone number is invalid: '%s'", e.Given.Reveal())
 		if e.Extension {
 			p.Message += ". It has an extension, which no message can reach."

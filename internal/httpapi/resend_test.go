@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 )
 
 func (w *fixture) resend(challenge string, headers ...string) reply {
@@ -17,9 +17,9 @@ func (w *fixture) resend(challenge string, headers ...string) reply {
 
 // receive passes the service a report of the carrier about the first message of a
 // challenge.
-func (w *fixture) receive(challenge string, state mfa.DeliveryState, reason string) {
+func (w *fixture) receive(challenge string, state delivery.State, reason string) {
 	w.t.Helper()
-	r := mfa.Receipt{Provider: "carrier", ID: challenge, State: state, Reason: reason}
+	r := delivery.Receipt{Provider: "carrier", ID: challenge, State: state, Reason: reason}
 	if err := w.service.Receive(context.Background(), r); err != nil {
 		w.t.Fatal(err)
 	}
@@ -29,15 +29,15 @@ func TestAChallengeShowsTheStateOfItsMessage(t *testing.T) {
 	w := newFixture(t, setup{})
 	c := w.challenge(w.phone())
 	for _, step := range []struct {
-		state  mfa.DeliveryState
+		state  delivery.State
 		reason string
 		want   string
 	}{
-		{mfa.Queued, "", `"status":"queued","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:00.432Z"`},
-		{mfa.Sent, "", `"status":"sent","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:01.432Z"`},
-		{mfa.Queued, "", `"status":"sent","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:01.432Z"`},
-		{mfa.Undelivered, "30003", `"status":"undelivered","reason":"30003","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:03.432Z"`},
-		{mfa.Delivered, "", `"status":"delivered","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:04.432Z"`},
+		{delivery.Queued, "", `"status":"queued","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:00.432Z"`},
+		{delivery.Sent, "", `"status":"sent","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:01.432Z"`},
+		{delivery.Queued, "", `"status":"sent","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:01.432Z"`},
+		{delivery.Undelivered, "30003", `"status":"undelivered","reason":"30003","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:03.432Z"`},
+		{delivery.Delivered, "", `"status":"delivered","segments":1,"resends_left":3,"updated_at":"2026-03-27T12:00:04.432Z"`},
 	} {
 		w.receive(c.text("id"), step.state, step.reason)
 		w.get("/auth/challenges/"+c.text("id")).says(200, `{"object":"authentication_challenge","id":"`+c.text("id")+`",

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/web"
 )
@@ -92,7 +93,7 @@ func (a *API) appendChallenge(b []byte, c *mfa.IssuedChallenge) []byte {
 
 // appendDelivery appends the state of the message of an sms challenge. Carriers charge
 // for each of its segments.
-func appendDelivery(b []byte, d mfa.Delivery, resendsLeft int) []byte {
+func appendDelivery(b []byte, d delivery.Record, resendsLeft int) []byte {
 	b = append(b, `{"status":`...)
 	b = appendString(b, string(d.State))
 	if d.Reason != "" {

@@ -7,6 +7,7 @@ import (
 	"testing/quick"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/web"
@@ -49,7 +50,7 @@ func TestShapesAreJSON(t *testing.T) {
 	f := mfa.Factor{ID: mfa.FactorID{1}, Type: mfa.TOTP, User: hostile, CreatedAt: at, FactorState: mfa.FactorState{UpdatedAt: at}}
 	c := &mfa.IssuedChallenge{Code: secret.NewString(hostile), Challenge: mfa.Challenge{
 		ID: mfa.ChallengeID{2}, Factor: f.ID, CreatedAt: at, ExpiresAt: at, ChallengeState: mfa.ChallengeState{
-			UpdatedAt: at, Messages: []mfa.Delivery{{State: hostile, Reason: hostile, Segments: 3, At: at, UpdatedAt: at}},
+			UpdatedAt: at, Messages: []delivery.Record{{State: hostile, Reason: hostile, Segments: 3, At: at, UpdatedAt: at}},
 		},
 	}}
 	text := secret.NewString(hostile)

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 )
 
 // ServeHTTP answers GET and HEAD with the messages, newest first: as JSON for a program,
@@ -49,9 +49,9 @@ func (in *Inbox) serveJSON(w http.ResponseWriter, r *http.Request) {
 	replyJSON(w, r, http.StatusOK, map[string]any{"messages": list})
 }
 
-func newMessageJSON(m mfa.Message) messageJSON {
+func newMessageJSON(m delivery.Message) messageJSON {
 	return messageJSON{
-		To:     m.To.E164(),
+		To:     m.To.Text(),
 		Text:   m.Text.Reveal(),
 		Code:   m.Code.Reveal(),
 		SentAt: m.At.UTC().Format(timestamp),

@@ -10,18 +10,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 )
 
-// An Inbox is an mfa.Sender that keeps the newest messages in memory, and an http.Handler
+// An Inbox is a delivery.Sender that keeps the newest messages in memory, and an http.Handler
 // that shows them to every client. It is safe for concurrent use, and logs nothing.
 type Inbox struct {
 	opts  Options
 	hosts map[string]bool
 
 	mu       sync.RWMutex
-	messages []mfa.Message // oldest first
-	bytes    int           // the size of all messages, as by sizeOf
+	messages []delivery.Message // oldest first
+	bytes    int                // the size of all messages, as by sizeOf
 }
 
 // Options change how an Inbox behaves; zero fields take their defaults.
@@ -59,10 +59,10 @@ func New(opts Options) *Inbox {
 
 // Send keeps m, and removes the oldest messages if there are too many. It fails only if m
 // is larger than the whole inbox.
-func (in *Inbox) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
+func (in *Inbox) Send(_ context.Context, m delivery.Message) (delivery.Accepted, error) {
 	size := sizeOf(m)
 	if size > in.opts.MaxBytes {
-		return mfa.Accepted{}, fmt.Errorf("message of %d bytes is larger than the inbox of %d", size, in.opts.MaxBytes)
+		return delivery.Accepted{}, fmt.Errorf("message of %d bytes is larger than the inbox of %d", size, in.opts.MaxBytes)
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -70,23 +70,23 @@ func (in *Inbox) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
 	in.bytes += size
 	for len(in.messages) > in.opts.MaxMessages || in.bytes > in.opts.MaxBytes {
 		in.bytes -= sizeOf(in.messages[0])
-		in.messages[0] = mfa.Message{} // the array may stay in memory; the texts must not
+		in.messages[0] = delivery.Message{} // the array may stay in memory; the texts must not
 		in.messages = in.messages[1:]
 	}
-	return mfa.Accepted{Provider: "inbox", State: mfa.Delivered}, nil
+	return delivery.Accepted{Provider: "inbox", State: delivery.Delivered}, nil
 }
 
-func sizeOf(m mfa.Message) int {
-	return overhead + len(m.To.E164()) + len(m.Text.Reveal()) + len(m.Code.Reveal())
+func sizeOf(m delivery.Message) int {
+	return overhead + len(m.To.Text()) + len(m.Text.Reveal()) + len(m.Code.Reveal())
 }
 
 // newest returns the messages whose E.164 number matches, newest first.
-func (in *Inbox) newest(matches func(e164 string) bool) []mfa.Message {
+func (in *Inbox) newest(matches func(e164 string) bool) []delivery.Message {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
-	var found []mfa.Message
+	var found []delivery.Message
 	for _, m := range slices.Backward(in.messages) {
-		if matches(m.To.E164()) {
+		if matches(m.To.Text()) {
 			found = append(found, m)
 		}
 	}

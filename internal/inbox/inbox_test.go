@@ -13,14 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/inbox"
-	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 var (
-	_ mfa.Sender   = (*inbox.Inbox)(nil)
-	_ http.Handler = (*inbox.Inbox)(nil)
+	_ delivery.Sender = (*inbox.Inbox)(nil)
+	_ http.Handler    = (*inbox.Inbox)(nil)
 )
 
 const (
@@ -38,13 +38,13 @@ func send(t testing.TB, in *inbox.Inbox, to, text, code string) {
 	}
 }
 
-func message(t testing.TB, to, text, code string) mfa.Message {
+func message(t testing.TB, to, text, code string) delivery.Message {
 	t.Helper()
-	phone, err := mfa.ParsePhone(to, false)
+	phone, err := delivery.ParsePhone(to, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mfa.Message{To: phone, Text: secret.NewString(text), Code: secret.NewString(code), At: noon}
+	return delivery.Message{To: phone.Address(), Text: secret.NewString(text), Code: secret.NewString(code), At: noon}
 }
 
 // get requests target. Headers are alternating names and values.

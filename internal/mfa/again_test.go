@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
@@ -27,17 +28,17 @@ func (s *hesitant) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) erro
 func TestDecisionsBearRepeating(t *testing.T) {
 	story := func(again bool) (told []string) {
 		w := newFixture(t, mfa.Options{})
-		rules := mfa.SMSRules{Daily: 6, Pumping: mfa.Pumping{Sends: 2}}
+		rules := delivery.Rules{Daily: 6, Pumping: delivery.Pumping{Sends: 2}}
 		w.Service = w.serviceOver(w.store, mfa.Options{SMS: rules})
 		if again {
 			w.Service = w.serviceOver(&hesitant{w.store}, mfa.Options{SMS: rules})
 		}
 		sent := 0
-		w.carrier.Accept = func(m mfa.Message) mfa.Accepted {
+		w.carrier.Accept = func(m delivery.Message) delivery.Accepted {
 			sent++
 			id := fmt.Sprint("m", sent)
-			w.receive("gateway", id, mfa.Sent, "") // before the answer
-			return mfa.Accepted{Provider: "gateway", ID: id}
+			w.receive("gateway", id, delivery.Sent, "") // before the answer
+			return delivery.Accepted{Provider: "gateway", ID: id}
 		}
 		step := func(c mfa.IssuedChallenge, err error) mfa.ChallengeID {
 			w.clock.Advance(time.Minute)
@@ -51,12 +52,12 @@ func TestDecisionsBearRepeating(t *testing.T) {
 		step(w.sendIn(production, w.phone(production, adasPhone)))
 		w.carrier.Lost = nil
 		step(w.Resend(t.Context(), production, c, onceKey[mfa.IssuedChallenge]("k", "r")))
-		w.receive("gateway", "m2", mfa.Delivered, "")
+		w.receive("gateway", "m2", delivery.Delivered, "")
 		c = step(w.sendIn(production, w.phone(production, german(1))))
 		w.clock.Advance(3 * time.Minute)
 		_, err := w.sendIn(production, w.phone(production, german(2)))
-		if !errors.Is(err, mfa.ErrPrefixPaused) {
-			t.Errorf("Challenge = %v; want %v", err, mfa.ErrPrefixPaused)
+		if !errors.Is(err, delivery.ErrPrefixPaused) {
+			t.Errorf("Challenge = %v; want %v", err, delivery.ErrPrefixPaused)
 		}
 		v, err := w.Verify(t.Context(), production, c, w.carrier.Last().Code.Reveal(), nil)
 		told = append(told, fmt.Sprint(v.Valid, err))

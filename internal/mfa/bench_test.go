@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -15,12 +16,12 @@ func BenchmarkChallenge(b *testing.B) {
 	noKey := func(int) *request { return nil }
 	plainKey := func(i int) *request { return onceKey[mfa.IssuedChallenge](strconv.Itoa(i), "the request") }
 	derivedKey := func(i int) *request { return derived[mfa.IssuedChallenge](strconv.Itoa(i)) }
-	receipts := mfa.Accepted{Provider: "gateway", ID: "m"}
+	receipts := delivery.Accepted{Provider: "gateway", ID: "m"}
 	for _, bc := range []struct {
 		name     string
 		factor   mfa.EnrollParams
 		env      mfa.Caller
-		accepted mfa.Accepted
+		accepted delivery.Accepted
 		key      func(int) *request
 		resend   bool
 	}{
@@ -37,8 +38,8 @@ func BenchmarkChallenge(b *testing.B) {
 			w := newFixture(b, mfa.Options{})
 			w.carrier.Accepted = bc.accepted
 			store := &meter{Store: w.store}
-			s := w.serviceOver(store, mfa.Options{Limits: often, SMS: mfa.SMSRules{
-				Countries: []string{"US"}, Daily: 1 << 30, Pumping: mfa.Pumping{Sends: 1 << 30},
+			s := w.serviceOver(store, mfa.Options{Limits: often, SMS: delivery.Rules{
+				Countries: []string{"US"}, Daily: 1 << 30, Pumping: delivery.Pumping{Sends: 1 << 30},
 			}})
 			e, err := s.Enroll(b.Context(), bc.env, bc.factor, nil)
 			if err != nil {

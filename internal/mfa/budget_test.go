@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -38,7 +39,7 @@ func (w *fixture) sendAll(env mfa.Caller, span time.Duration, ids ...mfa.FactorI
 			switch _, err := w.sendIn(env, id); {
 			case err == nil:
 				sent[i]++
-			case !errors.Is(err, mfa.ErrSendLimit):
+			case !errors.Is(err, delivery.ErrSendLimit):
 				w.t.Fatal(err)
 			}
 		}
@@ -79,7 +80,7 @@ func TestOwnerIsServedAtTheSameTimeAsAStranger(t *testing.T) {
 		}
 	}
 	_, err := w.sendIn(sandbox, owner)
-	if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 30*time.Second {
+	if wait := waitIn(t, err, delivery.ErrSendLimit); wait != 30*time.Second {
 		t.Errorf("the owner's next message waits %v; want 30s", wait)
 	}
 }
@@ -119,8 +120,8 @@ func TestProofOfANumberLapses(t *testing.T) {
 	}{
 		"soon":         {time.Hour, nil},
 		"180 days":     {180*24*time.Hour - 30*time.Second, nil},
-		"after that":   {180*24*time.Hour + 30*time.Second, mfa.ErrSendLimit},
-		"after a year": {year, mfa.ErrSendLimit},
+		"after that":   {180*24*time.Hour + 30*time.Second, delivery.ErrSendLimit},
+		"after a year": {year, delivery.ErrSendLimit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newFixture(t, mfa.Options{})
@@ -142,11 +143,11 @@ func TestWrongCodeGivesNoBudget(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	a, b := w.phone(sandbox, adasPhone), w.phone(sandbox, adasPhone)
 	w.mustVerify(w.challenge(a).ID, wrong, false)
-	if _, err := w.sendIn(sandbox, b); !errors.Is(err, mfa.ErrSendLimit) {
-		t.Errorf("Challenge of another factor = %v; want %v", err, mfa.ErrSendLimit)
+	if _, err := w.sendIn(sandbox, b); !errors.Is(err, delivery.ErrSendLimit) {
+		t.Errorf("Challenge of another factor = %v; want %v", err, delivery.ErrSendLimit)
 	}
-	if _, err := w.sendIn(sandbox, a); !errors.Is(err, mfa.ErrSendLimit) {
-		t.Errorf("Challenge of the same factor = %v; want %v", err, mfa.ErrSendLimit)
+	if _, err := w.sendIn(sandbox, a); !errors.Is(err, delivery.ErrSendLimit) {
+		t.Errorf("Challenge of the same factor = %v; want %v", err, delivery.ErrSendLimit)
 	}
 }
 
@@ -158,7 +159,7 @@ func TestPausedPrefixServesProvenNumbers(t *testing.T) {
 	w.pumped(20, 0) // fake sign-ups
 	w.clock.Advance(3 * time.Minute)
 	_, err := w.sendIn(production, unproven)
-	if wait := waitIn(t, err, mfa.ErrPrefixPaused); wait != day {
+	if wait := waitIn(t, err, delivery.ErrPrefixPaused); wait != day {
 		t.Errorf("wait is %v", wait)
 	}
 	for range 3 {
@@ -181,7 +182,7 @@ func TestPausedPrefixServesProvenNumbers(t *testing.T) {
 		t.Errorf("events are %q; want the pause alone", got)
 	}
 	_, err = w.sendIn(production, unproven)
-	waitIn(t, err, mfa.ErrPrefixPaused)
+	waitIn(t, err, delivery.ErrPrefixPaused)
 }
 
 // Sign-ins of proven numbers neither hide pumping nor look like it.
@@ -191,7 +192,7 @@ func TestProvenNumbersDoNotCountForTheirPrefix(t *testing.T) {
 		enter bool // the owners enter their codes
 		want  error
 	}{
-		"honest sign-ins do not hide pumping":   {20, true, mfa.ErrPrefixPaused},
+		"honest sign-ins do not hide pumping":   {20, true, delivery.ErrPrefixPaused},
 		"sign-ins that are given up pause none": {0, false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +224,7 @@ func TestProvenNumbersDoNotCountForTheirPrefix(t *testing.T) {
 // A program that enters one code of each number gets no more messages for it than
 // the limits of the numbers and of the day.
 func TestPumpingOfProvenNumbersIsBounded(t *testing.T) {
-	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Daily: 100}})
+	w := newFixture(t, mfa.Options{SMS: delivery.Rules{Daily: 100}})
 	var numbers []mfa.FactorID
 	for i := range 20 {
 		numbers = append(numbers, w.phone(production, german(i)))
@@ -236,7 +237,7 @@ func TestPumpingOfProvenNumbersIsBounded(t *testing.T) {
 			switch _, err := w.sendIn(production, f); {
 			case err == nil:
 				sent++
-			case !errors.Is(err, mfa.ErrSendLimit) && !errors.Is(err, mfa.ErrDailyLimit):
+			case !errors.Is(err, delivery.ErrSendLimit) && !errors.Is(err, delivery.ErrDailyLimit):
 				t.Fatal(err)
 			}
 		}
@@ -258,13 +259,13 @@ func TestFailureIsGivenBackToItsBudget(t *testing.T) {
 	}
 	w.carrier.Lost = errCarrier
 	for range 3 {
-		if _, err := w.sendIn(production, owner); !errors.Is(err, mfa.ErrDelivery) {
-			t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+		if _, err := w.sendIn(production, owner); !errors.Is(err, delivery.ErrNotDelivered) {
+			t.Fatalf("Challenge = %v; want %v", err, delivery.ErrNotDelivered)
 		}
 	}
 	w.carrier.Lost = nil
-	if _, err := w.sendIn(production, stranger); !errors.Is(err, mfa.ErrSendLimit) {
-		t.Errorf("the stranger again = %v; want %v", err, mfa.ErrSendLimit)
+	if _, err := w.sendIn(production, stranger); !errors.Is(err, delivery.ErrSendLimit) {
+		t.Errorf("the stranger again = %v; want %v", err, delivery.ErrSendLimit)
 	}
 	w.wantTallies("given back", map[string]string{"+160735": "1 sent, 0 verified", "US": "2 sent, 1 verified"})
 	if _, err := w.sendIn(production, owner); err != nil {

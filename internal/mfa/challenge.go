@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -20,16 +21,22 @@ type Challenge struct {
 
 // A ChallengeState is the part of a challenge that changes.
 type ChallengeState struct {
-	SealedCode    []byte     // generic_otp: the code, which replies repeat while it can be used
-	Messages      []Delivery // sms: the messages that carried the code, oldest first
-	Attempts      int        // codes tried so far, right or wrong
-	RefusalEvents int        // the number of events that its refused codes have left; see leavesEvent
+	SealedCode    []byte           // generic_otp: the code, which replies repeat while it can be used
+	Messages      delivery.Records // sms: the messages that carried the code, oldest first
+	Attempts      int              // codes tried so far, right or wrong
+	RefusalEvents int              // the number of events that its refused codes have left; see leavesEvent
 	UpdatedAt     time.Time
 	VerifiedAt    time.Time // zero until a right code arrives
 }
 
 // Update returns the write that stores the state of c.
 func (c *Challenge) Update() UpdateChallenge { return UpdateChallenge{c.ID, c.ChallengeState} }
+
+// Delivery returns the message that represents an sms challenge at now; see
+// delivery.Records. ok is false for other challenges.
+func (c *Challenge) Delivery(now time.Time) (r delivery.Record, ok bool) {
+	return c.Messages.Latest(now)
+}
 
 // Attempt records one submitted code, right or wrong, at now; limit is the number of codes
 // that may be tried. A wrong code is an outcome, not an error. An error means that no

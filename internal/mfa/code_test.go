@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -75,9 +76,9 @@ func TestCodesAsPeopleTypeThem(t *testing.T) {
 func TestInvisibleCharactersInCodesDoNotMatter(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
-	for _, r := range invisible {
+	for _, r := range mfatest.Invisible {
 		c := w.challenge(f)
-		w.mustVerify(c.ID, withInvisible(c.Code.Reveal(), r), true)
+		w.mustVerify(c.ID, mfatest.WithInvisible(c.Code.Reveal(), r), true)
 	}
 }
 
@@ -87,8 +88,8 @@ func TestInvisibleCharactersInSecretsDoNotMatter(t *testing.T) {
 	texts := []string{
 		"gezd\u00a0gnbv\u2011gy3t\u2009qojq gezd gnbv gy3t qojq", "ＧＥＺＤＧＮＢＶＧＹ３ＴＱＯＪＱＧＥＺＤＧＮＢＶＧＹ３ＴＱＯＪＱ", plain + "\u200b====\ufeff",
 	}
-	for _, r := range invisible {
-		texts = append(texts, withInvisible(plain, r))
+	for _, r := range mfatest.Invisible {
+		texts = append(texts, mfatest.WithInvisible(plain, r))
 	}
 	for _, text := range texts {
 		e := w.enroll(mfa.EnrollParams{Type: mfa.TOTP, Secret: secret.NewString(text)})

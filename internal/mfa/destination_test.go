@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -17,17 +18,17 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 	}{
 		{"a country that is named", []string{"DE", "US"}, production, "+4915123456789", nil},
 		{"in lower case, with spaces", []string{" de "}, production, "+4915123456789", nil},
-		{"another country", []string{"US"}, production, "+4915123456789", mfa.ErrCountry},
-		{"another country of the same calling code", []string{"US"}, production, "+14165552123", mfa.ErrCountry},
-		{"no country is named", []string{}, production, "+16073517112", mfa.ErrCountry},
-		{"a premium-rate number", []string{"DE"}, production, "+499001234567", mfa.ErrNumberType},
-		{"a premium-rate number, US", []string{"US"}, production, "+19002345678", mfa.ErrNumberType},
-		{"a shared-cost number", []string{"GB"}, production, "+448431234567", mfa.ErrNumberType},
-		{"a toll-free number", []string{"US"}, production, "+18002345678", mfa.ErrNumberType},
+		{"another country", []string{"US"}, production, "+4915123456789", delivery.ErrCountry},
+		{"another country of the same calling code", []string{"US"}, production, "+14165552123", delivery.ErrCountry},
+		{"no country is named", []string{}, production, "+16073517112", delivery.ErrCountry},
+		{"a premium-rate number", []string{"DE"}, production, "+499001234567", delivery.ErrNumberType},
+		{"a premium-rate number, US", []string{"US"}, production, "+19002345678", delivery.ErrNumberType},
+		{"a shared-cost number", []string{"GB"}, production, "+448431234567", delivery.ErrNumberType},
+		{"a toll-free number", []string{"US"}, production, "+18002345678", delivery.ErrNumberType},
 		{"a sandbox", []string{}, sandbox, "+4915123456789", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Countries: tc.countries}})
+			w := newFixture(t, mfa.Options{SMS: delivery.Rules{Countries: tc.countries}})
 			f, err := w.Enroll(t.Context(), tc.env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: tc.phone}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -54,7 +55,7 @@ func TestMessagesGoWhereTheOperatorSays(t *testing.T) {
 func TestUnknownCountryIsRefused(t *testing.T) {
 	for _, code := range []string{"XX", "USA", "Germany", "*", "", "001"} {
 		w := newFixture(t, mfa.Options{})
-		if _, err := mfa.NewService(w.store, w.keys, w.carrier, mfa.Options{SMS: mfa.SMSRules{Countries: []string{code}}}); err == nil {
+		if _, err := mfa.NewService(w.store, w.keys, w.carrier, mfa.Options{SMS: delivery.Rules{Countries: []string{code}}}); err == nil {
 			t.Errorf("%q was taken for a country", code)
 		}
 	}

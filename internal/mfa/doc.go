@@ -1,6 +1,6 @@
 // Package mfa has the rules of authentication factors and challenges: which factors a
-// client may enroll, when a code may be tried, how often, and which messages may be sent.
-// It knows neither HTTP nor SQL nor JSON.
+// client may enroll, when a code may be tried, and how often. Package delivery has the rules
+// of the messages that carry codes. Both know neither HTTP nor SQL nor JSON.
 //
 // # Where to start
 //
@@ -18,12 +18,13 @@
 //     code for the others.
 //  3. The message of an sms factor takes the steps of send.go: look at the factor in a View,
 //     plan the message, reserve it (count it against the limits of its phone number and
-//     environment; limits.go, tally.go), store it with the challenge, send it, and settle
+//     environment), store it with the challenge, send it, and settle
 //     it. Reserving, storing and settling are one Update each, in different buckets; a
 //     message with receipts needs a fourth, which refers the provider's id to the
 //     challenge. If it cannot be sent, the challenge is deleted. Service.Resend sends the
 //     same text again, in the same steps. ADR 29 gives the reason for each Update.
-//  4. Receipts of the provider change the state of the message (delivery.go, receipt.go).
+//     Package delivery decides in each step, and this package reads and writes the rows.
+//  4. Receipts of the provider change the state of the message (receipt.go).
 //  5. Service.Verify (verify.go) checks a code. In one transaction it counts the attempt in
 //     the challenge, the factor and the user, and appends the events. A right code
 //     verifies the challenge once. After too many wrong codes, the challenge, the factor or

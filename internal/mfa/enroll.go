@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
@@ -28,9 +29,9 @@ type EnrollParams struct {
 // Details are a factor with the sealed values that its owner may see again.
 type Details struct {
 	Factor
-	Issuer  string // totp: the service that the code is for, as the app shows it
-	Account string // totp: the name of the account, as the app shows it
-	Phone   Phone  // sms
+	Issuer  string         // totp: the service that the code is for, as the app shows it
+	Account string         // totp: the name of the account, as the app shows it
+	Phone   delivery.Phone // sms
 }
 
 // An Enrollment is a new factor, with the values that are shown only once.
@@ -110,12 +111,12 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempoten
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.ids.next(now, bucket)
+	id, err := s.ids.Next(now, bucket)
 	if err != nil {
 		return nil, err
 	}
 	e.ID = id
-	e.ID.mark(kind)
+	mark(&e.ID, kind)
 	if once != nil {
 		e.Replay = once.Key
 	}

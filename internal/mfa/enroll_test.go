@@ -2,6 +2,7 @@ package mfa_test
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"reflect"
 	"slices"
@@ -114,7 +115,7 @@ func TestEnrollSMS(t *testing.T) {
 	}
 	c := w.challenge(e.ID)
 	m := w.carrier.Last()
-	if c.Code.Reveal() != "" || m.To.E164() != adasPhone || m.Environment != sandbox.ID || m.Challenge != c.ID || m.At != c.CreatedAt {
+	if c.Code.Reveal() != "" || m.To.Text() != adasPhone || m.Environment != sandbox.ID || m.Challenge != c.ID || m.At != c.CreatedAt {
 		t.Errorf("challenge %+v sent %+v", c, m)
 	}
 	v := w.mustVerify(c.ID, m.Code.Reveal(), true)
@@ -210,4 +211,17 @@ func TestEnrollNeedsARealNumberInProduction(t *testing.T) {
 		t.Errorf("Enroll = %v; want %v", err, mfa.ErrInvalid)
 	}
 	w.enroll(p)
+}
+
+func TestDetailsPrintThePhoneNumberMasked(t *testing.T) {
+	w := newFixture(t, mfa.Options{})
+	e := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone})
+	digits := strings.TrimPrefix(adasPhone, "+")
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, v := range []any{e, &e, e.Details, &e.Details} {
+			if text := fmt.Sprintf(verb, v); strings.Contains(text, digits) || strings.Contains(text, fmt.Sprintf("%x", digits)) {
+				t.Errorf("%s of %T shows the number", verb, v)
+			}
+		}
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/delivery"
 )
 
 // An Event records one occurrence. It is appended in the transaction of the occurrence and
@@ -60,7 +62,7 @@ const (
 var EventTypes = []EventType{
 	FactorEnrolled, FactorLocked, FactorUnlocked, FactorDeleted, UserLocked, UserUnlocked,
 	ChallengeCreated, ChallengeSucceeded, ChallengeFailed, ChallengeRefused, ChallengeVoided,
-	messageEvent(Queued), messageEvent(Sent), messageEvent(Undelivered), messageEvent(Failed), messageEvent(Delivered),
+	messageEvent(delivery.Queued), messageEvent(delivery.Sent), messageEvent(delivery.Undelivered), messageEvent(delivery.Failed), messageEvent(delivery.Delivered),
 	PrefixPaused, PrefixReleased, DailyLimitReached,
 	EnvironmentCreated, KeyCreated, KeyRevoked,
 	EndpointCreated, EndpointUpdated, EndpointDeleted, EndpointDisabled, EndpointSecretRotated,
@@ -72,7 +74,7 @@ func (t EventType) IsKnown() bool { return slices.Contains(EventTypes, t) }
 
 // messageEvent returns the type of event for a message with a new state:
 // "message.delivered". The reason of a queued one is its provider's name.
-func messageEvent(to DeliveryState) EventType { return EventType("message." + to) }
+func messageEvent(to delivery.State) EventType { return EventType("message." + to) }
 
 // observed is a Store that reports each event after its commit.
 type observed struct {

@@ -4,13 +4,15 @@ import (
 	"io"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
+	"github.com/countersign-mfa/countersign/internal/ids"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // NewIDs returns how a Service makes ids.
 func NewIDs(rand io.Reader) func(now time.Time, b Bucket) ([16]byte, error) {
-	return (&idSource{rand: rand}).next
+	return ids.NewSource(rand).Next
 }
 
 // ReplayKey returns the key under which the record of an idempotency key is stored.
@@ -18,7 +20,7 @@ func (s *Service) ReplayKey(key [32]byte) ReplayKey { return idempotency.StoredK
 
 // PrefixReference returns how events name a prefix.
 func (s *Service) PrefixReference(env EnvironmentID, prefix string) string {
-	return s.tallyKey(env, prefix).Reference()
+	return delivery.NewCounterKey(s.keys.Load(), env, prefix).Reference()
 }
 
 // Keyset returns the keyset in use.

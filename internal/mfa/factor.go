@@ -12,13 +12,6 @@ import (
 // the file of its rules, kind_<type>.go.
 type FactorType string
 
-// An Environment is a tenant. No row of one environment is visible in another.
-type Environment struct {
-	ID         EnvironmentID
-	Name       string
-	Production bool // otherwise a sandbox
-}
-
 // A Factor is one thing of which a person can prove possession.
 type Factor struct {
 	ID          FactorID

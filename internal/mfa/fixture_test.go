@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/operator"
@@ -39,7 +40,7 @@ type fixture struct {
 	keys    *secret.Keyset
 	clock   *mfatest.Clock
 	carrier *mfatest.Carrier
-	sms     mfa.SMSRules
+	sms     delivery.Rules
 }
 
 // newFixture returns a fixture on an empty store. Clock and keys are its own.
@@ -155,9 +156,9 @@ func (w *fixture) resend(id mfa.ChallengeID) (mfa.IssuedChallenge, error) {
 	return w.Resend(w.t.Context(), sandbox, id, nil)
 }
 
-func (w *fixture) receive(provider, id string, state mfa.DeliveryState, reason string) {
+func (w *fixture) receive(provider, id string, state delivery.State, reason string) {
 	w.t.Helper()
-	if err := w.Receive(w.t.Context(), mfa.Receipt{Provider: provider, ID: id, State: state, Reason: reason}); err != nil {
+	if err := w.Receive(w.t.Context(), delivery.Receipt{Provider: provider, ID: id, State: state, Reason: reason}); err != nil {
 		w.t.Errorf("Receive(%s of %s) = %v", id, provider, err)
 	}
 }
@@ -205,7 +206,7 @@ func (w *fixture) kept(id mfa.ChallengeID) *mfa.Challenge {
 }
 
 // delivery sums up the messages of a challenge.
-func (w *fixture) delivery(id mfa.ChallengeID) mfa.Delivery {
+func (w *fixture) delivery(id mfa.ChallengeID) delivery.Record {
 	w.t.Helper()
 	d, ok := w.kept(id).Delivery(w.clock.Now())
 	if !ok {
@@ -253,4 +254,4 @@ func waitIn(t testing.TB, err, kind error) time.Duration {
 }
 
 // often are limits of a phone number that do not matter to a test.
-var often = mfa.Limits{SendSpacing: time.Millisecond, Sends: []mfa.SendWindow{{Count: 1, Span: time.Millisecond}}}
+var often = mfa.Limits{SendSpacing: time.Millisecond, Sends: []delivery.Window{{Count: 1, Span: time.Millisecond}}}

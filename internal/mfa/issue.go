@@ -5,15 +5,13 @@ import (
 	"errors"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // ChallengeParams describe the message of a challenge.
-type ChallengeParams struct {
-	Template string // sms: the message, with {{code}} in it; default the text of the environment
-	Locale   string // sms: of the environment's text, "de" or "pt-BR"; default that of the phone's country
-}
+type ChallengeParams = delivery.Wording
 
 // An IssuedChallenge is a challenge, with its code if the caller may see it.
 type IssuedChallenge struct {
@@ -37,12 +35,11 @@ func (IssuedChallenge) replayed(a *idempotency.Answer) IssuedChallenge {
 
 // Challenge creates a challenge of a factor and sends its code if it is an sms
 // factor. Errors: ErrNotFound; ErrTooManyAttempts for a factor that only an
-// operator can unlock; ErrInvalid; for an sms factor ErrCountry, ErrNumberType,
-// ErrSandboxNumber, ErrSendLimit, ErrDailyLimit, ErrPrefixPaused, ErrRecipientRefused
-// and ErrDelivery.
+// operator can unlock; ErrInvalid; for an sms factor the errors of package
+// delivery: if no provider accepts the message, the challenge is deleted.
 // While the same request is being carried out elsewhere, Challenge waits for its outcome.
 func (s *Service) Challenge(ctx context.Context, by Caller, id FactorID, p ChallengeParams, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
-	if err := s.rulesOf(by.Environment).check(p); err != nil {
+	if err := s.checkWording(by.Environment, p); err != nil {
 		return IssuedChallenge{}, err
 	}
 	once := begin(s, idempotency.Policy{Derived: true}, req)
@@ -60,13 +57,29 @@ func (s *Service) Challenge(ctx context.Context, by Caller, id FactorID, p Chall
 	})
 }
 
+// checkWording returns an *InvalidError with the fields of p that cannot be sent.
+func (s *Service) checkWording(env Environment, p ChallengeParams) error {
+	var wrong []FieldError
+	for _, f := range s.policy.Check(env, p) {
+		field := wordingFields[f.Part]
+		wrong = append(wrong, FieldError{field, f.Code, field + " " + f.Must})
+	}
+	if wrong != nil {
+		return &InvalidError{Fields: wrong}
+	}
+	return nil
+}
+
+// wordingFields has the fields of a request by the parts of a delivery.Fault.
+var wordingFields = map[string]string{"template": "sms_template", "locale": "locale"}
+
 // awaited runs fn, and repeats it while the same request is being carried out elsewhere.
 func (s *Service) awaited(ctx context.Context, fn func() (IssuedChallenge, error)) (IssuedChallenge, error) {
 	c, err := fn()
 	if !errors.Is(err, errPending) {
 		return c, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.opts.SendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.policy.Timeout())
 	defer cancel()
 	for errors.Is(err, errPending) {
 		select {
@@ -124,7 +137,7 @@ func (s *Service) challenge(ctx context.Context, by Caller, id FactorID, p Chall
 
 // newChallenge returns a challenge with a new code, without its factor.
 func (s *Service) newChallenge(b Bucket, now time.Time) (c IssuedChallenge, err error) {
-	id, err := s.ids.next(now, b)
+	id, err := s.ids.Next(now, b)
 	if err != nil {
 		return c, err
 	}
@@ -137,7 +150,7 @@ func (s *Service) newChallenge(b Bucket, now time.Time) (c IssuedChallenge, err 
 // without a transaction; nil if create has to find out. The id of the factor tells whether
 // it is worth looking.
 func (s *Service) findRecipient(ctx context.Context, by Caller, id FactorID, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
-	if !id.isMarked() {
+	if !isMarked(id) {
 		return IssuedChallenge{}, nil
 	}
 	return lookAt(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(rows Rows) (IssuedChallenge, error) {

@@ -3,6 +3,8 @@ package mfa
 import (
 	"fmt"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/delivery"
 )
 
 // A kind has the rules of one FactorType. Each kind is one file, kind_<type>.go, and
@@ -32,7 +34,7 @@ type kind interface {
 // A messenger is a kind whose codes Countersign sends.
 type messenger interface {
 	// recipient returns the phone number of a factor.
-	recipient(s *Service, f *Factor) (Phone, error)
+	recipient(s *Service, f *Factor) (delivery.Phone, error)
 }
 
 // kinds has all kinds, in the order in which error texts list them.

@@ -1,11 +1,11 @@
 package mfa
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
@@ -27,10 +27,10 @@ func (smsKind) validate(p EnrollParams) []FieldError {
 }
 
 func (smsKind) enroll(s *Service, env Environment, p EnrollParams, e *Enrollment) (err error) {
-	if e.Phone, err = s.parsePhone(env, p.PhoneNumber); err != nil {
+	if e.Phone, err = s.policy.ParsePhone(env, p.PhoneNumber); err != nil {
 		return err
 	}
-	if env.Production && fictional.MatchString(e.Phone.E164()) {
+	if env.Production && e.Phone.IsFictional() {
 		return invalid("phone_number", "fictional", "phone_number is kept for tests and films, and belongs to no phone: a production environment takes real numbers")
 	}
 	return e.seal(s.keys.Load(), []byte(e.Phone.E164()))
@@ -63,17 +63,17 @@ func (k smsKind) describe(s *Service, f *Factor) (Details, error) {
 	return Details{Factor: *f, Phone: phone}, err
 }
 
-func (smsKind) recipient(s *Service, f *Factor) (Phone, error) {
+func (smsKind) recipient(s *Service, f *Factor) (delivery.Phone, error) {
 	number, err := f.open(s.keys.Load())
 	if err != nil {
-		return Phone{}, err
+		return delivery.Phone{}, err
 	}
-	return newPhone(string(number)), nil
+	return delivery.NewPhone(string(number)), nil
 }
 
 // provenFor is how long a right code proves that the number of an sms factor belongs to
 // its owner. Carriers assign numbers to other people after some months.
-const provenFor = 180 * day
+const provenFor = 180 * 24 * time.Hour
 
 // proven reports whether a code that was sent to the number of an sms factor was
 // entered within the last provenFor.
@@ -83,12 +83,10 @@ func (f *Factor) proven(now time.Time) bool {
 }
 
 // source returns the source for which a message that is sent at now is counted.
-func (f *Factor) source(now time.Time) SendSource {
-	sum := sha256.Sum256(f.ID[:])
-	from := SendSource(sum[:2])
-	from[0] &^= provenSource
+func (f *Factor) source(now time.Time) delivery.Source {
+	from := delivery.NewSource(f.ID)
 	if f.proven(now) {
-		from[0] |= provenSource
+		return from.Proven()
 	}
 	return from
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -49,11 +50,11 @@ func TestSendLimits(t *testing.T) {
 				}
 			}
 			for range 3 { // a refused message does not count
-				if wait := waitIn(t, send(tc.at), mfa.ErrSendLimit); wait != tc.free-tc.at {
+				if wait := waitIn(t, send(tc.at), delivery.ErrSendLimit); wait != tc.free-tc.at {
 					t.Fatalf("at %v the wait is %v; want %v", tc.at, wait, tc.free-tc.at)
 				}
 			}
-			if wait := waitIn(t, send(tc.free-ms), mfa.ErrSendLimit); wait != ms {
+			if wait := waitIn(t, send(tc.free-ms), delivery.ErrSendLimit); wait != ms {
 				t.Errorf("in the last millisecond the wait is %v", wait)
 			}
 			if err := send(tc.free); err != nil {
@@ -75,7 +76,7 @@ func TestSendLimitIsOfThePhoneNumber(t *testing.T) {
 
 	again := w.enroll(sms("mallory", "1 (607) 351-7112")).ID
 	_, err := w.Challenge(t.Context(), sandbox, again, mfa.ChallengeParams{}, nil)
-	if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 30*time.Second {
+	if wait := waitIn(t, err, delivery.ErrSendLimit); wait != 30*time.Second {
 		t.Errorf("wait for another factor with the same number is %v; want 30s", wait)
 	}
 	w.challenge(w.enroll(sms("ada", gracesPhone)).ID)
@@ -93,8 +94,8 @@ func TestRefusedMessageLeavesNothing(t *testing.T) {
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	w.challenge(f)
 	before := w.events(f.Bucket())
-	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrSendLimit) {
-		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrSendLimit)
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, delivery.ErrSendLimit) {
+		t.Fatalf("Challenge = %v; want %v", err, delivery.ErrSendLimit)
 	}
 	if after := w.events(f.Bucket()); len(after) != len(before) {
 		t.Errorf("a message that was refused left %+v", after[len(before):])
@@ -115,9 +116,9 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		{"no back-off", mfa.Options{Limits: mfa.Limits{Backoff: []time.Duration{}}}},
 		{"negative back-off", mfa.Options{Limits: mfa.Limits{Backoff: []time.Duration{-1}}}},
 		{"negative spacing", mfa.Options{Limits: mfa.Limits{SendSpacing: -1}}},
-		{"no send windows", mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{}}}},
-		{"send window without a span", mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{{Count: 5}}}}},
-		{"send window without a count", mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{{Span: time.Hour}}}}},
+		{"no send windows", mfa.Options{Limits: mfa.Limits{Sends: []delivery.Window{}}}},
+		{"send window without a span", mfa.Options{Limits: mfa.Limits{Sends: []delivery.Window{{Count: 5}}}}},
+		{"send window without a count", mfa.Options{Limits: mfa.Limits{Sends: []delivery.Window{{Span: time.Hour}}}}},
 		{"codes that live over 10 min", mfa.Options{ChallengeTTL: 10*time.Minute + 1}},
 		{"codes that never live", mfa.Options{ChallengeTTL: -1}},
 		{"retention below the TTL", mfa.Options{ChallengeRetention: time.Minute}},

@@ -54,7 +54,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 	}
 }
 
-// Reseal seals every factor and every name of a tally under the newest key of the keyset,
+// Reseal seals every factor and every name of a counter under the newest key of the keyset,
 // also the values that an older release did not seal. While the keyset has only one key
 // and no such value is stored, it reads nothing.
 func (s *Service) Reseal(ctx context.Context) error {
@@ -63,7 +63,7 @@ func (s *Service) Reseal(ctx context.Context) error {
 		return nil
 	}
 	var errs []error
-	found, err := s.SealTallies(ctx)
+	found, err := s.SealCounters(ctx)
 	if err != nil {
 		errs = append(errs, err)
 	}

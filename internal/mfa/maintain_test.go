@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
@@ -21,7 +22,7 @@ func TestSweepRemovesExpiredRows(t *testing.T) {
 	phone := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	var phoneRow mfa.Read
 	tap := w.serviceOver(&tapped{Store: w.store, before: func(r mfa.Read) {
-		if r.Phone != (mfa.PhoneKey{}) {
+		if r.Phone != (delivery.PhoneKey{}) {
 			phoneRow = r
 		}
 	}}, mfa.Options{})

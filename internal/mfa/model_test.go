@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
@@ -83,14 +84,14 @@ func outcome(err error) string {
 	switch {
 	case err == nil:
 		return "done"
-	case limited && errors.Is(err, mfa.ErrSendLimit):
+	case limited && errors.Is(err, delivery.ErrSendLimit):
 		return fmt.Sprint("send limit, wait ", limit.After)
 	case limited:
 		return fmt.Sprint(limit.Kind, ", wait ", limit.After)
 	}
 	for kind, name := range map[error]string{
 		mfa.ErrNotFound: "not found", mfa.ErrExpired: "expired", mfa.ErrAlreadyVerified: "already verified",
-		mfa.ErrDelivery: "not delivered", mfa.ErrKeyReused: "key reused",
+		delivery.ErrNotDelivered: "not delivered", mfa.ErrKeyReused: "key reused",
 		mfa.ErrNotSent: "not sent", mfa.ErrResendLimit: "sent too often",
 		mfa.ErrNotLocked: "not locked",
 	} {
@@ -232,7 +233,7 @@ func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Caller, o *idempotency
 	}
 	if outcome(err) == "not delivered" {
 		m.voided(t, f)
-	} else if !errors.Is(err, mfa.ErrSendLimit) {
+	} else if !errors.Is(err, delivery.ErrSendLimit) {
 		recorded(m, o, c, err, func(r *request) { r.about = f }, func(o *idempotency.Request[mfa.IssuedChallenge]) error { return fresh(do(o)) })
 	}
 	if made.id != (mfa.ChallengeID{}) {

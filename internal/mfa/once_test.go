@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
@@ -164,7 +165,7 @@ func TestStormOfChallenges(t *testing.T) {
 				}
 				w.clock.Advance(30 * time.Second)
 				_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
-				if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second {
+				if wait := waitIn(t, err, delivery.ErrSendLimit); wait != 10*time.Minute-150*time.Second {
 					t.Errorf("wait for the sixth message is %v", wait)
 				}
 			})
@@ -302,7 +303,7 @@ func TestKeyOfAnotherRequestChangesNoCount(t *testing.T) {
 	var inner error
 	overtaken := false
 	slow := w.serviceOver(&tapped{Store: w.store, before: func(r mfa.Read) {
-		if r.Phone != (mfa.PhoneKey{}) && !overtaken {
+		if r.Phone != (delivery.PhoneKey{}) && !overtaken {
 			overtaken = true
 			inner = challenge(w.Service, "first")
 		}
@@ -311,8 +312,8 @@ func TestKeyOfAnotherRequestChangesNoCount(t *testing.T) {
 		t.Fatalf("Challenge = %v, and %v; want %v, and nil", err, inner, mfa.ErrKeyReused)
 	}
 	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
-	if !errors.Is(err, mfa.ErrSendLimit) || w.carrier.Sent() != 1 {
-		t.Errorf("Challenge = %v after %d messages; want %v, as one was sent just now", err, w.carrier.Sent(), mfa.ErrSendLimit)
+	if !errors.Is(err, delivery.ErrSendLimit) || w.carrier.Sent() != 1 {
+		t.Errorf("Challenge = %v after %d messages; want %v, as one was sent just now", err, w.carrier.Sent(), delivery.ErrSendLimit)
 	}
 }
 
@@ -432,8 +433,8 @@ func TestDerivedKeySendsNoMessageUncounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.mustVerify(first.ID, w.carrier.Last().Code.Reveal(), true)
-	if _, err := challenge(); !errors.Is(err, mfa.ErrSendLimit) {
-		t.Errorf("a second message at once: %v; want %v", err, mfa.ErrSendLimit)
+	if _, err := challenge(); !errors.Is(err, delivery.ErrSendLimit) {
+		t.Errorf("a second message at once: %v; want %v", err, delivery.ErrSendLimit)
 	}
 	if got := w.carrier.Sent(); got != 1 {
 		t.Errorf("%d messages; want 1", got)
@@ -465,15 +466,15 @@ func TestDerivedKeyCountsTheMessageAfterOneThatFailed(t *testing.T) {
 	w.mustVerify(first.ID, w.carrier.Last().Code.Reveal(), true)
 	w.clock.Advance(2 * time.Second)
 	w.carrier.Lost = errCarrier
-	if _, err := do(); !errors.Is(err, mfa.ErrDelivery) {
+	if _, err := do(); !errors.Is(err, delivery.ErrNotDelivered) {
 		t.Fatal(err)
 	}
 	w.carrier.Lost = nil
 	if err := fresh(do()); err != nil { // the library's retry
 		t.Fatal(err)
 	}
-	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrSendLimit) {
-		t.Errorf("in the same instant: %v, %d messages; want %v", err, w.carrier.Sent(), mfa.ErrSendLimit)
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, delivery.ErrSendLimit) {
+		t.Errorf("in the same instant: %v, %d messages; want %v", err, w.carrier.Sent(), delivery.ErrSendLimit)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -17,31 +18,31 @@ func TestReceiptWithTwoReadings(t *testing.T) {
 		name  string
 		ids   []string // of the messages that are known
 		early bool     // the receipt arrives before the provider has answered
-		want  []mfa.DeliveryState
+		want  []delivery.State
 	}{
-		{"the first is known", []string{"29095"}, false, []mfa.DeliveryState{mfa.Delivered}},
-		{"the other is known", []string{"71a7"}, false, []mfa.DeliveryState{mfa.Delivered}},
-		{"both are known", []string{"29095", "71a7"}, false, []mfa.DeliveryState{mfa.Delivered, mfa.Queued}},
-		{"none is known", []string{"other"}, false, []mfa.DeliveryState{mfa.Queued}},
-		{"the first becomes known", []string{"29095"}, true, []mfa.DeliveryState{mfa.Delivered}},
-		{"the other becomes known", []string{"71a7"}, true, []mfa.DeliveryState{mfa.Delivered}},
+		{"the first is known", []string{"29095"}, false, []delivery.State{delivery.Delivered}},
+		{"the other is known", []string{"71a7"}, false, []delivery.State{delivery.Delivered}},
+		{"both are known", []string{"29095", "71a7"}, false, []delivery.State{delivery.Delivered, delivery.Queued}},
+		{"none is known", []string{"other"}, false, []delivery.State{delivery.Queued}},
+		{"the first becomes known", []string{"29095"}, true, []delivery.State{delivery.Delivered}},
+		{"the other becomes known", []string{"71a7"}, true, []delivery.State{delivery.Delivered}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newFixture(t, mfa.Options{Limits: often})
 			f := w.phone(sandbox, adasPhone)
 			report := func() {
-				if err := w.Receive(t.Context(), mfa.Receipt{Provider: "carrier", ID: "29095", Also: "71a7", State: mfa.Delivered}); err != nil {
+				if err := w.Receive(t.Context(), delivery.Receipt{Provider: "carrier", ID: "29095", Also: "71a7", State: delivery.Delivered}); err != nil {
 					t.Errorf("Receive = %v", err)
 				}
 			}
 			var challenges []mfa.ChallengeID
 			for _, id := range tc.ids {
 				w.clock.Advance(time.Second)
-				w.carrier.Accept = func(mfa.Message) mfa.Accepted {
+				w.carrier.Accept = func(delivery.Message) delivery.Accepted {
 					if tc.early {
 						report()
 					}
-					return mfa.Accepted{Provider: "carrier", ID: id}
+					return delivery.Accepted{Provider: "carrier", ID: id}
 				}
 				challenges = append(challenges, w.challenge(f).ID)
 			}
@@ -60,13 +61,13 @@ func TestReceiptWithTwoReadings(t *testing.T) {
 // A message without an id is accepted, and receipts do not find it.
 func TestMessageWithoutAnID(t *testing.T) {
 	w := newFixture(t, mfa.Options{Limits: often})
-	w.carrier.Accepted = mfa.Accepted{Provider: "carrier"}
+	w.carrier.Accepted = delivery.Accepted{Provider: "carrier"}
 	first := w.challenge(w.phone(sandbox, adasPhone))
 	code := w.carrier.Last().Code.Reveal()
 	w.clock.Advance(time.Second)
 	second := w.challenge(w.phone(sandbox, gracesPhone))
 	for _, c := range []mfa.ChallengeID{first.ID, second.ID} {
-		if d := w.delivery(c); d.State != mfa.Queued || d.Provider != "carrier" || d.ID != "" {
+		if d := w.delivery(c); d.State != delivery.Queued || d.Provider != "carrier" || d.ID != "" {
 			t.Errorf("the delivery is %+v", d)
 		}
 	}
@@ -76,16 +77,16 @@ func TestMessageWithoutAnID(t *testing.T) {
 func TestReceiptOfAnUnknownMessageIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	w := newFixture(t, mfa.Options{Limits: often, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	w.carrier.Accepted = mfa.Accepted{Provider: "carrier", ID: "known"}
+	w.carrier.Accepted = delivery.Accepted{Provider: "carrier", ID: "known"}
 	w.challenge(w.phone(sandbox, adasPhone))
 	for n, tc := range []struct {
-		receipt mfa.Receipt
+		receipt delivery.Receipt
 		lines   int
 	}{
-		{mfa.Receipt{Provider: "carrier", ID: "known", State: mfa.Sent}, 0},
-		{mfa.Receipt{Provider: "carrier", ID: "29095", State: mfa.Delivered}, 1},
-		{mfa.Receipt{Provider: "carrier", ID: "29095", Also: "71a7", State: mfa.Delivered}, 1},
-		{mfa.Receipt{Provider: "another", ID: "known", State: mfa.Sent}, 1},
+		{delivery.Receipt{Provider: "carrier", ID: "known", State: delivery.Sent}, 0},
+		{delivery.Receipt{Provider: "carrier", ID: "29095", State: delivery.Delivered}, 1},
+		{delivery.Receipt{Provider: "carrier", ID: "29095", Also: "71a7", State: delivery.Delivered}, 1},
+		{delivery.Receipt{Provider: "another", ID: "known", State: delivery.Sent}, 1},
 	} {
 		log.Reset()
 		if err := w.Receive(t.Context(), tc.receipt); err != nil {

@@ -12,25 +12,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
-var deliveryStates = []mfa.DeliveryState{mfa.Queued, mfa.Sent, mfa.Undelivered, mfa.Failed, mfa.Delivered}
+var deliveryStates = []delivery.State{delivery.Queued, delivery.Sent, delivery.Undelivered, delivery.Failed, delivery.Delivered}
 
 // rankOf is how far a state is.
-var rankOf = map[mfa.DeliveryState]int{mfa.Queued: 1, mfa.Sent: 2, mfa.Undelivered: 3, mfa.Failed: 3, mfa.Delivered: 4}
+var rankOf = map[delivery.State]int{delivery.Queued: 1, delivery.Sent: 2, delivery.Undelivered: 3, delivery.Failed: 3, delivery.Delivered: 4}
 
 // orders returns all orders of states.
-func orders(states []mfa.DeliveryState) (all [][]mfa.DeliveryState) {
+func orders(states []delivery.State) (all [][]delivery.State) {
 	if len(states) == 0 {
-		return [][]mfa.DeliveryState{nil}
+		return [][]delivery.State{nil}
 	}
 	for i, first := range states {
 		rest := slices.Concat(states[:i], states[i+1:])
 		for _, order := range orders(rest) {
-			all = append(all, append([]mfa.DeliveryState{first}, order...))
+			all = append(all, append([]delivery.State{first}, order...))
 		}
 	}
 	return all
@@ -52,25 +53,25 @@ func (w *fixture) messageEvents(id mfa.ChallengeID) (all []string) {
 func TestReceiptsInAnyOrder(t *testing.T) {
 	w := newFixture(t, mfa.Options{Limits: often})
 	f := w.phone(sandbox, adasPhone)
-	for n, states := range [][]mfa.DeliveryState{
-		{mfa.Queued, mfa.Sent, mfa.Delivered},
-		{mfa.Sent, mfa.Sent, mfa.Undelivered},
-		{mfa.Sent, mfa.Failed, mfa.Delivered},
-		{mfa.Queued, mfa.Failed, mfa.Failed},
+	for n, states := range [][]delivery.State{
+		{delivery.Queued, delivery.Sent, delivery.Delivered},
+		{delivery.Sent, delivery.Sent, delivery.Undelivered},
+		{delivery.Sent, delivery.Failed, delivery.Delivered},
+		{delivery.Queued, delivery.Failed, delivery.Failed},
 	} {
-		furthest := slices.MaxFunc(states, func(a, b mfa.DeliveryState) int { return rankOf[a] - rankOf[b] })
+		furthest := slices.MaxFunc(states, func(a, b delivery.State) int { return rankOf[a] - rankOf[b] })
 		for i, order := range orders(states) {
 			for early := range len(order) + 1 {
 				w.clock.Advance(time.Second)
 				id := fmt.Sprint(n, "/", i, "/", early)
-				report := func(states []mfa.DeliveryState) {
+				report := func(states []delivery.State) {
 					for _, state := range states {
 						w.receive("gateway", id, state, "why-"+string(state))
 					}
 				}
-				w.carrier.Accept = func(mfa.Message) mfa.Accepted {
+				w.carrier.Accept = func(delivery.Message) delivery.Accepted {
 					report(order[:early])
-					return mfa.Accepted{Provider: "gateway", ID: id}
+					return delivery.Accepted{Provider: "gateway", ID: id}
 				}
 				c := w.challenge(f)
 				w.clock.Advance(time.Second)
@@ -85,13 +86,13 @@ func TestReceiptsInAnyOrder(t *testing.T) {
 					t.Errorf("%s changed the challenge: %+v", what, kept)
 				}
 				want := []string{"queued gateway"}
-				told := mfa.Queued
+				told := delivery.Queued
 				for k, state := range order {
 					if k < early && k != early-1 {
 						continue // only the furthest of the early ones is told
 					}
 					if k < early {
-						state = slices.MaxFunc(order[:early], func(a, b mfa.DeliveryState) int { return rankOf[a] - rankOf[b] })
+						state = slices.MaxFunc(order[:early], func(a, b delivery.State) int { return rankOf[a] - rankOf[b] })
 					}
 					if rankOf[state] > rankOf[told] {
 						told = state
@@ -108,18 +109,18 @@ func TestReceiptsInAnyOrder(t *testing.T) {
 
 func TestStateInProviderAnswerIsRecorded(t *testing.T) {
 	for _, tc := range []struct {
-		accepted mfa.DeliveryState
-		later    mfa.DeliveryState
-		want     mfa.DeliveryState
+		accepted delivery.State
+		later    delivery.State
+		want     delivery.State
 		events   []string
 	}{
-		{"", mfa.Queued, mfa.Queued, []string{"queued g"}},
-		{mfa.Sent, mfa.Queued, mfa.Sent, []string{"queued g", "sent"}},
-		{mfa.Delivered, mfa.Undelivered, mfa.Delivered, []string{"queued g", "delivered"}},
-		{mfa.Undelivered, mfa.Failed, mfa.Undelivered, []string{"queued g", "undelivered"}},
+		{"", delivery.Queued, delivery.Queued, []string{"queued g"}},
+		{delivery.Sent, delivery.Queued, delivery.Sent, []string{"queued g", "sent"}},
+		{delivery.Delivered, delivery.Undelivered, delivery.Delivered, []string{"queued g", "delivered"}},
+		{delivery.Undelivered, delivery.Failed, delivery.Undelivered, []string{"queued g", "undelivered"}},
 	} {
 		w := newFixture(t, mfa.Options{})
-		w.carrier.Accepted = mfa.Accepted{Provider: "g", ID: "1", State: tc.accepted}
+		w.carrier.Accepted = delivery.Accepted{Provider: "g", ID: "1", State: tc.accepted}
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		w.receive("g", "1", tc.later, "later")
 		if d := w.delivery(c.ID); d.State != tc.want || d.Reason != "" {
@@ -134,16 +135,16 @@ func TestStateInProviderAnswerIsRecorded(t *testing.T) {
 func TestReceiptOfAnUnknownMessage(t *testing.T) {
 	for _, tc := range []struct {
 		waits time.Duration
-		want  mfa.DeliveryState
+		want  delivery.State
 	}{
-		{time.Hour - time.Millisecond, mfa.Delivered},
-		{time.Hour, mfa.Queued}, // by then it belongs to the message of another program
+		{time.Hour - time.Millisecond, delivery.Delivered},
+		{time.Hour, delivery.Queued}, // by then it belongs to the message of another program
 	} {
 		w := newFixture(t, mfa.Options{})
 		f := w.phone(sandbox, adasPhone)
 		events := len(w.events(f.Bucket()))
-		w.receive("gateway", "m1", mfa.Delivered, "")
-		w.receive("gateway", "", mfa.Delivered, "")
+		w.receive("gateway", "m1", delivery.Delivered, "")
+		w.receive("gateway", "", delivery.Delivered, "")
 		if all := storetest.Events(t, w.store); len(all) != events {
 			t.Errorf("an unknown message left events: %v", all)
 		}
@@ -151,7 +152,7 @@ func TestReceiptOfAnUnknownMessage(t *testing.T) {
 		if err := w.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+		w.carrier.Accepted = delivery.Accepted{Provider: "gateway", ID: "m1"}
 		if d := w.delivery(w.challenge(f).ID); d.State != tc.want {
 			t.Errorf("%v after a receipt, its message is %s; want %s", tc.waits, d.State, tc.want)
 		}
@@ -160,14 +161,14 @@ func TestReceiptOfAnUnknownMessage(t *testing.T) {
 
 func TestReceiptOfAStateThatThereIsNot(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
-	w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+	w.carrier.Accepted = delivery.Accepted{Provider: "gateway", ID: "m1"}
 	c := w.challenge(w.phone(sandbox, adasPhone))
-	for _, state := range []mfa.DeliveryState{"", "read", "DELIVERED"} {
-		if err := w.Receive(t.Context(), mfa.Receipt{Provider: "gateway", ID: "m1", State: state}); err == nil {
+	for _, state := range []delivery.State{"", "read", "DELIVERED"} {
+		if err := w.Receive(t.Context(), delivery.Receipt{Provider: "gateway", ID: "m1", State: state}); err == nil {
 			t.Errorf("a receipt of %q was taken", state)
 		}
 	}
-	if d := w.delivery(c.ID); d.State != mfa.Queued {
+	if d := w.delivery(c.ID); d.State != delivery.Queued {
 		t.Errorf("the message is %s", d.State)
 	}
 }
@@ -175,8 +176,8 @@ func TestReceiptOfAStateThatThereIsNot(t *testing.T) {
 func TestReceiptIsOfOneMessage(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	// Two providers give their messages the same ids.
-	ids := []mfa.Accepted{{Provider: "one", ID: "1"}, {Provider: "two", ID: "1"}, {Provider: "one", ID: "2"}}
-	w.carrier.Accept = func(m mfa.Message) mfa.Accepted { return ids[m.Number-1] }
+	ids := []delivery.Accepted{{Provider: "one", ID: "1"}, {Provider: "two", ID: "1"}, {Provider: "one", ID: "2"}}
+	w.carrier.Accept = func(m delivery.Message) delivery.Accepted { return ids[m.Number-1] }
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	for range 2 {
 		w.clock.Advance(30 * time.Second)
@@ -186,17 +187,17 @@ func TestReceiptIsOfOneMessage(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		provider, id string
-		state        mfa.DeliveryState
+		state        delivery.State
 		want         string
-		sum          mfa.DeliveryState
+		sum          delivery.State
 	}{
-		{"two", "1", mfa.Undelivered, "queued undelivered queued", mfa.Queued},
-		{"one", "2", mfa.Sent, "queued undelivered sent", mfa.Sent},
-		{"one", "1", mfa.Failed, "failed undelivered sent", mfa.Sent},
-		{"onetwo", "1", mfa.Delivered, "failed undelivered sent", mfa.Sent},
-		{"two", "2", mfa.Delivered, "failed undelivered sent", mfa.Sent},
-		{"two", "1", mfa.Delivered, "failed delivered sent", mfa.Delivered},
-		{"one", "2", mfa.Failed, "failed delivered failed", mfa.Delivered},
+		{"two", "1", delivery.Undelivered, "queued undelivered queued", delivery.Queued},
+		{"one", "2", delivery.Sent, "queued undelivered sent", delivery.Sent},
+		{"one", "1", delivery.Failed, "failed undelivered sent", delivery.Sent},
+		{"onetwo", "1", delivery.Delivered, "failed undelivered sent", delivery.Sent},
+		{"two", "2", delivery.Delivered, "failed undelivered sent", delivery.Sent},
+		{"two", "1", delivery.Delivered, "failed delivered sent", delivery.Delivered},
+		{"one", "2", delivery.Failed, "failed delivered failed", delivery.Delivered},
 	} {
 		w.receive(tc.provider, tc.id, tc.state, "")
 		var states []string
@@ -235,14 +236,14 @@ func TestReceiptAfterTheEnd(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newFixture(t, mfa.Options{})
-			w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+			w.carrier.Accepted = delivery.Accepted{Provider: "gateway", ID: "m1"}
 			f := w.phone(sandbox, adasPhone)
 			c := w.challenge(f)
 			tc.end(w, f, c.ID, w.carrier.Last().Code.Reveal())
 			before, events := w.kept(c.ID), len(w.events(f.Bucket()))
 			w.clock.Advance(time.Second)
-			w.receive("gateway", "m1", mfa.Delivered, "")
-			w.receive("gateway", "m1", mfa.Delivered, "")
+			w.receive("gateway", "m1", delivery.Delivered, "")
+			w.receive("gateway", "m1", delivery.Delivered, "")
 			after, more := w.kept(c.ID), len(w.events(f.Bucket()))-events
 			if !tc.stands {
 				if after != nil || more != 0 {
@@ -250,7 +251,7 @@ func TestReceiptAfterTheEnd(t *testing.T) {
 				}
 				return
 			}
-			if after.Messages[0].State != mfa.Delivered || more != 1 {
+			if after.Messages[0].State != delivery.Delivered || more != 1 {
 				t.Errorf("the message is %s after %d events; want delivered after 1", after.Messages[0].State, more)
 			}
 			after.Messages = before.Messages
@@ -263,13 +264,13 @@ func TestReceiptAfterTheEnd(t *testing.T) {
 
 func TestReceiptTellsOfAnotherEnvironment(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
-	w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: "m1"}
+	w.carrier.Accepted = delivery.Accepted{Provider: "gateway", ID: "m1"}
 	f := w.phone(production, gracesPhone)
 	c, err := w.sendIn(production, f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.receive("gateway", "m1", mfa.Undelivered, "30003")
+	w.receive("gateway", "m1", delivery.Undelivered, "30003")
 	events := w.events(f.Bucket())
 	got := events[len(events)-1]
 	want := mfa.Event{ID: got.ID, At: w.clock.Now(), Environment: production.ID, Type: "message.undelivered", Factor: f, Challenge: c.ID, Kind: mfa.SMS, Reason: "30003"}
@@ -285,7 +286,7 @@ func TestReceiptsThatRaceWithVerification(t *testing.T) {
 	for n := range 4 {
 		w.clock.Advance(time.Second)
 		id := fmt.Sprint("m", n)
-		w.carrier.Accepted = mfa.Accepted{Provider: "gateway", ID: id}
+		w.carrier.Accepted = delivery.Accepted{Provider: "gateway", ID: id}
 		c := w.challenge(f)
 		code := w.carrier.Last().Code.Reveal()
 		var valid atomic.Int32
@@ -299,7 +300,7 @@ func TestReceiptsThatRaceWithVerification(t *testing.T) {
 				}
 				return
 			}
-			r := mfa.Receipt{Provider: "gateway", ID: id, State: deliveryStates[i%len(deliveryStates)]}
+			r := delivery.Receipt{Provider: "gateway", ID: id, State: deliveryStates[i%len(deliveryStates)]}
 			if err := []*mfa.Service{w.Service, other}[i%2].Receive(t.Context(), r); err != nil {
 				t.Errorf("Receive = %v", err)
 			}
@@ -308,7 +309,7 @@ func TestReceiptsThatRaceWithVerification(t *testing.T) {
 		if valid.Load() != 1 || kept.VerifiedAt.IsZero() || kept.Attempts != 1 || kept.Messages[0].Sealed != nil {
 			t.Errorf("%d codes were right, and the challenge is %+v; want it verified once", valid.Load(), kept)
 		}
-		if d := w.delivery(c.ID); d.State != mfa.Delivered || d.Provider != "gateway" {
+		if d := w.delivery(c.ID); d.State != delivery.Delivered || d.Provider != "gateway" {
 			t.Errorf("delivery is %+v; want it delivered", d)
 		}
 		told := make(map[string]int)
@@ -329,16 +330,16 @@ func TestReceiptsThatRaceWithTheAnswer(t *testing.T) {
 		w.clock.Advance(time.Second)
 		id := fmt.Sprint("m", n)
 		received := make(chan struct{})
-		w.carrier.Accept = func(mfa.Message) mfa.Accepted {
+		w.carrier.Accept = func(delivery.Message) delivery.Accepted {
 			go func() {
 				defer close(received)
-				w.receive("gateway", id, mfa.Delivered, "")
+				w.receive("gateway", id, delivery.Delivered, "")
 			}()
-			return mfa.Accepted{Provider: "gateway", ID: id}
+			return delivery.Accepted{Provider: "gateway", ID: id}
 		}
 		c := w.challenge(f)
 		<-received
-		if d := w.delivery(c.ID); d.State != mfa.Delivered || d.Provider != "gateway" {
+		if d := w.delivery(c.ID); d.State != delivery.Delivered || d.Provider != "gateway" {
 			t.Errorf("delivery is %+v; want it delivered", d)
 		}
 		events := w.messageEvents(c.ID)
@@ -358,7 +359,7 @@ func TestAnswerIsToldWhenItCame(t *testing.T) {
 		w.clock.Advance(5 * time.Second)
 		return nil
 	}
-	w.carrier.Accepted = mfa.Accepted{State: mfa.Sent}
+	w.carrier.Accepted = delivery.Accepted{State: delivery.Sent}
 	start := w.clock.Now()
 	c := w.challenge(f)
 	for _, e := range w.events(f.Bucket())[2:] {
@@ -373,26 +374,26 @@ func TestAnswerIsToldWhenItCame(t *testing.T) {
 
 func TestDeliverySumsUp(t *testing.T) {
 	now := time.Date(2026, 3, 27, 12, 0, 0, 0, time.UTC)
-	m := func(provider string, state mfa.DeliveryState) mfa.Delivery {
-		return mfa.Delivery{Provider: provider, ID: "1", State: state, Segments: 2, At: now.Add(-time.Minute), UpdatedAt: now}
+	m := func(provider string, state delivery.State) delivery.Record {
+		return delivery.Record{Provider: provider, ID: "1", State: state, Segments: 2, At: now.Add(-time.Minute), UpdatedAt: now}
 	}
-	late := m("d", mfa.Delivered)
+	late := m("d", delivery.Delivered)
 	late.UpdatedAt = now.Add(1)
 	queued := late
-	queued.State, queued.UpdatedAt = mfa.Queued, late.At
-	unsent := mfa.Delivery{State: mfa.Failed, Reason: "delivery_failed"}
+	queued.State, queued.UpdatedAt = delivery.Queued, late.At
+	unsent := delivery.Record{State: delivery.Failed, Reason: "delivery_failed"}
 	for _, tc := range []struct {
 		name string
-		all  []mfa.Delivery
-		want mfa.Delivery
+		all  []delivery.Record
+		want delivery.Record
 	}{
-		{"nothing was sent", nil, mfa.Delivery{}},
-		{"one", []mfa.Delivery{m("a", mfa.Sent)}, m("a", mfa.Sent)},
-		{"the last", []mfa.Delivery{m("a", mfa.Sent), m("b", mfa.Failed)}, m("b", mfa.Failed)},
-		{"the one that arrived", []mfa.Delivery{m("a", mfa.Undelivered), m("b", mfa.Delivered), m("c", mfa.Queued)}, m("b", mfa.Delivered)},
-		{"one that arrives later", []mfa.Delivery{late}, queued},
-		{"one that arrives later, and another", []mfa.Delivery{late, m("b", mfa.Sent)}, m("b", mfa.Sent)},
-		{"another that never left", []mfa.Delivery{m("a", mfa.Sent), unsent}, m("a", mfa.Sent)},
+		{"nothing was sent", nil, delivery.Record{}},
+		{"one", []delivery.Record{m("a", delivery.Sent)}, m("a", delivery.Sent)},
+		{"the last", []delivery.Record{m("a", delivery.Sent), m("b", delivery.Failed)}, m("b", delivery.Failed)},
+		{"the one that arrived", []delivery.Record{m("a", delivery.Undelivered), m("b", delivery.Delivered), m("c", delivery.Queued)}, m("b", delivery.Delivered)},
+		{"one that arrives later", []delivery.Record{late}, queued},
+		{"one that arrives later, and another", []delivery.Record{late, m("b", delivery.Sent)}, m("b", delivery.Sent)},
+		{"another that never left", []delivery.Record{m("a", delivery.Sent), unsent}, m("a", delivery.Sent)},
 	} {
 		c := mfa.Challenge{ChallengeState: mfa.ChallengeState{Messages: tc.all}}
 		if got, ok := c.Delivery(now); !reflect.DeepEqual(got, tc.want) || ok != (tc.all != nil) {

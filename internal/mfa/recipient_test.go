@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
@@ -14,7 +15,7 @@ import (
 type numberRefusal struct{ perhapsSent bool }
 
 func (numberRefusal) Error() string   { return "opted out (21610)" }
-func (numberRefusal) Is(e error) bool { return e == mfa.ErrRecipientRefused }
+func (numberRefusal) Is(e error) bool { return e == delivery.ErrRecipientRefused }
 func (e numberRefusal) Timeout() bool { return e.perhapsSent }
 
 func TestRecipientThatIsRefused(t *testing.T) {
@@ -27,15 +28,15 @@ func TestRecipientThatIsRefused(t *testing.T) {
 	} {
 		for _, once := range []*idempotency.Request[mfa.IssuedChallenge]{nil, onceKey[mfa.IssuedChallenge]("k", "r")} {
 			t.Run(tc.name, func(t *testing.T) {
-				w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}}})
+				w := newFixture(t, mfa.Options{SMS: delivery.Rules{Countries: []string{"US"}}})
 				f := w.phone(production, adasPhone)
 				challenge := func() error {
 					_, err := w.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once)
 					return err
 				}
 				tc.fail(w.carrier)
-				if err := challenge(); !errors.Is(err, mfa.ErrRecipientRefused) || errors.Is(err, mfa.ErrDelivery) {
-					t.Fatalf("Challenge = %v; want %v alone", err, mfa.ErrRecipientRefused)
+				if err := challenge(); !errors.Is(err, delivery.ErrRecipientRefused) || errors.Is(err, delivery.ErrNotDelivered) {
+					t.Fatalf("Challenge = %v; want %v alone", err, delivery.ErrRecipientRefused)
 				}
 				events := w.events(f.Bucket())
 				last := events[len(events)-1]
@@ -47,7 +48,7 @@ func TestRecipientThatIsRefused(t *testing.T) {
 				}
 				// It counts for the number and the day, but not against the prefix.
 				w.wantTallies("a refusal", map[string]string{"US": "1 sent, 0 verified", "all": "1 sent, 0 verified"})
-				if wait := waitIn(t, challenge(), mfa.ErrSendLimit); wait != 30*time.Second {
+				if wait := waitIn(t, challenge(), delivery.ErrSendLimit); wait != 30*time.Second {
 					t.Errorf("wait is %v; want 30s", wait)
 				}
 				w.carrier.Lost, w.carrier.Unsure = nil, nil
@@ -66,8 +67,8 @@ func TestResendThatIsRefused(t *testing.T) {
 	code := w.carrier.Last().Code.Reveal()
 	w.clock.Advance(30 * time.Second)
 	w.carrier.Lost = numberRefusal{}
-	if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrRecipientRefused) {
-		t.Fatalf("Resend = %v; want %v", err, mfa.ErrRecipientRefused)
+	if _, err := w.resend(c.ID); !errors.Is(err, delivery.ErrRecipientRefused) {
+		t.Fatalf("Resend = %v; want %v", err, delivery.ErrRecipientRefused)
 	}
 	if got := w.messageEvents(c.ID); got[len(got)-1] != "failed recipient_refused" {
 		t.Errorf("events are %q", got)

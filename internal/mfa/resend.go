@@ -3,9 +3,9 @@ package mfa
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
@@ -24,7 +24,7 @@ func (s *Service) Resend(ctx context.Context, by Caller, id ChallengeID, req *id
 		if found.to == nil {
 			return found, err
 		}
-		unique, err := s.ids.next(now, id.Bucket())
+		unique, err := s.ids.Next(now, id.Bucket())
 		if err != nil {
 			return IssuedChallenge{}, err
 		}
@@ -70,7 +70,7 @@ func (s *Service) mayResend(by Caller, id ChallengeID, rows Rows, now time.Time)
 	if err := s.refuseForGood(f, rows.User, now); err != nil {
 		return err
 	}
-	if c.resends() >= s.opts.Limits.Resends {
+	if c.Messages.Resends() >= s.opts.Limits.Resends {
 		return ErrResendLimit
 	}
 	return nil
@@ -92,11 +92,7 @@ func (s *Service) addMessage(ctx context.Context, by Caller, id ChallengeID, onc
 			return c, fmt.Errorf("open the message of %s: %w", id, err)
 		}
 		c.sent, c.text = secret.NewString(string(kept[:codeDigits])), secret.NewString(string(kept[codeDigits:]))
-		c.Messages = slices.Clone(c.Messages)
-		if n := len(c.Messages) - 1; n > 0 && c.Messages[n].undone() {
-			c.Messages = c.Messages[:n]
-		}
-		c.Messages = append(c.Messages, newDelivery(c.text.Reveal(), now))
+		c.Messages = c.Messages.With(delivery.NewRecord(c.text.Reveal(), now))
 		tx.put(c.Challenge.Update())
 		return c, nil
 	})
@@ -108,7 +104,7 @@ func (s *Service) ResendsLeft(c *Challenge) int {
 	if c.refuse(s.opts.Limits.Attempts, s.now()) != nil {
 		return 0
 	}
-	return max(0, s.opts.Limits.Resends-c.resends())
+	return max(0, s.opts.Limits.Resends-c.Messages.Resends())
 }
 
 // FindChallenge returns a challenge of env, without its code, or ErrNotFound.

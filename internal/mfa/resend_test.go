@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
@@ -34,7 +35,7 @@ func TestResendSendsTheSameMessage(t *testing.T) {
 			t.Errorf("Resend = %+v; want it as %+v, with %d messages", again.Challenge, c.Challenge, n)
 		}
 		m := w.carrier.Last()
-		got := fmt.Sprint(m.Environment, m.Challenge, m.Number, m.To.E164(), m.Text.Reveal(), m.Code.Reveal(), m.At.Sub(made), m.ExpiresAt)
+		got := fmt.Sprint(m.Environment, m.Challenge, m.Number, m.To.Text(), m.Text.Reveal(), m.Code.Reveal(), m.At.Sub(made), m.ExpiresAt)
 		want := fmt.Sprint(sandbox.ID, c.ID, n, adasPhone, first.Text.Reveal(), first.Code.Reveal(), time.Duration(n-1)*30*time.Second, first.ExpiresAt)
 		if got != want {
 			t.Errorf("message is %s; want %s", got, want)
@@ -66,8 +67,8 @@ func TestResendIsRefused(t *testing.T) {
 		env    mfa.Caller
 		want   error // nil if it is not
 	}{
-		{"at once", mfa.Limits{}, after(0), sandbox, mfa.ErrSendLimit},
-		{"almost 30 s later", mfa.Limits{}, after(30*time.Second - time.Millisecond), sandbox, mfa.ErrSendLimit},
+		{"at once", mfa.Limits{}, after(0), sandbox, delivery.ErrSendLimit},
+		{"almost 30 s later", mfa.Limits{}, after(30*time.Second - time.Millisecond), sandbox, delivery.ErrSendLimit},
 		{"30 s later", mfa.Limits{}, after(30 * time.Second), sandbox, nil},
 		{"in another environment", mfa.Limits{}, after(time.Minute), production, mfa.ErrNotFound},
 		{"in the last instant", mfa.Limits{}, after(10*time.Minute - time.Millisecond), sandbox, nil},
@@ -166,12 +167,12 @@ func TestResendsCountForThePhoneNumber(t *testing.T) {
 	w.clock.Advance(30 * time.Second)
 	for range 2 {
 		_, err := w.resend(c.ID)
-		if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second {
+		if wait := waitIn(t, err, delivery.ErrSendLimit); wait != 10*time.Minute-150*time.Second {
 			t.Errorf("wait for the sixth message in 10 min is %v", wait)
 		}
 	}
 	_, err := w.sendIn(sandbox, w.phone(sandbox, adasPhone))
-	waitIn(t, err, mfa.ErrSendLimit)
+	waitIn(t, err, delivery.ErrSendLimit)
 }
 
 func TestResendThatFails(t *testing.T) {
@@ -188,14 +189,14 @@ func TestResendThatFails(t *testing.T) {
 	} {
 		for _, once := range []*idempotency.Request[mfa.IssuedChallenge]{nil, onceKey[mfa.IssuedChallenge]("k", "r")} {
 			t.Run(fmt.Sprintf("%s, with a key %v", tc.name, once != nil), func(t *testing.T) {
-				w := newFixture(t, mfa.Options{Limits: mfa.Limits{Sends: []mfa.SendWindow{{Count: 10, Span: time.Hour}}}})
+				w := newFixture(t, mfa.Options{Limits: mfa.Limits{Sends: []delivery.Window{{Count: 10, Span: time.Hour}}}})
 				c := w.challenge(w.phone(sandbox, adasPhone))
 				code := w.carrier.Last().Code.Reveal()
 				before := w.delivery(c.ID)
 				resend := func() (err error) {
 					defer func() {
 						if recover() != nil {
-							err = mfa.ErrDelivery
+							err = delivery.ErrNotDelivered
 						}
 					}()
 					_, err = w.Resend(t.Context(), sandbox, c.ID, once)
@@ -209,8 +210,8 @@ func TestResendThatFails(t *testing.T) {
 				for n := range rounds {
 					w.clock.Advance(30 * time.Second)
 					tc.fail(w.carrier)
-					if err := resend(); !errors.Is(err, mfa.ErrDelivery) {
-						t.Fatalf("Resend %d = %v; want %v", n, err, mfa.ErrDelivery)
+					if err := resend(); !errors.Is(err, delivery.ErrNotDelivered) {
+						t.Fatalf("Resend %d = %v; want %v", n, err, delivery.ErrNotDelivered)
 					}
 					kept := w.kept(c.ID)
 					if got := w.ResendsLeft(kept); got != left || len(kept.Messages) != 2 || kept.UpdatedAt != c.UpdatedAt {
@@ -225,7 +226,7 @@ func TestResendThatFails(t *testing.T) {
 					t.Errorf("%d events tell of a message that failed; want %d", n, rounds)
 				}
 				if tc.counted { // it may have been sent
-					if wait := waitIn(t, resend(), mfa.ErrSendLimit); wait != 30*time.Second {
+					if wait := waitIn(t, resend(), delivery.ErrSendLimit); wait != 30*time.Second {
 						t.Errorf("wait is %v; want 30s", wait)
 					}
 					w.clock.Advance(30 * time.Second)
@@ -265,8 +266,8 @@ func TestFailedResendLeavesTheCode(t *testing.T) {
 	c := w.challenge(w.phone(sandbox, adasPhone))
 	w.clock.Advance(30 * time.Second)
 	w.carrier.Lost = errCarrier
-	if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrDelivery) {
-		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
+	if _, err := w.resend(c.ID); !errors.Is(err, delivery.ErrNotDelivered) {
+		t.Fatalf("Resend = %v; want %v", err, delivery.ErrNotDelivered)
 	}
 	w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
 }
@@ -331,7 +332,7 @@ func TestResendsAtOnceSendOneMessage(t *testing.T) {
 		switch _, err := nodes[i%2].Resend(t.Context(), sandbox, c.ID, once); {
 		case err == nil:
 			done.Add(1)
-		case errors.Is(err, mfa.ErrSendLimit):
+		case errors.Is(err, delivery.ErrSendLimit):
 			limited.Add(1)
 		default:
 			t.Errorf("Resend = %v", err)
@@ -357,7 +358,7 @@ func TestVerifiedWhileAResendIsCounted(t *testing.T) {
 			counted = false
 			w.mustVerify(c.ID, code, true)
 		}
-		counted = counted || r.Phone != mfa.PhoneKey{}
+		counted = counted || r.Phone != delivery.PhoneKey{}
 	}}, mfa.Options{})
 	if _, err := slow.Resend(t.Context(), sandbox, c.ID, nil); !errors.Is(err, mfa.ErrAlreadyVerified) {
 		t.Errorf("Resend = %v; want %v", err, mfa.ErrAlreadyVerified)
@@ -384,7 +385,7 @@ func TestResendsThatRaceWithVerification(t *testing.T) {
 				_, err := w.resend(c.ID)
 				if err == nil {
 					again.Add(1)
-				} else if !errors.Is(err, mfa.ErrAlreadyVerified) && !errors.Is(err, mfa.ErrSendLimit) {
+				} else if !errors.Is(err, mfa.ErrAlreadyVerified) && !errors.Is(err, delivery.ErrSendLimit) {
 					t.Errorf("Resend = %v", err)
 				}
 				return
@@ -465,8 +466,8 @@ func TestProcessThatDiesMidResend(t *testing.T) {
 		if sent := w.carrier.Sent() - 1; sent != 1 {
 			t.Errorf("dies at %d: %d messages were sent again", dies, sent)
 		}
-		if _, err := w.resend(c.ID); !errors.Is(err, mfa.ErrSendLimit) {
-			t.Errorf("dies at %d: another resend = %v; want %v", dies, err, mfa.ErrSendLimit)
+		if _, err := w.resend(c.ID); !errors.Is(err, delivery.ErrSendLimit) {
+			t.Errorf("dies at %d: another resend = %v; want %v", dies, err, delivery.ErrSendLimit)
 		}
 		w.mustVerify(c.ID, code, true)
 	}
@@ -523,19 +524,19 @@ func TestSentCodeIsKeptSealedWhileItIsOfUse(t *testing.T) {
 
 func TestResendAvoidsTheProviderThatDidNotDeliver(t *testing.T) {
 	for _, tc := range []struct {
-		state mfa.DeliveryState
+		state delivery.State
 		want  string
 	}{
-		{mfa.Queued, "one"}, {mfa.Sent, "one"}, {mfa.Undelivered, "one"}, {mfa.Failed, "one"}, {mfa.Delivered, ""},
+		{delivery.Queued, "one"}, {delivery.Sent, "one"}, {delivery.Undelivered, "one"}, {delivery.Failed, "one"}, {delivery.Delivered, ""},
 	} {
 		w := newFixture(t, mfa.Options{})
-		w.carrier.Accepted = mfa.Accepted{Provider: "one", ID: "1"}
+		w.carrier.Accepted = delivery.Accepted{Provider: "one", ID: "1"}
 		c := w.challenge(w.phone(sandbox, adasPhone))
 		if w.carrier.Last().Avoid != "" {
 			t.Errorf("the first message avoids %q", w.carrier.Last().Avoid)
 		}
 		w.receive("one", "1", tc.state, "")
-		w.carrier.Accepted = mfa.Accepted{Provider: "two", ID: "1"}
+		w.carrier.Accepted = delivery.Accepted{Provider: "two", ID: "1"}
 		for _, want := range []string{tc.want, "two"} {
 			w.clock.Advance(30 * time.Second)
 			if _, err := w.resend(c.ID); err != nil {

@@ -6,17 +6,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 )
 
 // apart returns a Service of w that sends production messages to a separate carrier, and
 // the messages of sandboxes to inbox.
-func (w *fixture) apart(inbox mfa.Sender) (*mfa.Service, *mfatest.Carrier) {
+func (w *fixture) apart(inbox delivery.Sender) (*mfa.Service, *mfatest.Carrier) {
 	w.t.Helper()
 	provider := &mfatest.Carrier{}
 	s, err := mfa.NewService(w.store, w.keys, provider, mfa.Options{
-		SMS: mfa.SMSRules{Countries: []string{"US", "DE"}}, Sandbox: inbox, Now: w.clock.Now,
+		SMS: delivery.Rules{Countries: []string{"US", "DE"}}, Sandbox: inbox, Now: w.clock.Now,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -31,13 +32,13 @@ func TestTestNumbers(t *testing.T) {
 		events []string
 	}{
 		{"+15005550006", nil, []string{"queued", "delivered"}},
-		{"+15005550001", mfa.ErrDelivery, nil},
+		{"+15005550001", delivery.ErrNotDelivered, nil},
 		{"+15005550002", nil, []string{"queued", "undelivered unreachable"}},
-		{"+15005550003", mfa.ErrCountry, nil},
-		{"+15005550004", mfa.ErrNumberType, nil},
-		{"+15005550009", mfa.ErrRecipientRefused, nil},
+		{"+15005550003", delivery.ErrCountry, nil},
+		{"+15005550004", delivery.ErrNumberType, nil},
+		{"+15005550009", delivery.ErrRecipientRefused, nil},
 		{"+15005550007", nil, []string{"queued"}},
-		{"+15005550008", mfa.ErrSendLimit, nil},
+		{"+15005550008", delivery.ErrSendLimit, nil},
 	} {
 		for _, inbox := range []*mfatest.Carrier{nil, {}} {
 			t.Run(tc.phone, func(t *testing.T) {
@@ -53,7 +54,7 @@ func TestTestNumbers(t *testing.T) {
 						t.Fatalf("Challenge = %v; want %v", err, tc.want)
 					}
 					if tc.want != nil {
-						if tc.want == mfa.ErrSendLimit && waitIn(t, err, mfa.ErrSendLimit) != 30*time.Second {
+						if tc.want == delivery.ErrSendLimit && waitIn(t, err, delivery.ErrSendLimit) != 30*time.Second {
 							t.Errorf("wait is %v; want 30s", err)
 						}
 						continue
@@ -80,7 +81,7 @@ func TestTestNumbers(t *testing.T) {
 				if inbox.Sent() != want {
 					t.Fatalf("the inbox got %d messages; want %d", inbox.Sent(), want)
 				}
-				if want > 0 && (inbox.Last().Code.Reveal() != "123456" || inbox.Last().To.E164() != tc.phone) {
+				if want > 0 && (inbox.Last().Code.Reveal() != "123456" || inbox.Last().To.Text() != tc.phone) {
 					t.Errorf("the inbox got the code %s", inbox.Last().Code.Reveal())
 				}
 			})
@@ -109,12 +110,12 @@ func TestLateDelivery(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	c := w.challenge(w.phone(sandbox, "+15005550007"))
 	start := w.clock.Now()
-	for after, want := range map[time.Duration]mfa.DeliveryState{
-		0: mfa.Queued, 20*time.Second - time.Millisecond: mfa.Queued, 20 * time.Second: mfa.Delivered, time.Hour: mfa.Delivered,
+	for after, want := range map[time.Duration]delivery.State{
+		0: delivery.Queued, 20*time.Second - time.Millisecond: delivery.Queued, 20 * time.Second: delivery.Delivered, time.Hour: delivery.Delivered,
 	} {
 		kept := w.kept(c.ID)
 		d, ok := kept.Delivery(start.Add(after))
-		changed := map[mfa.DeliveryState]time.Time{mfa.Queued: start, mfa.Delivered: start.Add(20 * time.Second)}[want]
+		changed := map[delivery.State]time.Time{delivery.Queued: start, delivery.Delivered: start.Add(20 * time.Second)}[want]
 		if !ok || d.State != want || d.UpdatedAt != changed {
 			t.Errorf("after %v the delivery is %+v; want %s since %v", after, d, want, changed)
 		}
@@ -122,12 +123,12 @@ func TestLateDelivery(t *testing.T) {
 }
 
 func TestFictionalNumbersInProduction(t *testing.T) {
-	opts := mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US", "CA", "AU"}}}
+	opts := mfa.Options{SMS: delivery.Rules{Countries: []string{"US", "CA", "AU"}}}
 	for phone, want := range map[string]error{
-		"+15005550006": mfa.ErrNumberType, "+15005550001": mfa.ErrNumberType, "+15005550003": mfa.ErrNumberType,
-		"+15005550008": mfa.ErrNumberType, "+15005559999": mfa.ErrNumberType,
-		"+12125550100": mfa.ErrNumberType, "+12125550199": mfa.ErrNumberType, "+14165550142": mfa.ErrNumberType,
-		"+61491570006": mfa.ErrNumberType, "+61491570156": mfa.ErrNumberType, "+61491571491": mfa.ErrNumberType, "+491713920012": mfa.ErrNumberType,
+		"+15005550006": delivery.ErrNumberType, "+15005550001": delivery.ErrNumberType, "+15005550003": delivery.ErrNumberType,
+		"+15005550008": delivery.ErrNumberType, "+15005559999": delivery.ErrNumberType,
+		"+12125550100": delivery.ErrNumberType, "+12125550199": delivery.ErrNumberType, "+14165550142": delivery.ErrNumberType,
+		"+61491570006": delivery.ErrNumberType, "+61491570156": delivery.ErrNumberType, "+61491571491": delivery.ErrNumberType, "+491713920012": delivery.ErrNumberType,
 		"+12125550200": nil, "+12125551212": nil, "+14165552123": nil, "+61491571006": nil, adasPhone: nil,
 	} {
 		t.Run(phone, func(t *testing.T) {
@@ -163,8 +164,8 @@ func TestSandboxesSendToNoProvider(t *testing.T) {
 		for _, number := range numbers {
 			c, err := s.Challenge(t.Context(), sandbox, w.phone(sandbox, number), mfa.ChallengeParams{}, nil)
 			if inbox == nil && number != "+15005550006" {
-				if !errors.Is(err, mfa.ErrSandboxNumber) {
-					t.Errorf("Challenge of %s without an inbox = %v; want %v", number, err, mfa.ErrSandboxNumber)
+				if !errors.Is(err, delivery.ErrSandboxNumber) {
+					t.Errorf("Challenge of %s without an inbox = %v; want %v", number, err, delivery.ErrSandboxNumber)
 				}
 				continue
 			}

@@ -2,50 +2,18 @@ package mfa
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
-	"strings"
-	"syscall"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
-	"github.com/countersign-mfa/countersign/internal/smstext"
 )
-
-// A Sender delivers text messages.
-type Sender interface {
-	// Send hands m over. A nil error means accepted, not read. An ErrRecipientRefused means
-	// that another try would have the same result.
-	Send(ctx context.Context, m Message) (Accepted, error)
-}
-
-// A Message is a text message with a one-time code.
-type Message struct {
-	Environment EnvironmentID
-	Challenge   ChallengeID
-	Number      int // in the challenge; 1 is the first message
-	To          Phone
-	Text        secret.String // the whole text, with the code
-	Code        secret.String
-	At          time.Time
-	ExpiresAt   time.Time // when the code expires
-	Avoid       string    // the provider of an earlier message that probably did not arrive, or ""
-}
-
-// An Accepted names the provider that accepted a message.
-type Accepted struct {
-	Provider string        // as receipts name it, or ""
-	ID       string        // the id that the provider gave the message; "" if there are no receipts
-	State    DeliveryState // if it is already known; "" means Queued
-}
 
 // A recipient is the phone number of a factor, and the budget of the messages to it.
 type recipient struct {
-	phone  Phone
-	source SendSource
+	phone  delivery.Phone
+	source delivery.Source
 }
 
 // recipient returns the recipient of the codes of a factor, nil if Countersign does not
@@ -65,44 +33,48 @@ func (s *Service) recipient(f *Factor, now time.Time) (*recipient, error) {
 // A dispatch is a message on its way from a request to a phone.
 type dispatch struct {
 	recipient
-	by   Caller
-	dest destination
-	once *idempotency.Operation[IssuedChallenge]
-
+	by    Caller
+	dest  delivery.Destination
 	about [16]byte // the id of its factor, or of its challenge for a resend
-	ref   SendRef
-	keep  time.Duration // how long another request with ref is not counted
+	once  *idempotency.Operation[IssuedChallenge]
 	now   time.Time
 
-	first     bool      // the first message of its challenge
+	entry     delivery.Entry
+	keys      delivery.Keys
 	countedAt time.Time // when the message was counted; an earlier try of the request may have counted it
 }
 
 // plan decides where a message goes and under which name it is counted. about is its
 // factor or challenge, and unique a new id.
 func (s *Service) plan(by Caller, to recipient, about, unique [16]byte, once *idempotency.Operation[IssuedChallenge], now time.Time) (dispatch, error) {
-	d := dispatch{recipient: to, by: by, once: once, about: about, ref: newSendRef(unique[:]).from(to.source), now: now}
+	d := dispatch{recipient: to, by: by, about: about, once: once, now: now}
 	var err error
-	if d.dest, err = s.destination(by.Environment, to.phone); err != nil || once == nil {
+	if d.dest, err = s.policy.Destination(by.Environment, to.phone); err != nil {
 		return d, err
 	}
-	d.ref, d.keep = d.refOf(once), once.Keep
+	d.keys = s.policy.Keys(s.keys.Load(), by.Environment, to.phone)
+	if once == nil {
+		d.entry.Ref = delivery.NewRef(unique[:]).From(to.source)
+		return d, nil
+	}
+	d.entry.Ref, d.entry.Keep = d.refOf(once), once.Keep
 	if once.Derived {
 		// The same key may come again with another sign-in, whose message is counted. It finds
 		// the answer of this one until the answer may be swept.
-		d.keep -= sweepEvery
+		d.entry.Keep -= sweepEvery
 	}
 	return d, nil
 }
 
 // refOf returns the name under which the message of a request with a key is counted.
-func (d dispatch) refOf(once *idempotency.Operation[IssuedChallenge]) SendRef {
-	return newSendRef(d.about[:], once.Identity()).from(d.source)
+func (d dispatch) refOf(once *idempotency.Operation[IssuedChallenge]) delivery.Ref {
+	return delivery.NewRef(d.about[:], once.Identity()).From(d.source)
 }
 
-// judged reports whether the message counts for the prefix of its number: prefixes are
-// judged by the first messages of factors that are not proven.
-func (d dispatch) judged() bool { return d.first && !d.source.proven() }
+// limits names the rows that count the message.
+func (d dispatch) limits() Read {
+	return Read{Bucket: d.keys.Bucket, Phone: d.keys.Phone, Counters: d.keys.Counters}
+}
 
 // createAndSend makes c a challenge of a factor and sends its code.
 func (s *Service) createAndSend(ctx context.Context, by Caller, id FactorID, c IssuedChallenge, p ChallengeParams, to recipient, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
@@ -110,20 +82,16 @@ func (s *Service) createAndSend(ctx context.Context, by Caller, id FactorID, c I
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
-	d.first = true
-	if d.dest.test != nil {
-		c.sent = secret.NewString(testCode)
+	d.entry.First = true
+	if d.dest.IsTest() {
+		c.sent = secret.NewString(delivery.TestCode)
 	}
-	text := s.rulesOf(by.Environment).text(p, to.phone, c.sent.Reveal())
+	text := s.policy.Text(by.Environment, p, to.phone, c.sent.Reveal())
 	c.text = secret.NewString(text)
-	c.Messages = []Delivery{newDelivery(text, now)}
+	c.Messages = delivery.Records{delivery.NewRecord(text, now)}
 	return s.dispatch(ctx, d, func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
 		return s.createCounted(ctx, by, id, c, once, now)
 	})
-}
-
-func newDelivery(text string, now time.Time) Delivery {
-	return Delivery{State: Queued, Segments: smstext.Measure(text).Segments, At: now, UpdatedAt: now}
 }
 
 // dispatch reserves a message, stores it, sends it and settles it. store makes the message
@@ -136,7 +104,7 @@ func (s *Service) dispatch(ctx context.Context, d dispatch, store func(context.C
 		return IssuedChallenge{}, err
 	}
 	if d.once != nil {
-		d.once = d.once.Sending(s.now().Add(s.opts.SendTimeout).Truncate(time.Millisecond))
+		d.once = d.once.Sending(s.now().Add(s.policy.Timeout()).Truncate(time.Millisecond))
 	}
 	c, err := store(ctx, d.once)
 	if c.Replayed != nil || errors.Is(err, ErrKeyReused) || errors.Is(err, errPending) {
@@ -173,62 +141,17 @@ func (s *Service) undo(ctx context.Context, d dispatch, c IssuedChallenge, why e
 }
 
 // send hands the last message of c to its sender.
-func (s *Service) send(ctx context.Context, d dispatch, c IssuedChallenge) (Accepted, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.SendTimeout)
-	defer cancel()
-	if d.dest.test != nil && d.dest.test.lost {
-		return Accepted{}, fmt.Errorf("%w: %w", ErrDelivery, ErrSimulated)
-	}
-	if d.dest.sender == nil {
-		return Accepted{}, nil // a test number needs no sender
-	}
-	m := Message{
-		Environment: d.by.ID, Challenge: c.ID, Number: len(c.Messages), To: d.phone,
-		Text: c.text, Code: c.sent, At: d.now, ExpiresAt: c.ExpiresAt,
-	}
-	if n := len(c.Messages) - 2; n >= 0 && c.Messages[n].State != Delivered {
-		m.Avoid = c.Messages[n].Provider
-	}
-	accepted, err := d.dest.sender.Send(ctx, m)
-	switch {
-	case err == nil && d.dest.test != nil:
-		return Accepted{}, nil // the test number decides the state of the message
-	case err == nil:
-		return accepted, nil
-	}
-	kind := ErrDelivery
-	if errors.Is(err, ErrRecipientRefused) {
-		kind = ErrRecipientRefused
-	}
-	if isUncertain(err) {
-		kind = fmt.Errorf("%w: %w", kind, errUncertain)
-	}
-	return Accepted{}, fmt.Errorf("%w: %s", kind, redact(err, d.phone, c.sent))
-}
-
-// errUncertain means that a message may have been sent, although its sender failed.
-var errUncertain = errors.New("may have been sent")
-
-// isUncertain reports whether a message may have been sent before the error of its sender:
-// after a timeout, or after a connection that broke without an answer.
-func isUncertain(err error) bool {
-	timeout, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return ok && timeout.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
-}
-
-// redact returns the text of a sender's error without the number and the code. Errors of
-// HTTP clients quote URLs, and the URLs of some gateways contain both.
-func redact(err error, phone Phone, code secret.String) string {
-	digits := strings.TrimPrefix(phone.E164(), "+")
-	return strings.NewReplacer(digits, "[phone]", code.Reveal(), "[code]").Replace(err.Error())
+func (s *Service) send(ctx context.Context, d dispatch, c IssuedChallenge) (delivery.Accepted, error) {
+	return s.policy.Send(ctx, d.dest, delivery.Message{
+		Environment: d.by.ID, Challenge: c.ID, Number: len(c.Messages),
+		Channel: delivery.SMS, To: d.phone.Address(), Text: c.text, Code: c.sent,
+		At: d.now, ExpiresAt: c.ExpiresAt, Avoid: c.Messages.Avoid(),
+	})
 }
 
 // settle records the provider of the last message of c, and makes the recorded answer
 // final.
-func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, accepted Accepted) error {
+func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, accepted delivery.Accepted) error {
 	early, err := s.refer(ctx, d, c, accepted)
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
 	events := journal{d.by, now, bucket}
@@ -239,10 +162,10 @@ func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, acc
 	return errors.Join(err, s.store.Update(ctx, r, func(tx *Tx) error {
 		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
 			m := &tx.Challenge.Messages[number]
-			m.Provider, m.ID = accepted.Provider, s.messageName(accepted)
-			events.append(tx, Event{Type: messageEvent(Queued), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Provider})
-			for _, known := range []receipt{{state: accepted.State}, early, d.dest.test.receipt()} {
-				if m.advance(known.state, known.reason, now.Add(known.after)) && known.after == 0 {
+			m.Provider, m.ID = accepted.Provider, accepted.Name(s.keys.Load())
+			events.append(tx, Event{Type: messageEvent(delivery.Queued), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Provider})
+			for _, known := range []delivery.Report{{State: accepted.State}, early, d.dest.Simulated()} {
+				if m.Advance(known.State, known.Reason, now.Add(known.After)) && known.After == 0 {
 					events.append(tx, Event{Type: messageEvent(m.State), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Reason})
 				}
 			}
@@ -272,24 +195,24 @@ func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge,
 		if pending {
 			tx.put(DeleteReplay{bucket, d.once.Key})
 		}
-		if d.first && (pending || d.once == nil) {
+		if d.entry.First && (pending || d.once == nil) {
 			tx.put(DeleteChallenge{c.ID})
 			events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why)})
 			return nil
 		}
 		// A message that may have been sent keeps its state and its number.
-		if tx.Challenge != nil && number < len(tx.Challenge.Messages) && !errors.Is(why, errUncertain) {
-			tx.Challenge.Messages[number].advance(Failed, deliveryReason(why), now)
+		if tx.Challenge != nil && number < len(tx.Challenge.Messages) && !errors.Is(why, delivery.ErrUncertain) {
+			tx.Challenge.Messages[number].Advance(delivery.Failed, deliveryReason(why), now)
 			tx.put(tx.Challenge.Update())
 		}
-		events.append(tx, Event{Type: messageEvent(Failed), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why)})
+		events.append(tx, Event{Type: messageEvent(delivery.Failed), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why)})
 		return nil
 	})
 }
 
 // deliveryReason returns the reason of the event of a message that was not delivered.
 func deliveryReason(why error) string {
-	if errors.Is(why, ErrRecipientRefused) {
+	if errors.Is(why, delivery.ErrRecipientRefused) {
 		return reasonRecipient
 	}
 	return reasonDelivery
@@ -298,87 +221,45 @@ func deliveryReason(why error) string {
 // reserve counts a message against all limits in one transaction, or returns a
 // *LimitError.
 func (s *Service) reserve(ctx context.Context, d *dispatch) error {
-	if d.dest.test != nil {
+	if d.dest.IsTest() {
 		return nil
 	}
-	r := s.readLimits(*d)
-	events := journal{d.by, d.now, r.Bucket}
+	events := journal{d.by, d.now, d.keys.Bucket}
 	var refused error
-	var writes []Write
-	err := s.store.Update(ctx, r, func(tx *Tx) error {
-		refused = nil
-		defer func() { writes = tx.Writes }()
-		limit := tx.Phone
-		if limit == nil {
-			limit = &PhoneLimit{Bucket: r.Bucket, Key: r.Phone}
+	var changes delivery.Changes
+	err := s.store.Update(ctx, d.limits(), func(tx *Tx) error {
+		rows := delivery.Rows{Phone: tx.Phone, Counters: tx.Counters}
+		d.countedAt, changes, refused = s.policy.Reserve(s.keys.Load(), d.by.Environment, d.keys, rows, d.entry, d.now)
+		if refused != nil && len(changes.Counters) == 0 {
+			return refused
 		}
-		at, counted, err := limit.reserve(d.ref, d.keep, s.opts.Limits, d.now)
-		if err != nil {
-			return err
-		}
-		d.countedAt = at
-		if counted && d.by.Production {
-			if refused = s.count(tx, r.Tallies, *d, events); refused != nil {
-				return nil // the pause or release of a prefix is stored
-			}
-		}
-		tx.put(PutPhone{limit})
+		tx.change(changes, events) // the pause and the release of a prefix also with a refusal
 		return nil
 	})
-	for _, w := range writes {
-		if e, ok := w.(AppendEvent); ok && err == nil {
-			s.opts.Logger.Warn("a limit on messages changed", "event", string(e.Type), "of", e.Reason, "environment", d.by.Name)
-		}
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, refused)
+	for _, n := range changes.Notices {
+		s.opts.Logger.Warn("a limit on messages changed", "event", string(noticeEvents[n.Kind]), "of", n.Reason, "environment", d.by.Name)
+	}
+	return refused
 }
 
 // uncount undoes reserve for a message that was not sent; why is nil or the error of its
-// store or sender. A message that may have been sent, or whose number was refused, stays
-// counted, but not against its prefix, because no user can enter its code: another try is
-// another message.
+// store or sender.
 func (s *Service) uncount(ctx context.Context, d dispatch, why error) error {
-	if d.dest.test != nil {
+	if d.dest.IsTest() {
 		return nil
 	}
-	stays := errors.Is(why, errUncertain) || errors.Is(why, ErrRecipientRefused)
-	return s.store.Update(ctx, s.readLimits(d), func(tx *Tx) error {
-		if tx.Phone == nil {
-			return nil
-		}
-		change := tx.Phone.giveBack
-		if stays {
-			change = tx.Phone.keepFor
-		}
-		if !change(d.ref, d.countedAt) {
-			return nil
-		}
-		if d.once != nil {
-			// After the record is deleted, the same derived key has the ref of the first sign-in
-			// under it again, whose message must not count for another one.
-			if first := d.refOf(d.once.Past([16]byte{})); first != d.ref {
-				tx.Phone.keepEarlier(first, d.countedAt, d.keep)
-			}
-		}
-		tx.put(PutPhone{tx.Phone})
-		for _, t := range tx.Tallies {
-			if t != nil && (t.IsPrefix() || !stays) && t.uncount(d.countedAt, d.judged()) {
-				tx.put(PutTally{t})
-			}
-		}
+	earlier := d.entry.Ref
+	if d.once != nil {
+		// After the record is deleted, the same derived key has the ref of the first sign-in
+		// under it again.
+		earlier = d.refOf(d.once.Past([16]byte{}))
+	}
+	return s.store.Update(ctx, d.limits(), func(tx *Tx) error {
+		rows := delivery.Rows{Phone: tx.Phone, Counters: tx.Counters}
+		tx.change(s.policy.Uncount(rows, d.entry, d.countedAt, why, earlier), journal{})
 		return nil
 	})
-}
-
-// readLimits names all rows that count a message: the limit of its number, by a
-// keyed hash, and the tallies of a production environment.
-func (s *Service) readLimits(d dispatch) Read {
-	bucket := d.by.ID.sendBucket()
-	key := PhoneKey(s.keys.Load().Index(fmt.Appendf(nil, "phone/%d/%s", d.by.ID, d.phone.E164())))
-	binary.BigEndian.PutUint16(key[:], uint16(bucket))
-	r := Read{Bucket: bucket, Phone: key}
-	if d.by.Production {
-		r.Tallies = s.tallies(d.by.Environment, d.phone)
-	}
-	return r
 }

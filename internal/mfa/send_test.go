@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
@@ -37,8 +38,8 @@ func TestMessageThatFails(t *testing.T) {
 					return w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
 				}
 				tc.fail(w.carrier, errCarrier)
-				if _, err := challenge(); !errors.Is(err, mfa.ErrDelivery) || !strings.Contains(err.Error(), errCarrier.Error()) {
-					t.Fatalf("Challenge = %v; want %v because of %v", err, mfa.ErrDelivery, errCarrier)
+				if _, err := challenge(); !errors.Is(err, delivery.ErrNotDelivered) || !strings.Contains(err.Error(), errCarrier.Error()) {
+					t.Fatalf("Challenge = %v; want %v because of %v", err, delivery.ErrNotDelivered, errCarrier)
 				}
 				if w.carrier.Sent() != tc.sent {
 					t.Fatalf("%d messages were sent", w.carrier.Sent())
@@ -60,8 +61,8 @@ func TestMessageThatFails(t *testing.T) {
 					t.Fatalf("the same request again = %v", err)
 				}
 				w.mustVerify(c.ID, w.carrier.Last().Code.Reveal(), true)
-				if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrSendLimit) {
-					t.Errorf("Challenge just after = %v; want %v", err, mfa.ErrSendLimit)
+				if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, delivery.ErrSendLimit) {
+					t.Errorf("Challenge just after = %v; want %v", err, delivery.ErrSendLimit)
 				}
 			})
 		}
@@ -73,8 +74,8 @@ func TestManyFailuresCostNothing(t *testing.T) {
 	f := w.enroll(mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}).ID
 	w.carrier.Lost = errCarrier
 	for range 30 {
-		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, mfa.ErrDelivery) {
-			t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, delivery.ErrNotDelivered) {
+			t.Fatalf("Challenge = %v; want %v", err, delivery.ErrNotDelivered)
 		}
 	}
 	w.carrier.Lost = nil
@@ -93,8 +94,8 @@ func TestFailureGivesBackItsOwnMessage(t *testing.T) {
 	}
 	w.clock.Advance(5 * time.Minute)
 	w.carrier.Lost = errCarrier
-	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) {
-		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, delivery.ErrNotDelivered) {
+		t.Fatalf("Challenge = %v; want %v", err, delivery.ErrNotDelivered)
 	}
 	w.carrier.Lost = nil
 	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); err != nil {
@@ -114,7 +115,7 @@ func TestKeyThatComesAgainIsCountedAgain(t *testing.T) {
 		w.clock.Advance(30 * time.Second)
 	}
 	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
-	if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 10*time.Minute-150*time.Second || w.carrier.Sent() != 5 {
+	if wait := waitIn(t, err, delivery.ErrSendLimit); wait != 10*time.Minute-150*time.Second || w.carrier.Sent() != 5 {
 		t.Errorf("wait is %v after %d messages; want the sixth in 10 min refused", wait, w.carrier.Sent())
 	}
 }
@@ -149,8 +150,8 @@ func TestCallerHangsUpDuringSend(t *testing.T) {
 			return errCarrier
 		}
 		once := onceKey[mfa.IssuedChallenge]("k", "r")
-		if _, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) || errors.Is(err, context.Canceled) {
-			t.Fatalf("Challenge = %v; want %v, with all cleared up", err, mfa.ErrDelivery)
+		if _, err := w.Challenge(ctx, sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, delivery.ErrNotDelivered) || errors.Is(err, context.Canceled) {
+			t.Fatalf("Challenge = %v; want %v, with all cleared up", err, delivery.ErrNotDelivered)
 		}
 		w.carrier.During = nil
 		if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); err != nil {
@@ -182,22 +183,22 @@ func TestCarrierThatDoesNotAnswer(t *testing.T) {
 	}
 	once := onceKey[mfa.IssuedChallenge]("k", "r")
 	_, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
-	if !errors.Is(err, mfa.ErrDelivery) {
-		t.Errorf("Challenge = %v; want %v after the timeout", err, mfa.ErrDelivery)
+	if !errors.Is(err, delivery.ErrNotDelivered) {
+		t.Errorf("Challenge = %v; want %v after the timeout", err, delivery.ErrNotDelivered)
 	}
 	// It may have been sent: the same request again is another message, and too soon.
-	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrSendLimit) {
-		t.Errorf("the same again: %v; want %v", err, mfa.ErrSendLimit)
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once); !errors.Is(err, delivery.ErrSendLimit) {
+		t.Errorf("the same again: %v; want %v", err, delivery.ErrSendLimit)
 	}
 }
 
 // leaky fails as HTTP clients do, with the URL in its error.
 type leaky struct{ code string }
 
-func (l *leaky) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
+func (l *leaky) Send(_ context.Context, m delivery.Message) (delivery.Accepted, error) {
 	l.code = m.Code.Reveal()
-	query := url.Values{"to": {m.To.E164()}, "text": {m.Text.Reveal()}}
-	return mfa.Accepted{}, &url.Error{Op: "Get", URL: "http://gateway/send?" + query.Encode(), Err: errCarrier}
+	query := url.Values{"to": {m.To.Text()}, "text": {m.Text.Reveal()}}
+	return delivery.Accepted{}, &url.Error{Op: "Get", URL: "http://gateway/send?" + query.Encode(), Err: errCarrier}
 }
 
 func TestErrorsOfASenderShowNeitherNumberNorCode(t *testing.T) {
@@ -208,8 +209,8 @@ func TestErrorsOfASenderShowNeitherNumberNorCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
-	if !errors.Is(err, mfa.ErrDelivery) || !strings.Contains(err.Error(), "gateway") {
-		t.Fatalf("Challenge = %v; want %v by the gateway", err, mfa.ErrDelivery)
+	if !errors.Is(err, delivery.ErrNotDelivered) || !strings.Contains(err.Error(), "gateway") {
+		t.Fatalf("Challenge = %v; want %v by the gateway", err, delivery.ErrNotDelivered)
 	}
 	for _, shown := range []string{sender.code, strings.TrimPrefix(adasPhone, "+")} {
 		if strings.Contains(err.Error(), shown) {
@@ -220,11 +221,11 @@ func TestErrorsOfASenderShowNeitherNumberNorCode(t *testing.T) {
 
 func TestWithoutASender(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
-	s, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"US"}}, Now: w.clock.Now})
+	s, err := mfa.NewService(w.store, w.keys, nil, mfa.Options{SMS: delivery.Rules{Countries: []string{"US"}}, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for env, want := range map[mfa.Caller]error{sandbox: mfa.ErrSandboxNumber, production: mfa.ErrDelivery} {
+	for env, want := range map[mfa.Caller]error{sandbox: delivery.ErrSandboxNumber, production: delivery.ErrNotDelivered} {
 		f, err := s.Enroll(t.Context(), env, mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}, nil)
 		if err != nil {
 			t.Fatal(err)

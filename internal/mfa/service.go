@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/ids"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -19,10 +21,9 @@ import (
 type Service struct {
 	store  Store
 	keys   atomic.Pointer[secret.Keyset]
-	sender Sender
 	opts   Options
-	sms    map[string]*smsRules // by the name of an environment; "" has the rules of all other environments
-	ids    idSource
+	policy *delivery.Policy // of messages
+	ids    *ids.Source
 
 	unsealed atomic.Bool // whether the store may have values that an older release did not seal
 }
@@ -37,11 +38,11 @@ type Options struct {
 	EventRetention     time.Duration                                  // how long an event is kept; default 400 days
 	Resealed           func(context.Context, *secret.Keyset) error    // called when all factors are sealed under the newest key
 	Unsealed           bool                                           // the store may have values that an older release did not seal: Reseal looks for them
-	Environments       func(context.Context) ([]EnvironmentID, error) // lists all environments, whose tallies Reseal seals; needed with Unsealed
+	Environments       func(context.Context) ([]EnvironmentID, error) // lists all environments, whose counters Reseal seals; needed with Unsealed
 	AllSealed          func(context.Context) error                    // called when no such value is left
-	SMS                SMSRules                                       // of all environments that SMSOf does not name
-	SMSOf              map[string]SMSRules                            // by the name of an environment, in place of SMS
-	Sandbox            Sender                                         // gets the messages of sandboxes and does not deliver them; nil: sandboxes send only to test numbers
+	SMS                delivery.Rules                                 // of all environments that SMSOf does not name
+	SMSOf              map[string]delivery.Rules                      // by the name of an environment, in place of SMS
+	Sandbox            delivery.Sender                                // gets the messages of sandboxes and does not deliver them; nil: sandboxes send only to test numbers
 	SendTimeout        time.Duration                                  // for handing over one message; default 12 s
 	Observe            func(EventType)                                // called for each event of the Service once it is stored; must not wait
 	Logger             *slog.Logger                                   // default slog.Default()
@@ -56,7 +57,7 @@ const maxChallengeTTL = 10 * time.Minute
 // NewService returns a Service that keeps its rows in store, sealed under keys.
 // Without a sender, the sms factors of production environments can be enrolled but
 // not challenged.
-func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (*Service, error) {
+func NewService(store Store, keys *secret.Keyset, sender delivery.Sender, opts Options) (*Service, error) {
 	var err error
 	if opts.Limits, err = opts.Limits.withDefaults(); err != nil {
 		return nil, err
@@ -69,8 +70,10 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 	def(&opts.ChallengeTTL, maxChallengeTTL)
 	def(&opts.ChallengeRetention, 24*time.Hour)
 	def(&opts.EventRetention, 400*24*time.Hour)
-	def(&opts.SendTimeout, 12*time.Second)
-	sms, err := compileAll(opts)
+	policy, err := delivery.NewPolicy(delivery.Options{
+		Limits: delivery.Limits{Spacing: opts.Limits.SendSpacing, Windows: opts.Limits.Sends},
+		Rules:  opts.SMS, RulesOf: opts.SMSOf, Sender: sender, Sandbox: opts.Sandbox, Timeout: opts.SendTimeout,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -96,15 +99,15 @@ func NewService(store Store, keys *secret.Keyset, sender Sender, opts Options) (
 		return nil, fmt.Errorf("TOTP issuer is %q; it must have at most %d bytes, no colon and no control characters", opts.Issuer, maxIssuer)
 	case opts.Unsealed && opts.Environments == nil:
 		return nil, errors.New("Unsealed is set, but Environments is nil: sealing the rows of an older release needs the list of environments")
-	case opts.EventRetention < 0 || opts.SendTimeout < 0:
-		return nil, errors.New("event retention and send timeout must be positive")
+	case opts.EventRetention < 0:
+		return nil, errors.New("event retention must be positive")
 	case *opts.TOTPWindow < 0 || *opts.TOTPWindow > 2:
 		return nil, fmt.Errorf("TOTP window is %d steps; it must be from 0 to 2", *opts.TOTPWindow)
 	}
 	if opts.Observe != nil {
 		store = observed{store, opts.Observe}
 	}
-	s := &Service{store: store, sender: sender, opts: opts, sms: sms, ids: idSource{rand: opts.Rand}}
+	s := &Service{store: store, opts: opts, policy: policy, ids: ids.NewSource(opts.Rand)}
 	s.keys.Store(keys)
 	s.unsealed.Store(opts.Unsealed)
 	return s, nil

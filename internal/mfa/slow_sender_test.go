@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
@@ -16,15 +17,15 @@ import (
 
 // A gate is a Sender that holds each message until the test decides the result.
 type gate struct {
-	arrived chan mfa.Message
+	arrived chan delivery.Message
 	fate    chan error
 }
 
-func newGate() *gate { return &gate{make(chan mfa.Message), make(chan error)} }
+func newGate() *gate { return &gate{make(chan delivery.Message), make(chan error)} }
 
-func (g *gate) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
+func (g *gate) Send(_ context.Context, m delivery.Message) (delivery.Accepted, error) {
 	g.arrived <- m
-	return mfa.Accepted{Provider: "slow"}, <-g.fate
+	return delivery.Accepted{Provider: "slow"}, <-g.fate
 }
 
 // sendTimeout is the default of Options.SendTimeout.
@@ -106,7 +107,7 @@ func (tc slowCase) run(t *testing.T, w *fixture, storeA, storeB mfa.Store) {
 			run()
 		}
 	}}
-	rules := mfa.SMSRules{Countries: []string{"US"}}
+	rules := delivery.Rules{Countries: []string{"US"}}
 	nodeA, err := mfa.NewService(tap, w.keys, nil, mfa.Options{SMS: rules, Sandbox: slow, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +168,7 @@ func (tc slowCase) run(t *testing.T, w *fixture, storeA, storeB mfa.Store) {
 	w.clock.Advance(8 * time.Second)
 	slow.fate <- tc.fate
 	first := <-done
-	if (first.err == nil) != (tc.fate == nil) || tc.fate != nil && !errors.Is(first.err, mfa.ErrDelivery) {
+	if (first.err == nil) != (tc.fate == nil) || tc.fate != nil && !errors.Is(first.err, delivery.ErrNotDelivered) {
 		t.Errorf("the request on the node that stopped = %v", first.err)
 	}
 	voided := false
@@ -205,9 +206,9 @@ func (tc slowCase) run(t *testing.T, w *fixture, storeA, storeB mfa.Store) {
 		t.Errorf("%d messages were sent by the other node; want none", n)
 	}
 	d := rows.Challenge.Messages[len(rows.Challenge.Messages)-1]
-	want := mfa.Queued // also for a message that may have been sent
+	want := delivery.Queued // also for a message that may have been sent
 	if tc.fate == errCarrier {
-		want = mfa.Failed
+		want = delivery.Failed
 	}
 	if d.State != want {
 		t.Errorf("its message is %s; want %s", d.State, want)
@@ -284,7 +285,7 @@ func TestSlowSenderTakesBackOnlyItsOwn(t *testing.T) {
 				t.Errorf("the second challenge is gone, or %d more messages were sent", w.carrier.Sent())
 			}
 			_, err = w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
-			if wait := waitIn(t, err, mfa.ErrSendLimit); wait != 29*time.Second {
+			if wait := waitIn(t, err, delivery.ErrSendLimit); wait != 29*time.Second {
 				t.Errorf("wait is %v; want the second message counted", wait)
 			}
 		})
@@ -311,11 +312,11 @@ func TestFailedFirstMessageCanBeSentAgain(t *testing.T) {
 		t.Fatalf("the same request on another node = %v; want its answer", err)
 	}
 	slow.fate <- errCarrier
-	if err := <-done; !errors.Is(err, mfa.ErrDelivery) {
+	if err := <-done; !errors.Is(err, delivery.ErrNotDelivered) {
 		t.Errorf("the first = %v", err)
 	}
-	if d := w.delivery(id); d.State != mfa.Failed {
-		t.Errorf("the delivery is %+v; want %s", d, mfa.Failed)
+	if d := w.delivery(id); d.State != delivery.Failed {
+		t.Errorf("the delivery is %+v; want %s", d, delivery.Failed)
 	}
 	if got := w.messageEvents(id); !slices.Equal(got, []string{"failed delivery_failed"}) {
 		t.Errorf("events are %q", got)
@@ -323,7 +324,7 @@ func TestFailedFirstMessageCanBeSentAgain(t *testing.T) {
 	if _, err := w.resend(id); err != nil { // at once: nothing was counted
 		t.Fatalf("Resend = %v", err)
 	}
-	if d := w.delivery(id); d.State != mfa.Queued || w.carrier.Sent() != 1 {
+	if d := w.delivery(id); d.State != delivery.Queued || w.carrier.Sent() != 1 {
 		t.Errorf("after %d messages the delivery is %+v", w.carrier.Sent(), d)
 	}
 	w.mustVerify(id, w.carrier.Last().Code.Reveal(), true)

@@ -3,6 +3,9 @@ package mfa
 import (
 	"context"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/ids"
 )
 
 // A Store keeps factors, challenges and their related rows. It knows no rules: it reads
@@ -26,8 +29,8 @@ type Store interface {
 	// first call.
 	FactorsAfter(ctx context.Context, after FactorID, limit int) ([]Factor, error)
 
-	// Tallies lists all tallies of an environment, without Of.
-	Tallies(ctx context.Context, env EnvironmentID) ([]Tally, error)
+	// Counters lists all counters of messages of an environment, without Of.
+	Counters(ctx context.Context, env EnvironmentID) ([]delivery.Counter, error)
 
 	// Sweep takes one step of removing the rows that are older than h: a transaction of at
 	// most limit rows of each kind. It reports whether more steps are needed now; after the
@@ -43,9 +46,9 @@ type Read struct {
 	Challenge ChallengeID // also reads its factor and the user of that factor
 	Factor    FactorID    // also reads its user
 	User      UserKey
-	Phone     PhoneKey
-	Tallies   []TallyKey // all different
-	Message   MessageKey
+	Phone     delivery.PhoneKey
+	Counters  []delivery.CounterKey // all different
+	Message   delivery.MessageKey
 	Replay    ReplayKey
 }
 
@@ -55,9 +58,9 @@ type Rows struct {
 	Challenge *Challenge
 	Factor    *Factor
 	User      *User
-	Phone     *PhoneLimit
-	Tallies   []*Tally // in the order of the Read
-	Message   *MessageRef
+	Phone     *delivery.PhoneLimit
+	Counters  []*delivery.Counter // in the order of the Read
+	Message   *delivery.MessageRef
 	Replay    *Replay
 }
 
@@ -119,13 +122,13 @@ type (
 		Former string
 	}
 	// PutPhone stores a phone number's limit, new or changed.
-	PutPhone struct{ *PhoneLimit }
-	// PutTally stores a tally, new or changed.
-	PutTally struct{ *Tally }
-	// DeleteTally removes a tally, if it is there.
-	DeleteTally struct{ Key TallyKey }
+	PutPhone struct{ *delivery.PhoneLimit }
+	// PutCounter stores a counter, new or changed.
+	PutCounter struct{ *delivery.Counter }
+	// DeleteCounter removes a counter, if it is there.
+	DeleteCounter struct{ Key delivery.CounterKey }
 	// PutMessage stores a message reference, new or changed.
-	PutMessage struct{ *MessageRef }
+	PutMessage struct{ *delivery.MessageRef }
 	// PutReplay stores a replay record, new or in place of an older one.
 	PutReplay struct{ *Replay }
 	// DeleteReplay removes a replay record, if it is there.
@@ -158,8 +161,8 @@ func (DeleteUser) write()      {}
 func (RetireUser) write()      {}
 func (RestoreUser) write()     {}
 func (PutPhone) write()        {}
-func (PutTally) write()        {}
-func (DeleteTally) write()     {}
+func (PutCounter) write()      {}
+func (DeleteCounter) write()   {}
 func (PutMessage) write()      {}
 func (PutReplay) write()       {}
 func (DeleteReplay) write()    {}
@@ -190,7 +193,7 @@ type Horizon struct {
 	Now        time.Time // when the Horizon was computed
 	Challenges time.Time // by creation
 	Events     time.Time // by the time in their ids
-	Expired    time.Time // replays, phone limits, tallies, message references and former users by their ExpiresAt
+	Expired    time.Time // replays, phone limits, counters, message references and former users by their ExpiresAt
 }
 
 // Earlier returns h moved back by d.
@@ -199,10 +202,10 @@ func (h Horizon) Earlier(d time.Duration) Horizon {
 }
 
 // ChallengesBefore returns the first id that stays.
-func (h Horizon) ChallengesBefore() ChallengeID { return firstIDAt(h.Challenges) }
+func (h Horizon) ChallengesBefore() ChallengeID { return ids.FirstAt(h.Challenges) }
 
 // EventsBefore returns the first id that stays.
 func (h Horizon) EventsBefore() EventID { return FirstEventAt(h.Events) }
 
 // FirstEventAt returns the smallest id of an event at a time.
-func FirstEventAt(t time.Time) EventID { return firstIDAt(t) }
+func FirstEventAt(t time.Time) EventID { return ids.FirstAt(t) }

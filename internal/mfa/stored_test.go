@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
@@ -93,11 +94,11 @@ func TestStoreNamesNoPerson(t *testing.T) {
 			s := open(t)
 			w := newFixture(t, mfa.Options{})
 			n := 0
-			w.carrier.Accept = func(mfa.Message) mfa.Accepted {
+			w.carrier.Accept = func(delivery.Message) delivery.Accepted {
 				n++
-				return mfa.Accepted{Provider: "gateway", ID: fmt.Sprint("SM-the-message-", n)}
+				return delivery.Accepted{Provider: "gateway", ID: fmt.Sprint("SM-the-message-", n)}
 			}
-			opts := mfa.Options{Limits: often, SMS: mfa.SMSRules{Countries: []string{"DE", "US"}, Abroad: 3, Pumping: mfa.Pumping{Sends: 2, Window: 10 * time.Minute}}}
+			opts := mfa.Options{Limits: often, SMS: delivery.Rules{Countries: []string{"DE", "US"}, Abroad: 3, Pumping: delivery.Pumping{Sends: 2, Window: 10 * time.Minute}}}
 			w.Service = w.serviceOver(s, opts)
 			var codes []string
 			ctx := t.Context()
@@ -121,18 +122,18 @@ func TestStoreNamesNoPerson(t *testing.T) {
 				for i := range 6 {
 					w.clock.Advance(time.Minute)
 					c, err := w.Challenge(ctx, production, f.ID, mfa.ChallengeParams{}, onceKey[mfa.IssuedChallenge](fmt.Sprint(number, i), number))
-					must(err, mfa.ErrPrefixPaused, mfa.ErrDailyLimit)
+					must(err, delivery.ErrPrefixPaused, delivery.ErrDailyLimit)
 					if err != nil {
 						continue
 					}
 					codes = append(codes, w.carrier.Last().Code.Reveal())
-					w.receive("gateway", fmt.Sprint("SM-the-message-", n), mfa.Delivered, "")
-					w.receive("gateway", fmt.Sprint("SM-the-message-", 1000+n), mfa.Failed, "30003")
+					w.receive("gateway", fmt.Sprint("SM-the-message-", n), delivery.Delivered, "")
+					w.receive("gateway", fmt.Sprint("SM-the-message-", 1000+n), delivery.Failed, "30003")
 					_, err = w.Verify(ctx, production, c.ID, wrong, onceKey[mfa.Verification](fmt.Sprint("verify", i), wrong))
 					must(err, mfa.ErrTooManyAttempts)
 					w.clock.Advance(time.Second)
 					_, err = w.Resend(ctx, production, c.ID, nil)
-					must(err, mfa.ErrPrefixPaused, mfa.ErrDailyLimit, mfa.ErrTooManyAttempts)
+					must(err, delivery.ErrPrefixPaused, delivery.ErrDailyLimit, mfa.ErrTooManyAttempts)
 				}
 			}
 			otp, err := w.Enroll(ctx, production, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada@example.com"}, nil)
@@ -187,13 +188,13 @@ func TestAReleaseThatSealedLessIsSealed(t *testing.T) {
 			}
 			now := w.clock.Now()
 			for _, of := range []string{"+491512", "DE", "all"} {
-				key := mfa.TallyKey{Environment: production.ID, Name: of}
-				y := &mfa.Tally{TallyKey: key, Counts: []mfa.Count{{At: now.Truncate(30 * time.Minute), Sent: 999, Verified: 9}}, ExpiresAt: now.Add(24 * time.Hour)}
+				key := delivery.CounterKey{Environment: production.ID, Name: of}
+				y := &delivery.Counter{CounterKey: key, Counts: []delivery.Count{{At: now.Truncate(30 * time.Minute), Sent: 999, Verified: 9}}, ExpiresAt: now.Add(24 * time.Hour)}
 				if of == "+491512" {
 					y.PausedUntil = now.Add(time.Hour)
 				}
-				if err := s.Update(t.Context(), mfa.Read{Bucket: key.Bucket(), Tallies: []mfa.TallyKey{key}}, func(tx *mfa.Tx) error {
-					tx.Writes = []mfa.Write{mfa.PutTally{Tally: y}}
+				if err := s.Update(t.Context(), mfa.Read{Bucket: key.Bucket(), Counters: []delivery.CounterKey{key}}, func(tx *mfa.Tx) error {
+					tx.Writes = []mfa.Write{mfa.PutCounter{Counter: y}}
 					return nil
 				}); err != nil {
 					t.Fatal(err)
@@ -217,16 +218,16 @@ func TestAReleaseThatSealedLessIsSealed(t *testing.T) {
 			}
 			// The limits still hold.
 			f := w.phone(production, gracesPhone)
-			if _, err := w.sendIn(production, f); !errors.Is(err, mfa.ErrPrefixPaused) {
-				t.Errorf("Challenge = %v; want %v", err, mfa.ErrPrefixPaused)
+			if _, err := w.sendIn(production, f); !errors.Is(err, delivery.ErrPrefixPaused) {
+				t.Errorf("Challenge = %v; want %v", err, delivery.ErrPrefixPaused)
 			}
 			american := w.phone(production, adasPhone)
 			if _, err := w.sendIn(production, american); err != nil {
 				t.Errorf("the thousandth message: %v", err)
 			}
 			w.clock.Advance(time.Minute)
-			if _, err := w.sendIn(production, american); !errors.Is(err, mfa.ErrDailyLimit) {
-				t.Errorf("one more than a thousand: %v; want %v", err, mfa.ErrDailyLimit)
+			if _, err := w.sendIn(production, american); !errors.Is(err, delivery.ErrDailyLimit) {
+				t.Errorf("one more than a thousand: %v; want %v", err, delivery.ErrDailyLimit)
 			}
 			searched(t, s.dump(), append(names, strings.Repeat("h", 32)))
 		})

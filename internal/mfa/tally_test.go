@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/operator"
@@ -76,7 +77,7 @@ func (w *fixture) smsEvents() (all []string) {
 func TestDailyLimitsHoldInAny24Hours(t *testing.T) {
 	const daily, abroad = 6, 3
 	for seed := range uint64(3) {
-		w := newFixture(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: daily, Abroad: abroad}})
+		w := newFixture(t, mfa.Options{Limits: often, SMS: delivery.Rules{Daily: daily, Abroad: abroad}})
 		draw := rand.New(rand.NewPCG(seed, 1))
 		start := w.clock.Now()
 		phones := []mfa.FactorID{w.phone(production, adasPhone), w.phone(production, gracesPhone)}
@@ -114,7 +115,7 @@ func TestDailyLimitsHoldInAny24Hours(t *testing.T) {
 				if within(all) > daily || within(far) > abroad {
 					t.Fatalf("seed %d: %d messages in 24 h, %d of them abroad", seed, within(all), within(far))
 				}
-			case limited && errors.Is(err, mfa.ErrDailyLimit):
+			case limited && errors.Is(err, delivery.ErrDailyLimit):
 				// A slot counts until all of it is 24 h old.
 				if full := within(all) >= daily || to == 1 && within(far) >= abroad; full && limit.After > day+slot || limit.After <= 0 {
 					t.Fatalf("seed %d: wait is %v", seed, limit.After)
@@ -134,30 +135,30 @@ func TestWaitForTheNextDay(t *testing.T) {
 	home, abroad := adasPhone, gracesPhone
 	for _, tc := range []struct {
 		name  string
-		rules mfa.SMSRules
+		rules delivery.Rules
 		sends map[time.Duration]string // after noon
 		then  string
 		free  time.Duration // when its message may go, after noon
 		told  []string
 	}{
 		{
-			"all", mfa.SMSRules{Daily: 2}, map[time.Duration]string{0: home, time.Hour: abroad}, home,
+			"all", delivery.Rules{Daily: 2}, map[time.Duration]string{0: home, time.Hour: abroad}, home,
 			day + slot, []string{"all"},
 		},
 		{
-			"all, late in a slot", mfa.SMSRules{Daily: 1}, map[time.Duration]string{slot - time.Millisecond: home}, abroad,
+			"all, late in a slot", delivery.Rules{Daily: 1}, map[time.Duration]string{slot - time.Millisecond: home}, abroad,
 			day + slot, []string{"all"},
 		},
 		{
-			"abroad", mfa.SMSRules{Abroad: 2}, map[time.Duration]string{0: home, slot: abroad, 2 * slot: abroad}, abroad,
+			"abroad", delivery.Rules{Abroad: 2}, map[time.Duration]string{0: home, slot: abroad, 2 * slot: abroad}, abroad,
 			day + 2*slot, []string{"abroad"},
 		},
 		{
-			"both, one longer", mfa.SMSRules{Daily: 2, Abroad: 1}, map[time.Duration]string{0: home, 5 * time.Hour: abroad}, abroad,
+			"both, one longer", delivery.Rules{Daily: 2, Abroad: 1}, map[time.Duration]string{0: home, 5 * time.Hour: abroad}, abroad,
 			day + 5*time.Hour + slot, []string{"all", "abroad"},
 		},
 		{
-			"home is named", mfa.SMSRules{Home: "de", Abroad: 1}, map[time.Duration]string{0: abroad, time.Second: abroad, time.Minute: home}, home,
+			"home is named", delivery.Rules{Home: "de", Abroad: 1}, map[time.Duration]string{0: abroad, time.Second: abroad, time.Minute: home}, home,
 			day + slot, []string{"abroad"},
 		},
 	} {
@@ -175,13 +176,13 @@ func TestWaitForTheNextDay(t *testing.T) {
 			f := w.phone(production, tc.then)
 			for range 3 {
 				_, err := w.sendIn(production, f)
-				if wait := waitIn(t, err, mfa.ErrDailyLimit); wait != noon.Add(tc.free).Sub(w.clock.Now()) {
+				if wait := waitIn(t, err, delivery.ErrDailyLimit); wait != noon.Add(tc.free).Sub(w.clock.Now()) {
 					t.Errorf("wait is %v; want until %v after noon", wait, tc.free)
 				}
 			}
 			w.clock.Advance(noon.Add(tc.free).Sub(w.clock.Now()) - time.Millisecond)
 			_, err := w.sendIn(production, f)
-			waitIn(t, err, mfa.ErrDailyLimit)
+			waitIn(t, err, delivery.ErrDailyLimit)
 			var told []string
 			for _, of := range tc.told {
 				told = append(told, "message.daily_limit_reached "+of)
@@ -226,8 +227,8 @@ func TestCountersOfAMessage(t *testing.T) {
 	w.clock.Advance(slot)
 	w.carrier.Lost = errCarrier
 	for range 2 {
-		if _, err := w.sendIn(production, grace); !errors.Is(err, mfa.ErrDelivery) {
-			t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+		if _, err := w.sendIn(production, grace); !errors.Is(err, delivery.ErrNotDelivered) {
+			t.Fatalf("Challenge = %v; want %v", err, delivery.ErrNotDelivered)
 		}
 	}
 	w.wantTallies("two that failed", map[string]string{
@@ -240,13 +241,13 @@ func TestCountersOfAMessage(t *testing.T) {
 	}
 	w.clock.Advance(30 * time.Second)
 	w.carrier.Lost = errCarrier
-	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, mfa.ErrDelivery) {
-		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
+	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, delivery.ErrNotDelivered) {
+		t.Fatalf("Resend = %v; want %v", err, delivery.ErrNotDelivered)
 	}
 	w.wantTallies("a resend that failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "3 sent, 0 verified", "all": "4 sent, 0 verified"})
 	w.carrier.Lost, w.carrier.Unsure = nil, timeout{}
-	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, mfa.ErrDelivery) {
-		t.Fatalf("Resend = %v; want %v", err, mfa.ErrDelivery)
+	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, delivery.ErrNotDelivered) {
+		t.Fatalf("Resend = %v; want %v", err, delivery.ErrNotDelivered)
 	}
 	w.wantTallies("one that may have failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "4 sent, 0 verified", "all": "5 sent, 0 verified"})
 	w.carrier.Unsure = nil
@@ -272,13 +273,13 @@ func (timeout) Error() string { return "no answer" }
 func (timeout) Timeout() bool { return true }
 
 func TestSandboxesAreNotTallied(t *testing.T) {
-	w := newFixture(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Daily: 1, Abroad: 1, Pumping: mfa.Pumping{Sends: 1}}})
+	w := newFixture(t, mfa.Options{Limits: often, SMS: delivery.Rules{Daily: 1, Abroad: 1, Pumping: delivery.Pumping{Sends: 1}}})
 	f := w.phone(sandbox, gracesPhone)
 	for range 5 {
 		w.clock.Advance(5 * time.Minute)
 		w.challenge(f)
 	}
-	if all, err := w.store.Tallies(t.Context(), sandbox.ID); err != nil || len(all) != 0 {
+	if all, err := w.store.Counters(t.Context(), sandbox.ID); err != nil || len(all) != 0 {
 		t.Errorf("tallies are %v, %v", all, err)
 	}
 	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
@@ -291,7 +292,7 @@ func TestSandboxesAreNotTallied(t *testing.T) {
 
 func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 	const most, abroad = 10, 4
-	opts := mfa.Options{SMS: mfa.SMSRules{Daily: most, Abroad: abroad}}
+	opts := mfa.Options{SMS: delivery.Rules{Daily: most, Abroad: abroad}}
 	w := newFixture(t, opts)
 	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, opts)}
 	var phones []mfa.FactorID
@@ -303,7 +304,7 @@ func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 		_, err := nodes[i/2%2].Challenge(t.Context(), production, phones[i], mfa.ChallengeParams{}, nil)
 		if err == nil {
 			sent[i%2].Add(1)
-		} else if !errors.Is(err, mfa.ErrDailyLimit) {
+		} else if !errors.Is(err, delivery.ErrDailyLimit) {
 			t.Errorf("Challenge = %v", err)
 		}
 	})
@@ -321,13 +322,13 @@ func TestRacingMessagesKeepTheDailyLimit(t *testing.T) {
 // A request is tried again in another slot, after its process died. If that fails, the
 // message is removed from the slot in which it was counted.
 func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
-	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Daily: 2}})
+	w := newFixture(t, mfa.Options{SMS: delivery.Rules{Daily: 2}})
 	f := w.phone(production, adasPhone)
 	dead := false
 	dying := w.serviceOver(&broken{w.store, func(r mfa.Read) bool {
-		dead = dead || r.Phone == mfa.PhoneKey{} && w.tally("all") != ""
+		dead = dead || r.Phone == delivery.PhoneKey{} && w.tally("all") != ""
 		return dead
-	}}, mfa.Options{SMS: mfa.SMSRules{Daily: 2}})
+	}}, mfa.Options{SMS: delivery.Rules{Daily: 2}})
 	once := onceKey[mfa.IssuedChallenge]("k", "r")
 	if _, err := dying.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrUnavailable) {
 		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrUnavailable)
@@ -338,8 +339,8 @@ func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.carrier.Lost = errCarrier
-	if _, err := w.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrDelivery) {
-		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrDelivery)
+	if _, err := w.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, delivery.ErrNotDelivered) {
+		t.Fatalf("Challenge = %v; want %v", err, delivery.ErrNotDelivered)
 	}
 	w.wantTallies("given back", map[string]string{"all": "1 sent, 0 verified", "US": "0 sent, 0 verified"})
 	w.carrier.Lost = nil
@@ -348,7 +349,7 @@ func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := w.sendIn(production, w.phone(production, german(1)))
-	if wait := waitIn(t, err, mfa.ErrDailyLimit); wait > slot {
+	if wait := waitIn(t, err, delivery.ErrDailyLimit); wait > slot {
 		t.Errorf("wait is %v", wait)
 	}
 }
@@ -373,25 +374,25 @@ func (w *fixture) pumped(n, verified int) {
 func TestPrefixIsPaused(t *testing.T) {
 	for _, tc := range []struct {
 		name           string
-		rules          mfa.Pumping
+		rules          delivery.Pumping
 		sent, verified int
 		after          time.Duration
 		paused         bool
 	}{
-		{"19 of 19 unverified", mfa.Pumping{}, 19, 0, 10 * time.Minute, false},
-		{"20 of 20 unverified", mfa.Pumping{}, 20, 0, 10 * time.Minute, true},
-		{"just sent", mfa.Pumping{}, 20, 0, 2*time.Minute - time.Millisecond, false},
-		{"three minutes old", mfa.Pumping{}, 20, 0, 3 * time.Minute, true},
-		{"an hour old", mfa.Pumping{}, 20, 0, time.Hour, true},
-		{"older", mfa.Pumping{}, 20, 0, time.Hour + time.Minute, false},
-		{"just too few verified", mfa.Pumping{}, 20, 5, 10 * time.Minute, true},
-		{"just enough verified", mfa.Pumping{}, 20, 6, 10 * time.Minute, false},
-		{"a share that has no exact number", mfa.Pumping{Verified: 0.28, Sends: 10}, 25, 7, 10 * time.Minute, false},
-		{"below it", mfa.Pumping{Verified: 0.28, Sends: 10}, 25, 6, 10 * time.Minute, true},
-		{"own rules", mfa.Pumping{Sends: 2, Verified: 1, Window: 10 * time.Minute, Pause: time.Minute}, 2, 1, 10 * time.Minute, true},
+		{"19 of 19 unverified", delivery.Pumping{}, 19, 0, 10 * time.Minute, false},
+		{"20 of 20 unverified", delivery.Pumping{}, 20, 0, 10 * time.Minute, true},
+		{"just sent", delivery.Pumping{}, 20, 0, 2*time.Minute - time.Millisecond, false},
+		{"three minutes old", delivery.Pumping{}, 20, 0, 3 * time.Minute, true},
+		{"an hour old", delivery.Pumping{}, 20, 0, time.Hour, true},
+		{"older", delivery.Pumping{}, 20, 0, time.Hour + time.Minute, false},
+		{"just too few verified", delivery.Pumping{}, 20, 5, 10 * time.Minute, true},
+		{"just enough verified", delivery.Pumping{}, 20, 6, 10 * time.Minute, false},
+		{"a share that has no exact number", delivery.Pumping{Verified: 0.28, Sends: 10}, 25, 7, 10 * time.Minute, false},
+		{"below it", delivery.Pumping{Verified: 0.28, Sends: 10}, 25, 6, 10 * time.Minute, true},
+		{"own rules", delivery.Pumping{Sends: 2, Verified: 1, Window: 10 * time.Minute, Pause: time.Minute}, 2, 1, 10 * time.Minute, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newFixture(t, mfa.Options{Limits: often, SMS: mfa.SMSRules{Pumping: tc.rules}})
+			w := newFixture(t, mfa.Options{Limits: often, SMS: delivery.Rules{Pumping: tc.rules}})
 			w.pumped(tc.sent, tc.verified)
 			before := w.carrier.Sent()
 			w.clock.Advance(tc.after)
@@ -407,11 +408,11 @@ func TestPrefixIsPaused(t *testing.T) {
 			if tc.rules.Pause != 0 {
 				pause = tc.rules.Pause
 			}
-			if wait := waitIn(t, err, mfa.ErrPrefixPaused); wait != pause {
+			if wait := waitIn(t, err, delivery.ErrPrefixPaused); wait != pause {
 				t.Errorf("wait is %v; want %v", wait, pause)
 			}
 			w.clock.Advance(pause - time.Millisecond)
-			if _, err := w.sendIn(production, f); waitIn(t, err, mfa.ErrPrefixPaused) != time.Millisecond {
+			if _, err := w.sendIn(production, f); waitIn(t, err, delivery.ErrPrefixPaused) != time.Millisecond {
 				t.Errorf("in the last millisecond: %v", err)
 			}
 			if n := w.carrier.Sent(); n != before {
@@ -429,7 +430,7 @@ func TestOtherPrefixesGoOn(t *testing.T) {
 	w.pumped(20, 0)
 	w.clock.Advance(3 * time.Minute)
 	for number, want := range map[string]error{
-		german(500): mfa.ErrPrefixPaused, "+4915134000000": nil, adasPhone: nil,
+		german(500): delivery.ErrPrefixPaused, "+4915134000000": nil, adasPhone: nil,
 	} {
 		if _, err := w.sendIn(production, w.phone(production, number)); !errors.Is(err, want) {
 			t.Errorf("Challenge of %s = %v; want %v", number, err, want)
@@ -455,7 +456,7 @@ func TestManyPauseAPrefixOnce(t *testing.T) {
 		w.clock.Advance(3 * time.Minute)
 		mfatest.Together(len(phones), func(i int) {
 			_, err := nodes[i%2].Challenge(t.Context(), production, phones[i], mfa.ChallengeParams{}, nil)
-			if paused := errors.Is(err, mfa.ErrPrefixPaused); paused != strings.Contains(want, "paused") || !paused && err != nil {
+			if paused := errors.Is(err, delivery.ErrPrefixPaused); paused != strings.Contains(want, "paused") || !paused && err != nil {
 				t.Errorf("Challenge = %v", err)
 			}
 		})
@@ -503,12 +504,12 @@ func TestPrefixIsReleased(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Pause: tc.pause}}})
+			w := newFixture(t, mfa.Options{SMS: delivery.Rules{Pumping: delivery.Pumping{Pause: tc.pause}}})
 			w.pumped(20, 0)
 			w.clock.Advance(3 * time.Minute)
 			f := w.phone(production, german(500))
 			_, err := w.sendIn(production, f)
-			waitIn(t, err, mfa.ErrPrefixPaused)
+			waitIn(t, err, delivery.ErrPrefixPaused)
 			tc.do(w)
 			c, err := w.sendIn(production, f)
 			if err != nil {
@@ -536,7 +537,7 @@ func TestReleaseOfUnpausedPrefix(t *testing.T) {
 	}
 	w.clock.Advance(3 * time.Minute)
 	_, err := w.sendIn(production, w.phone(production, german(500)))
-	waitIn(t, err, mfa.ErrPrefixPaused)
+	waitIn(t, err, delivery.ErrPrefixPaused)
 	if was, err := w.releasePrefix(sandbox, "+491512"); was || err != nil {
 		t.Errorf("ReleasePrefix in another environment = %v, %v; want nothing done", was, err)
 	}
@@ -552,7 +553,7 @@ func TestPausedPrefixTakesNoResend(t *testing.T) {
 	w.pumped(20, 0)
 	w.clock.Advance(3 * time.Minute)
 	_, err = w.Resend(t.Context(), production, c.ID, nil)
-	waitIn(t, err, mfa.ErrPrefixPaused)
+	waitIn(t, err, delivery.ErrPrefixPaused)
 	if n := w.carrier.Sent(); n != 21 {
 		t.Errorf("%d messages were sent; want 21", n)
 	}
@@ -561,7 +562,7 @@ func TestPausedPrefixTakesNoResend(t *testing.T) {
 // A challenge that is verified after the release of its prefix does not count. A message
 // that was sent before messages were counted does not count either.
 func TestVerifiedWithoutATally(t *testing.T) {
-	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Pumping: mfa.Pumping{Sends: 1}}})
+	w := newFixture(t, mfa.Options{SMS: delivery.Rules{Pumping: delivery.Pumping{Sends: 1}}})
 	c, err := w.sendIn(production, w.phone(production, german(0)))
 	if err != nil {
 		t.Fatal(err)
@@ -569,7 +570,7 @@ func TestVerifiedWithoutATally(t *testing.T) {
 	code := w.carrier.Last().Code.Reveal()
 	w.clock.Advance(3 * time.Minute)
 	_, err = w.sendIn(production, w.phone(production, german(1)))
-	waitIn(t, err, mfa.ErrPrefixPaused)
+	waitIn(t, err, delivery.ErrPrefixPaused)
 	if was, err := w.releasePrefix(production, "+491512"); err != nil || !was {
 		t.Fatalf("ReleasePrefix = %v, %v", was, err)
 	}
@@ -618,26 +619,26 @@ func TestVerifiedIsCountedOnce(t *testing.T) {
 func TestSMSRulesThatAreRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		rules mfa.SMSRules
+		rules delivery.Rules
 	}{
-		{"a home that is no country", mfa.SMSRules{Home: "Germany"}},
-		{"less than no messages", mfa.SMSRules{Daily: -1}},
-		{"less than no messages abroad", mfa.SMSRules{Abroad: -1}},
-		{"less than no challenges", mfa.SMSRules{Pumping: mfa.Pumping{Sends: -1}}},
-		{"more than all verified", mfa.SMSRules{Pumping: mfa.Pumping{Verified: 1.01}}},
-		{"less than none verified", mfa.SMSRules{Pumping: mfa.Pumping{Verified: -0.1}}},
-		{"a window of 9 min", mfa.SMSRules{Pumping: mfa.Pumping{Window: 9 * time.Minute}}},
-		{"a window of 25 h", mfa.SMSRules{Pumping: mfa.Pumping{Window: 25 * time.Hour}}},
-		{"a pause of a second", mfa.SMSRules{Pumping: mfa.Pumping{Pause: time.Second}}},
-		{"a pause of a year", mfa.SMSRules{Pumping: mfa.Pumping{Pause: 365 * day}}},
-		{"an origin with a scheme", mfa.SMSRules{Origin: "https://example.com"}},
-		{"a text without a code", mfa.SMSRules{Texts: map[string]string{"de": "Hallo"}}},
+		{"a home that is no country", delivery.Rules{Home: "Germany"}},
+		{"less than no messages", delivery.Rules{Daily: -1}},
+		{"less than no messages abroad", delivery.Rules{Abroad: -1}},
+		{"less than no challenges", delivery.Rules{Pumping: delivery.Pumping{Sends: -1}}},
+		{"more than all verified", delivery.Rules{Pumping: delivery.Pumping{Verified: 1.01}}},
+		{"less than none verified", delivery.Rules{Pumping: delivery.Pumping{Verified: -0.1}}},
+		{"a window of 9 min", delivery.Rules{Pumping: delivery.Pumping{Window: 9 * time.Minute}}},
+		{"a window of 25 h", delivery.Rules{Pumping: delivery.Pumping{Window: 25 * time.Hour}}},
+		{"a pause of a second", delivery.Rules{Pumping: delivery.Pumping{Pause: time.Second}}},
+		{"a pause of a year", delivery.Rules{Pumping: delivery.Pumping{Pause: 365 * day}}},
+		{"an origin with a scheme", delivery.Rules{Origin: "https://example.com"}},
+		{"a text without a code", delivery.Rules{Texts: map[string]string{"de": "Hallo"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := mfa.NewService(nil, nil, nil, mfa.Options{SMS: tc.rules}); err == nil {
 				t.Error("NewService took it")
 			}
-			_, err := mfa.NewService(nil, nil, nil, mfa.Options{SMSOf: map[string]mfa.SMSRules{"Acme": tc.rules}})
+			_, err := mfa.NewService(nil, nil, nil, mfa.Options{SMSOf: map[string]delivery.Rules{"Acme": tc.rules}})
 			if err == nil || !strings.Contains(err.Error(), `"Acme"`) {
 				t.Errorf("NewService = %v; want an error that names the environment", err)
 			}
@@ -652,7 +653,7 @@ func TestOutageIsNoPumping(t *testing.T) {
 	number := func(i int) string { return fmt.Sprintf("+4915123%06d", 400_000+i) }
 	w.carrier.Unsure = context.DeadlineExceeded
 	for i := range 40 {
-		if _, err := w.sendIn(production, w.phone(production, number(i))); !errors.Is(err, mfa.ErrDelivery) {
+		if _, err := w.sendIn(production, w.phone(production, number(i))); !errors.Is(err, delivery.ErrNotDelivered) {
 			t.Fatal(err)
 		}
 	}
@@ -669,7 +670,7 @@ func TestOutageIsNoPumping(t *testing.T) {
 }
 
 func TestPrefixOfAShortNumberLeavesFourDigitsOut(t *testing.T) {
-	w := newFixture(t, mfa.Options{SMS: mfa.SMSRules{Countries: []string{"NU"}}})
+	w := newFixture(t, mfa.Options{SMS: delivery.Rules{Countries: []string{"NU"}}})
 	if _, err := w.sendIn(production, w.phone(production, "+6834002")); err != nil {
 		t.Fatal(err)
 	}

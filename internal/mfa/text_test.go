@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -16,40 +17,40 @@ func TestTextOfAMessage(t *testing.T) {
 	german := map[string]string{"de": texts["de"]}
 	for _, tc := range []struct {
 		name     string
-		rules    mfa.SMSRules
+		rules    delivery.Rules
 		p        mfa.ChallengeParams
 		phone    string
 		want     string // CODE means the code
 		segments int
 	}{
-		{"no texts", mfa.SMSRules{}, mfa.ChallengeParams{}, gracesPhone, "Your verification code is: CODE", 1},
-		{"no texts, and a locale", mfa.SMSRules{}, mfa.ChallengeParams{Locale: "de"}, gracesPhone, "Your verification code is: CODE", 1},
-		{"of the country", mfa.SMSRules{Texts: texts}, mfa.ChallengeParams{}, gracesPhone, "CODE ist Ihr Code", 1},
-		{"of another country", mfa.SMSRules{Texts: texts}, mfa.ChallengeParams{}, austrianPhone, "CODE ist Ihr Code", 1},
-		{"of the locale", mfa.SMSRules{Texts: texts}, mfa.ChallengeParams{Locale: "pt-BR"}, gracesPhone, "Seu código: CODE", 1},
-		{"of the locale's language", mfa.SMSRules{Texts: texts}, mfa.ChallengeParams{Locale: "de-CH"}, adasPhone, "CODE ist Ihr Code", 1},
-		{"of a locale in underscores", mfa.SMSRules{Texts: texts}, mfa.ChallengeParams{Locale: "pt_BR"}, adasPhone, "Seu código: CODE", 1},
-		{"default, for the locale", mfa.SMSRules{Texts: texts}, mfa.ChallengeParams{Locale: "fr"}, gracesPhone, "Code CODE", 1},
-		{"default, for the country", mfa.SMSRules{Texts: texts}, mfa.ChallengeParams{}, adasPhone, "Code CODE", 1},
-		{"none for the locale", mfa.SMSRules{Texts: german}, mfa.ChallengeParams{Locale: "fr"}, gracesPhone, "Your verification code is: CODE", 1},
-		{"the caller's own", mfa.SMSRules{Texts: texts}, mfa.ChallengeParams{Template: "Hi: {{code}}", Locale: "de"}, gracesPhone, "Hi: CODE", 1},
+		{"no texts", delivery.Rules{}, mfa.ChallengeParams{}, gracesPhone, "Your verification code is: CODE", 1},
+		{"no texts, and a locale", delivery.Rules{}, mfa.ChallengeParams{Locale: "de"}, gracesPhone, "Your verification code is: CODE", 1},
+		{"of the country", delivery.Rules{Texts: texts}, mfa.ChallengeParams{}, gracesPhone, "CODE ist Ihr Code", 1},
+		{"of another country", delivery.Rules{Texts: texts}, mfa.ChallengeParams{}, austrianPhone, "CODE ist Ihr Code", 1},
+		{"of the locale", delivery.Rules{Texts: texts}, mfa.ChallengeParams{Locale: "pt-BR"}, gracesPhone, "Seu código: CODE", 1},
+		{"of the locale's language", delivery.Rules{Texts: texts}, mfa.ChallengeParams{Locale: "de-CH"}, adasPhone, "CODE ist Ihr Code", 1},
+		{"of a locale in underscores", delivery.Rules{Texts: texts}, mfa.ChallengeParams{Locale: "pt_BR"}, adasPhone, "Seu código: CODE", 1},
+		{"default, for the locale", delivery.Rules{Texts: texts}, mfa.ChallengeParams{Locale: "fr"}, gracesPhone, "Code CODE", 1},
+		{"default, for the country", delivery.Rules{Texts: texts}, mfa.ChallengeParams{}, adasPhone, "Code CODE", 1},
+		{"none for the locale", delivery.Rules{Texts: german}, mfa.ChallengeParams{Locale: "fr"}, gracesPhone, "Your verification code is: CODE", 1},
+		{"the caller's own", delivery.Rules{Texts: texts}, mfa.ChallengeParams{Template: "Hi: {{code}}", Locale: "de"}, gracesPhone, "Hi: CODE", 1},
 		{
-			"origin", mfa.SMSRules{Texts: texts, Origin: "example.com"}, mfa.ChallengeParams{}, gracesPhone,
+			"origin", delivery.Rules{Texts: texts, Origin: "example.com"}, mfa.ChallengeParams{}, gracesPhone,
 			"CODE ist Ihr Code\n\n@example.com #CODE", 1,
 		},
 		{
-			"origin after the caller's own", mfa.SMSRules{Origin: "example.com"}, mfa.ChallengeParams{Template: "{{code}}: " + strings.Repeat("x", 131)},
+			"origin after the caller's own", delivery.Rules{Origin: "example.com"}, mfa.ChallengeParams{Template: "{{code}}: " + strings.Repeat("x", 131)},
 			gracesPhone, "CODE: " + strings.Repeat("x", 131) + "\n\n@example.com #CODE", 2,
 		},
 		{
-			"the same without it", mfa.SMSRules{}, mfa.ChallengeParams{Template: "{{code}}: " + strings.Repeat("x", 131)},
+			"the same without it", delivery.Rules{}, mfa.ChallengeParams{Template: "{{code}}: " + strings.Repeat("x", 131)},
 			gracesPhone, "CODE: " + strings.Repeat("x", 131), 1,
 		},
 		{
-			"links, where they are allowed", mfa.SMSRules{Links: true}, mfa.ChallengeParams{Template: "https://example.com/{{code}}"},
+			"links, where they are allowed", delivery.Rules{Links: true}, mfa.ChallengeParams{Template: "https://example.com/{{code}}"},
 			gracesPhone, "https://example.com/CODE", 1,
 		},
-		{"two segments of UCS-2", mfa.SMSRules{}, mfa.ChallengeParams{Template: "{{code}} " + strings.Repeat("ж", 64)}, gracesPhone, "CODE " + strings.Repeat("ж", 64), 2},
+		{"two segments of UCS-2", delivery.Rules{}, mfa.ChallengeParams{Template: "{{code}} " + strings.Repeat("ж", 64)}, gracesPhone, "CODE " + strings.Repeat("ж", 64), 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newFixture(t, mfa.Options{SMS: tc.rules})
@@ -109,8 +110,8 @@ func TestTextsThatAreRefused(t *testing.T) {
 
 func TestEnvironmentsHaveTheirOwnRules(t *testing.T) {
 	w := newFixture(t, mfa.Options{
-		SMS: mfa.SMSRules{Texts: map[string]string{"default": "All: {{code}}"}},
-		SMSOf: map[string]mfa.SMSRules{
+		SMS: delivery.Rules{Texts: map[string]string{"default": "All: {{code}}"}},
+		SMSOf: map[string]delivery.Rules{
 			"Acme":   {Countries: []string{"at"}, Texts: map[string]string{"default": "Acme: {{code}}"}, Links: true, Daily: 1},
 			"Nobody": {},
 		},
@@ -125,15 +126,15 @@ func TestEnvironmentsHaveTheirOwnRules(t *testing.T) {
 		want  error
 		text  string
 	}{
-		{production, gracesPhone, mfa.ChallengeParams{}, mfa.ErrCountry, ""},
+		{production, gracesPhone, mfa.ChallengeParams{}, delivery.ErrCountry, ""},
 		{production, austrianPhone, mfa.ChallengeParams{}, nil, "Acme: "},
-		{production, "+436641234568", link, mfa.ErrDailyLimit, ""},
-		{other, austrianPhone, mfa.ChallengeParams{}, mfa.ErrCountry, ""},
+		{production, "+436641234568", link, delivery.ErrDailyLimit, ""},
+		{other, austrianPhone, mfa.ChallengeParams{}, delivery.ErrCountry, ""},
 		{other, gracesPhone, link, mfa.ErrInvalid, ""},
 		{other, gracesPhone, mfa.ChallengeParams{}, nil, "All: "},
 		{other, adasPhone, mfa.ChallengeParams{}, nil, "All: "},
 		{sandbox, gracesPhone, mfa.ChallengeParams{}, nil, "All: "},
-		{nobody, gracesPhone, mfa.ChallengeParams{}, mfa.ErrCountry, ""},
+		{nobody, gracesPhone, mfa.ChallengeParams{}, delivery.ErrCountry, ""},
 	} {
 		_, err := w.Challenge(t.Context(), tc.env, w.phone(tc.env, tc.phone), tc.p, nil)
 		if !errors.Is(err, tc.want) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -40,20 +41,20 @@ func TestUpdatesOfAChallenge(t *testing.T) {
 	}
 	totp := mfa.EnrollParams{Type: mfa.TOTP}
 	sms := mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: adasPhone}
-	withReceipts := mfa.Accepted{Provider: "gateway", ID: "m"}
+	withReceipts := delivery.Accepted{Provider: "gateway", ID: "m"}
 	for _, tc := range []struct {
 		name            string
 		factor          mfa.EnrollParams
-		accepted        mfa.Accepted
+		accepted        delivery.Accepted
 		key             key
 		updates, resend int64
 		views           int64
 	}{
-		{"totp", totp, mfa.Accepted{}, noKey, 1, 0, 0},
-		{"totp with a key", totp, mfa.Accepted{}, plainKey, 1, 0, 0},
-		{"sms", sms, mfa.Accepted{}, noKey, 3, 3, 1},
-		{"sms with a key", sms, mfa.Accepted{}, plainKey, 3, 3, 1},
-		{"sms with a derived key", sms, mfa.Accepted{}, derived[mfa.IssuedChallenge], 3, 3, 1},
+		{"totp", totp, delivery.Accepted{}, noKey, 1, 0, 0},
+		{"totp with a key", totp, delivery.Accepted{}, plainKey, 1, 0, 0},
+		{"sms", sms, delivery.Accepted{}, noKey, 3, 3, 1},
+		{"sms with a key", sms, delivery.Accepted{}, plainKey, 3, 3, 1},
+		{"sms with a derived key", sms, delivery.Accepted{}, derived[mfa.IssuedChallenge], 3, 3, 1},
 		{"sms with receipts", sms, withReceipts, noKey, 4, 4, 1},
 		{"sms with receipts and a derived key", sms, withReceipts, derived[mfa.IssuedChallenge], 4, 4, 1},
 	} {

@@ -38,13 +38,12 @@ func (s *Service) Verify(ctx context.Context, by Caller, id ChallengeID, code st
 		return Verification{Replayed: answer}, err
 	}
 	events := journal{by, now, id.Bucket()}
-	chance, err := s.ids.random()
+	chance, err := s.ids.Random()
 	if err != nil {
 		return Verification{}, err
 	}
 	code = typedCode(code)
-	var phone *Phone // of an sms factor whose messages are counted
-	proven := false  // before this code
+	var to *recipient // of an sms factor whose messages are counted, before this code
 	v, err := decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (Verification, error) {
 		c, f := tx.Challenge, tx.Factor
 		if c == nil || f == nil || f.Environment != by.ID {
@@ -57,17 +56,16 @@ func (s *Service) Verify(ctx context.Context, by Caller, id ChallengeID, code st
 			}
 			return Verification{}, err
 		}
-		if m, ok := f.messenger(); ok && by.Production {
-			to, err := m.recipient(s, f)
-			if err != nil {
+		if by.Production {
+			var err error
+			if to, err = s.recipient(f, now); err != nil {
 				return Verification{}, err
 			}
-			phone, proven = &to, f.proven(now)
 		}
 		return s.try(tx, events, code, now)
 	})
-	if err == nil && v.Valid && phone != nil {
-		s.countVerified(ctx, by.Environment, *phone, &v.Challenge.Challenge, proven)
+	if err == nil && v.Valid && to != nil {
+		s.countVerified(ctx, by.Environment, *to, &v.Challenge.Challenge)
 	}
 	return v, err
 }

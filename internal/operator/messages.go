@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -26,13 +27,13 @@ func (s *Service) MessageCounts(ctx context.Context, env mfa.Environment) ([]Mes
 	if err != nil {
 		return nil, err
 	}
-	tallies, err := s.store.Tallies(ctx, env.ID)
+	counters, err := s.store.Counters(ctx, env.ID)
 	if err != nil {
 		return nil, err
 	}
 	now, window := s.now(), s.rulesOf(env).Pumping.Period()
 	var counts []MessageCount
-	for _, t := range tallies {
+	for _, t := range counters {
 		if err := t.Open(keys); err != nil {
 			return nil, err
 		}
@@ -50,7 +51,7 @@ func (s *Service) MessageCounts(ctx context.Context, env mfa.Environment) ([]Mes
 	return counts, nil
 }
 
-func (s *Service) rulesOf(env mfa.Environment) mfa.SMSRules {
+func (s *Service) rulesOf(env mfa.Environment) delivery.Rules {
 	if rules, ok := s.opts.SMSOf[env.Name]; ok {
 		return rules
 	}
@@ -67,15 +68,15 @@ func (s *Service) ReleasePrefix(ctx context.Context, by By, env mfa.Environment,
 	if err != nil {
 		return false, err
 	}
-	key, now := mfa.NewTallyKey(keys, env.ID, prefix), s.now()
+	key, now := delivery.NewCounterKey(keys, env.ID, prefix), s.now()
 	released := false
-	err = s.store.Update(ctx, mfa.Read{Bucket: key.Bucket(), Tallies: []mfa.TallyKey{key}}, func(tx *mfa.Tx) error {
-		t := tx.Tallies[0]
+	err = s.store.Update(ctx, mfa.Read{Bucket: key.Bucket(), Counters: []delivery.CounterKey{key}}, func(tx *mfa.Tx) error {
+		t := tx.Counters[0]
 		if released = t != nil && t.Release(now); !released {
 			return nil
 		}
 		event := mfa.Event{Type: mfa.PrefixReleased, Reason: key.Reference()}
-		tx.Writes = append(tx.Writes, mfa.PutTally{Tally: t}, s.event(by, env.ID, key.Bucket(), event))
+		tx.Writes = append(tx.Writes, mfa.PutCounter{Counter: t}, s.event(by, env.ID, key.Bucket(), event))
 		return nil
 	})
 	return released, err

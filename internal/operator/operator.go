@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
@@ -21,7 +22,7 @@ import (
 type Store interface {
 	Update(ctx context.Context, r mfa.Read, fn func(tx *mfa.Tx) error) error
 	Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, error)
-	Tallies(ctx context.Context, env mfa.EnvironmentID) ([]mfa.Tally, error)
+	Counters(ctx context.Context, env mfa.EnvironmentID) ([]delivery.Counter, error)
 }
 
 // A Service does what an operator asks for. It is safe for concurrent use.
@@ -35,8 +36,8 @@ type Service struct {
 // server.
 type Options struct {
 	Keys        func(context.Context) (*secret.Keyset, error) // opens the keyset; called only by actions that need it
-	SMS         mfa.SMSRules                                  // of all environments that SMSOf does not name
-	SMSOf       map[string]mfa.SMSRules                       // by the name of an environment, in place of SMS
+	SMS         delivery.Rules                                // of all environments that SMSOf does not name
+	SMSOf       map[string]delivery.Rules                     // by the name of an environment, in place of SMS
 	Development bool                                          // the store shows its messages without a key: no production environment may be created
 	Now         func() time.Time                              // default time.Now
 }

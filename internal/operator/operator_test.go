@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/operator"
@@ -161,7 +162,7 @@ func TestUnlockUserWithoutFactors(t *testing.T) {
 
 // TestMessageCountsFollowTheRules counts with the window of the server's configuration.
 func TestMessageCountsFollowTheRules(t *testing.T) {
-	rules := map[string]mfa.SMSRules{"Acme": {Countries: []string{"DE"}, Pumping: mfa.Pumping{Window: 24 * time.Hour}}}
+	rules := map[string]delivery.Rules{"Acme": {Countries: []string{"DE"}, Pumping: delivery.Pumping{Window: 24 * time.Hour}}}
 	w := newFixture(t, mfa.Options{SMSOf: rules})
 	f, err := w.server.Enroll(t.Context(), w.by(), mfa.EnrollParams{Type: mfa.SMS, PhoneNumber: "+4915123456789"}, nil)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/admission"
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/smsfile"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
@@ -54,10 +55,10 @@ type Server struct {
 
 // Parts are the parts of a Server that a configuration cannot name.
 type Parts struct {
-	OpenAPI []byte       // served at /openapi.yaml
-	Sender  mfa.Sender   // delivers messages; nil: the inbox if there is one
-	Logger  *slog.Logger // default slog.Default()
-	Version string       // of the program, for its metrics
+	OpenAPI []byte          // served at /openapi.yaml
+	Sender  delivery.Sender // delivers messages; nil: the inbox if there is one
+	Logger  *slog.Logger    // default slog.Default()
+	Version string          // of the program, for its metrics
 
 	Now func() time.Time // default time.Now
 }
@@ -74,7 +75,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Now = time.Now
 	}
 	s := &Server{cfg: cfg, log: parts.Logger}
-	if err := mfa.CheckCountries(cfg.SMSCountries); err != nil {
+	if err := delivery.CheckCountries(cfg.SMSCountries); err != nil {
 		return nil, fmt.Errorf("--sms-countries: %w", err)
 	}
 	if s.remote, err = remoteOf(cfg); err != nil {
@@ -184,7 +185,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 			sandbox = box
 		}
 	}
-	sender, rules := sandbox, smsfile.Rules{All: mfa.SMSRules{Countries: s.cfg.SMSCountries}}
+	sender, rules := sandbox, smsfile.Rules{All: delivery.Rules{Countries: s.cfg.SMSCountries}}
 	if s.delivery != nil {
 		rules = s.delivery.Rules
 		if err := s.warnRules(ctx, rules); err != nil {
@@ -230,7 +231,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	if err != nil {
 		return err
 	}
-	if _, err := service.SealTallies(ctx); err != nil {
+	if _, err := service.SealCounters(ctx); err != nil {
 		return err
 	}
 	s.mfa.Store(service)
@@ -246,7 +247,7 @@ func (s *Server) receive(ctx context.Context, provider string, r sms.Receipt) er
 	if service == nil {
 		return errors.New("the server is starting")
 	}
-	return service.Receive(ctx, mfa.Receipt{Provider: provider, ID: r.ID, Also: r.Also, State: mfa.DeliveryState(r.State), Reason: r.Reason})
+	return service.Receive(ctx, delivery.Receipt{Provider: provider, ID: r.ID, Also: r.Also, State: delivery.State(r.State), Reason: r.Reason})
 }
 
 func remoteOf(cfg config.Config) (web.Remote, error) {
@@ -268,7 +269,7 @@ func limitsOf(cfg config.Config) (mfa.Limits, error) {
 	}
 	counts, spans, err := cfg.SMSWindows()
 	for i := range counts {
-		l.Sends = append(l.Sends, mfa.SendWindow{Count: counts[i], Span: spans[i]})
+		l.Sends = append(l.Sends, delivery.Window{Count: counts[i], Span: spans[i]})
 	}
 	return l, err
 }

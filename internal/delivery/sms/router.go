@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 )
 
 // A Route lists the providers for the numbers with a prefix.
@@ -93,9 +93,9 @@ func (e *DeliveryError) Error() string {
 // Timeout reports whether the message may have been sent.
 func (e *DeliveryError) Timeout() bool { return e.any(Uncertain) }
 
-// Is makes e an mfa.ErrRecipientRefused if it is Refused.
+// Is makes e a delivery.ErrRecipientRefused if it is Refused.
 func (e *DeliveryError) Is(target error) bool {
-	return target == mfa.ErrRecipientRefused && e.Refused()
+	return target == delivery.ErrRecipientRefused && e.Refused()
 }
 
 // Refused reports whether the number is the reason: a provider refused it, or every

@@ -16,8 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
-	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -201,7 +201,7 @@ func TestRouterSend(t *testing.T) {
 			if !ok {
 				t.Fatalf("Send = %v; want a *DeliveryError", err)
 			}
-			if errors.Is(err, mfa.ErrRecipientRefused) != tc.refusing {
+			if errors.Is(err, delivery.ErrRecipientRefused) != tc.refusing {
 				t.Errorf("the error is an ErrRecipientRefused: %v; want %v", !tc.refusing, tc.refusing)
 			}
 			if failed.Reason != tc.reason || failed.Timeout() != tc.timeout || failed.Refused() != tc.refusing {

@@ -15,9 +15,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/providers"
-	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // file has the keys of the file. The rules at the top level apply to all
@@ -79,7 +79,7 @@ func parse(content []byte, countries []string) (*file, Rules, error) {
 	if err != nil {
 		return nil, Rules{}, err
 	}
-	return &f, rules, mfa.CheckSMSRules(rules.All, rules.Of)
+	return &f, rules, delivery.CheckRules(rules.All, rules.Of)
 }
 
 // decodeStrictly decodes YAML and refuses unknown keys. Empty content changes nothing.

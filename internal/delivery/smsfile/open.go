@@ -12,9 +12,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/providers"
-	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // Options are what Open takes from the process.
@@ -31,7 +31,7 @@ type Options struct {
 // A Delivery is the open providers of a file and their rules. It must be closed. If the
 // file names no provider, only Rules is set.
 type Delivery struct {
-	Sender    mfa.Sender
+	Sender    delivery.Sender
 	Router    *sms.Router    // reports the health of the providers
 	Callbacks *sms.Callbacks // receives receipts
 	Rules     Rules

@@ -10,8 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
-	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
@@ -37,7 +37,7 @@ type pumping struct {
 	Pause    time.Duration `yaml:"pause"`
 }
 
-// A count is at least 1 if the file gives it. In mfa.SMSRules 0 means the default, so a
+// A count is at least 1 if the file gives it. In delivery.Rules 0 means the default, so a
 // 0 in the file is an error instead of a surprise.
 type count int
 
@@ -54,19 +54,19 @@ func (c *count) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
-func (e environment) rules() mfa.SMSRules {
+func (e environment) rules() delivery.Rules {
 	p := e.Pumping
-	return mfa.SMSRules{
+	return delivery.Rules{
 		Countries: e.Countries, Home: e.Home, Daily: int(e.Daily), Abroad: int(e.Abroad),
-		Pumping: mfa.Pumping{Sends: int(p.Sends), Verified: p.Verified, Window: p.Window, Pause: p.Pause},
+		Pumping: delivery.Pumping{Sends: int(p.Sends), Verified: p.Verified, Window: p.Window, Pause: p.Pause},
 		Texts:   e.Texts, Origin: e.Origin, Links: e.Links, AllowNumbers: e.AllowNumbers,
 	}
 }
 
 // Rules are the rules of a file.
 type Rules struct {
-	All mfa.SMSRules            // of every environment that is not in Of
-	Of  map[string]mfa.SMSRules // of the environments that have a section, by name
+	All delivery.Rules            // of every environment that is not in Of
+	Of  map[string]delivery.Rules // of the environments that have a section, by name
 }
 
 // rules returns the rules of the file. A section of an environment replaces the values
@@ -76,7 +76,7 @@ func (f *file) rules(countries []string) (Rules, error) {
 	if base.Countries == nil {
 		base.Countries = countries
 	}
-	rules := Rules{All: base.rules(), Of: map[string]mfa.SMSRules{}}
+	rules := Rules{All: base.rules(), Of: map[string]delivery.Rules{}}
 	for name, section := range f.Environments {
 		own := base
 		own.Texts, own.AllowNumbers = maps.Clone(base.Texts), maps.Clone(base.AllowNumbers)
@@ -143,7 +143,7 @@ func Check(path string) ([]Text, error) {
 	return texts, nil
 }
 
-func textsOf(environment string, rules mfa.SMSRules) (texts []Text) {
+func textsOf(environment string, rules delivery.Rules) (texts []Text) {
 	samples := rules.Samples()
 	for _, locale := range slices.Sorted(maps.Keys(samples)) {
 		text := samples[locale]

@@ -5,11 +5,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
-	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// A Carrier is an mfa.Sender that keeps the messages. It can fail before a message
+// A Carrier is a delivery.Sender that keeps the messages. It can fail before a message
 // is on its way, or after. The zero value accepts every message.
 //
 // Send may be called concurrently. A test changes the fields only while no Send
@@ -25,27 +25,27 @@ type Carrier struct {
 	Lost   error // if not nil: returned, and the message is not sent
 	Unsure error // returned, although the message is sent
 
-	Accepted mfa.Accepted                   // returned with a message that is sent
-	Accept   func(mfa.Message) mfa.Accepted // if not nil: returns Accepted; one call at a time
+	Accepted delivery.Accepted                        // returned with a message that is sent
+	Accept   func(delivery.Message) delivery.Accepted // if not nil: returns Accepted; one call at a time
 
 	mu       sync.Mutex
-	messages []mfa.Message // sent, oldest first
+	messages []delivery.Message // sent, oldest first
 }
 
-// Send implements mfa.Sender.
-func (c *Carrier) Send(ctx context.Context, m mfa.Message) (mfa.Accepted, error) {
+// Send implements delivery.Sender.
+func (c *Carrier) Send(ctx context.Context, m delivery.Message) (delivery.Accepted, error) {
 	if c.Secrets != nil {
-		logcapture.Secret(c.Secrets, m.To.E164(), m.Code.Reveal())
+		logcapture.Secret(c.Secrets, m.To.Text(), m.Code.Reveal())
 	}
 	if during := c.during(); during != nil {
 		if err := during(ctx); err != nil {
-			return mfa.Accepted{}, err
+			return delivery.Accepted{}, err
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.Lost != nil {
-		return mfa.Accepted{}, c.Lost
+		return delivery.Accepted{}, c.Lost
 	}
 	c.messages = append(c.messages, m)
 	if c.Accept != nil {
@@ -86,7 +86,7 @@ func (c *Carrier) Sent() int {
 }
 
 // Last returns the newest message.
-func (c *Carrier) Last() mfa.Message {
+func (c *Carrier) Last() delivery.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.messages[len(c.messages)-1]

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -73,7 +74,7 @@ func TestNodesRace(t *testing.T) {
 				r := storetest.NewReplay(u.Bucket())
 				reads[i] = mfa.Read{Bucket: u.Bucket(), User: u, Phone: r.Fingerprint, Message: r.Fingerprint, Replay: r.Key}
 				for range 3 {
-					reads[i].Tallies = append(reads[i].Tallies, storetest.NewTally(u.Bucket()).TallyKey)
+					reads[i].Counters = append(reads[i].Counters, storetest.NewTally(u.Bucket()).CounterKey)
 				}
 			}
 			var work sync.WaitGroup
@@ -81,7 +82,7 @@ func TestNodesRace(t *testing.T) {
 				work.Go(func() {
 					for round := range rounds {
 						r := reads[(round+i%2)%rounds]
-						r.Tallies = slices.Concat(r.Tallies[i%3:], r.Tallies[:i%3])
+						r.Counters = slices.Concat(r.Counters[i%3:], r.Counters[:i%3])
 						if err := nodes[i%len(nodes)].Update(t.Context(), r, count(r, i)); err != nil {
 							t.Errorf("Update = %v", err)
 						}
@@ -95,7 +96,7 @@ func TestNodesRace(t *testing.T) {
 				if u, p, r := rows.User.Failures, len(rows.Phone.Sends), len(rows.Replay.Sealed); u != want || p != want || r != want {
 					t.Errorf("counted %d, %d and %d; want %d", u, p, r, want)
 				}
-				for _, y := range rows.Tallies {
+				for _, y := range rows.Counters {
 					if got := y.Counts[0].Sent; got != want {
 						t.Errorf("a tally counts %d; want %d", got, want)
 					}
@@ -127,18 +128,18 @@ func TestNodesRaceForOneRow(t *testing.T) {
 	}
 	t.Run("a tally", func(t *testing.T) {
 		for range rounds {
-			key := storetest.NewTally(b).TallyKey
-			r := mfa.Read{Bucket: b, Tallies: []mfa.TallyKey{key}}
+			key := storetest.NewTally(b).CounterKey
+			r := mfa.Read{Bucket: b, Counters: []delivery.CounterKey{key}}
 			race(t, r, func(tx *mfa.Tx) error {
-				y := tx.Tallies[0]
+				y := tx.Counters[0]
 				if y == nil {
-					y = &mfa.Tally{TallyKey: key, Counts: []mfa.Count{{}}, ExpiresAt: time.UnixMilli(0)}
+					y = &delivery.Counter{CounterKey: key, Counts: []delivery.Count{{}}, ExpiresAt: time.UnixMilli(0)}
 				}
 				y.Counts[0].Sent++
-				tx.Writes = []mfa.Write{mfa.PutTally{Tally: y}}
+				tx.Writes = []mfa.Write{mfa.PutCounter{Counter: y}}
 				return nil
 			})
-			if got := view(t, nodes[0], r).Tallies[0].Counts[0].Sent; got != callers {
+			if got := view(t, nodes[0], r).Counters[0].Counts[0].Sent; got != callers {
 				t.Errorf("counted %d; want %d", got, callers)
 			}
 		}
@@ -149,7 +150,7 @@ func TestNodesRaceForOneRow(t *testing.T) {
 			r := mfa.Read{Bucket: b, Message: m.Key}
 			race(t, r, func(tx *mfa.Tx) error {
 				if tx.Message == nil {
-					tx.Message = &mfa.MessageRef{Bucket: b, Key: m.Key, ExpiresAt: m.ExpiresAt}
+					tx.Message = &delivery.MessageRef{Bucket: b, Key: m.Key, ExpiresAt: m.ExpiresAt}
 				}
 				tx.Message.Number++
 				tx.Writes = []mfa.Write{mfa.PutMessage{MessageRef: tx.Message}}
@@ -224,22 +225,22 @@ func count(r mfa.Read, i int) func(*mfa.Tx) error {
 	return func(tx *mfa.Tx) error {
 		if tx.User == nil {
 			tx.User = &mfa.User{UserKey: r.User}
-			tx.Phone = &mfa.PhoneLimit{Bucket: r.Bucket, Key: r.Phone, ExpiresAt: time.UnixMilli(0)}
+			tx.Phone = &delivery.PhoneLimit{Bucket: r.Bucket, Key: r.Phone, ExpiresAt: time.UnixMilli(0)}
 			tx.Replay = &mfa.Replay{Bucket: r.Bucket, Record: idempotency.Record{Key: r.Replay, ExpiresAt: time.UnixMilli(0)}}
-			tx.Message = &mfa.MessageRef{Bucket: r.Bucket, Key: r.Message, ExpiresAt: time.UnixMilli(0)}
-			for n, key := range r.Tallies {
-				tx.Tallies[n] = &mfa.Tally{TallyKey: key, Counts: []mfa.Count{{}}, ExpiresAt: time.UnixMilli(0)}
+			tx.Message = &delivery.MessageRef{Bucket: r.Bucket, Key: r.Message, ExpiresAt: time.UnixMilli(0)}
+			for n, key := range r.Counters {
+				tx.Counters[n] = &delivery.Counter{CounterKey: key, Counts: []delivery.Count{{}}, ExpiresAt: time.UnixMilli(0)}
 			}
 		}
 		tx.User.Failures++
-		tx.Phone.Sends = append(tx.Phone.Sends, mfa.Send{At: time.UnixMilli(0)})
+		tx.Phone.Sends = append(tx.Phone.Sends, delivery.Send{At: time.UnixMilli(0)})
 		tx.Replay.Sealed = append(tx.Replay.Sealed, 'x')
 		tx.Writes = []mfa.Write{mfa.PutUser{User: tx.User}, mfa.PutPhone{PhoneLimit: tx.Phone}, mfa.PutReplay{Replay: tx.Replay}}
 		tx.Message.Number++
 		tx.Writes = append(tx.Writes, mfa.PutMessage{MessageRef: tx.Message})
-		for _, y := range tx.Tallies {
+		for _, y := range tx.Counters {
 			y.Counts[0].Sent++
-			tx.Writes = append(tx.Writes, mfa.PutTally{Tally: y})
+			tx.Writes = append(tx.Writes, mfa.PutCounter{Counter: y})
 		}
 		if i%2 == 0 {
 			slices.Reverse(tx.Writes)
@@ -292,14 +293,14 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 	s := openAt(t, url, postgres.Options{Writers: 1})
 	s.Patience(4 * time.Second)
 	const b = 7
-	var tallies []*mfa.Tally
-	var phones []*mfa.PhoneLimit
+	var tallies []*delivery.Counter
+	var phones []*delivery.PhoneLimit
 	for i := range 3 {
 		tallies = append(tallies, storetest.NewTally(b))
 		tallies[i].Name = string(rune('a' + i))
-		phones = append(phones, &mfa.PhoneLimit{Bucket: b, Key: mfa.PhoneKey{31: byte(1 + i)}, ExpiresAt: time.UnixMilli(0)})
+		phones = append(phones, &delivery.PhoneLimit{Bucket: b, Key: delivery.PhoneKey{31: byte(1 + i)}, ExpiresAt: time.UnixMilli(0)})
 		if err := s.Update(t.Context(), mfa.Read{Bucket: b}, storetest.Writing(
-			mfa.PutTally{Tally: tallies[i]}, mfa.PutPhone{PhoneLimit: phones[i]})); err != nil {
+			mfa.PutCounter{Counter: tallies[i]}, mfa.PutPhone{PhoneLimit: phones[i]})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -330,11 +331,11 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 		}
 	})
 	errs := grouped(s, len(phones), func() {}, func(i int) error {
-		keys := []mfa.TallyKey{tallies[2].TallyKey, tallies[1].TallyKey, tallies[0].TallyKey}[:3-i]
-		return s.Update(t.Context(), mfa.Read{Bucket: b, Phone: phones[i].Key, Tallies: keys}, func(tx *mfa.Tx) error {
-			for _, y := range tx.Tallies {
+		keys := []delivery.CounterKey{tallies[2].CounterKey, tallies[1].CounterKey, tallies[0].CounterKey}[:3-i]
+		return s.Update(t.Context(), mfa.Read{Bucket: b, Phone: phones[i].Key, Counters: keys}, func(tx *mfa.Tx) error {
+			for _, y := range tx.Counters {
 				y.Counts[0].Sent++
-				tx.Writes = append(tx.Writes, mfa.PutTally{Tally: y})
+				tx.Writes = append(tx.Writes, mfa.PutCounter{Counter: y})
 			}
 			return nil
 		})
@@ -344,7 +345,7 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 		t.Errorf("Updates = %v", err)
 	}
 	for i, want := range []int{2, 3, 4} { // each count started at 1
-		got := view(t, s, mfa.Read{Bucket: b, Tallies: []mfa.TallyKey{tallies[i].TallyKey}}).Tallies[0].Counts[0].Sent
+		got := view(t, s, mfa.Read{Bucket: b, Counters: []delivery.CounterKey{tallies[i].CounterKey}}).Counters[0].Counts[0].Sent
 		if got != want {
 			t.Errorf("tally %d counts %d; want %d", i, got, want)
 		}
@@ -545,7 +546,7 @@ func TestLockedRowDelaysNoOthers(t *testing.T) {
 	s.Hurry(20*time.Second, time.Second)
 	free := storeFactor(t, s)
 	tally := storetest.NewTally(7)
-	if err := s.Update(t.Context(), mfa.Read{Bucket: 7}, storetest.Writing(mfa.PutTally{Tally: tally})); err != nil {
+	if err := s.Update(t.Context(), mfa.Read{Bucket: 7}, storetest.Writing(mfa.PutCounter{Counter: tally})); err != nil {
 		t.Fatal(err)
 	}
 	other := connect(t, url)
@@ -556,9 +557,9 @@ func TestLockedRowDelaysNoOthers(t *testing.T) {
 	var counted, refused atomic.Int64
 	for range callers {
 		work.Go(func() {
-			err := s.Update(t.Context(), mfa.Read{Bucket: 7, Tallies: []mfa.TallyKey{tally.TallyKey}}, func(tx *mfa.Tx) error {
-				tx.Tallies[0].Counts[0].Sent++
-				tx.Writes = []mfa.Write{mfa.PutTally{Tally: tx.Tallies[0]}}
+			err := s.Update(t.Context(), mfa.Read{Bucket: 7, Counters: []delivery.CounterKey{tally.CounterKey}}, func(tx *mfa.Tx) error {
+				tx.Counters[0].Counts[0].Sent++
+				tx.Writes = []mfa.Write{mfa.PutCounter{Counter: tx.Counters[0]}}
 				return nil
 			})
 			switch {
@@ -585,7 +586,7 @@ func TestLockedRowDelaysNoOthers(t *testing.T) {
 	if counted.Load()+refused.Load() != callers || counted.Load() < 64 {
 		t.Errorf("%d were counted and %d refused; want %d together, and at least 64 counted", counted.Load(), refused.Load(), callers)
 	}
-	got := view(t, s, mfa.Read{Bucket: 7, Tallies: []mfa.TallyKey{tally.TallyKey}}).Tallies[0].Counts[0].Sent
+	got := view(t, s, mfa.Read{Bucket: 7, Counters: []delivery.CounterKey{tally.CounterKey}}).Counters[0].Counts[0].Sent
 	if want := tally.Counts[0].Sent + int(counted.Load()); got != want {
 		t.Errorf("the tally counts %d; want %d", got, want)
 	}

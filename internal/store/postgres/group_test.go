@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
@@ -128,7 +129,7 @@ func TestGroupsStoreTheSameAsSingleUpdates(t *testing.T) {
 		challenges[i] = storetest.NewChallenge(factors[i])
 		switch i % 3 {
 		case 0: // all optional fields
-			challenges[i].Messages = []mfa.Delivery{{Provider: "p", ID: "1", State: mfa.Sent, Sealed: []byte("text"), At: factors[i].CreatedAt, UpdatedAt: factors[i].CreatedAt}}
+			challenges[i].Messages = []delivery.Record{{Provider: "p", ID: "1", State: delivery.Sent, Sealed: []byte("text"), At: factors[i].CreatedAt, UpdatedAt: factors[i].CreatedAt}}
 		case 1: // no optional fields
 			f, c := factors[i], challenges[i]
 			f.User, f.Sealed, f.Label, f.Replay, f.LockedUntil = "", nil, nil, mfa.ReplayKey{}, time.Time{}

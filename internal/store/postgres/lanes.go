@@ -93,7 +93,7 @@ func (l *lanes) take(row string, most int) []*job {
 
 // rowName returns the name of the row that a read of one row names.
 func rowName(r mfa.Read) string {
-	return fmt.Sprint(r.Bucket, r.Challenge, r.Factor, r.User, r.Phone, r.Tallies, r.Message, r.Replay)
+	return fmt.Sprint(r.Bucket, r.Challenge, r.Factor, r.User, r.Phone, r.Counters, r.Message, r.Replay)
 }
 
 // keepFromLanes moves the jobs of a group that name a row with a lane to that lane, and

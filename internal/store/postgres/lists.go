@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -35,7 +36,7 @@ func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int)
 	return collect(ctx, s, factors.collected, selectFactorsAfter, bucket(after), after, limit)
 }
 
-// Tallies lists the tallies of an environment; see mfa.Store.
-func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) ([]mfa.Tally, error) {
-	return collect(ctx, s, tallies.collected, selectTallies, int16(mfa.TallyKey{Environment: env}.Bucket()), env)
+// Counters lists the tallies of an environment; see mfa.Store.
+func (s *Store) Counters(ctx context.Context, env mfa.EnvironmentID) ([]delivery.Counter, error) {
+	return collect(ctx, s, tallies.collected, selectTallies, int16(delivery.CounterKey{Environment: env}.Bucket()), env)
 }

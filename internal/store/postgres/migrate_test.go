@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/migrate"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -120,7 +121,7 @@ func TestUpgradeWhileOlderNodesRun(t *testing.T) {
 		if !reflect.DeepEqual(c, want) {
 			t.Errorf("got  %+v\nwant %+v", c, want)
 		}
-		c.Messages = []mfa.Delivery{{State: mfa.Sent, At: c.CreatedAt, UpdatedAt: c.CreatedAt}}
+		c.Messages = []delivery.Record{{State: delivery.Sent, At: c.CreatedAt, UpdatedAt: c.CreatedAt}}
 		if err := s.Update(t.Context(), readChallenge(c.ID), storetest.Writing(c.Update())); err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -25,8 +26,8 @@ func rowsOf(group []*job) []mfa.Read {
 		if r.Phone != none.Phone {
 			rows = append(rows, mfa.Read{Bucket: r.Bucket, Phone: r.Phone})
 		}
-		for i := range r.Tallies {
-			rows = append(rows, mfa.Read{Bucket: r.Bucket, Tallies: r.Tallies[i : i+1]})
+		for i := range r.Counters {
+			rows = append(rows, mfa.Read{Bucket: r.Bucket, Counters: r.Counters[i : i+1]})
 		}
 		if r.Message != none.Message {
 			rows = append(rows, mfa.Read{Bucket: r.Bucket, Message: r.Message})
@@ -46,7 +47,7 @@ func lockOrder(a, b mfa.Read) int {
 		cmp.Compare(a.Bucket, b.Bucket),
 		bytes.Compare(a.Replay[:], b.Replay[:]),
 		bytes.Compare(a.Message[:], b.Message[:]),
-		slices.CompareFunc(a.Tallies, b.Tallies, compareTallies),
+		slices.CompareFunc(a.Counters, b.Counters, compareTallies),
 		bytes.Compare(a.Phone[:], b.Phone[:]),
 		cmp.Compare(a.User.Environment, b.User.Environment),
 		strings.Compare(a.User.ID, b.User.ID),
@@ -55,6 +56,6 @@ func lockOrder(a, b mfa.Read) int {
 	)
 }
 
-func compareTallies(a, b mfa.TallyKey) int {
+func compareTallies(a, b delivery.CounterKey) int {
 	return cmp.Or(cmp.Compare(a.Environment, b.Environment), strings.Compare(a.Name, b.Name))
 }

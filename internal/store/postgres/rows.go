@@ -3,6 +3,7 @@ package postgres
 import (
 	"github.com/jackc/pgx/v5"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -84,16 +85,16 @@ func (h *txRows) read(batch *pgx.Batch, r mfa.Read, l lock) {
 		batch.Queue(selectUser+l.on("u"), b, r.User.Environment, r.User.ID).Query(each(h.scanUser))
 	}
 	if r.Phone != none.Phone {
-		batch.Queue(selectPhone+l.on("p"), b, r.Phone[:]).Query(each(phones.scanner(func(p *mfa.PhoneLimit) { h.phones[p.Key] = p })))
+		batch.Queue(selectPhone+l.on("p"), b, r.Phone[:]).Query(each(phones.scanner(func(p *delivery.PhoneLimit) { h.phones[p.Key] = p })))
 	}
-	for _, key := range r.Tallies {
-		batch.Queue(selectTally+l.on("y"), b, key.Environment, key.Name).Query(each(tallies.scanner(func(t *mfa.Tally) {
-			t.TallyKey = key // includes Of, which is not stored
+	for _, key := range r.Counters {
+		batch.Queue(selectTally+l.on("y"), b, key.Environment, key.Name).Query(each(tallies.scanner(func(t *delivery.Counter) {
+			t.CounterKey = key // includes Of, which is not stored
 			h.tallies[key] = t
 		})))
 	}
 	if r.Message != none.Message {
-		batch.Queue(selectMessage+l.on("m"), b, r.Message[:]).Query(each(messages.scanner(func(m *mfa.MessageRef) { h.messages[m.Key] = m })))
+		batch.Queue(selectMessage+l.on("m"), b, r.Message[:]).Query(each(messages.scanner(func(m *delivery.MessageRef) { h.messages[m.Key] = m })))
 	}
 	if r.Replay != none.Replay {
 		batch.Queue(selectReplay+l.on("r"), b, r.Replay[:]).Query(each(replays.scanner(func(p *mfa.Replay) { h.replays[replayRow{p.Bucket, p.Key}] = p })))

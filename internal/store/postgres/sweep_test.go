@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
@@ -101,20 +102,20 @@ func TestSweepDuringUpdates(t *testing.T) {
 func TestSweepKeepsReusedRows(t *testing.T) {
 	url := migrated(t)
 	y, m, r := storetest.NewTally(0), storetest.NewMessage(0), storetest.NewReplay(0)
-	p := &mfa.PhoneLimit{Key: mfa.PhoneKey{31: 1}, ExpiresAt: y.ExpiresAt}
+	p := &delivery.PhoneLimit{Key: delivery.PhoneKey{31: 1}, ExpiresAt: y.ExpiresAt}
 	for _, tc := range []struct {
 		table string
 		put   mfa.Write
 		there func(mfa.Rows) bool
 	}{
-		{"tallies", mfa.PutTally{Tally: y}, func(r mfa.Rows) bool { return r.Tallies[0] != nil }},
+		{"tallies", mfa.PutCounter{Counter: y}, func(r mfa.Rows) bool { return r.Counters[0] != nil }},
 		{"messages", mfa.PutMessage{MessageRef: m}, func(r mfa.Rows) bool { return r.Message != nil }},
 		{"phones", mfa.PutPhone{PhoneLimit: p}, func(r mfa.Rows) bool { return r.Phone != nil }},
 		{"replays", mfa.PutReplay{Replay: r}, func(r mfa.Rows) bool { return r.Replay != nil }},
 	} {
 		t.Run(tc.table, func(t *testing.T) {
 			s := openAt(t, url, postgres.Options{}) // a new store sweeps bucket 0 first
-			read := mfa.Read{Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key, Phone: p.Key, Replay: r.Key}
+			read := mfa.Read{Counters: []delivery.CounterKey{y.CounterKey}, Message: m.Key, Phone: p.Key, Replay: r.Key}
 			if err := s.Update(t.Context(), read, storetest.Writing(tc.put)); err != nil {
 				t.Fatal(err)
 			}

@@ -31,7 +31,7 @@ var (
 	challengeStates = newTable("challenges", 2, rows.UpdateChallenge)
 	users           = newTable("users", 3, rows.User)
 	phones          = newTable("phones", 2, rows.Phone)
-	tallies         = newTable("tallies", 3, rows.Tally)
+	tallies         = newTable("tallies", 3, rows.Counter)
 	messages        = newTable("messages", 2, rows.Message)
 	replays         = newTable("replays", 2, rows.Replay)
 	eventRows       = newTable("events", 2, rows.Event)

@@ -113,7 +113,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		sql, args, err = exportTallies, func() []any { return []any{number, env, name} }, transfer.ReadPlace(place, &number, &env, &name)
 		scan = func(row *rowReader) (transfer.Row, string) {
 			t := tallies.scan(row)
-			return transfer.Row{Tally: t}, transfer.Place(t.Bucket(), t.Environment, t.Name)
+			return transfer.Row{Counter: t}, transfer.Place(t.Bucket(), t.Environment, t.Name)
 		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
@@ -178,8 +178,8 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 		queueNew(batch, eventRows, r.Event)
 	case r.Message != nil:
 		queueNew(batch, messages, r.Message)
-	case r.Tally != nil:
-		queueNew(batch, tallies, r.Tally)
+	case r.Counter != nil:
+		queueNew(batch, tallies, r.Counter)
 	}
 }
 

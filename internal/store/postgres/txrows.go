@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -14,9 +15,9 @@ type txRows struct {
 	challenges map[mfa.ChallengeID]*mfa.Challenge
 	factors    map[mfa.FactorID]*mfa.Factor
 	users      map[mfa.UserKey]*mfa.User
-	phones     map[mfa.PhoneKey]*mfa.PhoneLimit
-	tallies    map[mfa.TallyKey]*mfa.Tally
-	messages   map[mfa.MessageKey]*mfa.MessageRef
+	phones     map[delivery.PhoneKey]*delivery.PhoneLimit
+	tallies    map[delivery.CounterKey]*delivery.Counter
+	messages   map[delivery.MessageKey]*delivery.MessageRef
 	replays    map[replayRow]*mfa.Replay
 
 	synchronous bool         // whether the commit will wait for a standby
@@ -34,9 +35,9 @@ func newTxRows() *txRows {
 		challenges: make(map[mfa.ChallengeID]*mfa.Challenge),
 		factors:    make(map[mfa.FactorID]*mfa.Factor),
 		users:      make(map[mfa.UserKey]*mfa.User),
-		phones:     make(map[mfa.PhoneKey]*mfa.PhoneLimit),
-		tallies:    make(map[mfa.TallyKey]*mfa.Tally),
-		messages:   make(map[mfa.MessageKey]*mfa.MessageRef),
+		phones:     make(map[delivery.PhoneKey]*delivery.PhoneLimit),
+		tallies:    make(map[delivery.CounterKey]*delivery.Counter),
+		messages:   make(map[delivery.MessageKey]*delivery.MessageRef),
 		replays:    make(map[replayRow]*mfa.Replay),
 	}
 }
@@ -63,12 +64,12 @@ func (h *txRows) rows(r mfa.Read) (rows mfa.Rows) {
 		rows.Phone = clone(p)
 		rows.Phone.Sends = slices.Clone(p.Sends)
 	}
-	for _, key := range r.Tallies {
+	for _, key := range r.Counters {
 		t := clone(h.tallies[key])
 		if t != nil {
 			t.Counts = slices.Clone(t.Counts)
 		}
-		rows.Tallies = append(rows.Tallies, t)
+		rows.Counters = append(rows.Counters, t)
 	}
 	rows.Message = clone(h.messages[r.Message])
 	rows.Replay = clone(h.replays[replayRow{r.Bucket, r.Replay}])
@@ -184,10 +185,10 @@ func (h *txRows) apply(out *writes, all []mfa.Write) {
 		case mfa.PutPhone:
 			put(out, phones, w.PhoneLimit, h.phones[w.Key] != nil)
 			h.phones[w.Key] = clone(w.PhoneLimit)
-		case mfa.PutTally:
-			put(out, tallies, w.Tally, h.tallies[w.TallyKey] != nil)
-			h.tallies[w.TallyKey] = clone(w.Tally)
-		case mfa.DeleteTally:
+		case mfa.PutCounter:
+			put(out, tallies, w.Counter, h.tallies[w.CounterKey] != nil)
+			h.tallies[w.CounterKey] = clone(w.Counter)
+		case mfa.DeleteCounter:
 			out.others.Queue(deleteTally, int16(w.Key.Bucket()), w.Key.Environment, w.Key.Name)
 			delete(h.tallies, w.Key)
 		case mfa.PutMessage:

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // sends are encoded in 16 bytes each: the time in milliseconds and the reference.
-type sends []mfa.Send
+type sends []delivery.Send
 
 func (s *sends) Encode() []byte {
 	b := make([]byte, 0, 16*len(*s))
@@ -26,16 +27,16 @@ func (s *sends) Decode(b []byte) error {
 	if len(b)%16 != 0 {
 		return fmt.Errorf("sends: %d bytes are not a whole number of records", len(b))
 	}
-	*s = make([]mfa.Send, 0, len(b)/16)
+	*s = make([]delivery.Send, 0, len(b)/16)
 	for ; len(b) > 0; b = b[16:] {
 		at := time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC()
-		*s = append(*s, mfa.Send{At: at, Ref: mfa.SendRef(b[8:16])})
+		*s = append(*s, delivery.Send{At: at, Ref: delivery.Ref(b[8:16])})
 	}
 	return nil
 }
 
 // counts are encoded in 16 bytes each: the time in milliseconds and two numbers.
-type counts []mfa.Count
+type counts []delivery.Count
 
 func (c *counts) Encode() []byte {
 	b := make([]byte, 0, 16*len(*c))
@@ -51,9 +52,9 @@ func (c *counts) Decode(b []byte) error {
 	if len(b)%16 != 0 {
 		return fmt.Errorf("counts: %d bytes are not a whole number of records", len(b))
 	}
-	*c = make([]mfa.Count, 0, len(b)/16)
+	*c = make([]delivery.Count, 0, len(b)/16)
 	for ; len(b) > 0; b = b[16:] {
-		*c = append(*c, mfa.Count{
+		*c = append(*c, delivery.Count{
 			At:       time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC(),
 			Sent:     int(binary.BigEndian.Uint32(b[8:])),
 			Verified: int(binary.BigEndian.Uint32(b[12:])),
@@ -65,7 +66,7 @@ func (c *counts) Decode(b []byte) error {
 // deliveries are encoded one after another: five texts, each after its length, the
 // number of segments, and two times in milliseconds. All numbers are varints. An empty
 // list is encoded as nil.
-type deliveries []mfa.Delivery
+type deliveries []delivery.Record
 
 func (d *deliveries) Encode() (b []byte) {
 	for i := range *d {
@@ -100,8 +101,8 @@ func (d *deliveries) Decode(b []byte) error {
 		if err1 != nil || err2 != nil || err3 != nil {
 			return errDeliveries
 		}
-		one := mfa.Delivery{
-			Provider: texts[0], ID: texts[1], State: mfa.DeliveryState(texts[2]), Reason: texts[3], Segments: int(segments),
+		one := delivery.Record{
+			Provider: texts[0], ID: texts[1], State: delivery.State(texts[2]), Reason: texts[3], Segments: int(segments),
 			At: time.UnixMilli(at).UTC(), UpdatedAt: time.UnixMilli(updated).UTC(),
 		}
 		if texts[4] != "" {

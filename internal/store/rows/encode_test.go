@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 )
 
 var at = time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
@@ -13,8 +13,8 @@ var at = time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
 func TestSendsAreReadAsTheyWereWritten(t *testing.T) {
 	for _, want := range []sends{
 		{},
-		{{At: at, Ref: mfa.SendRef{1, 2, 3}}},
-		{{At: at, Ref: mfa.SendRef{7: 255}}, {At: at.Add(time.Millisecond)}},
+		{{At: at, Ref: delivery.Ref{1, 2, 3}}},
+		{{At: at, Ref: delivery.Ref{7: 255}}, {At: at.Add(time.Millisecond)}},
 	} {
 		var got sends
 		if err := got.Decode(want.Encode()); err != nil || !reflect.DeepEqual(got, want) {
@@ -45,10 +45,10 @@ func TestCountsAreReadAsTheyWereWritten(t *testing.T) {
 func TestDeliveriesAreReadAsTheyWereWritten(t *testing.T) {
 	for _, want := range []deliveries{
 		nil,
-		{{State: mfa.Queued, At: at, UpdatedAt: at}},
+		{{State: delivery.Queued, At: at, UpdatedAt: at}},
 		{
-			{Provider: `g "1"`, ID: "\n", State: mfa.Undelivered, Reason: "30003", Segments: 3, At: at, UpdatedAt: at.Add(time.Millisecond)},
-			{State: mfa.Failed, Reason: "delivery_failed", At: at, UpdatedAt: at},
+			{Provider: `g "1"`, ID: "\n", State: delivery.Undelivered, Reason: "30003", Segments: 3, At: at, UpdatedAt: at.Add(time.Millisecond)},
+			{State: delivery.Failed, Reason: "delivery_failed", At: at, UpdatedAt: at},
 		},
 	} {
 		var got deliveries

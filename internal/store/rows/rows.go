@@ -11,6 +11,7 @@ package rows
 import (
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -41,7 +42,7 @@ type (
 	UserBucket mfa.User
 	// A TallyBucket is the bucket of a tally. The store derives it from the tally's
 	// key.
-	TallyBucket mfa.Tally
+	TallyBucket delivery.Counter
 	// An Owner is the user of a factor. A factor without a user is stored with NULL.
 	Owner mfa.Factor
 	// A Name is text that is stored as text even if it is empty, never as NULL.
@@ -143,15 +144,15 @@ func (u *UserBucket) Place() mfa.Bucket {
 }
 
 // Phone describes the limit of a phone number.
-func Phone(c Columns, p *mfa.PhoneLimit) {
+func Phone(c Columns, p *delivery.PhoneLimit) {
 	c.Column("bucket", (*KeyBucket)(&p.Bucket))
 	c.Column("key", (*hash)(&p.Key))
 	c.Column("sends", (*sends)(&p.Sends))
 	c.Column("expires_at", &p.ExpiresAt)
 }
 
-// Tally describes a tally. It leaves out Of, which is not stored.
-func Tally(c Columns, t *mfa.Tally) {
+// Counter describes a tally. It leaves out Of, which is not stored.
+func Counter(c Columns, t *delivery.Counter) {
 	c.Column("bucket", (*TallyBucket)(t))
 	c.Column("environment", (*int64)(&t.Environment))
 	c.Column("name", (*Name)(&t.Name))
@@ -162,7 +163,7 @@ func Tally(c Columns, t *mfa.Tally) {
 }
 
 // Message describes a message reference.
-func Message(c Columns, m *mfa.MessageRef) {
+func Message(c Columns, m *delivery.MessageRef) {
 	c.Column("bucket", (*KeyBucket)(&m.Bucket))
 	c.Column("key", (*hash)(&m.Key))
 	c.Column("challenge", (*Ref)(&m.Challenge))

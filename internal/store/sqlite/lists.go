@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -44,8 +45,8 @@ func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int)
 	return found, err
 }
 
-// Tallies lists the tallies of an environment; see mfa.Store.
-func (s *Store) Tallies(ctx context.Context, env mfa.EnvironmentID) (found []mfa.Tally, err error) {
+// Counters lists the tallies of an environment; see mfa.Store.
+func (s *Store) Counters(ctx context.Context, env mfa.EnvironmentID) (found []delivery.Counter, err error) {
 	err = s.scan(ctx, func(c *conn) error {
 		return tallies.list(c.prepare(selectTallies).int(int64(env)), &found)
 	})

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -83,8 +84,8 @@ func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 			rows.Phone.Bucket = r.Bucket
 		}
 	}
-	if err == nil && len(r.Tallies) > 0 {
-		rows.Tallies, err = loadTallies(c, r.Tallies)
+	if err == nil && len(r.Counters) > 0 {
+		rows.Counters, err = loadTallies(c, r.Counters)
 	}
 	if err == nil && r.Message != none.Message {
 		if rows.Message, err = messages.one(c.prepare(selectMessage).blob(r.Message[:])); rows.Message != nil {
@@ -121,15 +122,15 @@ func loadFactor(c *conn, id mfa.FactorID) (found *mfa.Factor, err error) {
 
 // loadTallies reads the tallies of keys. The result is nil for a tally that is not
 // stored.
-func loadTallies(c *conn, keys []mfa.TallyKey) (found []*mfa.Tally, err error) {
-	found = make([]*mfa.Tally, len(keys))
+func loadTallies(c *conn, keys []delivery.CounterKey) (found []*delivery.Counter, err error) {
+	found = make([]*delivery.Counter, len(keys))
 	for i, key := range keys {
 		found[i], err = tallies.one(c.prepare(selectTally).int(int64(key.Environment)).string(key.Name))
 		if err != nil {
 			return nil, err
 		}
 		if found[i] != nil {
-			found[i].TallyKey = key // includes Of, which is not stored
+			found[i].CounterKey = key // includes Of, which is not stored
 		}
 	}
 	return found, nil
@@ -186,9 +187,9 @@ func apply(c *conn, w mfa.Write) (err error) {
 		}
 	case mfa.PutPhone:
 		return phones.bind(c.prepare(phones.put), w.PhoneLimit).one()
-	case mfa.PutTally:
-		return tallies.bind(c.prepare(tallies.put), w.Tally).one()
-	case mfa.DeleteTally:
+	case mfa.PutCounter:
+		return tallies.bind(c.prepare(tallies.put), w.Counter).one()
+	case mfa.DeleteCounter:
 		_, err = c.prepare(deleteTally).int(int64(w.Key.Environment)).string(w.Key.Name).exec()
 	case mfa.PutMessage:
 		return messages.bind(c.prepare(messages.put), w.MessageRef).one()

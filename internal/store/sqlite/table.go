@@ -28,7 +28,7 @@ var (
 	challengeStates = newTable("challenges", rows.UpdateChallenge, "hi", "lo")
 	users           = newTable("users", rows.User, "environment", "id")
 	phones          = newTable("phones", rows.Phone, "key")
-	tallies         = newTable("tallies", rows.Tally, "environment", "name")
+	tallies         = newTable("tallies", rows.Counter, "environment", "name")
 	messages        = newTable("messages", rows.Message, "key")
 	replays         = newTable("replays", rows.Replay, "bucket", "key")
 	eventRows       = newTable("events", rows.Event, "environment", "hi", "lo")

@@ -117,7 +117,7 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		query = func(c *conn) *statement { return c.prepare(exportTallies).int(number).string(name) }
 		add = func(row *rowReader) (transfer.Row, string, error) {
 			t, err := tallies.scan(row)
-			return transfer.Row{Tally: t}, transfer.Place(t.Environment, t.Name), err
+			return transfer.Row{Counter: t}, transfer.Place(t.Environment, t.Name), err
 		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
@@ -176,8 +176,8 @@ func importRow(c *conn, r transfer.Row) (err error) {
 		err = eventRows.add(c, r.Event)
 	case r.Message != nil:
 		err = messages.add(c, r.Message)
-	case r.Tally != nil:
-		err = tallies.add(c, r.Tally)
+	case r.Counter != nil:
+		err = tallies.add(c, r.Counter)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
@@ -94,7 +95,7 @@ func TestUpgradeOfTheFirstSchemaKeepsEverything(t *testing.T) {
 		if !reflect.DeepEqual(rows.Challenge, want) {
 			t.Errorf("got  %+v\nwant %+v", rows.Challenge, want)
 		}
-		want.Messages = []mfa.Delivery{{State: mfa.Sent, At: want.CreatedAt, UpdatedAt: want.CreatedAt}}
+		want.Messages = []delivery.Record{{State: delivery.Sent, At: want.CreatedAt, UpdatedAt: want.CreatedAt}}
 		if err := s.Update(t.Context(), read, storetest.Writing(want.Update())); err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +116,7 @@ func TestUpgradeOfTheSecondSchemaKeepsRows(t *testing.T) {
 	bare.Type = "carrier_pigeon"
 	verified, unused := storetest.NewChallenge(full), storetest.NewChallenge(bare)
 	verified.SealedCode, verified.Attempts, verified.UpdatedAt, verified.VerifiedAt = nil, 3, later, later
-	unused.CodeMAC, unused.Messages = nil, []mfa.Delivery{{Provider: "one", ID: "id", State: mfa.Queued, Segments: 1, At: later, UpdatedAt: later}}
+	unused.CodeMAC, unused.Messages = nil, []delivery.Record{{Provider: "one", ID: "id", State: delivery.Queued, Segments: 1, At: later, UpdatedAt: later}}
 	failed, odd := storetest.NewEvent(full), storetest.NewEvent(bare)
 	failed.Type, failed.Challenge, failed.Reason = mfa.ChallengeFailed, verified.ID, "wrong_code"
 	odd.Type, odd.Factor, odd.Reason = "pigeon.released", mfa.FactorID{}, "42"
@@ -125,7 +126,7 @@ func TestUpgradeOfTheSecondSchemaKeepsRows(t *testing.T) {
 	claim.Sealed = nil
 	message, early := storetest.NewMessage(9), storetest.NewMessage(9)
 	message.Bucket, early.Bucket = message.Key.Bucket(), early.Key.Bucket()
-	message.Number, early.Challenge, early.State, early.Reason = 2, mfa.ChallengeID{}, mfa.Failed, "30003"
+	message.Number, early.Challenge, early.State, early.Reason = 2, mfa.ChallengeID{}, delivery.Failed, "30003"
 
 	const (
 		factors    = "factors (id, environment, type, user_id, issuer, account, sealed, replay, last_step, failures, locked_until, created_at, updated_at)"

@@ -75,7 +75,7 @@ func cancelledReadFails(t *testing.T, s mfa.Store) {
 		"View":         func(ctx context.Context) error { _, err := s.View(ctx, readFactor(f.ID)); return err },
 		"Factors":      func(ctx context.Context) error { _, err := s.Factors(ctx, q); return err },
 		"FactorsAfter": func(ctx context.Context) error { _, err := s.FactorsAfter(ctx, mfa.FactorID{}, 1); return err },
-		"Tallies":      func(ctx context.Context) error { _, err := s.Tallies(ctx, 1); return err },
+		"Counters":     func(ctx context.Context) error { _, err := s.Counters(ctx, 1); return err },
 		"ReadEvents": func(ctx context.Context) error {
 			_, err := s.(events.Log).ReadEvents(ctx, events.Query{Environment: 1, Limit: 1})
 			return err

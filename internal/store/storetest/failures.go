@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -16,14 +17,14 @@ var errOfFn = errors.New("refused by fn")
 func everything() (mfa.Read, []mfa.Write) {
 	f := NewFactor(NewUser())
 	b, c := f.ID.Bucket(), NewChallenge(f)
-	r, p := NewReplay(b), &mfa.PhoneLimit{Bucket: b, Key: newKey(), ExpiresAt: morning}
+	r, p := NewReplay(b), &delivery.PhoneLimit{Bucket: b, Key: newKey(), ExpiresAt: morning}
 	u := mfa.UserKey{Environment: f.Environment, ID: f.User}
 	y, m := NewTally(b), NewMessage(b)
 	return mfa.Read{
-			Bucket: b, Challenge: c.ID, User: u, Phone: p.Key, Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key, Replay: r.Key,
+			Bucket: b, Challenge: c.ID, User: u, Phone: p.Key, Counters: []delivery.CounterKey{y.CounterKey}, Message: m.Key, Replay: r.Key,
 		}, []mfa.Write{
 			mfa.InsertFactor{Factor: f}, mfa.InsertChallenge{Challenge: c}, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 1}},
-			mfa.PutPhone{PhoneLimit: p}, mfa.PutTally{Tally: y}, mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r},
+			mfa.PutPhone{PhoneLimit: p}, mfa.PutCounter{Counter: y}, mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r},
 			mfa.AppendEvent{Event: NewEvent(f)},
 		}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -27,13 +28,13 @@ func unknownIsNil(t *testing.T, s mfa.Store) {
 		"challenge": {Bucket: b, Challenge: newID(morning, b)},
 		"user":      {Bucket: b, User: u},
 		"phone":     {Bucket: b, Phone: newKey()},
-		"tallies":   {Bucket: b, Tallies: []mfa.TallyKey{NewTally(b).TallyKey, NewTally(b).TallyKey}},
+		"tallies":   {Bucket: b, Counters: []delivery.CounterKey{NewTally(b).CounterKey, NewTally(b).CounterKey}},
 		"message":   {Bucket: b, Message: newKey()},
 		"replay":    {Bucket: b, Replay: newReplayKey()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, rows := range readBoth(t, s, r) {
-				if !nothing(rows) || len(rows.Tallies) != len(r.Tallies) {
+				if !nothing(rows) || len(rows.Counters) != len(r.Counters) {
 					t.Errorf("read %+v; want nothing", rows)
 				}
 			}
@@ -88,9 +89,9 @@ func challengeComesBack(t *testing.T, s mfa.Store) {
 			ID: newID(morning, b), Factor: f.ID, Type: mfa.SMS, CodeMAC: []byte{0, 1, 0xff}, CreatedAt: longAgo, ExpiresAt: atLast,
 			ChallengeState: mfa.ChallengeState{
 				SealedCode: []byte{0}, Attempts: 255, RefusalEvents: math.MaxInt32 >> 8,
-				Messages: []mfa.Delivery{
-					{Provider: awkward, ID: awkward, State: mfa.Undelivered, Reason: awkward, Segments: 3, At: longAgo, UpdatedAt: atLast},
-					{State: mfa.Queued, At: morning, UpdatedAt: morning},
+				Messages: []delivery.Record{
+					{Provider: awkward, ID: awkward, State: delivery.Undelivered, Reason: awkward, Segments: 3, At: longAgo, UpdatedAt: atLast},
+					{State: delivery.Queued, At: morning, UpdatedAt: morning},
 				},
 				UpdatedAt: morning, VerifiedAt: morning.Add(time.Millisecond),
 			},
@@ -109,10 +110,10 @@ func challengeComesBack(t *testing.T, s mfa.Store) {
 }
 
 func phoneComesBack(t *testing.T, s mfa.Store) {
-	sends := []mfa.Send{{At: longAgo, Ref: mfa.SendRef{0, 1, 2}}, {At: morning}, {At: atLast, Ref: mfa.SendRef{0xff}}}
-	for name, p := range map[string]*mfa.PhoneLimit{
+	sends := []delivery.Send{{At: longAgo, Ref: delivery.Ref{0, 1, 2}}, {At: morning}, {At: atLast, Ref: delivery.Ref{0xff}}}
+	for name, p := range map[string]*delivery.PhoneLimit{
 		"full": {Bucket: 7, Key: newKey(), Sends: sends, ExpiresAt: atLast},
-		"bare": {Bucket: 7, Key: newKey(), Sends: []mfa.Send{}, ExpiresAt: morning},
+		"bare": {Bucket: 7, Key: newKey(), Sends: []delivery.Send{}, ExpiresAt: morning},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store(t, s, 7, mfa.PutPhone{PhoneLimit: p})
@@ -124,28 +125,28 @@ func phoneComesBack(t *testing.T, s mfa.Store) {
 }
 
 func tallyComesBack(t *testing.T, s mfa.Store) {
-	counts := []mfa.Count{{At: longAgo, Sent: math.MaxInt32, Verified: math.MaxInt32}, {At: morning}, {At: atLast, Sent: 2, Verified: 1}}
-	for name, y := range map[string]*mfa.Tally{
-		"full":     {TallyKey: mfa.TallyKey{Environment: bigEnvironment, Name: awkward}, Sealed: []byte{0, 1}, Counts: counts, PausedUntil: atLast, ExpiresAt: atLast},
-		"bare":     {TallyKey: mfa.TallyKey{Environment: 1, Name: "+49"}, Counts: []mfa.Count{}, ExpiresAt: morning},
-		"nameless": {TallyKey: mfa.TallyKey{Environment: 1}, Counts: counts[:1], ExpiresAt: morning},
+	counts := []delivery.Count{{At: longAgo, Sent: math.MaxInt32, Verified: math.MaxInt32}, {At: morning}, {At: atLast, Sent: 2, Verified: 1}}
+	for name, y := range map[string]*delivery.Counter{
+		"full":     {CounterKey: delivery.CounterKey{Environment: bigEnvironment, Name: awkward}, Sealed: []byte{0, 1}, Counts: counts, PausedUntil: atLast, ExpiresAt: atLast},
+		"bare":     {CounterKey: delivery.CounterKey{Environment: 1, Name: "+49"}, Counts: []delivery.Count{}, ExpiresAt: morning},
+		"nameless": {CounterKey: delivery.CounterKey{Environment: 1}, Counts: counts[:1], ExpiresAt: morning},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store(t, s, y.Bucket(), mfa.PutTally{Tally: y})
-			for _, rows := range readBoth(t, s, mfa.Read{Bucket: y.Bucket(), Tallies: []mfa.TallyKey{y.TallyKey}}) {
-				same(t, rows.Tallies[0], y)
+			store(t, s, y.Bucket(), mfa.PutCounter{Counter: y})
+			for _, rows := range readBoth(t, s, mfa.Read{Bucket: y.Bucket(), Counters: []delivery.CounterKey{y.CounterKey}}) {
+				same(t, rows.Counters[0], y)
 			}
 		})
 	}
 }
 
 func messageComesBack(t *testing.T, s mfa.Store) {
-	for name, m := range map[string]*mfa.MessageRef{
+	for name, m := range map[string]*delivery.MessageRef{
 		"full": {
-			Bucket: 7, Key: newKey(), Challenge: newID(morning, 7), Number: math.MaxInt32, State: mfa.Failed, Reason: awkward,
+			Bucket: 7, Key: newKey(), Challenge: newID(morning, 7), Number: math.MaxInt32, State: delivery.Failed, Reason: awkward,
 			ExpiresAt: atLast,
 		},
-		"receipt": {Bucket: 7, Key: newKey(), State: mfa.Delivered, ExpiresAt: morning},
+		"receipt": {Bucket: 7, Key: newKey(), State: delivery.Delivered, ExpiresAt: morning},
 		"bare":    {Bucket: 7, Key: newKey(), ExpiresAt: morning},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -155,21 +156,21 @@ func factorsAreOwn(t *testing.T, s mfa.Store) {
 func talliesAreListed(t *testing.T, s mfa.Store) {
 	one := NewTally(7).Environment
 	two := one + 1
-	for (mfa.TallyKey{Environment: two}).Bucket() != 7 {
+	for (delivery.CounterKey{Environment: two}).Bucket() != 7 {
 		two++
 	}
-	want := make(map[mfa.TallyKey]*mfa.Tally)
+	want := make(map[delivery.CounterKey]*delivery.Counter)
 	for i := range 15 {
 		y := NewTally(7)
 		y.Environment = []mfa.EnvironmentID{one, two, NewTally(8).Environment}[i%3]
-		y.Counts = []mfa.Count{{At: morning, Sent: i}}
+		y.Counts = []delivery.Count{{At: morning, Sent: i}}
 		y.PausedUntil = []time.Time{{}, morning}[i%2]
-		want[y.TallyKey] = y
-		store(t, s, y.Bucket(), mfa.PutTally{Tally: y})
+		want[y.CounterKey] = y
+		store(t, s, y.Bucket(), mfa.PutCounter{Counter: y})
 	}
 	listed := 0
 	for env, n := range map[mfa.EnvironmentID]int{one: 5, two: 5, NewTally(8).Environment: 5, NewTally(9).Environment: 0} {
-		all, err := s.Tallies(t.Context(), env)
+		all, err := s.Counters(t.Context(), env)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,10 +179,10 @@ func talliesAreListed(t *testing.T, s mfa.Store) {
 		}
 		for i := range all {
 			if all[i].Environment != env {
-				t.Errorf("%+v is listed for environment %d", all[i].TallyKey, env)
+				t.Errorf("%+v is listed for environment %d", all[i].CounterKey, env)
 			}
-			same(t, &all[i], want[all[i].TallyKey])
-			delete(want, all[i].TallyKey)
+			same(t, &all[i], want[all[i].CounterKey])
+			delete(want, all[i].CounterKey)
 			listed++
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -106,17 +107,17 @@ func countersAreExact(t *testing.T, s mfa.Store) {
 // different order. At the start no tally is stored.
 func talliesAreExact(t *testing.T, s mfa.Store) {
 	const b, callers, rounds = 7, 64, 4
-	keys := []mfa.TallyKey{NewTally(b).TallyKey, NewTally(b).TallyKey, NewTally(b).TallyKey}
+	keys := []delivery.CounterKey{NewTally(b).CounterKey, NewTally(b).CounterKey, NewTally(b).CounterKey}
 	errs := together(callers, func(i int) error {
 		own := slices.Concat(keys[i%len(keys):], keys[:i%len(keys)])
 		for range rounds {
-			err := s.Update(t.Context(), mfa.Read{Bucket: b, Tallies: own}, func(tx *mfa.Tx) error {
-				for n, y := range tx.Tallies {
+			err := s.Update(t.Context(), mfa.Read{Bucket: b, Counters: own}, func(tx *mfa.Tx) error {
+				for n, y := range tx.Counters {
 					if y == nil {
-						y = &mfa.Tally{TallyKey: own[n], Counts: []mfa.Count{{At: morning}}, ExpiresAt: morning}
+						y = &delivery.Counter{CounterKey: own[n], Counts: []delivery.Count{{At: morning}}, ExpiresAt: morning}
 					}
 					y.Counts[0].Sent++
-					tx.Writes = append(tx.Writes, mfa.PutTally{Tally: y})
+					tx.Writes = append(tx.Writes, mfa.PutCounter{Counter: y})
 				}
 				return nil
 			})
@@ -129,8 +130,8 @@ func talliesAreExact(t *testing.T, s mfa.Store) {
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	for i, y := range view(t, s, mfa.Read{Bucket: b, Tallies: keys}).Tallies {
-		want := &mfa.Tally{TallyKey: keys[i], Counts: []mfa.Count{{At: morning, Sent: callers * rounds}}, ExpiresAt: morning}
+	for i, y := range view(t, s, mfa.Read{Bucket: b, Counters: keys}).Counters {
+		want := &delivery.Counter{CounterKey: keys[i], Counts: []delivery.Count{{At: morning, Sent: callers * rounds}}, ExpiresAt: morning}
 		same(t, y, want)
 	}
 }
@@ -140,18 +141,18 @@ func talliesAreExact(t *testing.T, s mfa.Store) {
 func refusedLeavesRowsAlone(t *testing.T, s mfa.Store) {
 	f := storeFactor(t, s, NewUser())
 	b, c := f.ID.Bucket(), NewChallenge(f)
-	c.Messages = []mfa.Delivery{{State: mfa.Queued, At: morning, UpdatedAt: morning}}
+	c.Messages = []delivery.Record{{State: delivery.Queued, At: morning, UpdatedAt: morning}}
 	y, m := NewTally(b), NewMessage(b)
-	store(t, s, b, mfa.InsertChallenge{Challenge: c}, mfa.PutTally{Tally: y}, mfa.PutMessage{MessageRef: m})
-	read := mfa.Read{Bucket: b, Challenge: c.ID, Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key}
+	store(t, s, b, mfa.InsertChallenge{Challenge: c}, mfa.PutCounter{Counter: y}, mfa.PutMessage{MessageRef: m})
+	read := mfa.Read{Bucket: b, Challenge: c.ID, Counters: []delivery.CounterKey{y.CounterKey}, Message: m.Key}
 	for _, err := range together(64, func(int) error {
 		return s.Update(t.Context(), read, func(tx *mfa.Tx) error {
 			same(t, tx.Challenge, c)
-			same(t, tx.Tallies[0], y)
+			same(t, tx.Counters[0], y)
 			same(t, tx.Message, m)
-			tx.Challenge.Messages[0].State = mfa.Failed
-			tx.Tallies[0].Counts[0].Sent++
-			tx.Tallies[0].PausedUntil = morning
+			tx.Challenge.Messages[0].State = delivery.Failed
+			tx.Counters[0].Counts[0].Sent++
+			tx.Counters[0].PausedUntil = morning
 			tx.Message.Number++
 			return errOfFn
 		})

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
@@ -77,17 +78,17 @@ func NewReplay(b mfa.Bucket) *mfa.Replay {
 
 // NewTally returns a tally in bucket b that is not stored yet. All tallies of one
 // bucket belong to the same environment.
-func NewTally(b mfa.Bucket) *mfa.Tally {
-	key := mfa.TallyKey{Environment: 1, Name: fmt.Sprintf("%032x", serial.Add(1))}
+func NewTally(b mfa.Bucket) *delivery.Counter {
+	key := delivery.CounterKey{Environment: 1, Name: fmt.Sprintf("%032x", serial.Add(1))}
 	for key.Bucket() != b {
 		key.Environment++
 	}
-	return &mfa.Tally{TallyKey: key, Sealed: []byte("sealed"), Counts: []mfa.Count{{At: morning, Sent: 1}}, ExpiresAt: morning}
+	return &delivery.Counter{CounterKey: key, Sealed: []byte("sealed"), Counts: []delivery.Count{{At: morning, Sent: 1}}, ExpiresAt: morning}
 }
 
 // NewMessage returns a message reference in bucket b that is not stored yet.
-func NewMessage(b mfa.Bucket) *mfa.MessageRef {
-	return &mfa.MessageRef{Bucket: b, Key: newKey(), Challenge: newID(morning, b), ExpiresAt: morning}
+func NewMessage(b mfa.Bucket) *delivery.MessageRef {
+	return &delivery.MessageRef{Bucket: b, Key: newKey(), Challenge: newID(morning, b), ExpiresAt: morning}
 }
 
 // Writing returns an fn for Update that makes these writes and ignores the rows of the
@@ -126,8 +127,8 @@ func reading(b mfa.Bucket, w mfa.Write) mfa.Read {
 		r.User = w.UserKey
 	case mfa.PutPhone:
 		r.Phone = w.Key
-	case mfa.PutTally:
-		r.Tallies = []mfa.TallyKey{w.TallyKey}
+	case mfa.PutCounter:
+		r.Counters = []delivery.CounterKey{w.CounterKey}
 	case mfa.PutMessage:
 		r.Message = w.Key
 	case mfa.PutReplay:
@@ -180,12 +181,12 @@ func view(t *testing.T, s mfa.Store, r mfa.Read) mfa.Rows {
 
 // nothing reports whether a read found no row.
 func nothing(rows mfa.Rows) bool {
-	for _, y := range rows.Tallies {
+	for _, y := range rows.Counters {
 		if y != nil {
 			return false
 		}
 	}
-	rows.Tallies = nil
+	rows.Counters = nil
 	return reflect.DeepEqual(rows, mfa.Rows{})
 }
 

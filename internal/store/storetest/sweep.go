@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
@@ -17,9 +18,9 @@ type aged struct {
 	challenge *mfa.Challenge
 	event     mfa.Event
 	replay    *mfa.Replay
-	phone     *mfa.PhoneLimit
-	tally     *mfa.Tally
-	message   *mfa.MessageRef
+	phone     *delivery.PhoneLimit
+	tally     *delivery.Counter
+	message   *delivery.MessageRef
 }
 
 // kept records which rows of an aged are still stored.
@@ -34,12 +35,12 @@ func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
 	a := aged{challenge: NewChallenge(f), event: NewEvent(f), replay: NewReplay(b)}
 	a.challenge.ID, a.event.ID, a.event.At = newID(at, b), newID(at, b), at
 	a.challenge.CreatedAt, a.replay.ExpiresAt = at, at
-	a.phone = &mfa.PhoneLimit{Bucket: b, Key: newKey(), Sends: []mfa.Send{{At: at}}, ExpiresAt: at}
+	a.phone = &delivery.PhoneLimit{Bucket: b, Key: newKey(), Sends: []delivery.Send{{At: at}}, ExpiresAt: at}
 	a.tally, a.message = NewTally(b), NewMessage(b)
 	a.tally.ExpiresAt, a.message.ExpiresAt = at, at
 	store(t, s, b, mfa.InsertChallenge{Challenge: a.challenge},
 		mfa.PutReplay{Replay: a.replay}, mfa.PutPhone{PhoneLimit: a.phone},
-		mfa.PutTally{Tally: a.tally}, mfa.PutMessage{MessageRef: a.message})
+		mfa.PutCounter{Counter: a.tally}, mfa.PutMessage{MessageRef: a.message})
 	importEvents(t, s, a.event)
 	return a
 }
@@ -61,11 +62,11 @@ func (a aged) left(t *testing.T, s mfa.Store) kept {
 	t.Helper()
 	rows := view(t, s, mfa.Read{
 		Bucket: a.replay.Bucket, Challenge: a.challenge.ID, Replay: a.replay.Key, Phone: a.phone.Key,
-		Tallies: []mfa.TallyKey{a.tally.TallyKey}, Message: a.message.Key,
+		Counters: []delivery.CounterKey{a.tally.CounterKey}, Message: a.message.Key,
 	})
 	return kept{
 		rows.Challenge != nil, slices.Contains(Events(t, s), a.event), rows.Replay != nil, rows.Phone != nil,
-		rows.Tallies[0] != nil, rows.Message != nil,
+		rows.Counters[0] != nil, rows.Message != nil,
 	}
 }
 

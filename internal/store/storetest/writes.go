@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -61,16 +62,16 @@ func replaysAreApart(t *testing.T, s mfa.Store) {
 func readBringsSeveral(t *testing.T, s mfa.Store) {
 	f, c := storeChallenge(t, s)
 	b := f.ID.Bucket()
-	p, r := &mfa.PhoneLimit{Bucket: b, Key: newKey(), Sends: []mfa.Send{{At: morning}}, ExpiresAt: morning}, NewReplay(b)
+	p, r := &delivery.PhoneLimit{Bucket: b, Key: newKey(), Sends: []delivery.Send{{At: morning}}, ExpiresAt: morning}, NewReplay(b)
 	y, m := NewTally(b), NewMessage(b)
-	store(t, s, b, mfa.PutPhone{PhoneLimit: p}, mfa.PutTally{Tally: y}, mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r})
+	store(t, s, b, mfa.PutPhone{PhoneLimit: p}, mfa.PutCounter{Counter: y}, mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r})
 	for _, rows := range readBoth(t, s, mfa.Read{
-		Bucket: b, Challenge: c.ID, Phone: p.Key, Tallies: []mfa.TallyKey{y.TallyKey}, Message: m.Key, Replay: r.Key,
+		Bucket: b, Challenge: c.ID, Phone: p.Key, Counters: []delivery.CounterKey{y.CounterKey}, Message: m.Key, Replay: r.Key,
 	}) {
 		same(t, rows.Challenge, c)
 		same(t, rows.Factor, f)
 		same(t, rows.Phone, p)
-		same(t, rows.Tallies[0], y)
+		same(t, rows.Counters[0], y)
 		same(t, rows.Message, m)
 		same(t, rows.Replay, r)
 	}
@@ -79,25 +80,25 @@ func readBringsSeveral(t *testing.T, s mfa.Store) {
 // talliesKeepOrder reads tallies in several orders, including tallies that are not
 // stored.
 func talliesKeepOrder(t *testing.T, s mfa.Store) {
-	stored := make(map[mfa.TallyKey]*mfa.Tally)
-	var keys []mfa.TallyKey
+	stored := make(map[delivery.CounterKey]*delivery.Counter)
+	var keys []delivery.CounterKey
 	for i := range 6 {
 		y := NewTally(7)
-		keys = append(keys, y.TallyKey)
+		keys = append(keys, y.CounterKey)
 		if i%3 != 1 {
-			stored[y.TallyKey] = y
-			store(t, s, 7, mfa.PutTally{Tally: y})
+			stored[y.CounterKey] = y
+			store(t, s, 7, mfa.PutCounter{Counter: y})
 		}
 	}
 	for range keys {
 		keys = append(keys[1:], keys[0])
-		for _, order := range [][]mfa.TallyKey{keys, {keys[4], keys[0], keys[3]}, keys[:1]} {
-			for _, rows := range readBoth(t, s, mfa.Read{Bucket: 7, Tallies: order}) {
-				if len(rows.Tallies) != len(order) {
-					t.Fatalf("read %d tallies; want %d", len(rows.Tallies), len(order))
+		for _, order := range [][]delivery.CounterKey{keys, {keys[4], keys[0], keys[3]}, keys[:1]} {
+			for _, rows := range readBoth(t, s, mfa.Read{Bucket: 7, Counters: order}) {
+				if len(rows.Counters) != len(order) {
+					t.Fatalf("read %d tallies; want %d", len(rows.Counters), len(order))
 				}
 				for i, key := range order {
-					same(t, rows.Tallies[i], stored[key])
+					same(t, rows.Counters[i], stored[key])
 				}
 			}
 		}
@@ -213,7 +214,7 @@ func challengeUpdateIsPartial(t *testing.T, s mfa.Store) {
 	f, before := storeChallenge(t, s)
 	bystander := NewChallenge(f)
 	later := morning.Add(time.Hour)
-	messages := []mfa.Delivery{{Provider: "one", ID: "new", State: mfa.Sent, At: morning, UpdatedAt: later}}
+	messages := []delivery.Record{{Provider: "one", ID: "new", State: delivery.Sent, At: morning, UpdatedAt: later}}
 	store(t, s, f.ID.Bucket(), mfa.InsertChallenge{Challenge: bystander}, mfa.UpdateChallenge{
 		ID: before.ID, ChallengeState: mfa.ChallengeState{Messages: messages, Attempts: 3, RefusalEvents: 7, UpdatedAt: later, VerifiedAt: later},
 	})
@@ -229,35 +230,35 @@ func challengeUpdateIsPartial(t *testing.T, s mfa.Store) {
 }
 
 func putReplaces(t *testing.T, s mfa.Store) {
-	u, p, r := NewUser(), &mfa.PhoneLimit{Key: newKey()}, NewReplay(0)
+	u, p, r := NewUser(), &delivery.PhoneLimit{Key: newKey()}, NewReplay(0)
 	p.Bucket, r.Bucket = u.Bucket(), u.Bucket()
 	y, m := NewTally(u.Bucket()), NewMessage(u.Bucket())
-	tallies := []mfa.TallyKey{y.TallyKey}
-	read := mfa.Read{Bucket: u.Bucket(), User: u, Phone: p.Key, Tallies: tallies, Message: m.Key, Replay: r.Key}
+	tallies := []delivery.CounterKey{y.CounterKey}
+	read := mfa.Read{Bucket: u.Bucket(), User: u, Phone: p.Key, Counters: tallies, Message: m.Key, Replay: r.Key}
 	for n := 1; n <= 3; n++ {
-		p.Sends = append(p.Sends, mfa.Send{At: morning, Ref: mfa.SendRef{byte(n)}})
+		p.Sends = append(p.Sends, delivery.Send{At: morning, Ref: delivery.Ref{byte(n)}})
 		p.ExpiresAt = morning.Add(time.Duration(n) * time.Second)
 		r.Fingerprint, r.Sealed, r.ExpiresAt = newKey(), []byte{byte(n)}, p.ExpiresAt
-		y.Counts = append(y.Counts, mfa.Count{At: p.ExpiresAt, Sent: n, Verified: 10 - n})
+		y.Counts = append(y.Counts, delivery.Count{At: p.ExpiresAt, Sent: n, Verified: 10 - n})
 		y.PausedUntil, y.ExpiresAt = p.ExpiresAt.Add(time.Hour), p.ExpiresAt
-		m.Challenge, m.Number, m.State = newID(morning, m.Bucket), n, []mfa.DeliveryState{"", mfa.Sent, mfa.Delivered, ""}[n]
+		m.Challenge, m.Number, m.State = newID(morning, m.Bucket), n, []delivery.State{"", delivery.Sent, delivery.Delivered, ""}[n]
 		m.Reason, m.ExpiresAt = string(m.State), p.ExpiresAt
 		user := &mfa.User{UserKey: u, Failures: 10 - n}
-		store(t, s, u.Bucket(), mfa.PutUser{User: user}, mfa.PutPhone{PhoneLimit: p}, mfa.PutTally{Tally: y},
+		store(t, s, u.Bucket(), mfa.PutUser{User: user}, mfa.PutPhone{PhoneLimit: p}, mfa.PutCounter{Counter: y},
 			mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r})
 		for _, rows := range readBoth(t, s, read) {
 			same(t, rows.User, user)
 			same(t, rows.Phone, p)
-			same(t, rows.Tallies[0], y)
+			same(t, rows.Counters[0], y)
 			same(t, rows.Message, m)
 			same(t, rows.Replay, r)
 		}
 	}
 	r.Sealed, y.PausedUntil = nil, time.Time{}
-	store(t, s, u.Bucket(), mfa.PutReplay{Replay: r}, mfa.PutTally{Tally: y})
+	store(t, s, u.Bucket(), mfa.PutReplay{Replay: r}, mfa.PutCounter{Counter: y})
 	rows := view(t, s, read)
 	same(t, rows.Replay, r)
-	same(t, rows.Tallies[0], y)
+	same(t, rows.Counters[0], y)
 }
 
 func deleteRemoves(t *testing.T, s mfa.Store) {
@@ -321,7 +322,7 @@ func writesKeepOrder(t *testing.T, s mfa.Store) {
 
 func rowsAreOwn(t *testing.T, s mfa.Store) {
 	f, c := storeChallenge(t, s)
-	c.Messages = []mfa.Delivery{{Provider: "one", State: mfa.Queued, At: morning, UpdatedAt: morning}}
+	c.Messages = []delivery.Record{{Provider: "one", State: delivery.Queued, At: morning, UpdatedAt: morning}}
 	store(t, s, c.ID.Bucket(), c.Update())
 	err := s.Update(t.Context(), readChallenge(c.ID), func(tx *mfa.Tx) error {
 		tx.Challenge.Attempts, tx.Challenge.CodeMAC, tx.Challenge.Messages[0].Reason = 99, []byte("X"), "another"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -34,14 +35,14 @@ type Row struct {
 	Factor      *mfa.Factor
 	Challenge   *mfa.Challenge
 	User        *mfa.User
-	Phone       *mfa.PhoneLimit
+	Phone       *delivery.PhoneLimit
 	Replay      *mfa.Replay
 	Event       *mfa.Event
 
 	// Unset fields are left out of the JSON text. The digest of older kinds therefore
 	// does not change, and a copy still recognizes its source by this digest.
-	Message *mfa.MessageRef `json:",omitempty"`
-	Tally   *mfa.Tally      `json:",omitempty"`
+	Message *delivery.MessageRef `json:",omitempty"`
+	Counter *delivery.Counter    `json:",omitempty"`
 }
 
 // An Environment is an environment with all its stored values.

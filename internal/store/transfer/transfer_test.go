@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
@@ -209,11 +210,11 @@ func newPostgres(t *testing.T, c *pgtest.Cluster) store {
 }
 
 // phone accepts every message and keeps the last one.
-type phone struct{ last mfa.Message }
+type phone struct{ last delivery.Message }
 
-func (p *phone) Send(_ context.Context, m mfa.Message) (mfa.Accepted, error) {
+func (p *phone) Send(_ context.Context, m delivery.Message) (delivery.Accepted, error) {
 	p.last = m
-	return mfa.Accepted{}, nil
+	return delivery.Accepted{}, nil
 }
 
 func newService(t *testing.T, s store, keys *secret.Keyset) (*mfa.Service, *phone) {
@@ -297,21 +298,21 @@ func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n
 		}
 	}
 	for i := range n {
-		m := &mfa.MessageRef{Key: mfa.MessageKey{byte(i), byte(i >> 8), 1}, Challenge: id, Number: i, ExpiresAt: at}
+		m := &delivery.MessageRef{Key: delivery.MessageKey{byte(i), byte(i >> 8), 1}, Challenge: id, Number: i, ExpiresAt: at}
 		if i%2 == 1 { // has only a receipt
-			m.Challenge, m.Number, m.State, m.Reason = mfa.ChallengeID{}, 0, mfa.Undelivered, "30008"
+			m.Challenge, m.Number, m.State, m.Reason = mfa.ChallengeID{}, 0, delivery.Undelivered, "30008"
 		}
 		m.Bucket = m.Key.Bucket()
 		update(mfa.Read{Bucket: m.Bucket, Message: m.Key}, storetest.Writing(mfa.PutMessage{MessageRef: m}))
-		y := &mfa.Tally{TallyKey: mfa.TallyKey{Environment: env, Name: fmt.Sprintf("+%d", i)}, Sealed: []byte("sealed"), ExpiresAt: at}
+		y := &delivery.Counter{CounterKey: delivery.CounterKey{Environment: env, Name: fmt.Sprintf("+%d", i)}, Sealed: []byte("sealed"), ExpiresAt: at}
 		if i%2 == 1 {
 			y.Environment++
-			y.Counts, y.PausedUntil = []mfa.Count{{At: at, Sent: i, Verified: 1}}, at
+			y.Counts, y.PausedUntil = []delivery.Count{{At: at, Sent: i, Verified: 1}}, at
 		}
-		update(mfa.Read{Bucket: y.Bucket(), Tallies: []mfa.TallyKey{y.TallyKey}}, storetest.Writing(mfa.PutTally{Tally: y}))
+		update(mfa.Read{Bucket: y.Bucket(), Counters: []delivery.CounterKey{y.CounterKey}}, storetest.Writing(mfa.PutCounter{Counter: y}))
 	}
 	update(mfa.Read{Bucket: id.Bucket(), Challenge: id}, func(tx *mfa.Tx) error {
-		tx.Challenge.Messages = []mfa.Delivery{{Provider: "one", ID: "SM1", State: mfa.Sent, Segments: 1, At: at, UpdatedAt: at}}
+		tx.Challenge.Messages = []delivery.Record{{Provider: "one", ID: "SM1", State: delivery.Sent, Segments: 1, At: at, UpdatedAt: at}}
 		tx.Writes = []mfa.Write{tx.Challenge.Update()}
 		return nil
 	})

@@ -1,4 +1,4 @@
-package mfa
+package delivery
 
 import (
 	"fmt"
@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/nyaruka/phonenumbers"
+
+	"github.com/countersign-mfa/countersign/internal/ids"
 )
 
 // A numberRange is a range of phone numbers that the metadata for checking numbers do not
@@ -49,7 +51,7 @@ func compileRanges(countries map[string]string) (all []numberRange, err error) {
 }
 
 // rangeOf returns the range of a number; ok is false if the metadata have the number.
-func (r *smsRules) rangeOf(phone Phone) (numberRange, bool) {
+func (r *ruleset) rangeOf(phone Phone) (numberRange, bool) {
 	for _, n := range r.ranges {
 		if strings.HasPrefix(phone.E164(), n.prefix) {
 			parsed, err := phonenumbers.Parse(phone.E164(), "")
@@ -60,16 +62,16 @@ func (r *smsRules) rangeOf(phone Phone) (numberRange, bool) {
 }
 
 // countryOf returns the country of a number by ISO 3166-1, "ZZ" if it is unknown.
-func (r *smsRules) countryOf(phone Phone) string {
+func (r *ruleset) countryOf(phone Phone) string {
 	if n, ok := r.rangeOf(phone); ok {
 		return n.country
 	}
 	return countryOf(phone)
 }
 
-// parsePhone is ParsePhone for an environment, whose operator may allow ranges that
-// the metadata do not have.
-func (s *Service) parsePhone(env Environment, text string) (Phone, error) {
+// ParsePhone is ParsePhone for an environment, whose operator may allow ranges that the
+// metadata do not have.
+func (p *Policy) ParsePhone(env ids.Environment, text string) (Phone, error) {
 	phone, err := ParsePhone(text, env.Production)
 	if err == nil || !env.Production {
 		return phone, err
@@ -78,7 +80,7 @@ func (s *Service) parsePhone(env Environment, text string) (Phone, error) {
 	if wrong != nil {
 		return phone, err
 	}
-	if _, ok := s.rulesOf(env).rangeOf(possible); !ok {
+	if _, ok := p.of(env).rangeOf(possible); !ok {
 		return phone, err
 	}
 	return possible, nil

@@ -1,4 +1,4 @@
-package mfa_test
+package delivery_test
 
 import (
 	"bytes"
@@ -9,8 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+const (
+	adasPhone   = "+16073517112"
+	gracesPhone = "+4915123456789"
 )
 
 func TestParsePhone(t *testing.T) {
@@ -69,15 +75,15 @@ func TestParsePhone(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for production, want := range map[bool]string{false: tc.sandbox, true: tc.production} {
-				p, err := mfa.ParsePhone(tc.text, production)
+				p, err := delivery.ParsePhone(tc.text, production)
 				if p.E164() != want || (err == nil) != (want != "") {
 					t.Errorf("ParsePhone(production: %v) = %q, %v; want %q", production, p.E164(), err, want)
 				}
 				if err == nil {
 					continue
 				}
-				bad, ok := errors.AsType[*mfa.InvalidPhoneError](err)
-				if !ok || bad.Given.Reveal() != tc.text || !errors.Is(err, mfa.ErrInvalid) {
+				bad, ok := errors.AsType[*delivery.InvalidPhoneError](err)
+				if !ok || bad.Given.Reveal() != tc.text || !errors.Is(err, delivery.ErrInvalid) {
 					t.Errorf("error is %#v; want an InvalidPhoneError for the text", err)
 				}
 			}
@@ -85,24 +91,10 @@ func TestParsePhone(t *testing.T) {
 	}
 }
 
-// invisible are characters that contact lists, chat programs and web pages add.
-const invisible = "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\ufe0f"
-
-// withInvisible returns s with r before, behind and within it.
-func withInvisible(s string, r rune) string {
-	var b strings.Builder
-	for _, c := range s {
-		b.WriteRune(r)
-		b.WriteRune(c)
-	}
-	b.WriteRune(r)
-	return b.String()
-}
-
 func TestInvisibleCharactersInPhoneNumbersDoNotMatter(t *testing.T) {
-	for _, r := range invisible {
+	for _, r := range mfatest.Invisible {
 		for _, text := range []string{adasPhone, "16073517112", "0016073517112", "tel:" + adasPhone, "(+1) 607 351 7112"} {
-			if p, err := mfa.ParsePhone(withInvisible(text, r), true); err != nil || p.E164() != adasPhone {
+			if p, err := delivery.ParsePhone(mfatest.WithInvisible(text, r), true); err != nil || p.E164() != adasPhone {
 				t.Errorf("%s with %U = %q, %v", text, r, p.E164(), err)
 			}
 		}
@@ -114,8 +106,8 @@ func TestAnExtensionIsNamed(t *testing.T) {
 		"tel:+16073517112;ext=5": true, "+16073517112;ext=5": true, "+1 607 351 7112 x5": true, "+1 (607) ext. 5": true, "+16073517112#5": true,
 		"foo": false, "5": false, "x5": false, "+1607": false, "1800FLOWERS": false,
 	} {
-		_, err := mfa.ParsePhone(text, true)
-		if bad, ok := errors.AsType[*mfa.InvalidPhoneError](err); !ok || bad.Extension != want {
+		_, err := delivery.ParsePhone(text, true)
+		if bad, ok := errors.AsType[*delivery.InvalidPhoneError](err); !ok || bad.Extension != want {
 			t.Errorf("%s: %v, extension: %t; want %t", text, err, ok && bad.Extension, want)
 		}
 	}
@@ -126,20 +118,20 @@ func FuzzParsePhone(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		strict, err := mfa.ParsePhone(text, true)
+		strict, err := delivery.ParsePhone(text, true)
 		if err != nil {
 			return
 		}
-		for _, r := range invisible {
-			if p, err := mfa.ParsePhone(withInvisible(text, r), true); err != nil || p.E164() != strict.E164() {
+		for _, r := range mfatest.Invisible {
+			if p, err := delivery.ParsePhone(mfatest.WithInvisible(text, r), true); err != nil || p.E164() != strict.E164() {
 				t.Errorf("%q with %U is %q, %v; want %q", text, r, p.E164(), err, strict.E164())
 			}
 		}
-		lax, err := mfa.ParsePhone(text, false)
+		lax, err := delivery.ParsePhone(text, false)
 		if err != nil || lax.E164() != strict.E164() {
 			t.Errorf("%q is %q in production and %q, %v in a sandbox", text, strict.E164(), lax.E164(), err)
 		}
-		again, err := mfa.ParsePhone(strict.E164(), true)
+		again, err := delivery.ParsePhone(strict.E164(), true)
 		if err != nil || again.E164() != strict.E164() {
 			t.Errorf("%q is read back as %q, %v", strict.E164(), again.E164(), err)
 		}
@@ -147,21 +139,21 @@ func FuzzParsePhone(f *testing.F) {
 }
 
 func TestPhonePrintsMasked(t *testing.T) {
-	p, err := mfa.ParsePhone(adasPhone, true)
+	p, err := delivery.ParsePhone(adasPhone, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, want := p.String(), "+*********12"; got != want {
 		t.Errorf("String = %q; want %q", got, want)
 	}
-	if got, want := (mfa.Phone{}).String(), "[no phone]"; got != want {
+	if got, want := (delivery.Phone{}).String(), "[no phone]"; got != want {
 		t.Errorf("zero value prints as %q; want %q", got, want)
 	}
 
 	values := []any{
-		p, &p, []mfa.Phone{p}, map[string]mfa.Phone{"to": p}, map[mfa.EnvironmentID]*mfa.Phone{1: &p},
-		mfa.Details{Phone: p}, &mfa.Enrollment{Details: mfa.Details{Phone: p}}, mfa.Message{To: p},
-		struct{ hidden mfa.Phone }{p},
+		p, &p, []delivery.Phone{p}, map[string]delivery.Phone{"to": p}, map[int]*delivery.Phone{1: &p},
+		delivery.Message{To: p.Address()}, p.Address(),
+		struct{ hidden delivery.Phone }{p},
 	}
 	var printed bytes.Buffer
 	for _, v := range values {
@@ -174,7 +166,7 @@ func TestPhonePrintsMasked(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	bad := &mfa.InvalidPhoneError{Given: secret.NewString(adasPhone)}
+	bad := &delivery.InvalidPhoneError{Given: secret.NewString(adasPhone)}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		fmt.Fprintf(&printed, verb, bad)
 	}

@@ -1,6 +1,7 @@
-package mfa
+package delivery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,12 +11,13 @@ import (
 
 	"github.com/nyaruka/phonenumbers"
 
+	"github.com/countersign-mfa/countersign/internal/ids"
 	"github.com/countersign-mfa/countersign/internal/smstext"
 )
 
-// SMSRules are the rules for the messages of an environment: their countries, their number
+// Rules are the rules for the messages of an environment: their countries, their number
 // and their text. Zero fields take their defaults; no limit can be switched off.
-type SMSRules struct {
+type Rules struct {
 	Countries []string // to which a production environment sends, by ISO 3166-1: "US"; default no country
 	Home      string   // the country whose numbers do not count as abroad; default the first of Countries
 	Daily     int      // messages of a production environment in any 24 h; default 1,000
@@ -48,14 +50,14 @@ func (p Pumping) Period() time.Duration {
 	return p.Window
 }
 
-// smsRules are checked SMSRules.
-type smsRules struct {
-	SMSRules
+// A ruleset has the checked Rules of an environment.
+type ruleset struct {
+	Rules
 	texts  *smstext.Templates
 	ranges []numberRange // the longest first
 }
 
-func (r SMSRules) compile() (*smsRules, error) {
+func (r Rules) compile() (*ruleset, error) {
 	var errs []error
 	r.Countries = upper(r.Countries)
 	r.Home = strings.ToUpper(r.Home)
@@ -118,37 +120,29 @@ func (r SMSRules) compile() (*smsRules, error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
-	return &smsRules{r, texts, ranges}, errors.Join(errs...)
+	return &ruleset{r, texts, ranges}, errors.Join(errs...)
 }
 
 // compileAll returns the rules by the name of the environment. The name "" has the rules of
 // all environments without their own rules.
-func compileAll(opts Options) (map[string]*smsRules, error) {
-	all := map[string]*smsRules{}
+func compileAll(all Rules, of map[string]Rules) (map[string]*ruleset, error) {
+	compiled := map[string]*ruleset{}
 	var err error
-	if all[""], err = opts.SMS.compile(); err != nil {
+	if compiled[""], err = all.compile(); err != nil {
 		return nil, err
 	}
-	for name, rules := range opts.SMSOf {
-		if all[name], err = rules.compile(); err != nil {
+	for name, rules := range of {
+		if compiled[name], err = rules.compile(); err != nil {
 			return nil, fmt.Errorf("environment %q: %w", name, err)
 		}
 	}
-	return all, nil
+	return compiled, nil
 }
 
-// CheckSMSRules returns the faults of rules: all is for all environments, of for single ones.
-func CheckSMSRules(all SMSRules, of map[string]SMSRules) error {
-	_, err := compileAll(Options{SMS: all, SMSOf: of})
+// CheckRules returns the faults of rules: all is for all environments, of for single ones.
+func CheckRules(all Rules, of map[string]Rules) error {
+	_, err := compileAll(all, of)
 	return err
-}
-
-// rulesOf returns the rules for the messages of an environment.
-func (s *Service) rulesOf(env Environment) *smsRules {
-	if r, ok := s.sms[env.Name]; ok {
-		return r
-	}
-	return s.sms[""]
 }
 
 const (
@@ -156,41 +150,51 @@ const (
 	maxTemplate     = 1600 // characters, the maximum that carriers join into one message
 )
 
-// check returns an *InvalidError with the fields of p that cannot be sent.
-func (r *smsRules) check(p ChallengeParams) error {
-	var wrong []FieldError
-	add := func(field, code, message string) { wrong = append(wrong, FieldError{field, code, message}) }
-	switch t := p.Template; {
-	case t == "":
-	case !strings.Contains(t, smstext.Place):
-		add("sms_template", "missing_code", "sms_template must contain {{code}}, where the code goes")
-	case utf8.RuneCountInString(t) > maxTemplate:
-		add("sms_template", "too_long", fmt.Sprintf("sms_template must have at most %d characters", maxTemplate))
-	case !r.Links && smstext.Link(t) != "":
-		add("sms_template", "has_link", "sms_template must not contain text that phones turn into links: web addresses, email addresses or phone numbers")
-	}
-	if p.Locale != "" && smstext.CheckLocale(p.Locale) != nil {
-		add("locale", "invalid", "locale must be a language tag, such as de or pt-BR")
-	}
-	if wrong != nil {
-		return &InvalidError{Fields: wrong}
-	}
-	return nil
+// A Wording is what a caller asks of the text of a message.
+type Wording struct {
+	Template string // the whole text, with {{code}} in it; default the text of the environment
+	Locale   string // of the environment's text, "de" or "pt-BR"; default that of the phone's country
 }
 
-// text returns the message for a phone: the text of the caller, or the text of the
+// A Fault is the reason why a part of a Wording cannot be sent.
+type Fault struct {
+	Part string // "template" or "locale"
+	Code string // stable, for programs
+	Must string // what the part must be: "must contain …"
+}
+
+// Check returns the faults of a wording.
+func (p *Policy) Check(env ids.Environment, w Wording) (faults []Fault) {
+	add := func(part, code, must string) { faults = append(faults, Fault{part, code, must}) }
+	switch t := w.Template; {
+	case t == "":
+	case !strings.Contains(t, smstext.Place):
+		add("template", "missing_code", "must contain {{code}}, where the code goes")
+	case utf8.RuneCountInString(t) > maxTemplate:
+		add("template", "too_long", fmt.Sprintf("must have at most %d characters", maxTemplate))
+	case !p.of(env).Links && smstext.Link(t) != "":
+		add("template", "has_link", "must not contain text that phones turn into links: web addresses, email addresses or phone numbers")
+	}
+	if w.Locale != "" && smstext.CheckLocale(w.Locale) != nil {
+		add("locale", "invalid", "must be a language tag, such as de or pt-BR")
+	}
+	return faults
+}
+
+// Text returns the message for a phone: the template of the caller, or the text of the
 // requested locale, or that of the phone's country.
-func (r *smsRules) text(p ChallengeParams, phone Phone, code string) string {
-	template := p.Template
+func (p *Policy) Text(env ids.Environment, w Wording, phone Phone, code string) string {
+	r := p.of(env)
+	template := w.Template
 	if template == "" {
-		template, _ = r.texts.Find(p.Locale, r.countryOf(phone))
+		template, _ = r.texts.Find(w.Locale, r.countryOf(phone))
 	}
 	return r.fill(template, code)
 }
 
 // fill puts a code into a template; for "" it uses the default template.
-func (r SMSRules) fill(template, code string) string {
-	text := strings.ReplaceAll(firstNonEmpty(template, defaultTemplate), smstext.Place, code)
+func (r Rules) fill(template, code string) string {
+	text := strings.ReplaceAll(cmp.Or(template, defaultTemplate), smstext.Place, code)
 	if r.Origin != "" {
 		text = smstext.OriginBound(text, r.Origin, code)
 	}
@@ -199,10 +203,10 @@ func (r SMSRules) fill(template, code string) string {
 
 // Samples returns the texts of messages with the code 123456, by locale. It always contains
 // "default".
-func (r SMSRules) Samples() map[string]string {
-	samples := map[string]string{"default": r.fill("", testCode)}
+func (r Rules) Samples() map[string]string {
+	samples := map[string]string{"default": r.fill("", TestCode)}
 	for locale, template := range r.Texts {
-		samples[locale] = r.fill(template, testCode)
+		samples[locale] = r.fill(template, TestCode)
 	}
 	return samples
 }

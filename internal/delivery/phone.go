@@ -1,4 +1,4 @@
-package mfa
+package delivery
 
 import (
 	"net/url"
@@ -33,7 +33,8 @@ func (p Phone) String() string {
 // GoString returns the same text as String: %#v does not print the number either.
 func (p Phone) GoString() string { return p.String() }
 
-func newPhone(e164 string) Phone { return Phone{secret.NewString(e164)} }
+// NewPhone returns the phone number that E164 returned.
+func NewPhone(e164 string) Phone { return Phone{secret.NewString(e164)} }
 
 // maxPhoneText bounds the length of parsed text: the longest number has 15 digits, and
 // people write separators between them.
@@ -75,7 +76,7 @@ func ParsePhone(text string, production bool) (Phone, error) {
 	if !phonenumbers.IsPossibleNumber(n) || (production || dialed) && !phonenumbers.IsValidNumber(n) {
 		return Phone{}, bad
 	}
-	return newPhone(phonenumbers.Format(n, phonenumbers.E164)), nil
+	return NewPhone(phonenumbers.Format(n, phonenumbers.E164)), nil
 }
 
 // extension matches an extension as people and tel URIs (RFC 3966) write it.

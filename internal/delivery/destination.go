@@ -1,4 +1,4 @@
-package mfa
+package delivery
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nyaruka/phonenumbers"
+
+	"github.com/countersign-mfa/countersign/internal/ids"
 )
 
 // CheckCountries returns an error with the first code that is not a country code of ISO
@@ -32,44 +34,56 @@ func upper(codes []string) []string {
 	return all
 }
 
-// A destination decides where the messages to a number go.
-type destination struct {
+// A Destination says where the messages to a number go.
+type Destination struct {
 	sender Sender      // delivers them; nil for a test number without an inbox
 	test   *testNumber // nil for other numbers
 }
 
-// destination returns the destination of messages from env to phone, or why no message may
+// Destination returns the destination of messages from env to phone, or why no message may
 // be sent. Messages of a sandbox never reach a provider.
-func (s *Service) destination(env Environment, phone Phone) (destination, error) {
+func (p *Policy) Destination(env ids.Environment, phone Phone) (Destination, error) {
 	if env.Production {
-		if err := s.refuseNumber(env, phone); err != nil {
-			return destination{}, err
+		if err := p.of(env).refuse(phone); err != nil {
+			return Destination{}, err
 		}
-		if s.sender == nil {
-			return destination{}, fmt.Errorf("%w: no SMS provider is configured", ErrDelivery)
+		if p.opts.Sender == nil {
+			return Destination{}, fmt.Errorf("%w: no SMS provider is configured", ErrNotDelivered)
 		}
-		return destination{sender: s.sender}, nil
+		return Destination{sender: p.opts.Sender}, nil
 	}
 	if number, ok := testNumbers[phone.E164()]; ok {
-		return destination{sender: s.opts.Sandbox, test: &number}, number.refusal
+		return Destination{sender: p.opts.Sandbox, test: &number}, number.refusal
 	}
-	if s.opts.Sandbox == nil {
-		return destination{}, ErrSandboxNumber
+	if p.opts.Sandbox == nil {
+		return Destination{}, ErrSandboxNumber
 	}
-	return destination{sender: s.opts.Sandbox}, nil
+	return Destination{sender: p.opts.Sandbox}, nil
 }
 
-// refuseNumber returns why no message may be sent to a number: the rules do not list its
+// IsTest reports whether the number is a test number: its messages are not counted, and
+// their result is simulated.
+func (d Destination) IsTest() bool { return d.test != nil }
+
+// Simulated returns the state that a message to a test number gets; zero for other numbers.
+func (d Destination) Simulated() Report {
+	if d.test == nil {
+		return Report{}
+	}
+	return Report{d.test.state, d.test.reason, d.test.after}
+}
+
+// refuse returns why no message may be sent to a number: the rules do not list its
 // country, no phone has the number, or its owner earns money from messages.
-func (s *Service) refuseNumber(env Environment, phone Phone) error {
+func (r *ruleset) refuse(phone Phone) error {
 	n, err := phonenumbers.Parse(phone.E164(), "")
 	if err != nil {
 		return errors.New("a stored phone number cannot be read")
 	}
-	if fictional.MatchString(phone.E164()) {
+	if phone.IsFictional() {
 		return ErrNumberType
 	}
-	if rules := s.rulesOf(env); !slices.Contains(rules.Countries, rules.countryOf(phone)) {
+	if !slices.Contains(r.Countries, r.countryOf(phone)) {
 		return ErrCountry
 	}
 	switch phonenumbers.GetNumberType(n) {
@@ -83,17 +97,20 @@ func (s *Service) refuseNumber(env Environment, phone Phone) error {
 // America (NANPA), Germany (BNetzA), Sweden (PTS) and Australia (ACMA).
 var fictional = regexp.MustCompile(`^\+(1[2-9][0-9]{2}55501[0-9]{2}|1500555[0-9]{4}|4917139200[0-9]{2}|467017406[0-9]{2}|61491570[0-9]{3}|61491571(266|491|804))$`)
 
+// IsFictional reports whether a number is reserved for films and books.
+func (p Phone) IsFictional() bool { return fictional.MatchString(p.E164()) }
+
 // A testNumber describes the simulated result of messages to a test number of a sandbox.
 type testNumber struct {
-	refusal error         // of the challenge, or nil
-	lost    bool          // no provider accepts the message
-	state   DeliveryState // the state of the message
+	refusal error // of the challenge, or nil
+	lost    bool  // no provider accepts the message
+	state   State //  the state of the message
 	reason  string
 	after   time.Duration // how long until that state is reported
 }
 
-// testCode is the code of every challenge of a test number.
-const testCode = "123456"
+// TestCode is the code of every challenge of a test number.
+const TestCode = "123456"
 
 // testNumbers have the same meaning in every sandbox: a complete sign-in can be tested
 // without a phone. No phone has these numbers, and production environments refuse them.
