@@ -147,10 +147,9 @@ func (c *Counter) find(slot time.Time) (int, bool) {
 }
 
 // uncount removes a message from the counter, and reports whether the message was counted.
-// judged says whether the message was counted in the counter of its prefix.
-func (c *Counter) uncount(at time.Time, judged bool) bool {
+func (c *Counter) uncount(at time.Time) bool {
 	i, found := c.find(at.Truncate(c.slot()))
-	if !found || c.Counts[i].Sent == 0 || c.IsPrefix() && !judged {
+	if !found || c.Counts[i].Sent == 0 {
 		return false
 	}
 	c.Counts[i].Sent--

@@ -230,7 +230,10 @@ func (p *Policy) Uncount(rows Rows, e Entry, at time.Time, why error, earlier Re
 	}
 	c.Phone = rows.Phone
 	for _, counter := range rows.Counters {
-		if counter != nil && (counter.IsPrefix() || !stays) && counter.uncount(at, e.isJudged()) {
+		if counter == nil || counter.IsPrefix() && !e.isJudged() || !counter.IsPrefix() && stays {
+			continue
+		}
+		if counter.uncount(at) {
 			c.Counters = append(c.Counters, counter)
 		}
 	}

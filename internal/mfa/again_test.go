@@ -68,7 +68,7 @@ func TestDecisionsBearRepeating(t *testing.T) {
 		step(w.sendIn(production, w.phone(production, adasPhone)))
 		step(w.sendIn(production, w.phone(production, german(4))))
 		for _, of := range []string{"all", "abroad", "US", "DE", "+491512", "+160735"} {
-			told = append(told, of+": "+w.tally(of))
+			told = append(told, of+": "+w.counter(of))
 		}
 		counts := make(map[mfa.EventType]int)
 		all := storetest.Events(t, w.store)

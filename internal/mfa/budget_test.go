@@ -174,7 +174,7 @@ func TestPausedPrefixServesProvenNumbers(t *testing.T) {
 		}
 		w.enter(production, c.ID)
 	}
-	w.wantTallies("paused", map[string]string{
+	w.wantCounters("paused", map[string]string{
 		"+491512": "20 sent, 0 verified, paused for " + fmt.Sprint(day-33*time.Minute),
 		"DE":      "27 sent, 4 verified",
 	})
@@ -267,7 +267,7 @@ func TestFailureIsGivenBackToItsBudget(t *testing.T) {
 	if _, err := w.sendIn(production, stranger); !errors.Is(err, delivery.ErrSendLimit) {
 		t.Errorf("the stranger again = %v; want %v", err, delivery.ErrSendLimit)
 	}
-	w.wantTallies("given back", map[string]string{"+160735": "1 sent, 0 verified", "US": "2 sent, 1 verified"})
+	w.wantCounters("given back", map[string]string{"+160735": "1 sent, 0 verified", "US": "2 sent, 1 verified"})
 	if _, err := w.sendIn(production, owner); err != nil {
 		t.Errorf("the owner after the failures = %v", err)
 	}

@@ -16,9 +16,12 @@ type Limits struct {
 	Backoff        []time.Duration // the wait after each further failure; the last one repeats; default 30 s to 1 h
 	FactorFailures int             // consecutive failures that lock a factor until an operator lifts it; default 50
 	UserFailures   int             // the same over all factors of a user; default and maximum 100 (NIST SP 800-63B, 3.2.2)
-	SendSpacing    time.Duration   // see delivery.Limits
-	Sends          []delivery.Window
-	Resends        int // further messages with the code of one challenge; default 3
+	Resends        int             // further messages with the code of one challenge; default 3
+
+	// Between two messages of one budget to a phone number, and the messages of one budget in
+	// a window; see delivery.Limits.
+	SendSpacing time.Duration
+	Sends       []delivery.Window
 }
 
 // maxFailures is the maximum of consecutive failures that NIST SP 800-63B, section 3.2.2,

@@ -38,7 +38,7 @@ func TestRangesThatTheOperatorAllows(t *testing.T) {
 	if w.carrier.Sent() != 1 || w.carrier.Last().To.Text() != unassigned {
 		t.Errorf("%d messages were sent", w.carrier.Sent())
 	}
-	w.wantTallies("a new range", map[string]string{"CA": "1 sent, 0 verified", "all": "1 sent, 0 verified", "abroad": ""})
+	w.wantCounters("a new range", map[string]string{"CA": "1 sent, 0 verified", "all": "1 sent, 0 verified", "abroad": ""})
 	for name, number := range map[string]string{"another range": otherUnassigned, "a digit too many": unassigned + "9", "a digit too few": unassigned[:len(unassigned)-1]} {
 		if _, err := enroll(w, production, number); !errors.Is(err, mfa.ErrInvalid) {
 			t.Errorf("%s: Enroll = %v; want %v", name, err, mfa.ErrInvalid)

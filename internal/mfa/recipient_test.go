@@ -47,7 +47,7 @@ func TestRecipientThatIsRefused(t *testing.T) {
 					t.Error("the challenge is still there")
 				}
 				// It counts for the number and the day, but not against the prefix.
-				w.wantTallies("a refusal", map[string]string{"US": "1 sent, 0 verified", "all": "1 sent, 0 verified"})
+				w.wantCounters("a refusal", map[string]string{"US": "1 sent, 0 verified", "all": "1 sent, 0 verified"})
 				if wait := waitIn(t, challenge(), delivery.ErrSendLimit); wait != 30*time.Second {
 					t.Errorf("wait is %v; want 30s", wait)
 				}

@@ -145,7 +145,7 @@ func TestStoreNamesNoPerson(t *testing.T) {
 			must(err)
 			must(w.DeleteFactor(ctx, production, otp.ID)) // the last of this user, whose id is an address
 			if paused := fmt.Sprint(w.operatorOn(s).MessageCounts(ctx, production.Environment)); !strings.Contains(paused, "+491512") {
-				t.Errorf("tallies are %s; want the names of prefixes", paused)
+				t.Errorf("counters are %s; want the names of prefixes", paused)
 			}
 			dump := s.dump()
 			searched(t, dump, append(names, codes...))
@@ -259,7 +259,7 @@ func TestRotationSealsLabelsAndTalliesAgain(t *testing.T) {
 	if err != nil || f.Issuer != "Acme" || f.Account != "ada" {
 		t.Errorf("Factor = %q of %q, %v", f.Account, f.Issuer, err)
 	}
-	w.wantTallies("rotated", map[string]string{"+491512": "1 sent, 0 verified"})
+	w.wantCounters("rotated", map[string]string{"+491512": "1 sent, 0 verified"})
 }
 
 // TestALabelOpensInItsRowOnly moves a label to another factor.

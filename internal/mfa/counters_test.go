@@ -22,15 +22,15 @@ import (
 )
 
 const (
-	slot = 30 * time.Minute // of the daily tallies
+	slot = 30 * time.Minute // of the daily counters
 	day  = 24 * time.Hour
 )
 
 // german is the n-th number with the prefix +491512.
 func german(n int) string { return fmt.Sprintf("+491512%07d", 3_000_000+n) }
 
-// tally returns what one tally of production says, "" if it is not listed.
-func (w *fixture) tally(of string) string {
+// counter returns what one counter of production says, "" if it is not listed.
+func (w *fixture) counter(of string) string {
 	w.t.Helper()
 	for _, t := range w.messageCounts() {
 		if t.Of != of {
@@ -45,11 +45,11 @@ func (w *fixture) tally(of string) string {
 	return ""
 }
 
-func (w *fixture) wantTallies(what string, want map[string]string) {
+func (w *fixture) wantCounters(what string, want map[string]string) {
 	w.t.Helper()
 	for of, text := range want {
-		if got := w.tally(of); got != text {
-			w.t.Errorf("%s: tally of %s is %q; want %q", what, of, got, text)
+		if got := w.counter(of); got != text {
+			w.t.Errorf("%s: counter of %s is %q; want %q", what, of, got, text)
 		}
 	}
 }
@@ -212,7 +212,7 @@ func TestCountersOfAMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.wantTallies("two messages", map[string]string{
+	w.wantCounters("two messages", map[string]string{
 		"+160735": "1 sent, 0 verified", "US": "1 sent, 0 verified",
 		"+491512": "1 sent, 0 verified", "DE": "1 sent, 0 verified",
 		"all": "2 sent, 0 verified", "abroad": "1 sent, 0 verified",
@@ -221,7 +221,7 @@ func TestCountersOfAMessage(t *testing.T) {
 	if _, err := w.Resend(t.Context(), production, c.ID, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.wantTallies("one again", map[string]string{
+	w.wantCounters("one again", map[string]string{
 		"+491512": "1 sent, 0 verified", "DE": "2 sent, 0 verified", "all": "3 sent, 0 verified", "abroad": "2 sent, 0 verified",
 	})
 	w.clock.Advance(slot)
@@ -231,7 +231,7 @@ func TestCountersOfAMessage(t *testing.T) {
 			t.Fatalf("Challenge = %v; want %v", err, delivery.ErrNotDelivered)
 		}
 	}
-	w.wantTallies("two that failed", map[string]string{
+	w.wantCounters("two that failed", map[string]string{
 		"+491512": "1 sent, 0 verified", "DE": "2 sent, 0 verified", "all": "3 sent, 0 verified", "abroad": "2 sent, 0 verified",
 	})
 	w.carrier.Lost = nil
@@ -244,25 +244,25 @@ func TestCountersOfAMessage(t *testing.T) {
 	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, delivery.ErrNotDelivered) {
 		t.Fatalf("Resend = %v; want %v", err, delivery.ErrNotDelivered)
 	}
-	w.wantTallies("a resend that failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "3 sent, 0 verified", "all": "4 sent, 0 verified"})
+	w.wantCounters("a resend that failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "3 sent, 0 verified", "all": "4 sent, 0 verified"})
 	w.carrier.Lost, w.carrier.Unsure = nil, timeout{}
 	if _, err := w.Resend(t.Context(), production, c.ID, nil); !errors.Is(err, delivery.ErrNotDelivered) {
 		t.Fatalf("Resend = %v; want %v", err, delivery.ErrNotDelivered)
 	}
-	w.wantTallies("one that may have failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "4 sent, 0 verified", "all": "5 sent, 0 verified"})
+	w.wantCounters("one that may have failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "4 sent, 0 verified", "all": "5 sent, 0 verified"})
 	w.carrier.Unsure = nil
 	w.clock.Advance(9 * time.Minute) // another slot of its prefix
 	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid {
 		t.Fatalf("Verify = %v, %v", v.Valid, err)
 	}
-	w.wantTallies("one verified", map[string]string{
+	w.wantCounters("one verified", map[string]string{
 		"+491512": "2 sent, 1 verified", "DE": "4 sent, 1 verified", "all": "5 sent, 1 verified", "abroad": "4 sent, 1 verified", "US": "1 sent, 0 verified",
 	})
 	w.clock.Advance(time.Hour - 9*time.Minute) // the first of both is 1 h 31 min old
-	w.wantTallies("an hour later", map[string]string{"+491512": "1 sent, 1 verified", "+160735": "", "all": "5 sent, 1 verified"})
+	w.wantCounters("an hour later", map[string]string{"+491512": "1 sent, 1 verified", "+160735": "", "all": "5 sent, 1 verified"})
 	w.clock.Advance(25 * time.Hour)
 	if all := w.messageCounts(); len(all) != 0 {
-		t.Errorf("a day later the tallies are %v", all)
+		t.Errorf("a day later the counters are %v", all)
 	}
 }
 
@@ -272,7 +272,7 @@ type timeout struct{}
 func (timeout) Error() string { return "no answer" }
 func (timeout) Timeout() bool { return true }
 
-func TestSandboxesAreNotTallied(t *testing.T) {
+func TestSandboxesAreNotCounted(t *testing.T) {
 	w := newFixture(t, mfa.Options{Limits: often, SMS: delivery.Rules{Daily: 1, Abroad: 1, Pumping: delivery.Pumping{Sends: 1}}})
 	f := w.phone(sandbox, gracesPhone)
 	for range 5 {
@@ -280,7 +280,7 @@ func TestSandboxesAreNotTallied(t *testing.T) {
 		w.challenge(f)
 	}
 	if all, err := w.store.Counters(t.Context(), sandbox.ID); err != nil || len(all) != 0 {
-		t.Errorf("tallies are %v, %v", all, err)
+		t.Errorf("counters are %v, %v", all, err)
 	}
 	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
 		t.Errorf("Challenge in production = %v", err)
@@ -326,14 +326,14 @@ func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
 	f := w.phone(production, adasPhone)
 	dead := false
 	dying := w.serviceOver(&broken{w.store, func(r mfa.Read) bool {
-		dead = dead || r.Phone == delivery.PhoneKey{} && w.tally("all") != ""
+		dead = dead || r.Phone == delivery.PhoneKey{} && w.counter("all") != ""
 		return dead
 	}}, mfa.Options{SMS: delivery.Rules{Daily: 2}})
 	once := onceKey[mfa.IssuedChallenge]("k", "r")
 	if _, err := dying.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, mfa.ErrUnavailable) {
 		t.Fatalf("Challenge = %v; want %v", err, mfa.ErrUnavailable)
 	}
-	w.wantTallies("counted and not sent", map[string]string{"all": "1 sent, 0 verified"})
+	w.wantCounters("counted and not sent", map[string]string{"all": "1 sent, 0 verified"})
 	w.clock.Advance(slot)
 	if _, err := w.sendIn(production, w.phone(production, gracesPhone)); err != nil {
 		t.Fatal(err)
@@ -342,7 +342,7 @@ func TestFailureGivesBackWhereItWasCounted(t *testing.T) {
 	if _, err := w.Challenge(t.Context(), production, f, mfa.ChallengeParams{}, once); !errors.Is(err, delivery.ErrNotDelivered) {
 		t.Fatalf("Challenge = %v; want %v", err, delivery.ErrNotDelivered)
 	}
-	w.wantTallies("given back", map[string]string{"all": "1 sent, 0 verified", "US": "0 sent, 0 verified"})
+	w.wantCounters("given back", map[string]string{"all": "1 sent, 0 verified", "US": "0 sent, 0 verified"})
 	w.carrier.Lost = nil
 	w.clock.Advance(day) // the first count has expired; the sent message still counts
 	if _, err := w.sendIn(production, f); err != nil {
@@ -440,7 +440,7 @@ func TestOtherPrefixesGoOn(t *testing.T) {
 	if _, err := w.sendIn(elsewhere, w.phone(elsewhere, german(1))); err != nil {
 		t.Errorf("Challenge in another environment = %v", err)
 	}
-	w.wantTallies("paused", map[string]string{"+491512": "20 sent, 0 verified, paused for 24h0m0s", "+491513": "1 sent, 0 verified"})
+	w.wantCounters("paused", map[string]string{"+491512": "20 sent, 0 verified, paused for 24h0m0s", "+491513": "1 sent, 0 verified"})
 }
 
 func TestManyPauseAPrefixOnce(t *testing.T) {
@@ -481,11 +481,11 @@ func TestPrefixIsReleased(t *testing.T) {
 	}{
 		{"by itself", day, func(w *fixture) {
 			w.clock.Advance(day)
-			w.wantTallies("over", map[string]string{prefix: ""})
+			w.wantCounters("over", map[string]string{prefix: ""})
 		}},
 		{"by itself, soon", time.Minute, func(w *fixture) {
 			w.clock.Advance(time.Minute)
-			w.wantTallies("over", map[string]string{prefix: "20 sent, 0 verified"})
+			w.wantCounters("over", map[string]string{prefix: "20 sent, 0 verified"})
 		}},
 		{"by itself, after a while", day, func(w *fixture) {
 			w.clock.Advance(day)
@@ -500,7 +500,7 @@ func TestPrefixIsReleased(t *testing.T) {
 					t.Errorf("ReleasePrefix = %v, %v; want %v", was, err, want)
 				}
 			}
-			w.wantTallies("released", map[string]string{prefix: ""})
+			w.wantCounters("released", map[string]string{prefix: ""})
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -515,7 +515,7 @@ func TestPrefixIsReleased(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Challenge = %v", err)
 			}
-			w.wantTallies("released", map[string]string{prefix: "1 sent, 0 verified"})
+			w.wantCounters("released", map[string]string{prefix: "1 sent, 0 verified"})
 			if got := w.smsEvents(); !slices.Equal(got, []string{"message.prefix_paused " + prefix, "message.prefix_released " + prefix}) {
 				t.Errorf("events are %q", got)
 			}
@@ -541,7 +541,7 @@ func TestReleaseOfUnpausedPrefix(t *testing.T) {
 	if was, err := w.releasePrefix(sandbox, "+491512"); was || err != nil {
 		t.Errorf("ReleasePrefix in another environment = %v, %v; want nothing done", was, err)
 	}
-	w.wantTallies("paused all the same", map[string]string{"+491512": "20 sent, 0 verified, paused for 24h0m0s"})
+	w.wantCounters("paused all the same", map[string]string{"+491512": "20 sent, 0 verified, paused for 24h0m0s"})
 }
 
 func TestPausedPrefixTakesNoResend(t *testing.T) {
@@ -561,7 +561,7 @@ func TestPausedPrefixTakesNoResend(t *testing.T) {
 
 // A challenge that is verified after the release of its prefix does not count. A message
 // that was sent before messages were counted does not count either.
-func TestVerifiedWithoutATally(t *testing.T) {
+func TestVerifiedWithoutACounter(t *testing.T) {
 	w := newFixture(t, mfa.Options{SMS: delivery.Rules{Pumping: delivery.Pumping{Sends: 1}}})
 	c, err := w.sendIn(production, w.phone(production, german(0)))
 	if err != nil {
@@ -581,7 +581,7 @@ func TestVerifiedWithoutATally(t *testing.T) {
 	if v, err := w.Verify(t.Context(), production, c.ID, code, nil); err != nil || !v.Valid {
 		t.Errorf("Verify = %v, %v", v.Valid, err)
 	}
-	w.wantTallies("verified late", map[string]string{"+491512": "1 sent, 0 verified", "DE": "2 sent, 1 verified"})
+	w.wantCounters("verified late", map[string]string{"+491512": "1 sent, 0 verified", "DE": "2 sent, 1 verified"})
 
 	before := production
 	before.Production = false // as nothing was counted then
@@ -593,7 +593,7 @@ func TestVerifiedWithoutATally(t *testing.T) {
 	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid || log.Len() != 0 {
 		t.Errorf("Verify = %v, %v, and says %q", v.Valid, err, log.String())
 	}
-	w.wantTallies("verified, and never counted", map[string]string{"+160735": "", "US": ""})
+	w.wantCounters("verified, and never counted", map[string]string{"+160735": "", "US": ""})
 }
 
 func TestVerifiedIsCountedOnce(t *testing.T) {
@@ -613,7 +613,7 @@ func TestVerifiedIsCountedOnce(t *testing.T) {
 		}
 	})
 	w.Verify(t.Context(), production, c.ID, code, nil)
-	w.wantTallies("verified", map[string]string{"+160735": "1 sent, 1 verified", "US": "1 sent, 1 verified", "all": "1 sent, 1 verified"})
+	w.wantCounters("verified", map[string]string{"+160735": "1 sent, 1 verified", "US": "1 sent, 1 verified", "all": "1 sent, 1 verified"})
 }
 
 func TestSMSRulesThatAreRefused(t *testing.T) {
