@@ -72,14 +72,12 @@ func New[T any](key string, s Scope, answer func(result T, err error) []byte) (*
 		r.Keep = keepDerived
 		scope = append(scope, string(s.Body)) // the whole request: the key contains only its hash
 	}
-	h := sha256.New()
+	text := make([]byte, 0, 512)
 	for _, part := range scope {
-		var n [4]byte
-		binary.BigEndian.PutUint32(n[:], uint32(len(part)))
-		h.Write(n[:])
-		h.Write([]byte(part))
+		text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
+		text = append(text, part...)
 	}
-	h.Sum(r.Key[:0])
+	r.Key = sha256.Sum256(text)
 	return r, nil
 }
 

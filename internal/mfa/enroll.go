@@ -80,7 +80,10 @@ func (s *Service) Enroll(ctx context.Context, by Caller, p EnrollParams, req *id
 	}
 	bucket := e.ID.Bucket()
 	events := journal{by, now, bucket}
-	former := s.former(e.UserKey())
+	former := ""
+	if p.User != "" {
+		former = s.former(e.UserKey())
+	}
 	// The row of the user is read for its lock: if another node deletes the user's last
 	// factor now, either it sees this one, or its failures are found under the former name.
 	r := Read{Bucket: bucket, User: e.UserKey()}

@@ -13,7 +13,6 @@ import (
 	"github.com/tink-crypto/tink-go/v2/key"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/mac/hmac"
-	"github.com/tink-crypto/tink-go/v2/prf"
 	"github.com/tink-crypto/tink-go/v2/prf/hmacprf"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
@@ -51,7 +50,7 @@ type keys struct {
 	primary []byte // begins every value sealed under the primary key
 	taggers []*tagger
 	tagger  *tagger // of the primary key
-	prfs    *prf.Set
+	indexer *hashes
 }
 
 // NewKeyset returns a Keyset of fresh keys.
@@ -122,7 +121,7 @@ func assemble(seal, macs, index *keyset.Handle) (*Keyset, error) {
 	if k.taggers, k.tagger, err = taggers(macs); err != nil {
 		return nil, fmt.Errorf("use MAC keys: %w", err)
 	}
-	if k.prfs, err = prf.NewPRFSet(index); err != nil {
+	if k.indexer, err = indexer(index); err != nil {
 		return nil, fmt.Errorf("use index key: %w", err)
 	}
 	return &Keyset{keys: func() *keys { return k }}, nil
@@ -264,10 +263,7 @@ func (k *Keyset) VerifyMAC(tag, message []byte) bool {
 
 // Index returns the keyed hash by which message can be looked up without being
 // stored. It stays the same for the life of the installation: see Add.
-func (k *Keyset) Index(message []byte) [32]byte {
-	sum, err := k.keys().prfs.ComputePrimaryPRF(message, 32)
-	if err != nil {
-		panic("secret: index: " + err.Error()) // a SHA-256 PRF always has 32 bytes to give
-	}
-	return [32]byte(sum)
+func (k *Keyset) Index(message []byte) (sum [32]byte) {
+	k.keys().indexer.append(sum[:0], message)
+	return sum
 }
