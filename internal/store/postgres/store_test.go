@@ -109,7 +109,7 @@ func TestStore(t *testing.T) {
 // A new database for each test would take longer than the test.
 func openEmpty(t *testing.T, url string, opts postgres.Options) *postgres.Store {
 	t.Helper()
-	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, environments, api_keys, meta RESTART IDENTITY`)
+	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, event_contexts, deleted_factors, erasures, environments, api_keys, meta RESTART IDENTITY`)
 	return openAt(t, url, opts)
 }
 

@@ -187,8 +187,7 @@ func writeNext(s *sqlite.Store, i int) (n int, err error) {
 		}
 		tx.User.Failures++
 		n = tx.User.Failures
-		e.ID[0], e.ID[1], e.Reason = byte(n>>8), byte(n), key.ID // no other process uses these ids
-		e.ID[2] = byte(i)
+		e.Factor, e.Reason, e.Request = mfa.FactorID{2, byte(i)}, key.ID, fmt.Sprint(n)
 		tx.Writes = []mfa.Write{mfa.PutUser{User: tx.User}, mfa.AppendEvent{Event: e}}
 		return nil
 	})
@@ -227,6 +226,22 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		}
 	}
 	t.Logf("acknowledged by each writer: %v", acknowledged)
+}
+
+// TestEventsAreInOrder lets two stores of this process write events while other processes
+// write events to the same file and are killed.
+func TestEventsAreInOrder(t *testing.T) {
+	path := newPath(t)
+	nodes := []mfa.Store{open(t, path), open(t, path)}
+	storetest.EventStorm{
+		Nodes: nodes, Reader: nodes[1].(*sqlite.Store), Callers: 4, Rounds: 300,
+		Trouble: func(func() int) {
+			var acknowledged [writers]int
+			for range 4 {
+				kill(t, process(t, "write", path), 100, &acknowledged)
+			}
+		},
+	}.Run(t)
 }
 
 // kill starts a writing process, kills it after some acknowledgements, and records all

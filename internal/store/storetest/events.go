@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -101,5 +102,104 @@ func eventsArePaged(t *testing.T, s mfa.Store) {
 			}
 			last[caller] = all[i].Reason
 		}
+	}
+}
+
+// read reads one page of events.
+func read(t *testing.T, s mfa.Store, q events.Query) events.RawPage {
+	t.Helper()
+	page, err := s.(events.Log).ReadEvents(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+// eventsAreFiltered imports three events of an hour each, and reads them with every kind of
+// filter.
+func eventsAreFiltered(t *testing.T, s mfa.Store) {
+	f, other := storeFactor(t, s, NewUser()), storeFactor(t, s, NewUser())
+	all := make([]mfa.Event, 3)
+	for i := range all {
+		at := morning.Add(time.Duration(i) * time.Hour)
+		all[i] = mfa.Event{ID: newID(at, f.ID.Bucket()), At: at, Environment: 1, Type: mfa.ChallengeCreated, Factor: f.ID, Kind: f.Type}
+	}
+	all[1].ID, all[1].Factor = newID(all[1].At, other.ID.Bucket()), other.ID
+	all[1].Type, all[1].Challenge, all[1].Caller = mfa.ChallengeFailed, newID(morning, other.ID.Bucket()), "key_1"
+	importEvents(t, s, all...)
+	for _, tc := range []struct {
+		name string
+		q    events.Query
+		want []int
+	}{
+		{"all", events.Query{}, []int{0, 1, 2}},
+		{"another environment", events.Query{Environment: 2}, nil},
+		{"a type", events.Query{Types: []mfa.EventType{mfa.ChallengeFailed}}, []int{1}},
+		{"two types", events.Query{Types: []mfa.EventType{mfa.ChallengeFailed, mfa.ChallengeCreated}}, []int{0, 1, 2}},
+		{"a type without events", events.Query{Types: []mfa.EventType{mfa.UserLocked}}, nil},
+		{"since the second", events.Query{Since: all[1].At}, []int{1, 2}},
+		{"since just after the second", events.Query{Since: all[1].At.Add(time.Millisecond)}, []int{2}},
+		{"until the second", events.Query{Until: all[1].At}, []int{0}},
+		{"until just after the second", events.Query{Until: all[1].At.Add(time.Millisecond)}, []int{0, 1}},
+		{"between", events.Query{Since: all[1].At, Until: all[2].At}, []int{1}},
+		{"a factor", events.Query{Factor: f.ID}, []int{0, 2}},
+		{"a challenge", events.Query{Challenge: all[1].Challenge}, []int{1}},
+		{"a caller", events.Query{Caller: "key_1"}, []int{1}},
+		{"another caller", events.Query{Caller: "key_2"}, nil},
+		{"after the first", events.Query{After: all[0].ID}, []int{1, 2}},
+		{"after the last", events.Query{After: all[2].ID}, nil},
+		{"a factor, after its first", events.Query{Factor: f.ID, After: all[0].ID}, []int{2}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.q.Environment == 0 {
+				tc.q.Environment = 1
+			}
+			for _, limit := range []int{1, 100} {
+				tc.q.Limit = limit
+				var got []mfa.Event
+				owners := true
+				for q, more := tc.q, true; more; {
+					page := read(t, s, q)
+					for _, e := range page.Events {
+						got = append(got, e.Event)
+						owners = owners && (e.User == f.User || e.User == other.User)
+					}
+					q.After, more = page.Last, page.More
+				}
+				var want []mfa.Event
+				for _, i := range tc.want {
+					want = append(want, all[i])
+				}
+				sameList(t, got, want)
+				if !owners {
+					t.Error("an event does not name the user of its factor")
+				}
+			}
+		})
+	}
+}
+
+// cursorOutlivesEvents removes the event at which a reader has stopped.
+func cursorOutlivesEvents(t *testing.T, s mfa.Store) {
+	var all []mfa.Event
+	for i := range 4 {
+		at := morning.Add(time.Duration(i-2) * time.Hour)
+		all = append(all, mfa.Event{ID: newID(at, 7), At: at, Environment: 1, Type: mfa.UserLocked})
+	}
+	importEvents(t, s, all...)
+	q := events.Query{Environment: 1, After: all[0].ID, Limit: 100}
+	sweep(t, s, horizon, 100)
+	var got []mfa.Event
+	for _, e := range read(t, s, q).Events {
+		got = append(got, e.Event)
+	}
+	sameList(t, got, all[2:])
+	// New events come after all stored ones, also if the clock is behind them.
+	future := mfa.Event{ID: newID(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), 7), At: morning, Environment: 2, Type: mfa.UserLocked}
+	importEvents(t, s, future)
+	store(t, s, 7, mfa.AppendEvent{Event: mfa.Event{At: morning, Environment: 2, Type: mfa.UserUnlocked}})
+	page := read(t, s, events.Query{Environment: 2, After: future.ID, Limit: 100})
+	if len(page.Events) != 1 || page.Events[0].Type != mfa.UserUnlocked || !page.Events[0].At.Equal(morning) {
+		t.Errorf("after an event of the future, read %+v; want the new one", page.Events)
 	}
 }

@@ -59,6 +59,8 @@ func Run(t *testing.T, open func(*testing.T) mfa.Store) {
 	check("a cancelled read fails and the next does not", cancelledReadFails)
 
 	check("every event is on one page, after the earlier ones of its environment", eventsArePaged)
+	check("events are filtered", eventsAreFiltered)
+	check("a reader continues after an event that was removed", cursorOutlivesEvents)
 	check("every factor is on one page", factorsArePaged)
 	check("a user's factors are listed in both directions", factorsBothWays)
 	check("a user's factors are listed between two ids", factorsBetween)
