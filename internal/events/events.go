@@ -143,12 +143,21 @@ type Service struct {
 type Options struct {
 	Open func(e RawEvent) (Event, error) // opens personal data; without it, only users of stored factors are known
 	Poll time.Duration                   // how often Follow looks for new events; default 100 ms
+
+	Retention time.Duration    // how long events are kept, for Check; default 400 days
+	Now       func() time.Time // default time.Now
 }
 
 // NewService returns a Service over log; zero Options are ready to use.
 func NewService(log Log, opts Options) *Service {
 	if opts.Open == nil {
 		opts.Open = func(e RawEvent) (Event, error) { return Event{Event: e.Event, User: e.User}, nil }
+	}
+	if opts.Retention == 0 {
+		opts.Retention = 400 * 24 * time.Hour
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
 	if opts.Poll == 0 {
 		opts.Poll = 100 * time.Millisecond

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
 	"github.com/countersign-mfa/countersign/internal/web"
@@ -16,19 +17,25 @@ import (
 
 // An API serves the HTTP API. Make one with New.
 type API struct {
-	mfa    *mfa.Service
-	access *access.Service
-	opts   Options
-	mux    *web.Mux
-	limit  *ratelimit.Limiter[access.KeyID]
-	gate   *web.Gate[mfa.EnvironmentID]
-	ready  sharedCheck // for probes
+	mfa     *mfa.Service
+	access  *access.Service
+	events  *events.Service
+	opts    Options
+	mux     *web.Mux
+	limit   *ratelimit.Limiter[access.KeyID]
+	gate    *web.Gate[mfa.EnvironmentID]
+	streams *streams
+	ready   sharedCheck // for probes
 }
 
 // Options change how an API behaves; zero fields take their defaults.
 type Options struct {
 	RateLimit      int                             // requests per minute and API key; default 6,000
 	MaxRequests    int                             // requests of one environment in progress, and an eighth more of all environments; default 4,096
+	MaxStreams     int                             // streams of events of one environment, and an eighth more of all environments; default a quarter of MaxRequests
+	StreamsPerKey  int                             // streams of events of one API key; default 64
+	StreamBeat     time.Duration                   // the time between two heartbeats of a stream; default 15 seconds
+	StreamWrite    time.Duration                   // in which a client must accept a part of a stream; default 10 seconds
 	OmitTOTPExpiry bool                            // leave expires_at out of totp challenges, as WorkOS documents them
 	OpenAPI        []byte                          // served at /openapi.yaml; not served if empty
 	Ready          func(ctx context.Context) error // returns an error while requests cannot be served; nil: they always can
@@ -43,13 +50,25 @@ type Options struct {
 	Observe func(pattern, method string, status int, took time.Duration)
 }
 
-// New returns the API of the two services.
-func New(service *mfa.Service, keys *access.Service, opts Options) (*API, error) {
+// New returns the API of the services.
+func New(service *mfa.Service, keys *access.Service, log *events.Service, opts Options) (*API, error) {
 	if opts.RateLimit == 0 {
 		opts.RateLimit = 6000
 	}
 	if opts.MaxRequests == 0 {
 		opts.MaxRequests = 4096
+	}
+	if opts.MaxStreams == 0 {
+		opts.MaxStreams = max(1, opts.MaxRequests/4)
+	}
+	if opts.StreamsPerKey == 0 {
+		opts.StreamsPerKey = 64
+	}
+	if opts.StreamBeat == 0 {
+		opts.StreamBeat = 15 * time.Second
+	}
+	if opts.StreamWrite == 0 {
+		opts.StreamWrite = 10 * time.Second
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -63,17 +82,18 @@ func New(service *mfa.Service, keys *access.Service, opts Options) (*API, error)
 	}
 	shared := web.Options{Describe: describe, Logger: opts.Logger, Remote: opts.Remote, Now: opts.Now, Observe: opts.Observe}
 	a := &API{
-		mfa: service, access: keys, opts: opts,
-		mux:   web.NewMux(shared),
-		limit: limit,
-		gate:  web.NewGate[mfa.EnvironmentID](opts.MaxRequests, shared),
+		mfa: service, access: keys, events: log, opts: opts,
+		mux:     web.NewMux(shared),
+		limit:   limit,
+		gate:    web.NewGate[mfa.EnvironmentID](opts.MaxRequests, shared),
+		streams: newStreams(opts.MaxStreams, opts.StreamsPerKey),
 	}
 	a.routes()
 	return a, nil
 }
 
-// routes is the list of all routes. A request to one of route needs an API key; requests
-// to the others do not.
+// routes is the list of all routes. A request to one of route or unboundedRoute needs an
+// API key; requests to the others do not.
 func (a *API) routes() {
 	a.route("POST /auth/factors/enroll", a.enroll)
 	a.route("GET /auth/factors/{id}", a.factor)
@@ -91,6 +111,9 @@ func (a *API) routes() {
 
 	a.route("POST /user_management/users/{user}/auth_factors", a.enrollForUser)
 	a.route("GET /user_management/users/{user}/auth_factors", a.factorsOfUser)
+
+	a.route("GET /events", a.listEvents)
+	a.unboundedRoute("GET /events/stream", a.streamEvents) // not in WorkOS
 
 	a.mux.Handle("GET /healthz", a.healthz)
 	a.mux.Handle("GET /readyz", a.readyz)
@@ -128,6 +151,16 @@ type handler func(w http.ResponseWriter, r request) error
 // route adds a route for callers with an API key. A request without a valid key never
 // takes a place among the requests in progress.
 func (a *API) route(pattern string, h handler) {
+	a.unboundedRoute(pattern, func(w http.ResponseWriter, r request) error {
+		return a.gate.Serve(w, r.Request, r.key.Environment.ID, func(w http.ResponseWriter, _ *web.Request) error {
+			return h(w, r)
+		})
+	})
+}
+
+// unboundedRoute adds a route for callers with an API key whose requests take no place
+// among the requests in progress. They can have no body.
+func (a *API) unboundedRoute(pattern string, h handler) {
 	a.mux.Handle(pattern, func(w http.ResponseWriter, r *web.Request) error {
 		key, err := a.authenticate(r)
 		if err != nil {
@@ -137,9 +170,7 @@ func (a *API) route(pattern string, h handler) {
 		if wait, ok := a.limit.Allow(key.ID, a.opts.Now()); !ok {
 			return &web.RateError{Wait: wait}
 		}
-		return a.gate.Serve(w, r, key.Environment.ID, func(w http.ResponseWriter, r *web.Request) error {
-			return h(w, request{r, key})
-		})
+		return h(w, request{r, key})
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
@@ -55,7 +56,7 @@ func BenchmarkFlow(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	api, err := httpapi.New(service, keys, httpapi.Options{Logger: log, RateLimit: 1_000_000_000})
+	api, err := httpapi.New(service, keys, events.NewService(store, events.Options{}), httpapi.Options{Logger: log, RateLimit: 1_000_000_000})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -213,11 +213,16 @@ func takesNothing(r request) error {
 func first[V any](m map[string]V) string { return slices.Min(slices.Collect(maps.Keys(m))) }
 
 func unknownName(field, code, name, message string) error {
-	const longest = 64 // bytes of a name that the message repeats
-	if len(name) > longest {
-		name = strings.ToValidUTF8(name[:longest], "") + "…"
+	return &mfa.InvalidError{Fields: []mfa.FieldError{{Field: field, Code: code, Message: fmt.Sprintf("%q is not known: %s", shortened(name), message)}}}
+}
+
+// shortened returns the beginning of a caller's text, for a message that repeats it.
+func shortened(text string) string {
+	const longest = 64 // bytes
+	if len(text) > longest {
+		text = strings.ToValidUTF8(text[:longest], "") + "…"
 	}
-	return &mfa.InvalidError{Fields: []mfa.FieldError{{Field: field, Code: code, Message: fmt.Sprintf("%q is not known: %s", name, message)}}}
+	return text
 }
 
 func isEmptyArray(body []byte) bool {

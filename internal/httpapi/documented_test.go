@@ -28,7 +28,7 @@ type call struct {
 // newCall returns a fixture with a request for an operation.
 func newCall(t *testing.T, operation string) *call {
 	w := newFixture(t, setup{
-		api: httpapi.Options{RateLimit: 100},
+		api: httpapi.Options{RateLimit: 100, StreamsPerKey: 1},
 		mfa: mfa.Options{Limits: mfa.Limits{FreeFailures: 10, FactorFailures: 10}, SMS: delivery.Rules{
 			Countries: []string{"US"}, Daily: 1, Pumping: delivery.Pumping{Sends: 1},
 		}},
@@ -48,6 +48,8 @@ func newCall(t *testing.T, operation string) *call {
 		"POST /auth/factors/verify":                          {"/auth/factors/verify", `{"authentication_challenge_id":"` + c.challenge + `","code":"12345"}`},
 		"POST /user_management/users/{user_id}/auth_factors": {"/user_management/users/user_1/auth_factors", `{"type":"totp"}`},
 		"GET /user_management/users/{user_id}/auth_factors":  {"/user_management/users/user_1/auth_factors", ``},
+		"GET /events":        {"/events", ``},
+		"GET /events/stream": {"/events/stream", ``},
 	}
 	request, ok := what[operation]
 	if !ok {
@@ -173,6 +175,10 @@ var provocations = map[string]func(*call) reply{
 		c.carrier.Fail(func(int) error { return numberRefusal{} })
 		return c.send()
 	},
+	"too_many_streams": func(c *call) reply {
+		c.stream("")
+		return c.send()
+	},
 	"rate_limit_exceeded": func(c *call) reply {
 		for c.get("/auth/factors/x").status != http.StatusTooManyRequests {
 		}
@@ -276,6 +282,8 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 		{"GET", "/user_management/users/user_1/auth_factors?after=x&before=x", ``},
 		{"GET", "/user_management/users/user_1/auth_factors?limit=0&order=x", ``},
 		{"GET", "/user_management/users/user_1/auth_factors?limit=%", ``},
+		{"GET", "/events?events=x&range_start=x&range_end=x&factor_id=x&challenge_id=x&organization_id=x", ``},
+		{"GET", "/events?range_start=2026-03-28T00:00:00Z&range_end=2026-03-27T00:00:00Z", ``},
 	} {
 		r := w.do(tc.method, tc.path, tc.body).is(http.StatusUnprocessableEntity)
 		for _, e := range r.at("errors").([]any) {
@@ -283,6 +291,8 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 		}
 	}
 	r := w.post("/auth/factors/enroll", `{"type":"totp"}`, "Idempotency-Key: é")
+	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	r = w.get("/events/stream", "Last-Event-ID: x").is(http.StatusUnprocessableEntity)
 	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
 	live, _ := w.newKey(w.environment("Acme", true))
 	r = w.post("/auth/factors/enroll", `{"type":"sms","phone_number":"+15005550006"}`, "Authorization: Bearer "+live).is(http.StatusUnprocessableEntity)

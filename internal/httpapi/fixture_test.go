@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -96,7 +97,8 @@ func newFixture(t testing.TB, s setup) *fixture {
 	w.key, _ = w.newKey(w.sandbox)
 
 	s.api.Logger, s.api.Now, s.api.OpenAPI = log, w.clock.Now, document(t).Text
-	api, err := httpapi.New(w.service, w.access, s.api)
+	happened := events.NewService(w.store, events.Options{Poll: 5 * time.Millisecond, Retention: s.mfa.EventRetention, Now: w.clock.Now})
+	api, err := httpapi.New(w.service, w.access, happened, s.api)
 	if err != nil {
 		t.Fatal(err)
 	}

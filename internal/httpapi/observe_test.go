@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 )
 
@@ -95,7 +96,7 @@ func TestWithoutAnObserverTheClockIsNotAsked(t *testing.T) {
 		{"no function", nil, 1},
 		{"a function", func(string, string, int, time.Duration) {}, 2},
 	} {
-		api, err := httpapi.New(w.service, w.access, httpapi.Options{
+		api, err := httpapi.New(w.service, w.access, events.NewService(w.store, events.Options{}), httpapi.Options{
 			Logger:  slog.New(slog.DiscardHandler),
 			Now:     func() time.Time { asked.Add(1); return time.Now() },
 			Observe: tc.observe,

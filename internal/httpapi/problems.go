@@ -29,6 +29,7 @@ var problems = slices.Concat([]web.Kind{
 	kind(delivery.ErrPrefixPaused, http.StatusTooManyRequests, "sms_prefix_paused", "Messages to numbers like this one are paused: too few of their codes were entered."),
 	kind(mfa.ErrResendLimit, http.StatusForbidden, "sms_resend_limit_exceeded", "The code was sent as often as it may be. Create another challenge."),
 	kind(mfa.ErrNotSent, http.StatusUnprocessableEntity, "authentication_challenge_not_sent", "Only the code of an sms factor's challenge can be sent again."),
+	kind(errTooManyStreams, http.StatusTooManyRequests, "too_many_streams", "This API key has too many open streams. Close one of them."),
 	kind(delivery.ErrSendLimit, http.StatusTooManyRequests, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later."),
 	kind(mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"),
 	kind(mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown."),

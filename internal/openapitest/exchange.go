@@ -114,6 +114,8 @@ func contentType(path string, status int) string {
 		return ""
 	case path == "/openapi.yaml":
 		return "application/yaml"
+	case path == "/events/stream" && status == http.StatusOK:
+		return "text/event-stream"
 	}
 	return "application/json; charset=utf-8"
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/smsfile"
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/inbox"
 	"github.com/countersign-mfa/countersign/internal/metrics"
@@ -236,7 +237,8 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	}
 	s.mfa.Store(service)
 	s.access = access.NewService(s.store.access, parts.Now)
-	s.api, err = httpapi.New(service, s.access, opts)
+	log := events.NewService(s.store.events, events.Options{Retention: s.cfg.EventRetention, Now: parts.Now})
+	s.api, err = httpapi.New(service, s.access, log, opts)
 	return err
 }
 
@@ -420,6 +422,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
+	s.api.EndStreams() // Shutdown would wait for them
 	if err := h.Shutdown(grace); err != nil {
 		return errors.Join(fmt.Errorf("requests were still in progress after %v: %w", s.cfg.ShutdownTimeout, err), h.Close())
 	}

@@ -122,6 +122,8 @@ var reached = []string{
 	"POST /user_management/users/{user_id}/auth_factors 422 invalid_request_parameters",
 	"GET /user_management/users/{user_id}/auth_factors 200",
 	"GET /user_management/users/{user_id}/auth_factors 422 invalid_request_parameters",
+	"GET /events 200",
+	"GET /events 422 invalid_request_parameters",
 	"PUT /auth/factors/{id} 405 method_not_allowed",
 }
 

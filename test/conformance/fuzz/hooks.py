@@ -19,8 +19,9 @@ REFUSED_FOR_ANOTHER_REASON = {
     "authentication_challenge_expired": "it is too late",
     "authentication_challenge_previously_verified": "it was verified before",
     "one_time_code_too_many_attempts": "too many codes were wrong before",
-    "after_invalid_cursor": "it is the id of another user's factor",
+    "after_invalid_cursor": "it is the id of another user's factor, or of no event",
     "before_invalid_cursor": "it is the id of another user's factor",
+    "range_end_before_start": "the two times are in the wrong order",
     "invalid_phone_number": "no country has such numbers",
     "sms_template_has_link": "phones show a part of it as a link",
 }
