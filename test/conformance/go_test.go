@@ -56,21 +56,23 @@ var buildGo = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
-// TestGoGenerated checks that the adapter of version 6 is generated from the adapter of
+// TestGoGenerated checks that the adapters of version 6 are generated from the adapters of
 // version 4.
 func TestGoGenerated(t *testing.T) {
 	t.Parallel()
 	installed(t, "go")
-	source, err := os.ReadFile("go/life/v4.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	generated, err := os.ReadFile("go/life/v6.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, generated6, ok := strings.Cut(string(generated), "DO NOT EDIT.\n\n")
-	if want := strings.NewReplacer("v4", "v6", "V4", "V6").Replace(string(source)); !ok || generated6 != want {
-		t.Error("go/life/v6.go differs from v4.go; generate it again with:\n  go generate -C conformance/go ./...")
+	for _, program := range []string{"life", "events"} {
+		source, err := os.ReadFile("go/" + program + "/v4.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		generated, err := os.ReadFile("go/" + program + "/v6.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, generated6, ok := strings.Cut(string(generated), "DO NOT EDIT.\n\n")
+		if want := strings.NewReplacer("v4", "v6", "V4", "V6").Replace(string(source)); !ok || generated6 != want {
+			t.Errorf("go/%s/v6.go differs from v4.go; generate it again with:\n  go generate -C conformance/go ./...", program)
+		}
 	}
 }

@@ -33,6 +33,8 @@ type line struct {
 	QRCode string `json:"qr_code"` // a picture that the server returned, as a data URI
 	Text   string `json:"text"`    // the text that its QR code must contain
 
+	IDs []string `json:"ids"` // of the events that the client received
+
 	Secrets []string `json:"secrets"`
 }
 

@@ -195,9 +195,15 @@ var pageLock sync.Mutex // parallel tests write their parts
 // beginning and end of a part. If the tests run with -update, it writes the text there.
 func inPage(t *testing.T, part, want string) {
 	t.Helper()
+	inDocument(t, clientsPage, part, want)
+}
+
+// inDocument is inPage for another page.
+func inDocument(t *testing.T, path, part, want string) {
+	t.Helper()
 	pageLock.Lock()
 	defer pageLock.Unlock()
-	page, err := os.ReadFile(clientsPage)
+	page, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,13 +212,13 @@ func inPage(t *testing.T, part, want string) {
 	have, after, ok2 := strings.Cut(rest, end)
 	switch {
 	case !ok || !ok2:
-		t.Errorf("%s has no part %q", clientsPage, part)
+		t.Errorf("%s has no part %q", path, part)
 	case have == want:
 	case *update:
-		if err := os.WriteFile(clientsPage, []byte(before+begin+want+end+after), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	default:
-		t.Errorf("%s: the part %q differs from the results of this run. Update it with:\n  make docs\nIt has:\n%s\nwant:\n%s", clientsPage, part, have, want)
+		t.Errorf("%s: the part %q differs from the results of this run. Update it with:\n  make docs\nIt has:\n%s\nwant:\n%s", path, part, have, want)
 	}
 }

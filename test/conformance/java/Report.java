@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /** Writes the results of a run as lines of JSON on standard output; ../README.md documents them. */
@@ -23,7 +24,7 @@ class Report {
   private static final ObjectMapper json = new ObjectMapper();
 
   private final String version;
-  private final Map<String, Object> picture = new LinkedHashMap<>();
+  private final Map<String, Object> more = new LinkedHashMap<>();
   private boolean failed;
 
   Report(String version) {
@@ -36,11 +37,11 @@ class Report {
     line.put("library", "com.workos:workos");
     line.put("version", version);
     line.put("step", name);
-    picture.clear();
+    more.clear();
     try {
       line.put("detail", step.run());
       line.put("ok", true);
-      line.putAll(picture);
+      line.putAll(more);
     } catch (Skip skip) {
       line.put("detail", skip.getMessage());
       line.put("ok", true);
@@ -55,8 +56,13 @@ class Report {
 
   /** Reports a picture that the step received, and its expected text. */
   void shows(String qrCode, String text) {
-    picture.put("qr_code", qrCode);
-    picture.put("text", text);
+    more.put("qr_code", qrCode);
+    more.put("text", text);
+  }
+
+  /** Reports the ids of the events that the step received. */
+  void ids(List<String> ids) {
+    more.put("ids", ids);
   }
 
   /** Reports values that went through the server and that no log may contain. */

@@ -171,6 +171,9 @@ class Workos4(Workos1):
         assert type(failure_of(list, listed.auto_paging_iter())) is KeyError
         raise Skip(NO_PAGES)
 
+    def list_events(self, **filters):
+        return self._workos.events.list_events(**filters)
+
     def verify_webhook(self, body, signature, secret):
         return super().verify_webhook(body.encode(), signature, secret)
 
@@ -224,6 +227,9 @@ class Workos5(Library):
         listed = self._workos.user_management.list_auth_factors(user_id=user_id, **page)
         return [sent(factor) for factor in listed]
 
+    def list_events(self, **filters):
+        return self._workos.events.list_events(**filters).model_dump()
+
     def verify_webhook(self, body, signature, secret):
         event = self._workos.webhooks.verify_event(
             event_body=body.encode(), event_signature=signature, secret=secret
@@ -275,6 +281,11 @@ class Workos10(Library):
     def list_all_of_user(self, user_id, **page):
         listed = self._mfa.list_user_auth_factors(user_id, **page)
         return [factor.to_dict() for factor in listed.auto_paging_iter()]
+
+    def list_events(self, **filters):
+        listed = self._workos.events.list_events(**filters)
+        metadata = {"before": listed.before, "after": listed.after}
+        return {"data": [event.to_dict() for event in listed.data], "list_metadata": metadata}
 
     def verify_webhook(self, body, signature, secret):
         event = self._workos.webhooks.verify_event(
