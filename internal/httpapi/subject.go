@@ -64,7 +64,7 @@ func (r request) concernsAnswer(status int, body []byte) {
 		UserChallenge object `json:"authentication_challenge"`
 	}
 	if json.Unmarshal(body, &answer) != nil {
-		return // Countersign wrote the body; a line with fewer fields is no reason to fail
+		return // Countersign wrote the body; a line with fewer fields must not fail the request
 	}
 	objects := []object{answer.object, answer.Challenge, answer.UserFactor, answer.UserChallenge}
 	for _, o := range objects {

@@ -39,7 +39,7 @@ func (h *hashes) append(b, message []byte) []byte {
 	return one.Sum(b)
 }
 
-// indexer returns the hashes of the index key, which equal those of a tink PRF.
+// indexer returns the hashes of the index key, equal to the output of a tink PRF.
 func indexer(h *keyset.Handle) (*hashes, error) {
 	e, err := h.Primary()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 //
 // A client can write any address into a header. So the headers count only if the
 // connection comes from a trusted proxy, and they are read from the right: each proxy
-// appends the address of its own client. The first address that is not a trusted proxy is
+// appends its client's address. The first address that is not a trusted proxy is
 // the client's; the text to the left of it can be invented.
 type Remote struct {
 	Form    AddrForm

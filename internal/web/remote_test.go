@@ -158,8 +158,8 @@ func TestTrustedProxiesAreChecked(t *testing.T) {
 	}
 }
 
-// FuzzForwarded has a proxy that appends the address of its client to whatever the client
-// has sent.
+// FuzzForwarded has a proxy that appends the address of its client to the headers that
+// the client has sent.
 func FuzzForwarded(f *testing.F) {
 	for _, seed := range []string{"", "for=1.1.1.1", `for="`, `"`, `\`, "1.1.1.1,", `host="a,`, "10.0.0.1"} {
 		f.Add(seed)
