@@ -150,23 +150,23 @@ const (
 	maxTemplate     = 1600 // characters, the maximum that carriers join into one message
 )
 
-// A Wording is what a caller asks of the text of a message.
-type Wording struct {
+// TextParams describe the text of a message, as a caller asks for it.
+type TextParams struct {
 	Template string // the whole text, with {{code}} in it; default the text of the environment
 	Locale   string // of the environment's text, "de" or "pt-BR"; default that of the phone's country
 }
 
-// A Fault is the reason why a part of a Wording cannot be sent.
+// A Fault is the reason why a part of TextParams cannot be sent.
 type Fault struct {
 	Part string // "template" or "locale"
 	Code string // stable, for programs
 	Must string // what the part must be: "must contain …"
 }
 
-// Check returns the faults of a wording.
-func (p *Policy) Check(env ids.Environment, w Wording) (faults []Fault) {
+// Check returns the faults of the text that params describe.
+func (p *Policy) Check(env ids.Environment, params TextParams) (faults []Fault) {
 	add := func(part, code, must string) { faults = append(faults, Fault{part, code, must}) }
-	switch t := w.Template; {
+	switch t := params.Template; {
 	case t == "":
 	case !strings.Contains(t, smstext.Place):
 		add("template", "missing_code", "must contain {{code}}, where the code goes")
@@ -175,7 +175,7 @@ func (p *Policy) Check(env ids.Environment, w Wording) (faults []Fault) {
 	case !p.of(env).Links && smstext.Link(t) != "":
 		add("template", "has_link", "must not contain text that phones turn into links: web addresses, email addresses or phone numbers")
 	}
-	if w.Locale != "" && smstext.CheckLocale(w.Locale) != nil {
+	if params.Locale != "" && smstext.CheckLocale(params.Locale) != nil {
 		add("locale", "invalid", "must be a language tag, such as de or pt-BR")
 	}
 	return faults
@@ -183,11 +183,11 @@ func (p *Policy) Check(env ids.Environment, w Wording) (faults []Fault) {
 
 // Text returns the message for a phone: the template of the caller, or the text of the
 // requested locale, or that of the phone's country.
-func (p *Policy) Text(env ids.Environment, w Wording, phone Phone, code string) string {
+func (p *Policy) Text(env ids.Environment, params TextParams, phone Phone, code string) string {
 	r := p.of(env)
-	template := w.Template
+	template := params.Template
 	if template == "" {
-		template, _ = r.texts.Find(w.Locale, r.countryOf(phone))
+		template, _ = r.texts.Find(params.Locale, r.countryOf(phone))
 	}
 	return r.fill(template, code)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // ChallengeParams describe the message of a challenge.
-type ChallengeParams = delivery.Wording
+type ChallengeParams = delivery.TextParams
 
 // An IssuedChallenge is a challenge, with its code if the caller may see it.
 type IssuedChallenge struct {
@@ -39,7 +39,7 @@ func (IssuedChallenge) replayed(a *idempotency.Answer) IssuedChallenge {
 // delivery: if no provider accepts the message, the challenge is deleted.
 // While the same request is being carried out elsewhere, Challenge waits for its outcome.
 func (s *Service) Challenge(ctx context.Context, by Caller, id FactorID, p ChallengeParams, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
-	if err := s.checkWording(by.Environment, p); err != nil {
+	if err := s.checkMessage(by.Environment, p); err != nil {
 		return IssuedChallenge{}, err
 	}
 	once := begin(s, idempotency.Policy{Derived: true}, req)
@@ -57,11 +57,11 @@ func (s *Service) Challenge(ctx context.Context, by Caller, id FactorID, p Chall
 	})
 }
 
-// checkWording returns an *InvalidError with the fields of p that cannot be sent.
-func (s *Service) checkWording(env Environment, p ChallengeParams) error {
+// checkMessage returns an *InvalidError with the fields of p that cannot be sent.
+func (s *Service) checkMessage(env Environment, p ChallengeParams) error {
 	var wrong []FieldError
 	for _, f := range s.policy.Check(env, p) {
-		field := wordingFields[f.Part]
+		field := messageFields[f.Part]
 		wrong = append(wrong, FieldError{field, f.Code, field + " " + f.Must})
 	}
 	if wrong != nil {
@@ -70,8 +70,8 @@ func (s *Service) checkWording(env Environment, p ChallengeParams) error {
 	return nil
 }
 
-// wordingFields has the fields of a request by the parts of a delivery.Fault.
-var wordingFields = map[string]string{"template": "sms_template", "locale": "locale"}
+// messageFields has the fields of a request by the parts of a delivery.Fault.
+var messageFields = map[string]string{"template": "sms_template", "locale": "locale"}
 
 // awaited runs fn, and repeats it while the same request is being carried out elsewhere.
 func (s *Service) awaited(ctx context.Context, fn func() (IssuedChallenge, error)) (IssuedChallenge, error) {

@@ -478,6 +478,30 @@ func TestDerivedKeyCountsTheMessageAfterOneThatFailed(t *testing.T) {
 	}
 }
 
+// A sweeper whose clock is ahead may remove the record of a sign-in before the next sign-in
+// under the same derived key looks for it.
+func TestDerivedKeyCountsTheMessageAfterALostRecord(t *testing.T) {
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{SendSpacing: time.Second}})
+	f := w.phone(sandbox, adasPhone)
+	key := derived[mfa.IssuedChallenge]("k")
+	for n := range 2 {
+		w.clock.Advance(time.Duration(n) * (key.Keep - time.Second))
+		if err := fresh(w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, key)); err != nil {
+			t.Fatal(err)
+		}
+		err := w.store.Update(t.Context(), mfa.Read{Bucket: f.Bucket(), Replay: w.ReplayKey(key.Key)}, func(tx *mfa.Tx) error {
+			tx.Writes = append(tx.Writes, mfa.DeleteReplay{Bucket: f.Bucket(), Key: tx.Replay.Key})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil); !errors.Is(err, delivery.ErrSendLimit) {
+		t.Errorf("in the same instant: %v, %d messages; want %v", err, w.carrier.Sent(), delivery.ErrSendLimit)
+	}
+}
+
 func TestDerivedKeyRepeatsNoRefusal(t *testing.T) {
 	w := newFixture(t, mfa.Options{Limits: mfa.Limits{FreeFailures: 5, FactorFailures: 5}})
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
