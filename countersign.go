@@ -26,6 +26,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
@@ -99,7 +100,7 @@ func (s *Server) CreateAPIKey(ctx context.Context, environment string, productio
 	keys := s.inner.Access()
 	env, err := keys.Environment(ctx, environment)
 	if errors.Is(err, access.ErrNotFound) {
-		env, err = keys.CreateEnvironment(ctx, environment, production)
+		env, err = keys.CreateEnvironment(ctx, mfa.Caller{}, environment, production)
 	}
 	if err != nil {
 		return "", err
@@ -107,7 +108,7 @@ func (s *Server) CreateAPIKey(ctx context.Context, environment string, productio
 	if env.Production != production {
 		return "", errors.New("the environment exists already, as one of the other kind")
 	}
-	key, _, err := keys.CreateKey(ctx, env)
+	key, _, err := keys.CreateKey(ctx, mfa.Caller{Environment: env})
 	return key.Reveal(), err
 }
 

@@ -24,23 +24,24 @@ var (
 	ErrInvalidName  = errors.New("a name has 1 to 64 letters, digits, spaces, dots, hyphens and underscores, and starts with a letter or a digit")
 )
 
-// A Store keeps environments and the hashes of API keys. storetest.RunAccess
-// states its promises.
+// A Store keeps environments and the hashes of API keys. Each change happens at the time of
+// its event, which the store appends in the same transaction: it sets the environment and
+// the id of the event. storetest.RunAccess states its promises.
 type Store interface {
 	// InsertEnvironment stores e under the next free number and returns it with
 	// that; ErrExists if its name is taken.
-	InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error)
+	InsertEnvironment(ctx context.Context, e mfa.Environment, created mfa.Event) (mfa.Environment, error)
 	// Environments lists all environments by number.
 	Environments(ctx context.Context) ([]mfa.Environment, error)
 	// InsertKey stores a key; its environment must exist.
-	InsertKey(ctx context.Context, k Key, h Hash) error
+	InsertKey(ctx context.Context, k Key, h Hash, created mfa.Event) error
 	// KeyByHash returns a key, revoked or not, or ErrNotFound.
 	KeyByHash(ctx context.Context, h Hash) (Key, error)
 	// Keys lists all keys, oldest first.
 	Keys(ctx context.Context) ([]Key, error)
 	// RevokeKey marks a key as revoked; ErrNotFound if there is no such key. One
-	// that is revoked already stays as it is.
-	RevokeKey(ctx context.Context, id KeyID, at time.Time) error
+	// that is revoked already stays as it is, without an event.
+	RevokeKey(ctx context.Context, id KeyID, revoked mfa.Event) error
 }
 
 // A Hash is the SHA-256 of an API key, all that is kept of it.
@@ -85,12 +86,13 @@ func CheckName(name string) error {
 	return nil
 }
 
-// CreateEnvironment makes a new environment. Errors: ErrInvalidName, ErrExists.
-func (s *Service) CreateEnvironment(ctx context.Context, name string, production bool) (mfa.Environment, error) {
+// CreateEnvironment makes a new environment. The environment of by is not used. Errors:
+// ErrInvalidName, ErrExists.
+func (s *Service) CreateEnvironment(ctx context.Context, by mfa.Caller, name string, production bool) (mfa.Environment, error) {
 	if err := CheckName(name); err != nil {
 		return mfa.Environment{}, err
 	}
-	e, err := s.store.InsertEnvironment(ctx, mfa.Environment{Name: name, Production: production}, s.instant())
+	e, err := s.store.InsertEnvironment(ctx, mfa.Environment{Name: name, Production: production}, s.event(by, mfa.EnvironmentCreated, ""))
 	if err != nil {
 		return e, fmt.Errorf("create environment %q: %w", name, err)
 	}
@@ -122,14 +124,14 @@ const (
 	productionPrefix = "sk_live_"
 )
 
-// CreateKey makes an API key of env. The key itself is returned this once.
-func (s *Service) CreateKey(ctx context.Context, env mfa.Environment) (secret.String, Key, error) {
+// CreateKey makes an API key of the environment of by. The key itself is returned this once.
+func (s *Service) CreateKey(ctx context.Context, by mfa.Caller) (secret.String, Key, error) {
 	text := sandboxPrefix + rand.Text() // 26 characters of base32, 130 bits
-	if env.Production {
+	if by.Production {
 		text = productionPrefix + rand.Text()
 	}
-	k := s.keyOf(text, env)
-	if err := s.store.InsertKey(ctx, k, hash(text)); err != nil {
+	k := s.keyOf(text, by.Environment)
+	if err := s.store.InsertKey(ctx, k, hash(text), s.event(by, mfa.KeyCreated, k.ID)); err != nil {
 		return secret.String{}, Key{}, fmt.Errorf("create key: %w", err)
 	}
 	return secret.NewString(text), k, nil
@@ -150,12 +152,18 @@ func (s *Service) keyOf(text string, env mfa.Environment) Key {
 // Keys lists all keys, oldest first, revoked ones as well.
 func (s *Service) Keys(ctx context.Context) ([]Key, error) { return s.store.Keys(ctx) }
 
-// Revoke revokes a key. Every node refuses it within 5 s. Error: ErrNotFound.
-func (s *Service) Revoke(ctx context.Context, id KeyID) error {
-	if err := s.store.RevokeKey(ctx, id, s.instant()); err != nil {
+// Revoke revokes a key. The environment of by is not used. Every node refuses the key within
+// 5 s. Error: ErrNotFound.
+func (s *Service) Revoke(ctx context.Context, by mfa.Caller, id KeyID) error {
+	if err := s.store.RevokeKey(ctx, id, s.event(by, mfa.KeyRevoked, id)); err != nil {
 		return fmt.Errorf("revoke %s: %w", id, err)
 	}
 	return nil
+}
+
+// event returns an event of this moment. The event of a key names it as its reason.
+func (s *Service) event(by mfa.Caller, typ mfa.EventType, key KeyID) mfa.Event {
+	return by.Append(mfa.Event{Type: typ, Reason: string(key)}, s.instant(), 0).Event
 }
 
 func (s *Service) instant() time.Time { return s.now().UTC().Truncate(time.Millisecond) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 func TestAuthenticateRefusesMalformedKeys(t *testing.T) {
@@ -78,7 +79,7 @@ func TestRevocationIsFeltWithin5s(t *testing.T) {
 	if _, err := other.Authenticate(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	for range 50 { // a busy node, with a request every 100 ms
@@ -102,7 +103,7 @@ func TestRevocationIsFeltByAnIdleNode(t *testing.T) {
 	if _, err := other.Authenticate(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(5 * time.Second)
@@ -167,7 +168,7 @@ func TestRevokedKeyStaysRevokedInAnOutage(t *testing.T) {
 	if _, err := s.Authenticate(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(2 * time.Second)
@@ -188,7 +189,7 @@ func TestClockThatIsSetBack(t *testing.T) {
 	if _, err := other.Authenticate(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(-time.Hour)
@@ -238,7 +239,7 @@ func TestOneRequestReadsWhileTheOthersGoOn(t *testing.T) {
 	if n := store.reads.Load(); n != 2 {
 		t.Errorf("the key was read %d times; want 2", n)
 	}
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(2 * time.Second) // 5 s since the last read that came back
@@ -276,7 +277,7 @@ func TestAuthenticateConcurrently(t *testing.T) {
 	if _, err := s.Authenticate(t.Context(), bad); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(5 * time.Second)
@@ -307,7 +308,7 @@ func TestForgetMakesEveryKeyBeReadAgain(t *testing.T) {
 	if _, err := other.Authenticate(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	other.Forget()

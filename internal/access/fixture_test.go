@@ -45,7 +45,7 @@ func (w *fixture) another(store access.Store) *access.Service {
 
 func (w *fixture) environment(name string, production bool) mfa.Environment {
 	w.t.Helper()
-	e, err := w.CreateEnvironment(w.t.Context(), name, production)
+	e, err := w.CreateEnvironment(w.t.Context(), mfa.Caller{}, name, production)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func (w *fixture) environment(name string, production bool) mfa.Environment {
 // key returns the text of a new key, and the key.
 func (w *fixture) key(e mfa.Environment) (string, access.Key) {
 	w.t.Helper()
-	text, k, err := w.CreateKey(w.t.Context(), e)
+	text, k, err := w.CreateKey(w.t.Context(), mfa.Caller{Environment: e})
 	if err != nil {
 		w.t.Fatal(err)
 	}

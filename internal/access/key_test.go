@@ -88,7 +88,7 @@ func TestKeysDiffer(t *testing.T) {
 
 func TestKeyOfNoEnvironment(t *testing.T) {
 	w := newFixture(t)
-	if text, _, err := w.CreateKey(t.Context(), mfa.Environment{ID: 7}); err == nil || text.Reveal() != "" {
+	if text, _, err := w.CreateKey(t.Context(), mfa.Caller{Environment: mfa.Environment{ID: 7}}); err == nil || text.Reveal() != "" {
 		t.Errorf("CreateKey for an environment that is not there = %v", err)
 	}
 }
@@ -101,14 +101,14 @@ func TestRevoke(t *testing.T) {
 	text, k := w.key(env)
 	w.clock.Advance(time.Second)
 	at := w.clock.Now().Truncate(time.Millisecond)
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(time.Second)
-	if err := w.Revoke(t.Context(), k.ID); err != nil {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, k.ID); err != nil {
 		t.Errorf("Revoke for the second time = %v", err)
 	}
-	if err := w.Revoke(t.Context(), "key_of_nobody"); !errors.Is(err, access.ErrNotFound) {
+	if err := w.Revoke(t.Context(), mfa.Caller{}, "key_of_nobody"); !errors.Is(err, access.ErrNotFound) {
 		t.Errorf("Revoke of an unknown key = %v; want %v", err, access.ErrNotFound)
 	}
 	if _, err := w.Authenticate(t.Context(), text); !errors.Is(err, access.ErrUnauthorized) {
@@ -143,7 +143,7 @@ func TestEnvironmentNames(t *testing.T) {
 		{"a\xff", access.ErrInvalidName},
 		{"production", access.ErrExists},
 	} {
-		e, err := w.CreateEnvironment(t.Context(), tc.name, true)
+		e, err := w.CreateEnvironment(t.Context(), mfa.Caller{}, tc.name, true)
 		if !errors.Is(err, tc.want) {
 			t.Errorf("CreateEnvironment(%q) = %v; want %v", tc.name, err, tc.want)
 		}

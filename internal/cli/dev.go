@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/atomicfile"
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
@@ -144,12 +145,12 @@ func devKey(ctx context.Context, keys *access.Service, path string) (string, err
 	}
 	env, err := keys.Environment(ctx, devEnvironment)
 	if errors.Is(err, access.ErrNotFound) {
-		env, err = keys.CreateEnvironment(ctx, devEnvironment, false)
+		env, err = keys.CreateEnvironment(ctx, mfa.Caller{}, devEnvironment, false)
 	}
 	if err != nil {
 		return "", err
 	}
-	key, _, err := keys.CreateKey(ctx, env)
+	key, _, err := keys.CreateKey(ctx, mfa.Caller{Environment: env})
 	if err != nil {
 		return "", err
 	}

@@ -48,11 +48,11 @@ func BenchmarkFlow(b *testing.B) {
 		b.Fatal(err)
 	}
 	keys := access.NewService(store, nil)
-	env, err := keys.CreateEnvironment(b.Context(), "bench", true)
+	env, err := keys.CreateEnvironment(b.Context(), mfa.Caller{}, "bench", true)
 	if err != nil {
 		b.Fatal(err)
 	}
-	key, _, err := keys.CreateKey(b.Context(), env)
+	key, _, err := keys.CreateKey(b.Context(), mfa.Caller{Environment: env})
 	if err != nil {
 		b.Fatal(err)
 	}

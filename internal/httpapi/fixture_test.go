@@ -127,7 +127,7 @@ func (w *fixture) on(t testing.TB) *fixture {
 
 func (w *fixture) environment(name string, production bool) mfa.Environment {
 	w.t.Helper()
-	env, err := w.access.CreateEnvironment(context.Background(), name, production)
+	env, err := w.access.CreateEnvironment(context.Background(), mfa.Caller{}, name, production)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func (w *fixture) environment(name string, production bool) mfa.Environment {
 
 func (w *fixture) newKey(env mfa.Environment) (string, access.KeyID) {
 	w.t.Helper()
-	key, about, err := w.access.CreateKey(context.Background(), env)
+	key, about, err := w.access.CreateKey(context.Background(), mfa.Caller{Environment: env})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 const unauthorized = `{"message":"Unauthorized"}`
@@ -79,7 +80,7 @@ func TestARevokedKeyIsRefusedWithinFiveSeconds(t *testing.T) {
 	key, id := w.newKey(w.sandbox)
 	as := "Authorization: Bearer " + key
 	w.get("/user_management/users/u/auth_factors", as).is(200)
-	if err := w.access.Revoke(t.Context(), id); err != nil {
+	if err := w.access.Revoke(t.Context(), mfa.Caller{}, id); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(5 * time.Second)

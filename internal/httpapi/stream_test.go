@@ -239,7 +239,7 @@ func TestAStreamEndsWhenItsKeyIsRevoked(t *testing.T) {
 	w := newFixture(t, setup{})
 	key, id := w.newKey(w.sandbox)
 	ours, theirs := w.stream(""), w.stream("", "Authorization: Bearer "+key)
-	if err := w.access.Revoke(t.Context(), id); err != nil {
+	if err := w.access.Revoke(t.Context(), mfa.Caller{}, id); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(time.Minute) // the key is not trusted any longer

@@ -23,6 +23,12 @@ func (c Caller) By() string {
 	return c.Key
 }
 
+// In returns the caller in another environment.
+func (c Caller) In(env Environment) Caller {
+	c.Environment = env
+	return c
+}
+
 // Append returns the write that appends an event of the caller, which happened at a time, in
 // bucket b. The store sets the rest of its id.
 func (c Caller) Append(e Event, at time.Time, b Bucket) AppendEvent {

@@ -2,6 +2,7 @@ package mfa
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -23,6 +24,13 @@ type Event struct {
 	Reason      string      // why it happened; "" if its type has no reasons
 	Caller      string      // "key_…", "operator:NAME", or "" for Countersign itself
 	Request     string      // the id of the request; or ""
+}
+
+// In returns the event in an environment, as an event that concerns no factor.
+func (e Event) In(env EnvironmentID) Event {
+	e.Environment = env
+	binary.BigEndian.PutUint16(e.ID[14:], uint16(UserBucket(env, "")))
+	return e
 }
 
 // An EventType is the kind of an event.

@@ -17,7 +17,7 @@ func (s *Service) CreateEnvironment(ctx context.Context, by By, name string, pro
 	if production && s.opts.Development {
 		return mfa.Environment{}, ErrDevelopment
 	}
-	return s.access.CreateEnvironment(ctx, name, production)
+	return s.access.CreateEnvironment(ctx, by.in(mfa.Environment{}), name, production)
 }
 
 // Environments lists all environments, oldest first.
@@ -35,7 +35,7 @@ func (s *Service) CreateKey(ctx context.Context, by By, env mfa.Environment) (se
 	if err := by.Check(); err != nil {
 		return secret.String{}, access.Key{}, err
 	}
-	return s.access.CreateKey(ctx, env)
+	return s.access.CreateKey(ctx, by.in(env))
 }
 
 // Keys lists all API keys, oldest first, revoked ones as well.
@@ -46,5 +46,5 @@ func (s *Service) RevokeKey(ctx context.Context, by By, id access.KeyID) error {
 	if err := by.Check(); err != nil {
 		return err
 	}
-	return s.access.Revoke(ctx, id)
+	return s.access.Revoke(ctx, by.in(mfa.Environment{}), id)
 }

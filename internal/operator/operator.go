@@ -65,6 +65,11 @@ type By struct {
 	Reason   string // may be empty
 }
 
+// in returns b as the caller of an operation in an environment.
+func (b By) in(env mfa.Environment) mfa.Caller {
+	return mfa.Caller{Environment: env, Operator: b.Operator}
+}
+
 const maxReason = 200 // characters
 
 var operatorForm = regexp.MustCompile(`^[\pL\pN][\pL\pN ._@+-]{0,63}$`)

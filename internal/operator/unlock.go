@@ -82,5 +82,5 @@ func (s *Service) event(by By, env mfa.EnvironmentID, b mfa.Bucket, e mfa.Event)
 	if e.Reason == "" {
 		e.Reason = by.Reason
 	}
-	return mfa.Caller{Environment: mfa.Environment{ID: env}, Operator: by.Operator}.Append(e, s.now(), b)
+	return by.in(mfa.Environment{ID: env}).Append(e, s.now(), b)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
@@ -88,11 +89,11 @@ func post(s *server.Server, key, path, body string) *httptest.ResponseRecorder {
 // sandboxKey returns an API key of a new sandbox.
 func sandboxKey(t *testing.T, s *server.Server) string {
 	t.Helper()
-	env, err := s.Access().CreateEnvironment(t.Context(), "sandbox", false)
+	env, err := s.Access().CreateEnvironment(t.Context(), mfa.Caller{}, "sandbox", false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, _, err := s.Access().CreateKey(t.Context(), env)
+	key, _, err := s.Access().CreateKey(t.Context(), mfa.Caller{Environment: env})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func TestTheLengthOfTheQueueIsShown(t *testing.T) {
 		}
 		// The writer takes the first; the next wait for it.
 		writes.Go(func() {
-			if _, err := s.Access().CreateEnvironment(context.Background(), "any", false); err != nil {
+			if _, err := s.Access().CreateEnvironment(context.Background(), mfa.Caller{}, "any", false); err != nil {
 				t.Log(err) // some names are taken
 			}
 		})

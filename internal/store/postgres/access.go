@@ -20,7 +20,8 @@ const (
 		` FROM api_keys k JOIN environments e ON e.id = k.environment`
 	selectKeyByHash = selectKeys + ` WHERE k.hash = $1`
 	selectAllKeys   = selectKeys + ` ORDER BY k.created_at, k.id`
-	revokeKey       = `UPDATE api_keys SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2`
+	lockKey         = `SELECT environment, revoked_at FROM api_keys WHERE id = $1 FOR UPDATE`
+	revokeKey       = `UPDATE api_keys SET revoked_at = $1 WHERE id = $2`
 	selectMeta      = `SELECT value FROM meta WHERE name = $1`
 	putMeta         = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 	insertMeta      = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`
@@ -31,9 +32,13 @@ const (
 )
 
 // InsertEnvironment stores an environment; see access.Store.
-func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error) {
+func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, created mfa.Event) (mfa.Environment, error) {
 	err := s.change(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, insertEnvironment, e.Name, e.Production, at).Scan(&e.ID)
+		err := tx.QueryRow(ctx, insertEnvironment, e.Name, e.Production, created.At).Scan(&e.ID)
+		if err != nil {
+			return err
+		}
+		return appendEvent(ctx, tx, created.In(e.ID))
 	})
 	if sqlState(err) == uniqueViolation {
 		return e, access.ErrExists
@@ -47,10 +52,12 @@ func (s *Store) Environments(ctx context.Context) ([]mfa.Environment, error) {
 }
 
 // InsertKey stores a key; see access.Store.
-func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash) error {
+func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash, created mfa.Event) error {
 	return domainError(s.change(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insertKey, h[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt)
-		return err
+		if _, err := tx.Exec(ctx, insertKey, h[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt); err != nil {
+			return err
+		}
+		return appendEvent(ctx, tx, created.In(k.Environment.ID))
 	}))
 }
 
@@ -79,17 +86,24 @@ func (r *rowReader) environment() mfa.Environment {
 }
 
 // RevokeKey marks a key as revoked and notifies all nodes; see access.Store.
-func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) error {
+func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, revoked mfa.Event) error {
 	return domainError(s.change(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, revokeKey, at, id)
-		if err != nil {
+		var env mfa.EnvironmentID
+		var before *time.Time
+		err := tx.QueryRow(ctx, lockKey, id).Scan(&env, &before)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return access.ErrNotFound
+		case err != nil || before != nil:
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return access.ErrNotFound
+		if _, err := tx.Exec(ctx, revokeKey, revoked.At, id); err != nil {
+			return err
 		}
-		_, err = tx.Exec(ctx, "SELECT pg_notify($1, $2)", keysChannel, string(id))
-		return err
+		if _, err = tx.Exec(ctx, "SELECT pg_notify($1, $2)", keysChannel, string(id)); err != nil {
+			return err
+		}
+		return appendEvent(ctx, tx, revoked.In(env))
 	}))
 }
 

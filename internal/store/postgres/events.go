@@ -52,6 +52,17 @@ func (h *txRows) place(writes []mfa.Write) (first *mfa.Event) {
 	return first
 }
 
+// appendEvent stores an event as the last statement of a transaction.
+func appendEvent(ctx context.Context, tx pgx.Tx, e mfa.Event) error {
+	var p mfa.Position
+	if err := tx.QueryRow(ctx, selectPosition).Scan(&p.Epoch, &p.Counter); err != nil {
+		return err
+	}
+	e.ID = p.ID(e.ID.Bucket())
+	_, err := tx.Exec(ctx, eventRows.insert, eventRows.values(&e)...)
+	return err
+}
+
 // ReadEvents lists events of an environment; see events.Log. It reads only events before the
 // watermark, which no transaction can add to any more.
 func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.RawPage, err error) {

@@ -265,19 +265,19 @@ func watch(t *testing.T, s *postgres.Store) <-chan struct{} {
 func awaitChange(t *testing.T, s *postgres.Store, changes <-chan struct{}) {
 	t.Helper()
 	id := mfa.EventID(storetest.NewEvent(&mfa.Factor{}).ID).String()
-	e, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: id}, time.UnixMilli(0))
+	e, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: id}, mfa.Event{Type: mfa.EnvironmentCreated, At: time.UnixMilli(0)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	k := access.Key{ID: access.KeyID(id), Environment: e, CreatedAt: time.UnixMilli(0)}
-	if err := s.InsertKey(t.Context(), k, access.Hash([]byte(id+"......"))); err != nil {
+	if err := s.InsertKey(t.Context(), k, access.Hash([]byte(id+"......")), mfa.Event{Type: mfa.KeyCreated, At: time.UnixMilli(0)}); err != nil {
 		t.Fatal(err)
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(30 * time.Second)
 	for {
-		if err := s.RevokeKey(t.Context(), k.ID, time.UnixMilli(0)); err != nil {
+		if err := s.RevokeKey(t.Context(), k.ID, mfa.Event{Type: mfa.KeyRevoked, At: time.UnixMilli(0)}); err != nil {
 			t.Fatal(err)
 		}
 		select {

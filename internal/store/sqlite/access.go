@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -18,24 +17,28 @@ const (
 	insertKey          = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, 0)`
 	selectFromKeys     = `SELECT k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
 		` FROM api_keys k JOIN environments e ON e.id = k.environment`
-	selectKey  = selectFromKeys + ` WHERE k.hash = ?`
-	selectKeys = selectFromKeys + ` ORDER BY k.created_at, k.id`
-	revokeKey  = `UPDATE api_keys SET revoked_at = CASE revoked_at WHEN 0 THEN ? ELSE revoked_at END WHERE id = ?`
-	selectMeta = `SELECT value FROM meta WHERE name = ?`
-	putMeta    = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`
-	insertMeta = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING`
-	swapMeta   = `UPDATE meta SET value = ? WHERE name = ? AND value = ?`
+	selectKey     = selectFromKeys + ` WHERE k.hash = ?`
+	selectKeyByID = selectFromKeys + ` WHERE k.id = ?`
+	selectKeys    = selectFromKeys + ` ORDER BY k.created_at, k.id`
+	revokeKey     = `UPDATE api_keys SET revoked_at = ? WHERE id = ?`
+	selectMeta    = `SELECT value FROM meta WHERE name = ?`
+	putMeta       = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`
+	insertMeta    = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING`
+	swapMeta      = `UPDATE meta SET value = ? WHERE name = ? AND value = ?`
 )
 
 // InsertEnvironment stores an environment; see access.Store.
-func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, at time.Time) (mfa.Environment, error) {
+func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, created mfa.Event) (mfa.Environment, error) {
 	err := s.change(ctx, func(c *conn) error {
-		err := c.prepare(insertEnvironment).text(e.Name).int(boolean(e.Production)).time(at).one()
+		err := c.prepare(insertEnvironment).text(e.Name).int(boolean(e.Production)).time(created.At).one()
 		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			return access.ErrExists
 		}
+		if err != nil {
+			return domainError(err)
+		}
 		e.ID = mfa.EnvironmentID(c.db.LastInsertRowID())
-		return domainError(err)
+		return appendEvent(c, created.In(e.ID))
 	})
 	return e, err
 }
@@ -52,10 +55,14 @@ func (s *Store) Environments(ctx context.Context) (found []mfa.Environment, err 
 }
 
 // InsertKey stores a key; see access.Store.
-func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash) error {
+func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash, created mfa.Event) error {
 	return s.change(ctx, func(c *conn) error {
-		return domainError(c.prepare(insertKey).blob(h[:]).text(string(k.ID)).int(int64(k.Environment.ID)).
-			text(k.Hint).time(k.CreatedAt).one())
+		err := c.prepare(insertKey).blob(h[:]).text(string(k.ID)).int(int64(k.Environment.ID)).
+			text(k.Hint).time(k.CreatedAt).one()
+		if err != nil {
+			return domainError(err)
+		}
+		return appendEvent(c, created.In(k.Environment.ID))
 	})
 }
 
@@ -88,13 +95,22 @@ func listKeys(query *statement, found *[]access.Key) error {
 }
 
 // RevokeKey marks a key as revoked; see access.Store.
-func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, at time.Time) error {
+func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, revoked mfa.Event) error {
 	return s.change(ctx, func(c *conn) error {
-		n, err := c.prepare(revokeKey).time(at).text(string(id)).exec()
-		if err == nil && n == 0 {
+		var found []access.Key
+		err := listKeys(c.prepare(selectKeyByID).text(string(id)), &found)
+		switch {
+		case err != nil:
+			return domainError(err)
+		case len(found) == 0:
 			return access.ErrNotFound
+		case !found[0].RevokedAt.IsZero():
+			return nil
 		}
-		return domainError(err)
+		if err := c.prepare(revokeKey).time(revoked.At).text(string(id)).one(); err != nil {
+			return domainError(err)
+		}
+		return appendEvent(c, revoked.In(found[0].Environment.ID))
 	})
 }
 

@@ -47,6 +47,14 @@ func (m *memory) nextEvent(c *conn, at time.Time, b mfa.Bucket) (mfa.EventID, er
 	return m.last, nil
 }
 
+// appendEvent stores an event under the next id.
+func appendEvent(c *conn, e mfa.Event) (err error) {
+	if e.ID, err = c.recent.nextEvent(c, e.At, e.ID.Bucket()); err == nil {
+		err = eventRows.bind(c.prepare(eventRows.insert), &e).one()
+	}
+	return domainError(err)
+}
+
 // lastEvent returns the greatest id of all events, zero without events.
 func lastEvent(c *conn) (last mfa.EventID, err error) {
 	err = eachEnvironment(c, func(env int64) error {

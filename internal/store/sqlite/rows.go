@@ -26,10 +26,10 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) 
 		}
 		for _, w := range tx.Writes {
 			if e, ok := w.(mfa.AppendEvent); ok {
-				if e.ID, err = c.recent.nextEvent(c, e.At, e.ID.Bucket()); err != nil {
-					return domainError(err)
+				if err := appendEvent(c, e.Event); err != nil {
+					return err
 				}
-				w = e
+				continue
 			}
 			if err := apply(c, w); err != nil {
 				return domainError(fmt.Errorf("%T: %w", w, err))
@@ -199,8 +199,6 @@ func apply(c *conn, w mfa.Write) (err error) {
 		_, err = c.prepare(deleteReplay).int(int64(w.Bucket)).blob(w.Key[:]).exec()
 	case mfa.ForgetReplay:
 		_, err = c.prepare(forgetReplay).int(int64(w.Bucket)).blob(w.Key[:]).id(w.Factor).exec()
-	case mfa.AppendEvent:
-		return eventRows.bind(c.prepare(eventRows.insert), &w.Event).one()
 	default:
 		return fmt.Errorf("unknown write %T", w)
 	}

@@ -2,6 +2,9 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,11 +25,17 @@ func RunAccess(t *testing.T, open func(*testing.T) access.Store) {
 	check("a key is stored once", keyIsStoredOnce)
 	check("keys are listed oldest first", keysAreListed)
 	check("a key is revoked once", keyIsRevokedOnce)
+	check("each change leaves its event, and a change that fails none", accessEvents)
+}
+
+// changed returns the event of a change by an operator.
+func changed(typ mfa.EventType, at time.Time) mfa.Event {
+	return mfa.Event{Type: typ, At: at, Caller: "operator:ada"}
 }
 
 func environment(t *testing.T, s access.Store, name string, production bool) mfa.Environment {
 	t.Helper()
-	e, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: name, Production: production}, morning)
+	e, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: name, Production: production}, changed(mfa.EnvironmentCreated, morning))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +63,7 @@ func environmentsAreNumbered(t *testing.T, s access.Store) {
 
 func environmentNamesAreUnique(t *testing.T, s access.Store) {
 	want := environment(t, s, "sandbox", false)
-	if _, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: "sandbox", Production: true}, morning); !errors.Is(err, access.ErrExists) {
+	if _, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: "sandbox", Production: true}, changed(mfa.EnvironmentCreated, morning)); !errors.Is(err, access.ErrExists) {
 		t.Errorf("InsertEnvironment = %v; want %v", err, access.ErrExists)
 	}
 	sameList(t, environments(t, s), []mfa.Environment{want})
@@ -62,7 +71,7 @@ func environmentNamesAreUnique(t *testing.T, s access.Store) {
 
 func racingEnvironments(t *testing.T, s access.Store) {
 	errs := together(20, func(i int) error {
-		_, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: string(rune('a' + i/2))}, morning)
+		_, err := s.InsertEnvironment(t.Context(), mfa.Environment{Name: string(rune('a' + i/2))}, changed(mfa.EnvironmentCreated, morning))
 		return err
 	})
 	for i := 0; i < len(errs); i += 2 {
@@ -84,7 +93,7 @@ func newAccessKey(e mfa.Environment, at time.Time) (access.Key, access.Hash) {
 func storeKey(t *testing.T, s access.Store, e mfa.Environment, at time.Time) (access.Key, access.Hash) {
 	t.Helper()
 	k, h := newAccessKey(e, at)
-	if err := s.InsertKey(t.Context(), k, h); err != nil {
+	if err := s.InsertKey(t.Context(), k, h, changed(mfa.KeyCreated, morning)); err != nil {
 		t.Fatal(err)
 	}
 	return k, h
@@ -114,7 +123,7 @@ func keyIsFoundByHash(t *testing.T, s access.Store) {
 
 func keyNeedsEnvironment(t *testing.T, s access.Store) {
 	k, h := newAccessKey(mfa.Environment{ID: 7, Name: "none"}, morning)
-	if err := s.InsertKey(t.Context(), k, h); err == nil {
+	if err := s.InsertKey(t.Context(), k, h, changed(mfa.KeyCreated, morning)); err == nil {
 		t.Error("InsertKey = nil; want an error")
 	}
 	if k, err := s.KeyByHash(t.Context(), h); !errors.Is(err, access.ErrNotFound) {
@@ -127,9 +136,9 @@ func keyIsStoredOnce(t *testing.T, s access.Store) {
 	want, h := storeKey(t, s, e, morning)
 	other, otherHash := newAccessKey(e, morning)
 	for name, err := range map[string]error{
-		"the same":  s.InsertKey(t.Context(), want, h),
-		"its hash":  s.InsertKey(t.Context(), other, h),
-		"and by id": s.InsertKey(t.Context(), want, otherHash),
+		"the same":  s.InsertKey(t.Context(), want, h, changed(mfa.KeyCreated, morning)),
+		"its hash":  s.InsertKey(t.Context(), other, h, changed(mfa.KeyCreated, morning)),
+		"and by id": s.InsertKey(t.Context(), want, otherHash, changed(mfa.KeyCreated, morning)),
 	} {
 		if err == nil {
 			t.Errorf("%s: InsertKey = nil; want an error", name)
@@ -157,7 +166,7 @@ func keyIsRevokedOnce(t *testing.T, s access.Store) {
 	bystander, bystanderHash := storeKey(t, s, e, morning)
 	want.RevokedAt = morning.Add(time.Hour)
 	for _, at := range []time.Time{want.RevokedAt, morning.Add(2 * time.Hour), morning} {
-		if err := s.RevokeKey(t.Context(), want.ID, at); err != nil {
+		if err := s.RevokeKey(t.Context(), want.ID, changed(mfa.KeyRevoked, at)); err != nil {
 			t.Fatal(err)
 		}
 		got := keyByHash(t, s, h)
@@ -165,7 +174,37 @@ func keyIsRevokedOnce(t *testing.T, s access.Store) {
 	}
 	got := keyByHash(t, s, bystanderHash)
 	same(t, &got, &bystander)
-	if err := s.RevokeKey(t.Context(), "key_unknown", morning); !errors.Is(err, access.ErrNotFound) {
+	if err := s.RevokeKey(t.Context(), "key_unknown", changed(mfa.KeyRevoked, morning)); !errors.Is(err, access.ErrNotFound) {
 		t.Errorf("RevokeKey = %v; want %v", err, access.ErrNotFound)
+	}
+}
+
+func accessEvents(t *testing.T, s access.Store) {
+	e := environment(t, s, "sandbox", false)
+	k, h := newAccessKey(e, morning)
+	created := changed(mfa.KeyCreated, morning)
+	created.Reason = string(k.ID)
+	if err := s.InsertKey(t.Context(), k, h, created); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.InsertKey(t.Context(), k, h, created); err == nil {
+		t.Error("InsertKey of a stored key = nil; want an error")
+	}
+	if _, err := s.InsertEnvironment(t.Context(), e, changed(mfa.EnvironmentCreated, morning)); !errors.Is(err, access.ErrExists) {
+		t.Errorf("InsertEnvironment = %v; want %v", err, access.ErrExists)
+	}
+	for range 2 {
+		if err := s.RevokeKey(t.Context(), k.ID, changed(mfa.KeyRevoked, morning.Add(time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, found := range eventsOf(t, s, e.ID) {
+		got = append(got, fmt.Sprint(found.Type, " ", found.Reason, " by ", found.Caller, " ", found.At.Sub(morning)))
+	}
+	id := string(k.ID)
+	want := []string{"environment.created  by operator:ada 0s", "api_key.created " + id + " by operator:ada 0s", "api_key.revoked  by operator:ada 1h0m0s"}
+	if !slices.Equal(got, want) {
+		t.Errorf("events are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

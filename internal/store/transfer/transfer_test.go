@@ -136,8 +136,8 @@ func TestNothingAcknowledgedIsLeftBehind(t *testing.T) {
 			if err := transfer.Servable(t.Context(), serving); !errors.Is(err, mfa.ErrUnavailable) {
 				t.Errorf("the source: Servable = %v; want ErrUnavailable", err)
 			}
-			_, _, key := access.NewService(serving, nil).CreateKey(t.Context(), l.env)
-			_, environment := access.NewService(serving, nil).CreateEnvironment(t.Context(), "third", false)
+			_, _, key := access.NewService(serving, nil).CreateKey(t.Context(), mfa.Caller{Environment: l.env})
+			_, environment := access.NewService(serving, nil).CreateEnvironment(t.Context(), mfa.Caller{}, "third", false)
 			_, sweep := serving.Sweep(t.Context(), mfa.Horizon{}, 1000)
 			for name, err := range map[string]error{"CreateKey": key, "CreateEnvironment": environment, "Sweep": sweep} {
 				if !errors.Is(err, mfa.ErrUnavailable) {
@@ -249,15 +249,15 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	}
 	a := access.NewService(s, nil)
 	var err error
-	_, err = a.CreateEnvironment(t.Context(), "first", true)
+	_, err = a.CreateEnvironment(t.Context(), mfa.Caller{}, "first", true)
 	must(err)
-	l.env, err = a.CreateEnvironment(t.Context(), "second", false)
+	l.env, err = a.CreateEnvironment(t.Context(), mfa.Caller{}, "second", false)
 	must(err)
-	l.key, _, err = a.CreateKey(t.Context(), l.env)
+	l.key, _, err = a.CreateKey(t.Context(), mfa.Caller{Environment: l.env})
 	must(err)
-	_, revoked, err := a.CreateKey(t.Context(), l.env)
+	_, revoked, err := a.CreateKey(t.Context(), mfa.Caller{Environment: l.env})
 	must(err)
-	must(a.Revoke(t.Context(), revoked.ID))
+	must(a.Revoke(t.Context(), mfa.Caller{}, revoked.ID))
 	must(s.PutMeta(t.Context(), "keyset_check", []byte("proof")))
 	m, _ := newService(t, s, keys)
 	for i := range users {
@@ -339,7 +339,7 @@ func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
 	if err != nil || !v.Valid {
 		t.Errorf("Verify = %v, %v; want valid", v.Valid, err)
 	}
-	if _, err := access.NewService(s, nil).CreateEnvironment(t.Context(), "third", false); err != nil {
+	if _, err := access.NewService(s, nil).CreateEnvironment(t.Context(), mfa.Caller{}, "third", false); err != nil {
 		t.Errorf("a new environment: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/server"
 	"github.com/countersign-mfa/countersign/internal/tools/bench/bare"
 	"github.com/countersign-mfa/countersign/internal/tools/bench/load"
@@ -48,11 +49,11 @@ func open(t *testing.T, path string) *site {
 	t.Cleanup(at.close)
 	env, err := s.Access().Environment(t.Context(), "bench")
 	if err != nil {
-		if env, err = s.Access().CreateEnvironment(t.Context(), "bench", true); err != nil {
+		if env, err = s.Access().CreateEnvironment(t.Context(), mfa.Caller{}, "bench", true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	key, _, err := s.Access().CreateKey(t.Context(), env)
+	key, _, err := s.Access().CreateKey(t.Context(), mfa.Caller{Environment: env})
 	if err != nil {
 		t.Fatal(err)
 	}
