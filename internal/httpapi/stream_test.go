@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/httpapi"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // A stream reads server-sent events as an EventSource does.
