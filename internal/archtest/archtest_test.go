@@ -77,6 +77,7 @@ var places = map[string]place{
 	"internal/web":     {layer: web},
 
 	"internal/metrics":        {layer: adapter},
+	"internal/eventsink":      {layer: adapter},
 	"internal/webhook":        {layer: adapter},
 	"internal/store/migrate":  {layer: adapter},
 	"internal/store/queue":    {layer: adapter},
@@ -95,7 +96,9 @@ var places = map[string]place{
 	"internal/delivery/sms/smstest":   {layer: support, also: []string{"internal/delivery/sms", "internal/delivery/sms/wire", "internal/delivery/sms/webhook"}},
 
 	// An API key refers to an environment of mfa. mfa must not import access.
-	"internal/access": {layer: middle, also: []string{"internal/mfa"}},
+	"internal/access":      {layer: middle, also: []string{"internal/mfa"}},
+	"internal/eventexport": {layer: middle, also: []string{"internal/events", "internal/eventwire", "internal/mfa"}, never: []string{"net/http", "database/sql"}},
+
 	"internal/events": {layer: middle, also: []string{"internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 	"internal/mfa":    {layer: middle, also: []string{"internal/delivery", "internal/idempotency"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 

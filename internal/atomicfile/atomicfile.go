@@ -6,6 +6,7 @@ package atomicfile
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +17,17 @@ import (
 // file survives a loss of power.
 func Create(path string, data []byte, mode fs.FileMode) error {
 	return place(path, data, mode, func(tmp *os.File) error { return os.Link(tmp.Name(), path) })
+}
+
+// CreateFrom is Create for content that write writes. If write fails, no file is created.
+func CreateFrom(path string, mode fs.FileMode, write func(io.Writer) error) error {
+	return placeFrom(path, write, mode, func(tmp *os.File) error { return os.Link(tmp.Name(), path) })
+}
+
+// ReplaceFrom is Replace for content that write writes. If write fails, the existing file
+// stays as it is.
+func ReplaceFrom(path string, mode fs.FileMode, write func(io.Writer) error) error {
+	return placeFrom(path, write, mode, func(tmp *os.File) error { return os.Rename(tmp.Name(), path) })
 }
 
 // Replace writes data to path in place of an existing file or symbolic link. The new
@@ -38,7 +50,14 @@ func Rewrite(path string, data []byte, mode fs.FileMode) error {
 
 // place writes data to a temporary file next to path and calls publish to give it
 // that name.
-func place(path string, data []byte, mode fs.FileMode, publish func(tmp *os.File) error) (err error) {
+func place(path string, data []byte, mode fs.FileMode, publish func(tmp *os.File) error) error {
+	return placeFrom(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}, mode, publish)
+}
+
+func placeFrom(path string, write func(io.Writer) error, mode fs.FileMode, publish func(tmp *os.File) error) (err error) {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".new-*") // mode 0600, O_EXCL
 	if err != nil {
@@ -50,7 +69,7 @@ func place(path string, data []byte, mode fs.FileMode, publish func(tmp *os.File
 		}
 	}()
 	defer tmp.Close()
-	if _, err := tmp.Write(data); err != nil {
+	if err := write(tmp); err != nil {
 		return err
 	}
 	if err := tmp.Chmod(mode); err != nil {

@@ -47,6 +47,10 @@ type Config struct {
 	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or unused. Default ${default}."`
 	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`
 
+	EventsSink        string `name:"events-sink" group:"Events" placeholder:"TARGET" help:"Where new events are written, one a line: file:PATH, stdout or an https URL. Default none."`
+	EventsSinkFormat  string `name:"events-sink-format" enum:"jsonl,ocsf,cef" default:"jsonl" group:"Events" placeholder:"jsonl|ocsf|cef" help:"Format of these events: JSON Lines, OCSF 1.8 or CEF. Default ${default}."`
+	EventsSinkHeaders string `name:"events-sink-headers" type:"path" group:"Events" placeholder:"FILE" help:"File of headers for the URL, one a line, such as 'Authorization: Splunk TOKEN'. It is read at the start."`
+
 	SMS string `name:"sms" type:"path" group:"Delivery" placeholder:"FILE" help:"File of the SMS providers, in YAML; see docs/delivery.md. Only production environments send messages."`
 
 	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC" help:"Countries to which production environments may send messages, such as US,CA,DE. Default none."`
@@ -275,6 +279,7 @@ func Default() Config {
 		MaxClockSkew:           2 * time.Second,
 		IdleTimeout:            2 * time.Minute,
 		ProxyHeader:            "x-forwarded-for",
+		EventsSinkFormat:       "jsonl",
 		LogLevel:               "info",
 		LogRemoteAddr:          "full",
 		ShutdownTimeout:        30 * time.Second,

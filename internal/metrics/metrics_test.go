@@ -207,3 +207,19 @@ func BenchmarkRequest(b *testing.B) {
 		})
 	})
 }
+
+func TestTheSinkShowsItsState(t *testing.T) {
+	m := metrics.New("v1.2.3")
+	m.Sink(func() (active bool, lag time.Duration, written, failed int64) {
+		return true, 1500 * time.Millisecond, 7, 2
+	})
+	shows(t, m,
+		"countersign_events_sink_active 1",
+		"countersign_events_sink_lag_seconds 1.5",
+		"countersign_events_sink_written_total 7",
+		"countersign_events_sink_failures_total 2",
+	)
+	if problems, err := promlint.New(strings.NewReader(scrape(t, m))).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+}

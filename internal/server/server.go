@@ -38,6 +38,7 @@ type Server struct {
 	delivery *smsfile.Delivery           // of messages to phones, or nil
 	mfa      atomic.Pointer[mfa.Service] // nil until all is wired
 	access   *access.Service
+	events   *events.Service
 	api      *httpapi.API
 	metrics  *metrics.Metrics // or nil
 	clock    *clock
@@ -82,6 +83,15 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if s.remote, err = remoteOf(cfg); err != nil {
 		return nil, err
 	}
+	target, err := openSink(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && target != nil {
+			err = errors.Join(err, target.Close())
+		}
+	}()
 	if cfg.TLSCert != "" { // before the store: a wrong path must not leave a new store behind
 		if s.certs, err = newCertificate(cfg.TLSCert, cfg.TLSKey, s.log); err != nil {
 			return nil, err
@@ -146,6 +156,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 			return nil, err
 		}
 	}
+	sink := s.newSink(target, parts.Version)
 	var work context.Context
 	work, s.stop = context.WithCancel(context.Background())
 	s.background.Go(func() { s.mfa.Load().Maintain(work) })
@@ -155,6 +166,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	}
 	if s.metrics != nil {
 		s.background.Go(func() { s.serveMetrics(work, scrapes) })
+	}
+	if sink != nil {
+		s.background.Go(func() { sink.Run(work) })
 	}
 	return s, nil
 }
@@ -237,8 +251,8 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	}
 	s.mfa.Store(service)
 	s.access = access.NewService(s.store.access, parts.Now)
-	log := events.NewService(s.store.events, events.Options{Retention: s.cfg.EventRetention, Now: parts.Now})
-	s.api, err = httpapi.New(service, s.access, log, opts)
+	s.events = events.NewService(s.store.events, events.Options{Retention: s.cfg.EventRetention, Now: parts.Now})
+	s.api, err = httpapi.New(service, s.access, s.events, opts)
 	return err
 }
 
