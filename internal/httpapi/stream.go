@@ -26,9 +26,11 @@ const (
 	keyCheck = 2 * time.Second
 	// streamFinish is the time in which a client must accept the end of a stream.
 	streamFinish = time.Second
-	// streamPage is the number of events that are read at once for a stream, and so bounds
-	// its memory.
+	// streamPage is the number of events that are read at once for a stream.
 	streamPage = 100
+	// streamPart is the size in bytes from which a part of a page is sent. It bounds the
+	// memory of a stream.
+	streamPart = 16 << 10
 	// streamRetry is the pause after which a client should connect again, in milliseconds.
 	streamRetry = "1000"
 )
@@ -121,7 +123,7 @@ func (a *API) streamEvents(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	s := &eventStream{w: w, control: http.NewResponseController(w), within: a.opts.StreamWrite, end: end}
+	s := &eventStream{w: w, control: http.NewResponseController(w), within: a.opts.StreamWrite, ended: ctx.Done(), end: end}
 	if err := s.begin(first); err != nil || r.Method == http.MethodHead {
 		return nil // the client has gone, or wants only the header
 	}
@@ -172,11 +174,11 @@ type eventStream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	within  time.Duration // in which the client must accept a part
-	end     func()        // ends the stream
+	ended   <-chan struct{}
+	end     func() // ends the stream
 
-	mu   sync.Mutex
-	last mfa.EventID // the position after which a client may continue
-	buf  []byte
+	mu  sync.Mutex
+	buf []byte
 }
 
 // begin sends the header and the first page.
@@ -190,21 +192,20 @@ func (s *eventStream) begin(first events.Page) error {
 	h.Set("X-Accel-Buffering", "no") // nginx would collect the events
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.buf = append(s.buf[:0], "retry: "+streamRetry+"\n\n"...)
-	s.appendPage(first)
-	return s.flush()
+	s.buf = append(s.buf, "retry: "+streamRetry+"\n\n"...)
+	return s.write(first)
 }
 
 // send sends a page of events.
 func (s *eventStream) send(p events.Page) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.buf = s.buf[:0]
-	s.appendPage(p)
-	return s.flush()
+	return s.write(p)
 }
 
-func (s *eventStream) appendPage(p events.Page) {
+// write sends the buffer and a page of events, in parts: a page may have many events.
+func (s *eventStream) write(p events.Page) error {
+	var last mfa.EventID
 	for _, e := range p.Events {
 		s.buf = append(s.buf, "id: "...)
 		s.buf = append(s.buf, e.ID.String()...)
@@ -213,48 +214,55 @@ func (s *eventStream) appendPage(p events.Page) {
 		s.buf = append(s.buf, "\ndata: "...)
 		s.buf = eventwire.Append(s.buf, e)
 		s.buf = append(s.buf, "\n\n"...)
+		if last = e.ID; len(s.buf) >= streamPart {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
 	}
-	s.last = p.Last
-	if len(p.Events) == 0 || p.Events[len(p.Events)-1].ID != p.Last {
-		s.appendPosition()
-	}
-}
-
-// appendPosition appends an id without data. It is not an event for clients, but a client
-// that connects again continues there.
-func (s *eventStream) appendPosition() {
-	if s.last != (mfa.EventID{}) {
+	if last != p.Last && p.Last != (mfa.EventID{}) {
+		// An id without data is not an event, but a client that connects again continues
+		// there.
 		s.buf = append(s.buf, "id: "...)
-		s.buf = append(s.buf, s.last.String()...)
+		s.buf = append(s.buf, p.Last.String()...)
 		s.buf = append(s.buf, "\n\n"...)
 	}
+	return s.flush()
 }
 
 // beat sends a comment, so proxies keep the connection and a lost client is noticed.
 func (s *eventStream) beat() error {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return nil // a page is being sent
+	}
 	defer s.mu.Unlock()
-	s.buf = append(s.buf[:0], ": heartbeat\n\n"...)
+	s.buf = append(s.buf, ": heartbeat\n\n"...)
 	return s.flush()
 }
 
-// finish ends the stream. A client that does not accept data must not delay the end.
-func (s *eventStream) finish() {
-	_ = s.control.SetWriteDeadline(time.Now().Add(streamFinish))
-	s.end()
-}
-
-// flush writes the buffer and waits until the connection has accepted it.
+// flush writes the buffer, empties it, and waits until the connection has accepted the
+// bytes.
 func (s *eventStream) flush() error {
+	select {
+	case <-s.ended:
+		return context.Canceled
+	default:
+	}
 	_ = s.control.SetWriteDeadline(time.Now().Add(s.within))
 	_, err := s.w.Write(s.buf)
 	if err == nil {
 		err = s.control.Flush()
 	}
-	if err != nil {
+	if s.buf = s.buf[:0]; err != nil {
 		s.end()
 	}
 	return err
+}
+
+// finish ends the stream. A client that does not accept data must not delay the end.
+func (s *eventStream) finish() {
+	s.end()
+	_ = s.control.SetWriteDeadline(time.Now().Add(streamFinish))
 }
 
 // watchStream sends heartbeats, and ends the stream when its key is not valid any more or

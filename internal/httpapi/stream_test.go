@@ -184,6 +184,16 @@ func TestAClientThatSawNoEventContinuesAtItsBeginning(t *testing.T) {
 	}
 }
 
+func TestAStreamOfNoEventsHasNoPosition(t *testing.T) {
+	w := newFixture(t, setup{api: httpapi.Options{StreamBeat: 10 * time.Millisecond}})
+	s := w.stream("range_start=2026-03-28T12:00:00Z")
+	for s.lines.Scan() && s.lines.Text() != ": heartbeat" {
+		if id, ok := strings.CutPrefix(s.lines.Text(), "id: "); ok {
+			t.Errorf("the stream has the position %s", id)
+		}
+	}
+}
+
 func TestAStreamIsFiltered(t *testing.T) {
 	w := newFixture(t, setup{})
 	factor, challenge := w.signIn("user_1")
@@ -239,7 +249,7 @@ func TestAStreamHasHeartbeats(t *testing.T) {
 func TestAStreamEndsWhenItsKeyIsRevoked(t *testing.T) {
 	w := newFixture(t, setup{})
 	key, id := w.newKey(w.sandbox)
-	ours, theirs := w.stream(""), w.stream("", "Authorization: Bearer "+key)
+	ours, theirs := w.stream(""), w.stream("events=factor.locked", "Authorization: Bearer "+key)
 	if err := w.access.Revoke(t.Context(), mfa.Caller{}, id); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +269,7 @@ func TestStreamsEndWhenTheServerShutsDown(t *testing.T) {
 	w := newFixture(t, setup{})
 	var open []*stream
 	for range 3 {
-		open = append(open, w.stream(""))
+		open = append(open, w.stream("events=factor.locked"))
 	}
 	w.api.(*httpapi.API).EndStreams()
 	for _, s := range open {
