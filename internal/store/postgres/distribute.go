@@ -45,7 +45,8 @@ const (
 // The spread tables are distributed by bucket and colocated with the first of them.
 // The copied tables are small; every machine has a copy.
 var (
-	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events", "messages", "tallies", "event_contexts", "deleted_factors", "erasures"}
+	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events", "messages", "tallies", "event_contexts", "deleted_factors", "erasures",
+		"webhook_endpoints", "webhook_deliveries", "webhook_attempts"}
 	copiedTables = []string{"environments", "api_keys", "meta"}
 )
 

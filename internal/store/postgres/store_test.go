@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/testenv"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 var cluster *pgtest.Cluster
@@ -109,8 +110,13 @@ func TestStore(t *testing.T) {
 // A new database for each test would take longer than the test.
 func openEmpty(t *testing.T, url string, opts postgres.Options) *postgres.Store {
 	t.Helper()
-	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, event_contexts, deleted_factors, erasures, environments, api_keys, meta RESTART IDENTITY`)
+	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, event_contexts, deleted_factors, erasures, environments, api_keys, meta, webhook_endpoints, webhook_deliveries, webhook_attempts RESTART IDENTITY`)
 	return openAt(t, url, opts)
+}
+
+func TestWebhooks(t *testing.T) {
+	url := migrated(t)
+	storetest.RunWebhooks(t, func(t *testing.T) webhook.Store { return openEmpty(t, url, postgres.Options{}) })
 }
 
 func TestAccess(t *testing.T) {

@@ -33,13 +33,16 @@ var (
 	exportMessages   = `SELECT ` + messages.list("m") + ` FROM messages m WHERE (m.bucket, m.key) > ($1, $2) ORDER BY m.bucket, m.key LIMIT $3`
 	exportEvents     = `SELECT ` + eventRows.list("e") + ` FROM events e WHERE (e.environment, e.id) > ($1, $2) ORDER BY e.environment, e.id LIMIT $3`
 	exportTallies    = `SELECT ` + tallies.list("y") + ` FROM tallies y WHERE (y.bucket, y.environment, y.name) > ($1, $2, $3) ORDER BY y.bucket, y.environment, y.name LIMIT $4`
+	exportEndpoints  = `SELECT ` + endpoints.list("w") + ` FROM webhook_endpoints w WHERE (w.bucket, w.id) > ($1, $2) ORDER BY w.bucket, w.id LIMIT $3`
+	exportDeliveries = `SELECT ` + deliveries.list("d") + ` FROM webhook_deliveries d WHERE (d.bucket, d.endpoint, d.event) > ($1, $2, $3) ORDER BY d.bucket, d.endpoint, d.event LIMIT $4`
+	exportAttempts   = `SELECT ` + attempts.list("a") + ` FROM webhook_attempts a WHERE (a.bucket, a.endpoint, a.id) > ($1, $2, $3) ORDER BY a.bucket, a.endpoint, a.id LIMIT $4`
 )
 
 // Export returns rows of a kind; see transfer.Store.
 func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, limit int) ([]transfer.Row, string, error) {
 	var number, env int64
 	var name string
-	var id [16]byte
+	var id, second [16]byte
 	key := []byte{}
 	var err error
 	var sql string
@@ -115,6 +118,24 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			t := tallies.scan(row)
 			return transfer.Row{Counter: t}, transfer.Place(t.Bucket(), t.Environment, t.Name)
 		}
+	case "webhook_endpoints":
+		sql, args, err = exportEndpoints, func() []any { return []any{bucket(mfa.FactorID(id)), id} }, transfer.ReadPlace(place, &id)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			e := endpoints.scan(row)
+			return transfer.Row{Endpoint: e}, transfer.Place(e.ID)
+		}
+	case "webhook_deliveries":
+		sql, args, err = exportDeliveries, func() []any { return []any{bucket(mfa.FactorID(id)), id, second} }, transfer.ReadPlace(place, &id, &second)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			d := deliveries.scan(row)
+			return transfer.Row{Delivery: d}, transfer.Place(d.Endpoint, d.Event)
+		}
+	case "webhook_attempts":
+		sql, args, err = exportAttempts, func() []any { return []any{bucket(mfa.FactorID(id)), id, second} }, transfer.ReadPlace(place, &id, &second)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			a := attempts.scan(row)
+			return transfer.Row{Attempt: a}, transfer.Place(a.Endpoint, a.ID)
+		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
 	}
@@ -180,6 +201,12 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 		queueNew(batch, messages, r.Message)
 	case r.Counter != nil:
 		queueNew(batch, tallies, r.Counter)
+	case r.Endpoint != nil:
+		queueNew(batch, endpoints, r.Endpoint)
+	case r.Delivery != nil:
+		queueNew(batch, deliveries, r.Delivery)
+	case r.Attempt != nil:
+		queueNew(batch, attempts, r.Attempt)
 	}
 }
 

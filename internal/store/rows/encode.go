@@ -165,3 +165,21 @@ func (k *replayKey) Decode(b []byte) error {
 	copy(k[:], b)
 	return nil
 }
+
+// A flag is 0 or 1.
+type flag bool
+
+func (f *flag) Number() int {
+	if *f {
+		return 1
+	}
+	return 0
+}
+
+func (f *flag) SetNumber(n int) { *f = n != 0 }
+
+// millis is a length of time in whole milliseconds.
+type millis time.Duration
+
+func (m *millis) Number() int     { return int(time.Duration(*m).Milliseconds()) }
+func (m *millis) SetNumber(n int) { *m = millis(time.Duration(n) * time.Millisecond) }

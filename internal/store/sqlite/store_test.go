@@ -15,6 +15,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/migrate"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 func TestStore(t *testing.T) {
@@ -256,4 +257,8 @@ func TestCloseWaitsForReads(t *testing.T) {
 			t.Errorf("View = %v; want %v", err, mfa.ErrUnavailable)
 		}
 	}
+}
+
+func TestWebhooks(t *testing.T) {
+	storetest.RunWebhooks(t, func(t *testing.T) webhook.Store { return open(t, newPath(t)) })
 }

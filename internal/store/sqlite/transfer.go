@@ -27,13 +27,18 @@ var (
 	exportMessages   = `SELECT ` + messages.columns + ` FROM messages WHERE key > ? ORDER BY key LIMIT ?`
 	exportEvents     = `SELECT ` + eventRows.columns + ` FROM events WHERE (environment, hi, lo) > (?, ?, ?) ORDER BY environment, hi, lo LIMIT ?`
 	exportTallies    = `SELECT ` + tallies.columns + ` FROM tallies WHERE (environment, name) > (?, ?) ORDER BY environment, name LIMIT ?`
+	exportEndpoints  = `SELECT ` + endpoints.columns + ` FROM webhook_endpoints WHERE (id_hi, id_lo) > (?, ?) ORDER BY id_hi, id_lo LIMIT ?`
+	exportDeliveries = `SELECT ` + deliveries.columns + ` FROM webhook_deliveries WHERE (endpoint_hi, endpoint_lo, event_hi, event_lo) > (?, ?, ?, ?)` +
+		` ORDER BY endpoint_hi, endpoint_lo, event_hi, event_lo LIMIT ?`
+	exportAttempts = `SELECT ` + attempts.columns + ` FROM webhook_attempts WHERE (endpoint_hi, endpoint_lo, id_hi, id_lo) > (?, ?, ?, ?)` +
+		` ORDER BY endpoint_hi, endpoint_lo, id_hi, id_lo LIMIT ?`
 )
 
 // Export lists rows of one kind; see transfer.Store.
 func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, limit int) (rows []transfer.Row, next string, err error) {
 	var number int64
 	var name string
-	key := []byte{}
+	key, second := []byte{}, []byte{}
 	// query lists the rows after a place. add reads a row and returns its place.
 	query := func(*conn) *statement { return nil }
 	var add func(row *rowReader) (transfer.Row, string, error)
@@ -119,6 +124,27 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			t, err := tallies.scan(row)
 			return transfer.Row{Counter: t}, transfer.Place(t.Environment, t.Name), err
 		}
+	case "webhook_endpoints":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(exportEndpoints).id(last(key)) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			e, err := endpoints.scan(row)
+			return transfer.Row{Endpoint: e}, transfer.Place(e.ID[:]), err
+		}
+	case "webhook_deliveries":
+		err = transfer.ReadPlace(place, &key, &second)
+		query = func(c *conn) *statement { return c.prepare(exportDeliveries).id(last(key)).id(last(second)) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			d, err := deliveries.scan(row)
+			return transfer.Row{Delivery: d}, transfer.Place(d.Endpoint[:], d.Event[:]), err
+		}
+	case "webhook_attempts":
+		err = transfer.ReadPlace(place, &key, &second)
+		query = func(c *conn) *statement { return c.prepare(exportAttempts).id(last(key)).id(last(second)) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			a, err := attempts.scan(row)
+			return transfer.Row{Attempt: a}, transfer.Place(a.Endpoint[:], a.ID[:]), err
+		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
 	}
@@ -178,6 +204,12 @@ func importRow(c *conn, r transfer.Row) (err error) {
 		err = messages.add(c, r.Message)
 	case r.Counter != nil:
 		err = tallies.add(c, r.Counter)
+	case r.Endpoint != nil:
+		err = endpoints.add(c, r.Endpoint)
+	case r.Delivery != nil:
+		err = deliveries.add(c, r.Delivery)
+	case r.Attempt != nil:
+		err = attempts.add(c, r.Attempt)
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 // A Kind is a kind of row. Kinds lists the kinds in the order for a copy: a row comes
@@ -24,7 +25,7 @@ type Kind string
 // release started records its progress as an index into this list.
 var Kinds = []Kind{
 	"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events",
-	"messages", "tallies",
+	"messages", "tallies", "webhook_endpoints", "webhook_deliveries", "webhook_attempts",
 }
 
 // A Row is one row of any kind. Only the field of its kind is set.
@@ -43,6 +44,10 @@ type Row struct {
 	// does not change, and a copy still recognizes its source by this digest.
 	Message *delivery.MessageRef `json:",omitempty"`
 	Counter *delivery.Counter    `json:",omitempty"`
+
+	Endpoint *webhook.Endpoint `json:",omitempty"`
+	Delivery *webhook.Delivery `json:",omitempty"`
+	Attempt  *webhook.Attempt  `json:",omitempty"`
 }
 
 // An Environment is an environment with all its stored values.

@@ -22,12 +22,14 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 type store interface {
 	mfa.Store
 	access.Store
 	transfer.Store
+	webhook.Store
 }
 
 func newSQLite(t *testing.T) store {
@@ -273,6 +275,7 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	sent, err := m.Challenge(t.Context(), mfa.Caller{Environment: l.env}, e.ID, mfa.ChallengeParams{}, nil)
 	must(err)
 	deliver(t, s, l.env.ID, sent.ID, users)
+	deliverWebhooks(t, s, keys, l.env, users)
 	g, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
 	must(err)
 	l.once = &idempotency.Request[mfa.IssuedChallenge]{
@@ -318,6 +321,34 @@ func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n
 	})
 }
 
+// deliverWebhooks stores webhook endpoints, with n deliveries and attempts of each.
+func deliverWebhooks(t *testing.T, s store, keys *secret.Keyset, env mfa.Environment, n int) {
+	t.Helper()
+	at := time.Date(2026, 3, 29, 8, 30, 0, 123e6, time.UTC)
+	w := webhook.NewService(s, keys, webhook.Options{})
+	for i := range 3 {
+		d, err := w.Create(t.Context(), mfa.Caller{Environment: env}, webhook.Params{
+			URL: fmt.Sprintf("https://example.com/%d", i), Events: []string{string(mfa.ChallengeFailed)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.UpdateEndpoint(t.Context(), d.ID, func(tx *webhook.Tx) error {
+			for k := range n {
+				event := mfa.EventID{1, byte(k), byte(k >> 8)}
+				tx.Put = append(tx.Put, webhook.Delivery{Endpoint: d.ID, Event: event, EventAt: at, State: webhook.Failed, NextAt: at, ExpiresAt: at})
+				tx.Attempts = append(tx.Attempts, webhook.Attempt{
+					ID: webhook.AttemptID{2, byte(k), byte(k >> 8)}, Endpoint: d.ID, Event: event, Type: mfa.ChallengeFailed, Number: k, At: at,
+					Outcome: webhook.Refused, Status: 500, Answer: []byte{byte(k)}, ExpiresAt: at,
+				})
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // goesOn checks that a client of the first store can continue with s as if the store
 // had not changed.
 func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
@@ -338,6 +369,10 @@ func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
 	v, err := m.Verify(t.Context(), mfa.Caller{Environment: l.env}, l.challenge.ID, l.challenge.Code.Reveal(), nil)
 	if err != nil || !v.Valid {
 		t.Errorf("Verify = %v, %v; want valid", v.Valid, err)
+	}
+	hooks, err := webhook.NewService(s, keys, webhook.Options{}).List(t.Context(), l.env.ID)
+	if err != nil || len(hooks) != 3 || hooks[0].Current.Reveal() == "" {
+		t.Errorf("%d webhook endpoints, %v; want 3 with their secrets", len(hooks), err)
 	}
 	if _, err := access.NewService(s, nil).CreateEnvironment(t.Context(), mfa.Caller{}, "third", false); err != nil {
 		t.Errorf("a new environment: %v", err)

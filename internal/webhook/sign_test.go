@@ -49,3 +49,15 @@ func TestMarshal(t *testing.T) {
 		t.Error("a function was marshalled")
 	}
 }
+
+// The signature is from the tests of the library standardwebhooks.
+func TestSignStandard(t *testing.T) {
+	got, err := webhook.SignStandard("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek",
+		time.Unix(1614265330, 999e6), []byte(`{"test": 2432232314}`))
+	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want || err != nil {
+		t.Errorf("SignStandard = %q, %v; want %q", got, err, want)
+	}
+	if _, err := webhook.SignStandard("whsec_%", "id", time.Unix(0, 0), nil); err == nil {
+		t.Error("a secret that is not base64 signs")
+	}
+}

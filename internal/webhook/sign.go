@@ -1,16 +1,71 @@
-// Package webhook signs deliveries to an endpoint of a customer, in a form that the
-// client libraries of the hosted service accept.
 package webhook
 
 import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
+
+// secretPrefix begins every secret. Base64 of 32 bytes follows.
+const secretPrefix = "whsec_"
+
+// newSecret draws the secret of an endpoint.
+func newSecret(rand io.Reader) (secret.String, error) {
+	var key [32]byte
+	if _, err := io.ReadFull(rand, key[:]); err != nil {
+		return secret.String{}, fmt.Errorf("draw a secret: %w", err)
+	}
+	return secret.NewString(secretPrefix + base64.StdEncoding.EncodeToString(key[:])), nil
+}
+
+// A Header is a header of a delivery.
+type Header struct{ Name, Value string }
+
+// Headers returns the headers that identify and sign a delivery: the header of
+// WorkOS and three of Standard Webhooks. id is the id of the event, which all attempts have in common.
+func (s Secrets) Headers(id string, at time.Time, body []byte) ([]Header, error) {
+	var signatures []string
+	for _, text := range []string{s.Current.Reveal(), s.Next.Reveal()} {
+		if text == "" {
+			continue
+		}
+		signature, err := signStandard(text, id, at, body)
+		if err != nil {
+			return nil, err
+		}
+		signatures = append(signatures, signature)
+	}
+	return []Header{
+		{SignatureHeader, Sign(s.Current.Reveal(), at, body)},
+		{"webhook-id", id},
+		{"webhook-timestamp", strconv.FormatInt(at.Unix(), 10)},
+		{"webhook-signature", strings.Join(signatures, " ")},
+	}, nil
+}
+
+// signStandard returns the signature of Standard Webhooks, "v1,<base64>", whose key is the
+// decoded secret.
+func signStandard(text, id string, at time.Time, body []byte) (string, error) {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, secretPrefix))
+	if err != nil {
+		return "", errors.New("the secret is not base64") // the error of base64 would tell a part of it
+	}
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
+	mac.Write(body)
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+}
 
 // SignatureHeader is the header that carries what Sign returns.
 const SignatureHeader = "WorkOS-Signature"

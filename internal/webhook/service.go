@@ -1,0 +1,476 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/countersign-mfa/countersign/internal/ids"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
+)
+
+// A Service creates and changes endpoints. It is safe for concurrent use, by any number of
+// processes over one Store.
+type Service struct {
+	store Store
+	keys  atomic.Pointer[secret.Keyset]
+	ids   *ids.Source
+	opts  Options
+}
+
+// Options change how a Service behaves; zero fields take their defaults.
+type Options struct {
+	Allow     Allow            // addresses that may be the host of a URL although they are not public
+	PlainHTTP bool             // production environments may have http URLs; sandboxes always may
+	Changed   func(EndpointID) // called after each change of an endpoint; must not wait
+	Now       func() time.Time // default time.Now
+	Rand      io.Reader        // safe for concurrent use; default crypto/rand.Reader
+}
+
+// maxEndpoints is the number of endpoints that an environment may have.
+const maxEndpoints = 32
+
+// NewService returns a Service that seals the secrets of endpoints under keys. With nil keys
+// it can list, disable and delete endpoints, and returns them without secrets.
+func NewService(store Store, keys *secret.Keyset, opts Options) *Service {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Rand == nil {
+		opts.Rand = rand.Reader
+	}
+	if opts.Changed == nil {
+		opts.Changed = func(EndpointID) {}
+	}
+	s := &Service{store: store, opts: opts, ids: ids.NewSource(opts.Rand)}
+	s.keys.Store(keys)
+	return s
+}
+
+// SetKeys makes keys the keyset from now on.
+func (s *Service) SetKeys(keys *secret.Keyset) { s.keys.Store(keys) }
+
+func (s *Service) now() time.Time { return s.opts.Now().UTC().Truncate(time.Millisecond) }
+
+// Details are an endpoint with its secrets.
+type Details struct {
+	Endpoint
+	Secrets
+	Replayed bool // the endpoint existed: an earlier request with the same idempotency key created it
+}
+
+func (s *Service) details(e *Endpoint) (d Details, err error) {
+	now := s.now()
+	if keys := s.keys.Load(); keys != nil {
+		if d.Secrets, err = e.secrets(keys, now); err != nil {
+			return d, err
+		}
+	}
+	d.Endpoint = *e
+	d.settleSecret(now)
+	return d, nil
+}
+
+// Params describe a new endpoint.
+type Params struct {
+	URL      string
+	Events   []string // types of events, at least one
+	Creation [32]byte // the hash of the idempotency key and body of the request; zero without a key
+}
+
+// Create creates an endpoint that receives the events after its creation. It returns a
+// *URLError, a *mfa.InvalidError, ErrDuplicate or ErrTooMany for an endpoint that cannot be
+// created.
+func (s *Service) Create(ctx context.Context, by mfa.Caller, p Params) (Details, error) {
+	url, err := checkURL(p.URL, s.opts.Allow, s.opts.PlainHTTP || !by.Production)
+	if p.URL == "" {
+		err = invalid("endpoint_url", "required", "endpoint_url is required")
+	}
+	if err != nil {
+		return Details{}, err
+	}
+	types, err := parseTypes(p.Events)
+	if err != nil {
+		return Details{}, err
+	}
+	all, err := s.store.Endpoints(ctx, by.ID)
+	if err != nil {
+		return Details{}, err
+	}
+	i := slices.IndexFunc(all, func(e Endpoint) bool { return e.URL == url })
+	switch {
+	case i >= 0 && p.Creation != [32]byte{} && all[i].Creation == p.Creation:
+		d, err := s.details(&all[i])
+		d.Replayed = true
+		return d, err
+	case i >= 0:
+		return Details{}, ErrDuplicate
+	case len(all) >= maxEndpoints:
+		return Details{}, ErrTooMany
+	}
+	now := s.now()
+	id, err := s.ids.Next(now, BucketOf(by.ID))
+	if err != nil {
+		return Details{}, err
+	}
+	e := Endpoint{
+		ID: id, Environment: by.ID, Sandbox: !by.Production, URL: url, Status: Enabled, Events: types,
+		CreatedAt: now, UpdatedAt: now, Creation: p.Creation,
+	}
+	if e.Sealed, err = s.drawSecret(&e); err != nil {
+		return Details{}, err
+	}
+	if err := s.store.UpdateEndpoint(ctx, e.ID, func(tx *Tx) error {
+		stored := e
+		tx.Endpoint = &stored
+		tx.record(by, now, e.ID, mfa.EndpointCreated, "")
+		return nil
+	}); err != nil {
+		return Details{}, err
+	}
+	s.opts.Changed(e.ID)
+	return s.details(&e)
+}
+
+// drawSecret returns a new secret for an endpoint, sealed.
+func (s *Service) drawSecret(e *Endpoint) ([]byte, error) {
+	text, err := newSecret(s.opts.Rand)
+	if err != nil {
+		return nil, err
+	}
+	keys := s.keys.Load()
+	if keys == nil {
+		return nil, errors.New("a new secret cannot be sealed without a keyset")
+	}
+	return keys.Seal([]byte(text.Reveal()), e.associated())
+}
+
+// record appends an event about an endpoint. Its reason is the id of the endpoint, and after
+// a colon why it was disabled.
+func (tx *Tx) record(by mfa.Caller, now time.Time, id EndpointID, typ mfa.EventType, why string) {
+	reason := id.String()
+	if why != "" {
+		reason += ":" + why
+	}
+	tx.Events = append(tx.Events, newEvent(by, now, id.Bucket(), typ, reason))
+}
+
+func invalid(field, code, message string) error {
+	return &mfa.InvalidError{Fields: []mfa.FieldError{{Field: field, Code: code, Message: message}}}
+}
+
+// parseTypes returns the types of a subscription, sorted and each once.
+func parseTypes(names []string) ([]mfa.EventType, error) {
+	if len(names) == 0 {
+		return nil, invalid("events", "required", "events must have at least one type of event")
+	}
+	types := make([]mfa.EventType, 0, len(names))
+	for i, name := range names {
+		typ := mfa.EventType(name)
+		if !slices.Contains(mfa.EventTypes, typ) {
+			return nil, invalid("events", "unknown_type", fmt.Sprintf("events[%d] is not a type of event", i))
+		}
+		types = append(types, typ)
+	}
+	slices.Sort(types)
+	return slices.Compact(types), nil
+}
+
+// List lists all endpoints of an environment, oldest first.
+func (s *Service) List(ctx context.Context, env mfa.EnvironmentID) ([]Details, error) {
+	all, err := s.store.Endpoints(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Details, len(all))
+	for i := range all {
+		if found[i], err = s.details(&all[i]); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Endpoint returns an endpoint of an environment, or mfa.ErrNotFound.
+func (s *Service) Endpoint(ctx context.Context, env mfa.EnvironmentID, id EndpointID) (Details, error) {
+	e, err := s.find(ctx, env, id)
+	if err != nil {
+		return Details{}, err
+	}
+	return s.details(e)
+}
+
+func (s *Service) find(ctx context.Context, env mfa.EnvironmentID, id EndpointID) (*Endpoint, error) {
+	e, err := s.store.Endpoint(ctx, id)
+	if err == nil && (e == nil || e.Environment != env) {
+		err = notFound(id.String())
+	}
+	return e, err
+}
+
+// change runs fn on an endpoint of the caller's environment. If fn returns false, nothing is
+// stored.
+func (s *Service) change(ctx context.Context, by mfa.Caller, id EndpointID, fn func(tx *Tx, e *Endpoint, now time.Time) (bool, error)) (Details, error) {
+	now := s.now()
+	var changed Endpoint
+	err := s.store.UpdateEndpoint(ctx, id, func(tx *Tx) error {
+		e := tx.Endpoint
+		if e == nil || e.Environment != by.ID {
+			return notFound(id.String())
+		}
+		e.settleSecret(now)
+		stored := *e
+		ok, err := fn(tx, e, now)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			*e = stored
+		} else {
+			e.UpdatedAt = now
+		}
+		changed = *e
+		return nil
+	})
+	if err != nil {
+		return Details{}, err
+	}
+	s.opts.Changed(id)
+	return s.details(&changed)
+}
+
+// A Change is a change of an endpoint. Nil fields stay as they are.
+type Change struct {
+	URL    *string
+	Status *Status
+	Events []string
+}
+
+// Update changes an endpoint. An endpoint that is enabled again receives the events since it
+// was disabled. It returns the errors of Create and mfa.ErrNotFound.
+func (s *Service) Update(ctx context.Context, by mfa.Caller, id EndpointID, c Change) (Details, error) {
+	var url string
+	var types []mfa.EventType
+	var err error
+	if c.URL != nil {
+		if url, err = checkURL(*c.URL, s.opts.Allow, s.opts.PlainHTTP || !by.Production); err != nil {
+			return Details{}, err
+		}
+	}
+	if c.Events != nil {
+		if types, err = parseTypes(c.Events); err != nil {
+			return Details{}, err
+		}
+	}
+	if c.Status != nil && *c.Status != Enabled && *c.Status != Disabled {
+		return Details{}, invalid("status", "unknown", "status must be enabled or disabled")
+	}
+	return s.change(ctx, by, id, func(tx *Tx, e *Endpoint, now time.Time) (bool, error) {
+		updated, switched := false, false
+		if url != "" && url != e.URL {
+			e.URL, updated = url, true
+		}
+		if types != nil && !slices.Equal(types, e.Events) {
+			e.Events, updated = types, true
+		}
+		if c.Status != nil && *c.Status != e.Status {
+			if switched = *c.Status == Disabled; switched {
+				e.disable(Requested)
+				tx.Reschedule = &Reschedule{From: Waiting, To: Paused, NextAt: now}
+			} else {
+				e.enable()
+				updated = true
+				tx.Reschedule = &Reschedule{From: Paused, To: Waiting, NextAt: now}
+			}
+		}
+		if updated {
+			tx.record(by, now, id, mfa.EndpointUpdated, "")
+		}
+		if switched {
+			tx.record(by, now, id, mfa.EndpointDisabled, Requested)
+		}
+		return updated || switched, nil
+	})
+}
+
+// Delete removes an endpoint and its deliveries. It returns mfa.ErrNotFound for an unknown
+// one.
+func (s *Service) Delete(ctx context.Context, by mfa.Caller, id EndpointID) error {
+	now := s.now()
+	err := s.store.UpdateEndpoint(ctx, id, func(tx *Tx) error {
+		if tx.Endpoint == nil || tx.Endpoint.Environment != by.ID {
+			return notFound(id.String())
+		}
+		tx.Endpoint = nil
+		tx.record(by, now, id, mfa.EndpointDeleted, "")
+		return nil
+	})
+	if err == nil {
+		s.opts.Changed(id)
+	}
+	return err
+}
+
+// The overlap of a rotation: how long both secrets sign.
+const (
+	DefaultOverlap = 24 * time.Hour
+	MaxOverlap     = 7 * 24 * time.Hour
+)
+
+// RotateSecret gives an endpoint a new secret. Until the overlap ends, both secrets sign in
+// the form of Standard Webhooks, and the old one in that of WorkOS, which has room for one.
+// During an overlap, RotateSecret draws no other secret and only changes when the overlap
+// ends: an overlap of zero ends it now.
+func (s *Service) RotateSecret(ctx context.Context, by mfa.Caller, id EndpointID, overlap time.Duration) (Details, error) {
+	if overlap < 0 || overlap > MaxOverlap {
+		return Details{}, invalid("overlap_seconds", "out_of_range", fmt.Sprintf("overlap_seconds must be from 0 to %d", MaxOverlap/time.Second))
+	}
+	sealed, err := s.drawSecret(&Endpoint{ID: id})
+	if err != nil {
+		return Details{}, err
+	}
+	return s.change(ctx, by, id, func(tx *Tx, e *Endpoint, now time.Time) (bool, error) {
+		if e.NextSealed == nil {
+			e.NextSealed = sealed
+		}
+		e.SwitchAt = now.Add(overlap)
+		e.settleSecret(now)
+		tx.record(by, now, id, mfa.EndpointSecretRotated, "")
+		return true, nil
+	})
+}
+
+// A Range says which events are sent again.
+type Range struct {
+	From       time.Time
+	To         time.Time // zero: until now
+	OnlyFailed bool      // only events whose attempts all failed
+}
+
+// StartReplay sends past events again that an endpoint is subscribed to, in the background.
+// It returns mfa.ErrNotFound, a *mfa.InvalidError or ErrReplaying.
+func (s *Service) StartReplay(ctx context.Context, by mfa.Caller, id EndpointID, r Range) (Range, error) {
+	now := s.now()
+	if r.To.IsZero() {
+		r.To = now
+	}
+	switch {
+	case r.From.IsZero():
+		return r, invalid("from", "required", "from is required")
+	case r.From.After(now):
+		return r, invalid("from", "out_of_range", "from must not be in the future")
+	case !r.From.Before(r.To):
+		return r, invalid("to", "out_of_range", "to must be after from")
+	}
+	_, err := s.change(ctx, by, id, func(tx *Tx, e *Endpoint, now time.Time) (bool, error) {
+		switch {
+		case r.OnlyFailed:
+			to := Waiting
+			if e.Status == Disabled {
+				to = Paused
+			}
+			tx.Reschedule = &Reschedule{From: Failed, To: to, Since: r.From, Until: r.To, NextAt: now, Again: true}
+		case !e.Replay.IsZero():
+			return false, ErrReplaying
+		default:
+			e.Replay = Replay{Since: r.From, Until: r.To, End: e.Cursor}
+		}
+		return true, nil
+	})
+	return r, err
+}
+
+// An AttemptPage is a part of the attempts of an endpoint, newest first.
+type AttemptPage struct {
+	Attempts []AttemptDetails
+	After    AttemptID // cursor of the next page; zero on the last page
+}
+
+// AttemptDetails are an attempt with the beginning of the answer.
+type AttemptDetails struct {
+	Attempt
+	Text string // the beginning of the body of the answer; "" if it is not known
+}
+
+// ParseAttemptCursor reads the After of a page of an endpoint's attempts.
+func ParseAttemptCursor(id EndpointID, text string) (AttemptID, error) {
+	cursor, ok := ids.Parse(attemptPrefix, text)
+	if !ok || ids.BucketOf(cursor) != id.Bucket() {
+		return AttemptID{}, invalid("after", "invalid_cursor", "after must be the id of an attempt of this endpoint")
+	}
+	return cursor, nil
+}
+
+// Attempts lists the attempts of an endpoint, newest first. limit is at least 1.
+func (s *Service) Attempts(ctx context.Context, env mfa.EnvironmentID, id EndpointID, after AttemptID, limit int) (AttemptPage, error) {
+	if _, err := s.find(ctx, env, id); err != nil {
+		return AttemptPage{}, err
+	}
+	found, err := s.store.Attempts(ctx, id, after, limit+1)
+	if err != nil {
+		return AttemptPage{}, err
+	}
+	var p AttemptPage
+	if len(found) > limit {
+		found = found[:limit]
+		p.After = found[limit-1].ID
+	}
+	keys := s.keys.Load()
+	for _, a := range found {
+		d := AttemptDetails{Attempt: a}
+		if a.Answer != nil && keys != nil {
+			// An answer that does not open was sealed under a key that is retired.
+			plain, err := keys.Open(a.Answer, a.associated())
+			if err == nil {
+				d.Text = string(plain)
+			}
+		}
+		p.Attempts = append(p.Attempts, d)
+	}
+	return p, nil
+}
+
+// Reseal seals the secrets of all endpoints under the newest key.
+func (s *Service) Reseal(ctx context.Context) error {
+	keys := s.keys.Load()
+	all, err := s.store.AllEndpoints(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range all {
+		if e := &all[i]; !e.stale(keys) {
+			continue
+		}
+		errs = append(errs, s.store.UpdateEndpoint(ctx, all[i].ID, func(tx *Tx) error {
+			e := tx.Endpoint
+			if e == nil || !e.stale(keys) {
+				return nil
+			}
+			for _, sealed := range []*[]byte{&e.Sealed, &e.NextSealed} {
+				if *sealed == nil {
+					continue
+				}
+				plain, err := keys.Open(*sealed, e.associated())
+				if err != nil {
+					return fmt.Errorf("open the secret of %s: %w", e.ID, err)
+				}
+				if *sealed, err = keys.Seal(plain, e.associated()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Endpoint) stale(keys *secret.Keyset) bool {
+	return keys.Stale(e.Sealed) || e.NextSealed != nil && keys.Stale(e.NextSealed)
+}
