@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
 	"github.com/countersign-mfa/countersign/internal/web"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 // An API serves the HTTP API. Make one with New.
@@ -39,6 +40,7 @@ type Options struct {
 	OmitTOTPExpiry bool                            // leave expires_at out of totp challenges, as WorkOS documents them
 	OpenAPI        []byte                          // served at /openapi.yaml; not served if empty
 	Ready          func(ctx context.Context) error // returns an error while requests cannot be served; nil: they always can
+	Webhooks       *webhook.Service                // manages webhook endpoints; not served if nil
 	Inbox          http.Handler                    // serves /dev/inbox; not served if nil
 	Callbacks      http.Handler                    // receives the reports of the SMS provider in the path value "provider"; not served if nil
 	Logger         *slog.Logger                    // default slog.Default()
@@ -114,6 +116,18 @@ func (a *API) routes() {
 
 	a.route("GET /events", a.listEvents)
 	a.unboundedRoute("GET /events/stream", a.streamEvents) // not in WorkOS
+
+	if a.opts.Webhooks != nil {
+		a.route("GET /webhook_endpoints", a.endpoints)
+		a.route("POST /webhook_endpoints", a.createEndpoint)
+		a.route("PATCH /webhook_endpoints/{id}", a.updateEndpoint)
+		a.route("DELETE /webhook_endpoints/{id}", a.deleteEndpoint)
+
+		// WorkOS does not have these.
+		a.route("POST /webhook_endpoints/{id}/rotate_secret", a.rotateSecret)
+		a.route("POST /webhook_endpoints/{id}/replay", a.replay)
+		a.route("GET /webhook_endpoints/{id}/attempts", a.attempts)
+	}
 
 	a.mux.Handle("GET /healthz", a.healthz)
 	a.mux.Handle("GET /readyz", a.readyz)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ type field struct {
 	to    *string
 	given *bool // whether the key has a value; nil if that does not matter
 	form  form
+
+	read func(value []byte) bool // of a field for another kind of value; reports whether the value has that kind
+	want string                  // the kind that read accepts
 }
 
 // A form says which JSON values a field accepts. null always counts as "".
@@ -44,6 +48,9 @@ func codeText(name string, to *string, given *bool) field {
 
 // set reads a JSON value and reports whether it has the right kind.
 func (f field) set(value []byte) bool {
+	if f.read != nil {
+		return f.read(value)
+	}
 	null := string(value) == "null"
 	if f.given != nil {
 		*f.given = !null
@@ -104,7 +111,8 @@ func decode(body []byte, fields ...field) error {
 	var found []mfa.FieldError
 	for i, f := range fields {
 		if wrong[i] {
-			found = append(found, mfa.FieldError{Field: f.name, Code: "not_a_string", Message: f.name + " must be a string"})
+			want := cmp.Or(f.want, "a string")
+			found = append(found, mfa.FieldError{Field: f.name, Code: "not_" + strings.ReplaceAll(want, " ", "_"), Message: f.name + " must be " + want})
 		}
 	}
 	if found == nil { // a later value of the same key was right

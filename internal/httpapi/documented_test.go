@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -23,6 +24,7 @@ type call struct {
 	*fixture
 	method, path, body string
 	factor, challenge  string // the ids in the path and the body
+	endpoint           string // the id of a webhook endpoint in the path
 }
 
 // newCall returns a fixture with a request for an operation.
@@ -36,6 +38,7 @@ func newCall(t *testing.T, operation string) *call {
 	c := &call{fixture: w, factor: w.phone()}
 	c.challenge = w.challenge(c.factor).text("id")
 	w.clock.Advance(time.Minute) // the phone may now get another message
+	c.endpoint = w.endpoint(takenURL).text("id")
 	what := map[string][2]string{
 		"POST /auth/factors/enroll":                          {"/auth/factors/enroll", `{"type":"totp"}`},
 		"GET /auth/factors/{id}":                             {"/auth/factors/" + c.factor, ``},
@@ -48,8 +51,15 @@ func newCall(t *testing.T, operation string) *call {
 		"POST /auth/factors/verify":                          {"/auth/factors/verify", `{"authentication_challenge_id":"` + c.challenge + `","code":"12345"}`},
 		"POST /user_management/users/{user_id}/auth_factors": {"/user_management/users/user_1/auth_factors", `{"type":"totp"}`},
 		"GET /user_management/users/{user_id}/auth_factors":  {"/user_management/users/user_1/auth_factors", ``},
-		"GET /events":        {"/events", ``},
-		"GET /events/stream": {"/events/stream", ``},
+		"GET /events":                                {"/events", ``},
+		"GET /events/stream":                         {"/events/stream", ``},
+		"GET /webhook_endpoints":                     {"/webhook_endpoints", ``},
+		"POST /webhook_endpoints":                    {"/webhook_endpoints", `{"endpoint_url":"https://example.com/new","events":["factor.locked"]}`},
+		"PATCH /webhook_endpoints/{id}":              {"/webhook_endpoints/" + c.endpoint, `{"endpoint_url":"https://example.com/new"}`},
+		"DELETE /webhook_endpoints/{id}":             {"/webhook_endpoints/" + c.endpoint, ``},
+		"POST /webhook_endpoints/{id}/rotate_secret": {"/webhook_endpoints/" + c.endpoint + "/rotate_secret", `{}`},
+		"POST /webhook_endpoints/{id}/replay":        {"/webhook_endpoints/" + c.endpoint + "/replay", `{"from":"2026-03-27T00:00:00Z"}`},
+		"GET /webhook_endpoints/{id}/attempts":       {"/webhook_endpoints/" + c.endpoint + "/attempts", ``},
 	}
 	request, ok := what[operation]
 	if !ok {
@@ -64,6 +74,9 @@ func (c *call) send(headers ...string) reply {
 	c.t.Helper()
 	return c.do(c.method, c.path, c.body, headers...)
 }
+
+// takenURL is the URL of a webhook endpoint.
+const takenURL = "https://example.com/taken"
 
 // replace changes an id in the request.
 func (c *call) replace(id, with string) {
@@ -100,13 +113,37 @@ var provocations = map[string]func(*call) reply{
 		return c.send()
 	},
 	"invalid_request_parameters": func(c *call) reply {
-		if c.method == http.MethodGet {
+		switch {
+		case c.method == http.MethodGet:
 			c.path += "?limit=0"
+		case strings.Contains(c.path, "webhook_endpoints"):
+			c.body = `{"events":["user.created"],"overlap_seconds":-1,"from":1}`
 		}
 		return c.send("Idempotency-Key: " + strings.Repeat("k", 256))
 	},
 	"invalid_phone_number": func(c *call) reply {
 		c.body = `{"type":"sms","phone_number":"foo"}`
+		return c.send()
+	},
+	"invalid_url": func(c *call) reply {
+		c.body = `{"endpoint_url":"ftp://example.com","events":["factor.locked"]}`
+		return c.send()
+	},
+	"duplicate_endpoint": func(c *call) reply {
+		if c.method == http.MethodPatch {
+			c.replace(c.endpoint, c.fixture.endpoint("https://example.com/other").text("id"))
+		}
+		c.body = `{"endpoint_url":"` + takenURL + `","events":["factor.locked"]}`
+		return c.send()
+	},
+	"webhook_endpoint_limit_reached": func(c *call) reply {
+		for i := range 31 {
+			c.fixture.endpoint(fmt.Sprint(takenURL, i))
+		}
+		return c.send()
+	},
+	"replay_in_progress": func(c *call) reply {
+		c.send().is(http.StatusAccepted)
 		return c.send()
 	},
 	"idempotency_error": func(c *call) reply {
@@ -118,6 +155,7 @@ var provocations = map[string]func(*call) reply{
 		for id, unknown := range map[string]string{
 			c.factor:    "auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M",
 			c.challenge: "auth_challenge_01FZ4WSWV0F5V37E3S3E28JT3M",
+			c.endpoint:  "we_01FZ4WMXXA09XF6NK1XMKNWB3M",
 		} {
 			c.replace(id, unknown)
 		}
@@ -254,6 +292,7 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 	w := newFixture(t, setup{})
 	c := &call{fixture: w, factor: w.generic()}
 	c.challenge = w.challenge(c.factor).text("id")
+	endpoint := w.endpoint(takenURL).text("id")
 	long := strings.Repeat("x", 2000)
 	var seen []string
 	for _, tc := range []struct{ method, path, body string }{
@@ -284,6 +323,20 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 		{"GET", "/user_management/users/user_1/auth_factors?limit=%", ``},
 		{"GET", "/events?events=x&range_start=x&range_end=x&factor_id=x&challenge_id=x&organization_id=x", ``},
 		{"GET", "/events?range_start=2026-03-28T00:00:00Z&range_end=2026-03-27T00:00:00Z", ``},
+		{"POST", "/webhook_endpoints", `{"events":["factor.locked"]}`},
+		{"POST", "/webhook_endpoints", `{"endpoint_url":1,"events":[1]}`},
+		{"POST", "/webhook_endpoints", `{"endpoint_url":"https://example.com"}`},
+		{"POST", "/webhook_endpoints", `{"endpoint_url":"https://example.com","events":["x"]}`},
+		{"PATCH", "/webhook_endpoints/" + endpoint, `{"status":1}`},
+		{"PATCH", "/webhook_endpoints/" + endpoint, `{"status":"x"}`},
+		{"POST", "/webhook_endpoints/" + endpoint + "/rotate_secret", `{"overlap_seconds":1.5}`},
+		{"POST", "/webhook_endpoints/" + endpoint + "/rotate_secret", `{"overlap_seconds":604801}`},
+		{"POST", "/webhook_endpoints/" + endpoint + "/replay", `{}`},
+		{"POST", "/webhook_endpoints/" + endpoint + "/replay", `{"from":"x","to":1,"only_failed":"x"}`},
+		{"POST", "/webhook_endpoints/" + endpoint + "/replay", `{"from":"2099-01-01T00:00:00Z"}`},
+		{"POST", "/webhook_endpoints/" + endpoint + "/replay", `{"from":"2026-01-02T00:00:00Z","to":"2026-01-01T00:00:00Z"}`},
+		{"GET", "/webhook_endpoints?after=x&before=x", ``},
+		{"GET", "/webhook_endpoints/" + endpoint + "/attempts?after=x&limit=101", ``},
 	} {
 		r := w.do(tc.method, tc.path, tc.body).is(http.StatusUnprocessableEntity)
 		for _, e := range r.at("errors").([]any) {

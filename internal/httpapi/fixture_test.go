@@ -23,6 +23,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/totp"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 const (
@@ -44,6 +45,7 @@ type fixture struct {
 	store   *sqlite.Store
 	access  *access.Service
 	service *mfa.Service
+	keyset  *secret.Keyset
 	clock   *mfatest.Clock
 	carrier *mfatest.Carrier
 	client  *http.Client
@@ -77,6 +79,7 @@ func newFixture(t testing.TB, s setup) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.keyset = keyset
 	if w.store, err = sqlite.Open(filepath.Join(t.TempDir(), "test.db"), log); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +99,7 @@ func newFixture(t testing.TB, s setup) *fixture {
 	w.sandbox = w.environment("Acme Test", false)
 	w.key, _ = w.newKey(w.sandbox)
 
+	s.api.Webhooks = webhook.NewService(w.store, keyset, webhook.Options{Now: w.clock.Now})
 	s.api.Logger, s.api.Now, s.api.OpenAPI = log, w.clock.Now, document(t).Text
 	happened := events.NewService(w.store, events.Options{Poll: 5 * time.Millisecond, Retention: s.mfa.EventRetention, Now: w.clock.Now})
 	api, err := httpapi.New(w.service, w.access, happened, s.api)
@@ -241,6 +245,14 @@ func (w *fixture) totpCode(secret string) string {
 	code := totp.Code(key, totp.Step(w.clock.Now()))
 	logcapture.Secret(w.t, code)
 	return code
+}
+
+// endpoint creates a webhook endpoint for failed challenges.
+func (w *fixture) endpoint(url string) reply {
+	w.t.Helper()
+	r := w.post("/webhook_endpoints", `{"endpoint_url":"`+url+`","events":["authentication.mfa_failed"]}`).is(http.StatusCreated)
+	logcapture.Secret(w.t, r.text("secret"))
+	return r
 }
 
 // factors counts all factors of the store.

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
 	"github.com/countersign-mfa/countersign/internal/web"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 // problems is the only place where an error becomes a status.
@@ -33,6 +34,10 @@ var problems = slices.Concat([]web.Kind{
 	kind(delivery.ErrSendLimit, http.StatusTooManyRequests, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later."),
 	kind(mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"),
 	kind(mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown."),
+	kind(webhook.ErrURL, http.StatusUnprocessableEntity, "invalid_url", ""),
+	kind(webhook.ErrDuplicate, http.StatusConflict, "duplicate_endpoint", "Another webhook endpoint of this environment has this URL."),
+	kind(webhook.ErrTooMany, http.StatusUnprocessableEntity, "webhook_endpoint_limit_reached", "This environment has as many webhook endpoints as it may have. Delete one of them."),
+	kind(webhook.ErrReplaying, http.StatusConflict, "replay_in_progress", "A replay of this webhook endpoint is in progress. Try again when it has ended."),
 	kind(delivery.ErrRecipientRefused, http.StatusUnprocessableEntity, "sms_recipient_refused", "No provider delivers messages to this phone number."),
 	kind(delivery.ErrNotDelivered, http.StatusServiceUnavailable, "sms_delivery_failed", "The message could not be delivered."),
 	// The client seems to have gone, but it may have closed only its sending direction.
@@ -65,6 +70,9 @@ func describe(err error) web.Problem {
 		if e.Extension {
 			p.Message += ". It has an extension, which no message can reach."
 		}
+	}
+	if e, ok := errors.AsType[*webhook.URLError](err); ok {
+		p.Message = "The URL is not acceptable: " + e.Error() + "."
 	}
 	if e, ok := errors.AsType[*mfa.InvalidError](err); ok {
 		for _, f := range e.Fields {

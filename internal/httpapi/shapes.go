@@ -133,10 +133,15 @@ func appendPage(b []byte, p *mfa.Page) []byte {
 		}
 		b = appendDetails(b, &p.Factors[i])
 	}
+	return appendCursors(b, p.Before, p.After)
+}
+
+// appendCursors ends a list.
+func appendCursors(b []byte, before, after string) []byte {
 	b = append(b, `],"list_metadata":{"before":`...)
-	b = appendCursor(b, p.Before)
+	b = appendCursor(b, before)
 	b = append(b, `,"after":`...)
-	b = appendCursor(b, p.After)
+	b = appendCursor(b, after)
 	return append(b, `}}`...)
 }
 

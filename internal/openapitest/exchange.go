@@ -100,7 +100,7 @@ func checkBare(x Exchange, status int, body string) error {
 // allowed returns the Allow header of a path.
 func allowed(item pathItem) string {
 	var names []string
-	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		if item.operation(m) != nil {
 			names = append(names, m)
 		}

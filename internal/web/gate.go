@@ -33,10 +33,10 @@ func NewGate[K comparable](limit int, opts Options) *Gate[K] {
 	return g
 }
 
-// Serve reads the body of a POST request into r.Content and then calls h. It returns the
+// Serve reads the body of a POST or PATCH request into r.Content and then calls h. It returns the
 // error of ReadBody or h, or ErrCrowded if the tenant has too many requests.
 func (g *Gate[K]) Serve(w http.ResponseWriter, r *Request, tenant K, h Handler) error {
-	if r.Method == http.MethodPost {
+	if r.Method == http.MethodPost || r.Method == http.MethodPatch {
 		if err := g.receive(w, r, tenant); err != nil {
 			return err
 		}

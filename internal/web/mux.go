@@ -111,7 +111,7 @@ func isClean(r *http.Request) bool {
 // other methods, otherwise with 404.
 func (m *Mux) unknown(w http.ResponseWriter, r *Request) error {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		probe := r.Request.Clone(r.Context())
 		probe.Method = method
 		if m.hasRoute(probe) {
