@@ -111,6 +111,7 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 func (d *devCommand) configure(path string) (config.Config, error) {
 	cfg := d.Settings
 	cfg.Addr, cfg.Store, cfg.Keyset, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, d.Keyset, true, true
+	cfg.WebhookAllow = append(cfg.WebhookAllow, "127.0.0.0/8", "::1/128") // the developer's own server
 	if cfg.LogFormat == "" {
 		cfg.LogFormat = "text"
 	}

@@ -55,6 +55,10 @@ type Config struct {
 
 	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC" help:"Countries to which production environments may send messages, such as US,CA,DE. Default none."`
 
+	Webhooks         string   `name:"webhooks" enum:"on,off" default:"on" group:"Delivery" placeholder:"on|off" help:"Whether this node delivers webhooks. Some node must. Default ${default}."`
+	WebhookAllow     []string `name:"webhook-allow" group:"Delivery" sep:"," placeholder:"CIDR" help:"Networks that webhooks may reach although their addresses are not public, such as 10.1.0.0/16. Default none."`
+	WebhookPlainHTTP bool     `name:"webhook-plain-http" group:"Delivery" help:"Accept webhook endpoints with http URLs in production environments. Sandboxes always may have them."`
+
 	MaxClockSkew time.Duration `name:"max-clock-skew" default:"2s" group:"Storage" placeholder:"DURATION" help:"PostgreSQL: maximum difference between the clocks of a node and of the database; a node with a larger one refuses requests. SQLite: how far the clock may be behind the newest row at the start; at least a minute is always accepted. Default ${default}."`
 
 	StoreMustExist bool `name:"store-must-exist" group:"Storage" help:"Refuse to start if the store does not exist, instead of creating one: a volume that is not mounted looks like a new store."`
@@ -280,6 +284,7 @@ func Default() Config {
 		IdleTimeout:            2 * time.Minute,
 		ProxyHeader:            "x-forwarded-for",
 		EventsSinkFormat:       "jsonl",
+		Webhooks:               "on",
 		LogLevel:               "info",
 		LogRemoteAddr:          "full",
 		ShutdownTimeout:        30 * time.Second,

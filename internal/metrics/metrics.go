@@ -16,12 +16,14 @@ type Metrics struct {
 	requests  *requests
 	tryLength *prometheus.HistogramVec
 	events    *prometheus.CounterVec
+
+	webhookAttempts *prometheus.CounterVec // registered by Webhooks
 }
 
 // New returns the metrics of a server of this version. They include the metrics of
 // the Go runtime and of the process.
 func New(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), tryLength: newTryLength()}
+	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), tryLength: newTryLength(), webhookAttempts: newWebhookAttempts()}
 	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "countersign_events_total",
 		Help: "Events of factors, challenges and messages, by type.",

@@ -59,6 +59,9 @@ func needing(ctx context.Context, store transfer.Store, kind transfer.Kind, keys
 			return n, err
 		}
 		for _, r := range rows {
+			if r.Attempt != nil {
+				continue // an answer of a receiver is not shown any more if it does not open
+			}
 			expired := r.Challenge != nil && !now.Before(r.Challenge.ExpiresAt) || r.Replay != nil && !now.Before(r.Replay.ExpiresAt)
 			if !expired && anyBytes(reflect.ValueOf(r), keys.OfOldKey) {
 				n++

@@ -28,6 +28,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 	"github.com/countersign-mfa/countersign/internal/web"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 // A Server is one process: a store, the services over it and their HTTP face.
@@ -39,6 +40,7 @@ type Server struct {
 	mfa      atomic.Pointer[mfa.Service] // nil until all is wired
 	access   *access.Service
 	events   *events.Service
+	webhooks *webhook.Service
 	api      *httpapi.API
 	metrics  *metrics.Metrics // or nil
 	clock    *clock
@@ -46,6 +48,7 @@ type Server struct {
 	certs    *certificate // or nil
 	draining atomic.Bool
 
+	dispatcher  *webhook.Dispatcher    // or nil
 	connections *admission.Connections // of callers
 	crowded     admission.Notice
 
@@ -161,6 +164,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	work, s.stop = context.WithCancel(context.Background())
 	s.background.Go(func() { s.mfa.Load().Maintain(work) })
 	s.background.Go(func() { s.clock.watch(work) })
+	if s.dispatcher != nil {
+		s.background.Go(func() { s.dispatcher.Run(work) })
+	}
 	if w, ok := s.store.special.(keyWatcher); ok {
 		s.background.Go(func() { w.WatchKeys(work, s.access.Forget) })
 	}
@@ -252,6 +258,10 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	s.mfa.Store(service)
 	s.access = access.NewService(s.store.access, parts.Now)
 	s.events = events.NewService(s.store.events, events.Options{Retention: s.cfg.EventRetention, Now: parts.Now})
+	if err := s.wireWebhooks(s.events, keys, parts); err != nil {
+		return err
+	}
+	opts.Webhooks = s.webhooks
 	s.api, err = httpapi.New(service, s.access, s.events, opts)
 	return err
 }
@@ -329,11 +339,15 @@ func (s *Server) Reload(ctx context.Context) error {
 		return err
 	}
 	s.mfa.Load().SetKeys(keys)
+	s.webhooks.SetKeys(keys)
 	return nil
 }
 
 // resealed is called when all rows are sealed under the newest key of keys.
 func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
+	if err := s.webhooks.Reseal(ctx); err != nil {
+		return err
+	}
 	proof, err := s.store.transfer.Meta(ctx, metaKeyset)
 	if err != nil || !keys.Stale(proof) {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 // A Store is an open store, split into the interfaces of its users. All are implemented by the
@@ -27,6 +28,7 @@ type Store struct {
 	mfa      mfa.Store
 	events   events.Log
 	access   access.Store
+	webhook  webhook.Store
 	transfer transfer.Store
 	health   health
 	special  any // for what only one of the two has, see keyWatcher and others
@@ -46,14 +48,14 @@ func ofSQLite(s *sqlite.Store, err error) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, s, s, s, s, s}, nil
+	return &Store{s, s, s, s, s, s, s}, nil
 }
 
 func ofPostgres(s *postgres.Store, err error) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, s, s, s, s, s}, nil
+	return &Store{s, s, s, s, s, s, s}, nil
 }
 
 // A metaStore keeps named values; see transfer.Store.

@@ -1,0 +1,78 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/countersign-mfa/countersign/internal/events"
+	"github.com/countersign-mfa/countersign/internal/eventwire"
+	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/webhook"
+	"github.com/countersign-mfa/countersign/internal/webhook/post"
+)
+
+// wireWebhooks makes the service of webhook endpoints, and the dispatcher unless other nodes
+// deliver.
+func (s *Server) wireWebhooks(log *events.Service, keys *secret.Keyset, parts Parts) error {
+	allow, err := webhook.ParseAllow(s.cfg.WebhookAllow)
+	if err != nil {
+		return fmt.Errorf("--webhook-allow: %w", err)
+	}
+	s.webhooks = webhook.NewService(timedWebhooks{s.store.webhook, s.clock}, keys, webhook.Options{
+		Allow: allow, PlainHTTP: s.cfg.WebhookPlainHTTP, Now: parts.Now,
+		Changed: func(id webhook.EndpointID) {
+			if s.dispatcher != nil {
+				s.dispatcher.Changed(id)
+			}
+		},
+	})
+	if s.cfg.Webhooks == "off" {
+		return nil
+	}
+	agent := "Countersign"
+	if parts.Version != "" {
+		agent += "/" + parts.Version
+	}
+	opts := webhook.DispatcherOptions{Append: eventwire.Append, Logger: s.log, Now: parts.Now}
+	if s.metrics != nil {
+		opts.Observe = func(o webhook.Outcome) { s.metrics.WebhookAttempt(string(o)) }
+	}
+	s.dispatcher = webhook.NewDispatcher(s.webhooks, log, post.New(post.Options{Allow: allow, UserAgent: agent, Now: parts.Now}), opts)
+	if s.metrics != nil {
+		var outcomes []string
+		for _, o := range webhook.Outcomes {
+			outcomes = append(outcomes, string(o))
+		}
+		s.metrics.Webhooks(outcomes, func() (waiting int, lag float64) {
+			state := s.dispatcher.State()
+			return state.Waiting, state.Lag.Seconds()
+		})
+	}
+	return nil
+}
+
+// Webhooks returns the service of webhook endpoints.
+func (s *Server) Webhooks() *webhook.Service { return s.webhooks }
+
+// timedWebhooks is a webhook.Store that refuses changes and claims while the clock of the
+// node is wrong; see timedStore.
+type timedWebhooks struct {
+	webhook.Store
+	clock *clock
+}
+
+// UpdateEndpoint is webhook.Store.UpdateEndpoint.
+func (s timedWebhooks) UpdateEndpoint(ctx context.Context, id webhook.EndpointID, fn func(tx *webhook.Tx) error) error {
+	if err := s.clock.err(); err != nil {
+		return err
+	}
+	return s.Store.UpdateEndpoint(ctx, id, fn)
+}
+
+// ClaimEndpoint is webhook.Store.ClaimEndpoint.
+func (s timedWebhooks) ClaimEndpoint(ctx context.Context, id webhook.EndpointID, l webhook.Lease) (*webhook.Endpoint, error) {
+	if err := s.clock.err(); err != nil {
+		return nil, err
+	}
+	return s.Store.ClaimEndpoint(ctx, id, l)
+}
