@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
@@ -156,5 +159,43 @@ func TestOneOfThreeNodesWritesTheSink(t *testing.T) {
 	})
 	if again := len(written) - len(slices.Compact(slices.Clone(written))); again > 60 {
 		t.Errorf("%d of %d events were written twice", again, len(stored))
+	}
+}
+
+func TestTheSinkWritesToStandardOutput(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key := createKey(t, dir, "staging")
+	p := serve(t, "--store", storeIn(t, dir), "--events-sink", "stdout", "--events-sink-format", "ocsf")
+	a := p.apiAs(key)
+	a.verify(a.challenge(a.enroll(`{"type":"generic_otp","user_id":"user_42"}`).ID).ID, "12345")
+	p.await(p.out, `(?m)^\{"activity_id":1,.*"type_uid":300201,.*"status":"Failure".*"uid":"user_42".*\}$`)
+}
+
+// TestASinkThatNobodyReadsDelaysNothing has a reader that does not read.
+func TestASinkThatNobodyReadsDelaysNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key := createKey(t, dir, "staging")
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	args := []string{"-c", `exec "$0" "$@" > ` + pipe, binary,
+		"serve", "--addr", "127.0.0.1:0", "--log-format", "text", "--store", storeIn(t, dir), "--events-sink", "stdout", "--rate-limit", "1000000"}
+	p := launchBy(t, nil, exec.Command("sh", args...))
+	p.awaitServing()
+	a := p.apiAs(key)
+	for range 300 { // more than a pipe holds
+		a.challenge(a.enroll(`{"type":"generic_otp"}`).ID)
+	}
+	began := time.Now()
+	if code := p.stop(); code != 0 || time.Since(began) > 10*time.Second {
+		t.Errorf("the server ended after %v with exit code %d:\n%s", time.Since(began), code, p.log.tail())
 	}
 }
