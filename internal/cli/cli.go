@@ -29,6 +29,7 @@ type commands struct {
 	Factor      factorCommand      `cmd:"" help:"Unlock a factor after too many wrong codes."`
 	User        userCommand        `cmd:"" help:"Unlock a user after too many wrong codes."`
 	Events      eventsCommand      `cmd:"" help:"Show, follow and export events: who did what, and who has been guessing."`
+	Webhooks    webhooksCommand    `cmd:"" help:"Manage the endpoints that receive events, and forward events to your machine."`
 	SMS         smsCommand         `cmd:"" help:"Check a file of providers, and show message counts and end pauses."`
 	Keyset      keysetCommand      `cmd:"" help:"Create and rotate the keys that seal stored secrets."`
 	Migrate     migrateCommand     `cmd:"" help:"Update the schema of a store."`

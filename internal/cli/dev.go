@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
+	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 type devCommand struct {
@@ -28,6 +30,7 @@ type devCommand struct {
 	Store       string `default:"sqlite:.countersign/dev.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH, with the keys in files next to it, or a postgres:// URL. Default ${default}."`
 	Keyset      string `placeholder:"SOURCE" help:"Keys that seal stored secrets, as for serve. Default a file next to the SQLite store, or .countersign/dev.keyset, created if it is missing."`
 	JSON        bool   `name:"json" help:"Print one line of JSON with the url and the api_key when ready, and nothing else."`
+	Webhook     string `name:"webhook" placeholder:"URL" help:"Send all events as webhooks to this URL, such as http://127.0.0.1:3000/hook. The endpoint and its secret are kept for the next start."`
 	TLS         bool   `name:"tls" help:"Serve HTTPS with a self-signed certificate that is created for this machine."`
 
 	Settings config.Config `embed:""`
@@ -43,6 +46,7 @@ Examples:
 
   countersign dev
   countersign dev --addr 127.0.0.1:0 --json
+  countersign dev --webhook http://127.0.0.1:3000/hook
   countersign dev --tls`
 }
 
@@ -94,14 +98,22 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}
+	webhookSecret, err := d.webhookSecret(ctx, srv)
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
 	ln, url, err := srv.Listen()
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}
 	if d.JSON {
-		err = json.NewEncoder(con.out).Encode(map[string]string{"url": url, "api_key": key})
+		ready := map[string]string{"url": url, "api_key": key}
+		if webhookSecret != "" {
+			ready["webhook_secret"] = webhookSecret
+		}
+		err = json.NewEncoder(con.out).Encode(ready)
 	} else {
-		con.printf("%s", d.welcome(url, key, cfg.TLSCert))
+		con.printf("%s", d.welcome(url, key, cfg.TLSCert, webhookSecret))
 	}
 	return errors.Join(err, srv.Serve(ctx, ln), srv.Close())
 }
@@ -158,7 +170,34 @@ func devKey(ctx context.Context, keys *access.Service, path string) (string, err
 	return key.Reveal(), atomicfile.Replace(path, []byte(key.Reveal()+"\n"), 0o600)
 }
 
-func (d *devCommand) welcome(url, key, cert string) string {
+// webhookSecret creates the endpoint of --webhook unless it exists, enables it, and returns
+// its secret. Without the flag it returns "".
+func (d *devCommand) webhookSecret(ctx context.Context, srv *server.Server) (string, error) {
+	if d.Webhook == "" {
+		return "", nil
+	}
+	env, err := srv.Access().Environment(ctx, devEnvironment)
+	if err != nil {
+		return "", err
+	}
+	by := mfa.Caller{Environment: env, Operator: accountName()}
+	types := make([]string, len(mfa.EventTypes))
+	for i, t := range mfa.EventTypes {
+		types[i] = string(t)
+	}
+	creation := sha256.Sum256([]byte("countersign dev --webhook " + d.Webhook)) // the next start finds the same endpoint
+	e, err := srv.Webhooks().Create(ctx, by, webhook.Params{URL: d.Webhook, Events: types, Creation: creation})
+	if err == nil && e.Status != webhook.Enabled {
+		enabled := webhook.Enabled
+		e, err = srv.Webhooks().Update(ctx, by, e.ID, webhook.Change{Status: &enabled})
+	}
+	if err != nil {
+		return "", fmt.Errorf("--webhook: %w", plainError(err))
+	}
+	return e.Current.Reveal(), nil
+}
+
+func (d *devCommand) welcome(url, key, cert, webhookSecret string) string {
 	curl, trust := "curl -sS", ""
 	if path, ok := config.UnixSocket(url); ok {
 		curl += " --unix-socket " + path
@@ -167,6 +206,9 @@ func (d *devCommand) welcome(url, key, cert string) string {
 	if cert != "" {
 		curl += " --cacert " + cert
 		trust = "\n  Trust     " + cert + "  (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, curl --cacert)"
+	}
+	if webhookSecret != "" {
+		trust += "\n  Webhooks  " + d.Webhook + "\n            secret " + webhookSecret
 	}
 	return strings.NewReplacer("{url}", url, "{key}", key, "{store}", config.StoreName(d.Store), "{curl}", curl, "{trust}", trust).Replace(welcome)
 }

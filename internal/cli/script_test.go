@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/ncruces/go-sqlite3"
@@ -33,7 +34,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the sessions in testdata. 'exits N COMMAND...' runs a command
 // that must end with exit code N, 'pragma FILE TEXT' sets something in a database,
-// and 'mode FILE OCTAL' holds the permissions of a file.
+// 'mode FILE OCTAL' holds the permissions of a file, and 'idfrom FILE NAME' sets a variable
+// to the first line of a file.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -48,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"exits":  exits,
 			"pragma": pragma,
 			"mode":   mode,
+			"idfrom": idFrom,
 		},
 	})
 }
@@ -89,4 +92,12 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprintf("%04o", info.Mode()&fs.ModePerm); got != args[1] {
 		ts.Fatalf("%s has mode %s; want %s", args[0], got, args[1])
 	}
+}
+
+func idFrom(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: idfrom FILE NAME")
+	}
+	line, _, _ := strings.Cut(ts.ReadFile(args[0]), "\n")
+	ts.Setenv(args[1], line)
 }
