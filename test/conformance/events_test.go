@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/testenv"
-	"github.com/countersign-mfa/countersign/internal/webhook"
 	"github.com/countersign-mfa/countersign/test/executable"
 )
 
@@ -87,9 +87,10 @@ type plan struct {
 
 // A received is a delivery of authentication.mfa_succeeded as an endpoint received it.
 type received struct {
-	Secret    string `json:"secret"`
-	Signature string `json:"signature"`
-	Body      string `json:"body"`
+	Secret    string            `json:"secret"`
+	Signature string            `json:"signature"` // the header WorkOS-Signature
+	Headers   map[string]string `json:"headers"`   // by their names in lower case
+	Body      string            `json:"body"`
 }
 
 // An eventServer is a running server with events in its log.
@@ -165,6 +166,19 @@ func eventTable(clients []eventClient, notes [][]string) string {
 		fmt.Fprintf(&out, "| %s %s | %s | %s |\n", c.language, c.version, c.by, cmp.Or(strings.Join(notes[i], "; "), "✓"))
 	}
 	return out.String()
+}
+
+// TestStandardWebhooks verifies a delivery with the library of Standard Webhooks.
+func TestStandardWebhooks(t *testing.T) {
+	t.Parallel()
+	node := testenv.Tool(t, "node")
+	installed(t, "node", "node_modules/standardwebhooks")
+	s, p := newEventServer(t, false)
+	run(t, func(l line) {
+		if want := s.want(l.Step, p); l.OK && !slices.Equal(l.IDs, want) {
+			t.Errorf("the library received %q; want %q", l.IDs, want)
+		}
+	}, "node", s.environment(t, p), node, "standard.mjs")
 }
 
 // TestPollingExample runs the program of docs/events.md.
@@ -253,6 +267,10 @@ func newEventServer(t *testing.T, https bool) (eventServer, plan) {
 
 	var factor, challenge struct{ ID, Code string }
 	ask("POST", "/auth/factors/enroll", `{"type":"generic_otp","user_id":"user_é"}`, &factor)
+	hooks := newReceiver(t)
+	var endpoint struct{ Secret string }
+	ask("POST", "/webhook_endpoints", `{"endpoint_url":"`+hooks.url+`/hook","events":["authentication.mfa_succeeded"]}`, &endpoint)
+	logcapture.Secret(t, endpoint.Secret)
 	for range signIns {
 		ask("POST", "/auth/factors/"+factor.ID+"/challenge", `{}`, &challenge)
 		logcapture.Secret(t, challenge.Code)
@@ -277,13 +295,18 @@ func newEventServer(t *testing.T, https bool) (eventServer, plan) {
 		}
 	}
 	succeeded := s.ofType("authentication.mfa_succeeded")
+	delivery := hooks.next(t)
+	delivery.Secret = endpoint.Secret
+	if want := string(succeeded[0].text); delivery.Body != want {
+		t.Errorf("the first delivery is\n%s; want the event of the list\n%s", delivery.Body, want)
+	}
 	return s, plan{
 		Types:      []string{"authentication.mfa_succeeded", "authentication.mfa_failed"},
 		After:      succeeded[1].ID,
 		RangeStart: succeeded[1].CreatedAt,
 		RangeEnd:   succeeded[3].CreatedAt,
 		Unknown:    "user.created",
-		Delivery:   s.delivered(),
+		Delivery:   delivery,
 	}
 }
 
@@ -373,10 +396,38 @@ func rustEvents(t *testing.T, s eventServer, p plan, report func(line)) {
 	run(t, report, "rust", s.environment(t, p), program)
 }
 
-// delivered returns the newest success as a delivery, signed as a webhook is.
-func (s eventServer) delivered() received {
-	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-	all := s.ofType("authentication.mfa_succeeded")
-	body := all[len(all)-1].text
-	return received{Secret: secret, Signature: webhook.Sign(secret, time.Now(), body), Body: string(body)}
+// A receiver is an endpoint for webhooks.
+type receiver struct {
+	url string
+	got chan received
+}
+
+func newReceiver(t *testing.T) receiver {
+	r := receiver{got: make(chan received, 100)}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			t.Errorf("read a delivery: %v", err)
+		}
+		d := received{Signature: req.Header.Get("WorkOS-Signature"), Body: string(body), Headers: map[string]string{}}
+		for name := range req.Header {
+			d.Headers[strings.ToLower(name)] = req.Header.Get(name)
+		}
+		r.got <- d
+	}))
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+// next returns the next delivery.
+func (r receiver) next(t *testing.T) received {
+	t.Helper()
+	select {
+	case d := <-r.got:
+		return d
+	case <-time.After(30 * time.Second):
+		t.Fatal("no delivery arrived within 30 seconds")
+		return received{}
+	}
 }
