@@ -95,7 +95,8 @@ conformance: ## Drive the built server with client libraries, old and new; print
 	@cat .cache/conformance.txt
 
 .PHONY: docs
-docs: ## Write the table and the programs of docs/clients.md again
+docs: ## Write the generated parts of docs/operating.md and docs/clients.md again
+	go test -run TestOperatingListsEverySetting ./internal/cli -update
 	@scripts/setup test
 	scripts/test -run 'TestClients|Examples' ./test/conformance -update
 

@@ -22,8 +22,8 @@ import (
 
 type serveCommand struct {
 	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file in YAML: the flags below, with underscores instead of dashes, such as 'challenge_ttl: 5m'. Flags and environment variables override it."`
-	Addr   string          `default:":4100" placeholder:"ADDRESS" help:"Where to listen: HOST:PORT or unix:PATH; port 0 picks a free port. Default ${default}."`
-	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH, or a postgres:// URL for many nodes. Default ${default}."`
+	Addr   string          `default:":4100" placeholder:"ADDRESS" note:"See [unix socket](#behind-a-proxy)." help:"Where to listen: HOST:PORT or unix:PATH; port 0 picks a free port. Default ${default}."`
+	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" note:"See [scaling.md](scaling.md)." help:"Where all data is stored: sqlite:PATH, or a postgres:// URL for many nodes. Default ${default}."`
 	Keyset string          `placeholder:"SOURCE" help:"Keys that seal stored secrets: file:PATH, env:NAME, or exec:COMMAND, which prints the keyset (for example after a KMS unwrapped it). Default a file next to the SQLite store, created together with it."`
 
 	Settings config.Config `embed:""`

@@ -15,39 +15,41 @@ import (
 
 // Config is all that one server process is told. The tags are for the command
 // line, where each field is a flag, an environment variable COUNTERSIGN_… and a
-// key of the configuration file. Durations are written 90s, 10m or 24h.
+// key of the configuration file. Durations are written 90s, 10m or 24h. A new setting is one
+// field here and its use: Default, the flags and the table in docs/operating.md are made from
+// the tags, where note is Markdown that only the table shows.
 type Config struct {
 	Addr   string `kong:"-"` // host:port to listen on, where port 0 picks a free one, or unix:PATH
 	Store  string `kong:"-"` // sqlite:PATH or a postgres:// URL
 	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file next to the SQLite store, created if missing
 	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox without a key
 
-	TLSCert   string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS. A changed file is loaded without a restart."`
+	TLSCert   string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" note:"Certificate and key are compared every five seconds while connections arrive, so any modification time is noticed. If they do not match, the old pair stays in use and the log says so." help:"Certificate chain in PEM; serves HTTPS. A changed file is loaded without a restart."`
 	TLSKey    string `name:"tls-key" type:"path" group:"Transport" placeholder:"FILE" help:"Private key of the certificate in PEM."`
 	PlainHTTP bool   `name:"plain-http" group:"Transport" help:"Serve plain HTTP to other machines, because a proxy in front terminates TLS."`
 
-	TrustedProxies []string `name:"trusted-proxies" group:"Transport" sep:"," placeholder:"CIDR" help:"Proxies whose header names the client in the log: networks such as 10.0.0.0/8, addresses, or unix for the unix socket. Default none."`
+	TrustedProxies []string `name:"trusted-proxies" group:"Transport" sep:"," placeholder:"CIDR" note:"See [the request log](#the-request-log)." help:"Proxies whose header names the client in the log: networks such as 10.0.0.0/8, addresses, or unix for the unix socket. Default none."`
 	ProxyHeader    string   `name:"proxy-header" enum:"x-forwarded-for,forwarded" default:"x-forwarded-for" group:"Transport" placeholder:"NAME" help:"Header in which these proxies name their client: x-forwarded-for or forwarded. The other one is not read. Default ${default}."`
 
 	ChallengeTTL           time.Duration `name:"challenge-ttl" default:"10m" group:"Rules" placeholder:"DURATION" help:"How long a challenge can be verified; at most 10m. Default ${default}."`
 	TOTPWindow             int           `name:"totp-window" default:"1" group:"Rules" placeholder:"STEPS" help:"Time steps of 30 seconds that are accepted before and after the current one, 0 to 2. Default ${default}."`
 	TOTPIssuer             string        `name:"totp-issuer" group:"Rules" placeholder:"NAME" help:"Issuer of TOTP factors enrolled without one. Default the environment's name."`
-	TOTPChallengeExpiresAt string        `name:"totp-challenge-expires-at" enum:"send,omit" default:"send" group:"Rules" placeholder:"send|omit" help:"Whether TOTP challenges have expires_at. Some client libraries need it. Default ${default}."`
+	TOTPChallengeExpiresAt string        `name:"totp-challenge-expires-at" enum:"send,omit" default:"send" group:"Rules" placeholder:"send|omit" note:"The hosted service documents omit; Java libraries before 5.0 then fail." help:"Whether TOTP challenges have expires_at. Some client libraries need it. Default ${default}."`
 
 	RateLimit         int           `name:"rate-limit" default:"6000" group:"Limits" placeholder:"N" help:"Requests per minute and API key. Default ${default}."`
-	MaxConnections    int           `name:"max-connections" default:"4096" group:"Limits" placeholder:"N" help:"How many connections are kept, and how many requests of one environment are answered at once, at most 16384. Further connections wait; excess requests receive 503. Default ${default}."`
+	MaxConnections    int           `name:"max-connections" default:"4096" group:"Limits" placeholder:"N" note:"See [connections](#connections)." help:"How many connections are kept, and how many requests of one environment are answered at once, at most 16384. Further connections wait; excess requests receive 503. Default ${default}."`
 	ChallengeAttempts int           `name:"challenge-attempts" default:"5" group:"Limits" placeholder:"N" help:"Codes that can be tried per challenge, 1 to 10. Default ${default}."`
 	FreeFailures      int           `name:"free-failures" default:"5" group:"Limits" placeholder:"N" help:"Consecutive wrong codes of a factor before it must wait. Default ${default}."`
 	FactorFailures    int           `name:"factor-failures" default:"50" group:"Limits" placeholder:"N" help:"Consecutive wrong codes that lock a factor until an operator unlocks it, at most 100. Default ${default}."`
-	UserFailures      int           `name:"user-failures" default:"100" group:"Limits" placeholder:"N" help:"Consecutive wrong codes over all factors of a user that lock the user until an operator unlocks it, at most 100. Default ${default}."`
+	UserFailures      int           `name:"user-failures" default:"100" group:"Limits" placeholder:"N" note:"The maximum is that of NIST SP 800-63B, 3.2.2." help:"Consecutive wrong codes over all factors of a user that lock the user until an operator unlocks it, at most 100. Default ${default}."`
 	SMSSpacing        time.Duration `name:"sms-spacing" default:"30s" group:"Limits" placeholder:"DURATION" help:"Minimum time between two messages to one phone number. Default ${default}."`
 	SMSResends        int           `name:"sms-resends" default:"3" group:"Limits" placeholder:"N" help:"How often the code of a challenge can be sent again, 1 to 5. Default ${default}."`
-	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" sep:"," placeholder:"N/DURATION" help:"Messages to one phone number in any period of this length: of each verified factor, and of all other factors together. Default ${default}."`
+	SMSLimits         []string      `name:"sms-limits" default:"5/10m,10/1h,20/24h" group:"Limits" sep:"," placeholder:"N/DURATION" note:"See [each of two groups](delivery.md#the-messages-of-one-number)." help:"Messages to one phone number in any period of this length: of each verified factor, and of all other factors together. Default ${default}."`
 
 	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or unused. Default ${default}."`
 	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`
 
-	EventsSink        string `name:"events-sink" group:"Events" placeholder:"TARGET" help:"Where new events are written, one a line: file:PATH, stdout or an https URL. Default none."`
+	EventsSink        string `name:"events-sink" group:"Events" placeholder:"TARGET" note:"See [siem.md](siem.md)." help:"Where new events are written, one a line: file:PATH, stdout or an https URL. Default none."`
 	EventsSinkFormat  string `name:"events-sink-format" enum:"jsonl,ocsf,cef" default:"jsonl" group:"Events" placeholder:"jsonl|ocsf|cef" help:"Format of these events: JSON Lines, OCSF 1.8 or CEF. Default ${default}."`
 	EventsSinkHeaders string `name:"events-sink-headers" type:"path" group:"Events" placeholder:"FILE" help:"File of headers for the URL, one a line, such as 'Authorization: Splunk TOKEN'. It is read at the start."`
 
@@ -59,19 +61,19 @@ type Config struct {
 	WebhookAllow     []string `name:"webhook-allow" group:"Delivery" sep:"," placeholder:"CIDR" help:"Networks that webhooks may reach although their addresses are not public, such as 10.1.0.0/16. Default none."`
 	WebhookPlainHTTP bool     `name:"webhook-plain-http" group:"Delivery" help:"Accept webhook endpoints with http URLs in production environments. Sandboxes always may have them."`
 
-	MaxClockSkew time.Duration `name:"max-clock-skew" default:"2s" group:"Storage" placeholder:"DURATION" help:"PostgreSQL: maximum difference between the clocks of a node and of the database; a node with a larger one refuses requests. SQLite: how far the clock may be behind the newest row at the start; at least a minute is always accepted. Default ${default}."`
+	MaxClockSkew time.Duration `name:"max-clock-skew" default:"2s" group:"Storage" placeholder:"DURATION" note:"See [clocks](#clocks)." help:"PostgreSQL: maximum difference between the clocks of a node and of the database; a node with a larger one refuses requests. SQLite: how far the clock may be behind the newest row at the start; at least a minute is always accepted. Default ${default}."`
 
 	StoreMustExist bool `name:"store-must-exist" group:"Storage" help:"Refuse to start if the store does not exist, instead of creating one: a volume that is not mounted looks like a new store."`
 
-	Distribute bool `name:"distribute" group:"Storage" help:"PostgreSQL with Citus: distribute the tables by bucket, unless they are already distributed."`
+	Distribute bool `name:"distribute" group:"Storage" note:"See [scaling.md](scaling.md)." help:"PostgreSQL with Citus: distribute the tables by bucket, unless they are already distributed."`
 
-	IdleTimeout time.Duration `name:"idle-timeout" default:"2m" group:"Process" placeholder:"DURATION" help:"How long a connection is kept without a request. A load balancer in front must close its idle connections earlier. Default ${default}."`
-	MetricsAddr string        `name:"metrics-addr" group:"Process" placeholder:"ADDRESS" help:"Where Prometheus can read GET /metrics: HOST:PORT or unix:PATH, over plain HTTP on any address, because metrics contain no secrets. Nothing else is served there. Default none."`
+	IdleTimeout time.Duration `name:"idle-timeout" default:"2m" group:"Process" placeholder:"DURATION" note:"See [behind a proxy](#behind-a-proxy)." help:"How long a connection is kept without a request. A load balancer in front must close its idle connections earlier. Default ${default}."`
+	MetricsAddr string        `name:"metrics-addr" group:"Process" placeholder:"ADDRESS" note:"See [metrics](#metrics)." help:"Where Prometheus can read GET /metrics: HOST:PORT or unix:PATH, over plain HTTP on any address, because metrics contain no secrets. Nothing else is served there. Default none."`
 
 	CPUProfile      string        `name:"cpu-profile" type:"path" group:"Process" placeholder:"FILE" help:"Write a CPU profile for 'go tool pprof' to this file; it is complete when the server stops."`
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Format of the log on standard error. Default json; text for dev."`
 	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Lowest level that is logged: debug, info, warn or error. Each request is a line at info. Default ${default}."`
-	LogRemoteAddr   string        `name:"log-remote-addr" enum:"full,network,off" default:"full" group:"Process" placeholder:"full|network|off" help:"Address of the client in the lines of requests: full, only its network (24 bits of IPv4, 48 of IPv6), or off. Default ${default}."`
+	LogRemoteAddr   string        `name:"log-remote-addr" enum:"full,network,off" default:"full" group:"Process" placeholder:"full|network|off" note:"See [the request log](#the-request-log)." help:"Address of the client in the lines of requests: full, only its network (24 bits of IPv4, 48 of IPv6), or off. Default ${default}."`
 	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" group:"Process" placeholder:"DURATION" help:"How long /readyz answers 503 before connections are refused, which gives a load balancer time to notice. Default ${default}."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" group:"Process" placeholder:"DURATION" help:"How long requests in progress may take to finish when the server stops. Default ${default}."`
 }
@@ -261,32 +263,4 @@ func StoreName(store string) string {
 		return store
 	}
 	return "(neither sqlite:PATH nor a postgres:// URL)"
-}
-
-// Default returns the configuration that the command line starts from.
-func Default() Config {
-	return Config{
-		ChallengeTTL:           10 * time.Minute,
-		TOTPWindow:             1,
-		TOTPChallengeExpiresAt: "send",
-		RateLimit:              6000,
-		MaxConnections:         4096,
-		ChallengeAttempts:      5,
-		FreeFailures:           5,
-		FactorFailures:         50,
-		UserFailures:           100,
-		SMSSpacing:             30 * time.Second,
-		SMSResends:             3,
-		SMSLimits:              []string{"5/10m", "10/1h", "20/24h"},
-		ChallengeRetention:     24 * time.Hour,
-		EventRetention:         400 * 24 * time.Hour,
-		MaxClockSkew:           2 * time.Second,
-		IdleTimeout:            2 * time.Minute,
-		ProxyHeader:            "x-forwarded-for",
-		EventsSinkFormat:       "jsonl",
-		Webhooks:               "on",
-		LogLevel:               "info",
-		LogRemoteAddr:          "full",
-		ShutdownTimeout:        30 * time.Second,
-	}
 }

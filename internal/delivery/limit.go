@@ -25,7 +25,9 @@ type Window struct {
 	Span  time.Duration
 }
 
-func (l Limits) withDefaults() (Limits, error) {
+// WithDefaults returns l with defaults for its zero fields. The command line has the same ones:
+// a test in package server compares them.
+func (l Limits) WithDefaults() (Limits, error) {
 	if l.Spacing == 0 {
 		l.Spacing = 30 * time.Second
 	}

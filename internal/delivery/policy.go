@@ -28,7 +28,7 @@ type Options struct {
 // NewPolicy returns a Policy, or the faults of its options.
 func NewPolicy(opts Options) (*Policy, error) {
 	var err error
-	if opts.Limits, err = opts.Limits.withDefaults(); err != nil {
+	if opts.Limits, err = opts.Limits.WithDefaults(); err != nil {
 		return nil, err
 	}
 	rules, err := compileAll(opts.Rules, opts.RulesOf)

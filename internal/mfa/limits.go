@@ -28,7 +28,9 @@ type Limits struct {
 // allows for an account.
 const maxFailures = 100
 
-func (l Limits) withDefaults() (Limits, error) {
+// WithDefaults returns l with defaults for its zero fields. The command line has the same ones:
+// a test in package server compares them.
+func (l Limits) WithDefaults() (Limits, error) {
 	def := func(field *int, value int) {
 		if *field == 0 {
 			*field = value

@@ -59,7 +59,7 @@ const maxChallengeTTL = 10 * time.Minute
 // not challenged.
 func NewService(store Store, keys *secret.Keyset, sender delivery.Sender, opts Options) (*Service, error) {
 	var err error
-	if opts.Limits, err = opts.Limits.withDefaults(); err != nil {
+	if opts.Limits, err = opts.Limits.WithDefaults(); err != nil {
 		return nil, err
 	}
 	def := func(d *time.Duration, value time.Duration) {
