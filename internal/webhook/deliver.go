@@ -14,15 +14,17 @@ import (
 )
 
 const (
-	// leaseFor is how long a run may take between two writes. After a node was killed, other
-	// nodes wait for the end of its leases.
-	leaseFor = time.Minute
+	// leaseFor is how long a lease lasts unless its run renews it. After a node was killed,
+	// other nodes wait for the end of its leases.
+	leaseFor = 15 * time.Second
+	// renewEvery is how often a run renews its lease while it waits for answers.
+	renewEvery = 5 * time.Second
 	// chunk is how many events a run reads and sends between two writes. A node that is killed
 	// leaves at most so many deliveries unrecorded, which are then sent again.
 	chunk = 32
-	// chunkFor is how long a run begins to send the events of a chunk. With the timeout of the
-	// last attempt it ends within leaseFor.
-	chunkFor = 30 * time.Second
+	// chunkFor is how long a run begins to send the events of a chunk, so the outcome of a
+	// slow receiver is stored soon.
+	chunkFor = 10 * time.Second
 	// lanes is how many events of an endpoint are sent at a time. Events of one user are in one
 	// lane and are sent one after another.
 	lanes = 8
@@ -85,9 +87,13 @@ func (d *Dispatcher) deliver(ctx context.Context, id EndpointID) (result, error)
 	}
 	start := d.now()
 	var err error
-	if r.e, err = d.store.ClaimEndpoint(ctx, id, Lease{By: r.lease, Now: start, Until: start.Add(leaseFor)}); err != nil || r.e == nil {
+	if r.e, err = d.store.ClaimEndpoint(ctx, id, Lease{By: r.lease, Now: start, Until: start.Add(leaseFor)}); err != nil {
 		return result{}, err
 	}
+	if r.e == nil {
+		return d.leased(ctx, id)
+	}
+	defer r.keepLease(ctx)()
 	for began, turn := time.Now(), false; ; turn = !turn {
 		items, from, at, err := r.next(ctx, turn)
 		if err != nil {
@@ -114,6 +120,47 @@ func (d *Dispatcher) deliver(ctx context.Context, id EndpointID) (result, error)
 		if over {
 			return result{more: ctx.Err() == nil, failures: r.e.Failures}, nil
 		}
+	}
+}
+
+// leased is the result for an endpoint that is leased to another run: try again when the
+// lease ends.
+func (d *Dispatcher) leased(ctx context.Context, id EndpointID) (result, error) {
+	e, err := d.store.Endpoint(ctx, id)
+	if err != nil || e == nil || e.Status != Enabled {
+		return result{}, err
+	}
+	return result{failures: e.Failures, hold: e.LeasedUntil}, nil
+}
+
+// keepLease renews the lease until the returned function is called.
+func (r *run) keepLease(ctx context.Context) (stop func()) {
+	id, lease := r.e.ID, r.lease
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		ticker := time.NewTicker(renewEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			err := r.d.store.UpdateEndpoint(ctx, id, func(tx *Tx) error {
+				if tx.Endpoint != nil && tx.Endpoint.LeasedBy == lease {
+					tx.Endpoint.LeasedUntil = r.d.now().Add(leaseFor)
+				}
+				return nil
+			})
+			if err != nil && ctx.Err() == nil {
+				r.d.opts.Logger.Warn("renew the lease of a webhook endpoint", "endpoint", id.String(), "error", err)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		renewing.Wait()
 	}
 }
 
