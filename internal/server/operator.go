@@ -69,7 +69,8 @@ func openInUse(ctx context.Context, name string) (*Store, error) {
 	return openQuietly(ctx, name)
 }
 
-// keysetInUse loads the keyset of a store that is in use.
+// keysetInUse loads the keyset of a store that is in use. It returns nil and an error for a
+// keyset that does not open the store.
 func keysetInUse(ctx context.Context, cfg config.Config, store metaStore) (*secret.Keyset, error) {
 	source, err := KeysetSource(cfg)
 	if err != nil {
@@ -80,8 +81,11 @@ func keysetInUse(ctx context.Context, cfg config.Config, store metaStore) (*secr
 		return nil, fmt.Errorf("load keyset: %w", err)
 	}
 	proof, err := store.Meta(ctx, metaKeyset)
-	if err != nil || proof == nil {
-		return keys, err
+	if err == nil && proof != nil {
+		err = proveKeyset(ctx, store, keys, proof)
 	}
-	return keys, proveKeyset(ctx, store, keys, proof)
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
 }

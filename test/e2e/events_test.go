@@ -118,6 +118,12 @@ func TestTailFollowsARunningServer(t *testing.T) {
 	if !strings.Contains(counts, "user_42") || !strings.HasPrefix(counts, "COUNT") {
 		t.Errorf("the counts are\n%s", counts)
 	}
+	other := filepath.Join(t.TempDir(), "other.keyset")
+	succeed(t, "keyset", "create", other)
+	shown, note, code := command(t, "events", "list", "--store", store, "--keyset", "file:"+other)
+	if code != 0 || !strings.Contains(shown, "user_42") || strings.Count(note, "\n") != 1 || !strings.Contains(note, "stay sealed") {
+		t.Errorf("with another keyset, list ended with %d, printed\n%s and\n%s", code, shown, note)
+	}
 	if status := a.want(http.StatusOK, "GET", "/auth/factors/"+factor, ""); status.status != http.StatusOK {
 		t.Error("the server does not serve any more")
 	}
