@@ -1,12 +1,16 @@
 package events
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // A Query asks for events of one environment, oldest first. Zero fields do not restrict it.
@@ -100,9 +104,9 @@ type RawPage struct {
 // A RawEvent is an event with the personal data that the store still has.
 type RawEvent struct {
 	mfa.Event
-	User       string // the user of its factor; "" without a factor or if the factor was deleted
-	SealedUser []byte // the user of its deleted factor; nil if unknown
-	Context    []byte // sealed; nil if it has no context
+	User    string             // the user of its factor; "" without a factor or if the factor was deleted
+	Deleted *mfa.DeletedFactor // its factor, if it was deleted and the user is known; or nil
+	Context *mfa.EventContext  // nil if it has no context
 }
 
 // A Page is a part of the events that a Query asks for.
@@ -116,8 +120,8 @@ type Page struct {
 type Event struct {
 	mfa.Event
 	User      string // "" if it concerns no user, or the user was erased
-	IPAddress string // of the end user, if the caller passed it
-	UserAgent string // of the end user, if the caller passed it
+	IPAddress string // of the end user; "" if the caller did not pass it, or it was erased
+	UserAgent string // likewise
 }
 
 // ParseCursor reads the id of an event as clients send it. The error is an *mfa.InvalidError
@@ -141,8 +145,9 @@ type Service struct {
 
 // Options change how a Service works; zero fields take their defaults.
 type Options struct {
-	Open func(e RawEvent) (Event, error) // opens personal data; without it, only users of stored factors are known
-	Poll time.Duration                   // how often Follow looks for new events; default 100 ms
+	Keys   func() *secret.Keyset // opens personal data; without it, only the users of stored factors are known
+	Poll   time.Duration         // how often Follow looks for new events; default 100 ms
+	Logger *slog.Logger          // default slog.Default()
 
 	Retention time.Duration    // how long events are kept, for Check; default 400 days
 	Now       func() time.Time // default time.Now
@@ -150,8 +155,11 @@ type Options struct {
 
 // NewService returns a Service over log; zero Options are ready to use.
 func NewService(log Log, opts Options) *Service {
-	if opts.Open == nil {
-		opts.Open = func(e RawEvent) (Event, error) { return Event{Event: e.Event, User: e.User}, nil }
+	if opts.Keys == nil {
+		opts.Keys = func() *secret.Keyset { return nil }
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
 	}
 	if opts.Retention == 0 {
 		opts.Retention = 400 * 24 * time.Hour
@@ -180,10 +188,7 @@ func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 		}
 		page.Last, page.More = raw.Last, raw.More
 		for _, r := range raw.Events {
-			e, err := s.opts.Open(r)
-			if err != nil {
-				return Page{}, fmt.Errorf("open %s: %w", r.ID, err)
-			}
+			e := s.open(r)
 			if q.User == "" || e.User == q.User {
 				page.Events = append(page.Events, e)
 			}
@@ -195,4 +200,28 @@ func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 			return Page{}, err
 		}
 	}
+}
+
+// open opens the personal data of an event. Data that does not open is left out: a reader
+// would otherwise never get past the event.
+func (s *Service) open(r RawEvent) Event {
+	e := Event{Event: r.Event, User: r.User}
+	keys := s.opts.Keys()
+	if keys == nil {
+		return e
+	}
+	var errs [2]error
+	if r.Deleted != nil {
+		e.User, errs[0] = r.Deleted.User(keys)
+	}
+	if r.Context != nil {
+		var data mfa.PersonalData
+		data, errs[1] = r.Context.Open(keys)
+		e.User = cmp.Or(e.User, data.User)
+		e.IPAddress, e.UserAgent = data.IPAddress, data.UserAgent
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		s.opts.Logger.Error("open the personal data of an event", "event", r.ID.String(), "error", err)
+	}
+	return e
 }

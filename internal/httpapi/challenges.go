@@ -22,7 +22,7 @@ func (a *API) challengeByBody(w http.ResponseWriter, r request) error {
 
 func (a *API) doChallenge(w http.ResponseWriter, r request, factor string) error {
 	var p mfa.ChallengeParams
-	if err := decode(r.Content, text("sms_template", &p.Template), text("locale", &p.Locale)); err != nil {
+	if err := decode(r.Content, text("sms_template", &p.Template), text("locale", &p.Locale), ipAddress(&p.Client), userAgent(&p.Client)); err != nil {
 		return err
 	}
 	id, err := r.factorID(factor)
@@ -40,6 +40,10 @@ func (a *API) doChallenge(w http.ResponseWriter, r request, factor string) error
 	r.concerns(&c)
 	return replyOnce(w, r, c.Replayed, http.StatusCreated, a.appendChallenge, &c)
 }
+
+// ipAddress and userAgent are the fields that describe the end user's device.
+func ipAddress(c *mfa.Client) field { return text("ip_address", &c.IPAddress) }
+func userAgent(c *mfa.Client) field { return text("user_agent", &c.UserAgent) }
 
 // findChallenge serves GET /auth/challenges/{id}.
 func (a *API) findChallenge(w http.ResponseWriter, r request) error {
@@ -94,9 +98,9 @@ func (a *API) verifyByBody(w http.ResponseWriter, r request) error {
 }
 
 func (a *API) doVerify(w http.ResponseWriter, r request, challenge string) error {
-	var code string
+	var p mfa.VerifyParams
 	var given bool
-	if err := decode(r.Content, codeText("code", &code, &given)); err != nil {
+	if err := decode(r.Content, codeText("code", &p.Code, &given), ipAddress(&p.Client), userAgent(&p.Client)); err != nil {
 		return err
 	}
 	id, err := r.challengeID(challenge)
@@ -110,7 +114,7 @@ func (a *API) doVerify(w http.ResponseWriter, r request, challenge string) error
 	if err != nil {
 		return err
 	}
-	v, err := a.mfa.Verify(r.Context(), r.by(), id, code, o)
+	v, err := a.mfa.Verify(r.Context(), r.by(), id, p, o)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func TestDecisionsBearRepeating(t *testing.T) {
 		if !errors.Is(err, delivery.ErrPrefixPaused) {
 			t.Errorf("Challenge = %v; want %v", err, delivery.ErrPrefixPaused)
 		}
-		v, err := w.Verify(t.Context(), production, c, w.carrier.Last().Code.Reveal(), nil)
+		v, err := w.Verify(t.Context(), production, c, mfa.VerifyParams{Code: w.carrier.Last().Code.Reveal()}, nil)
 		told = append(told, fmt.Sprint(v.Valid, err))
 		if released, err := w.releasePrefix(production, "+491512"); !released || err != nil {
 			t.Errorf("ReleasePrefix = %v, %v", released, err)

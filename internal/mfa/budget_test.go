@@ -24,7 +24,7 @@ func (w *fixture) prove(env mfa.Caller, id mfa.FactorID) {
 // enter verifies a challenge with the code that was sent last.
 func (w *fixture) enter(env mfa.Caller, id mfa.ChallengeID) {
 	w.t.Helper()
-	if v, err := w.Verify(w.t.Context(), env, id, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid {
+	if v, err := w.Verify(w.t.Context(), env, id, mfa.VerifyParams{Code: w.carrier.Last().Code.Reveal()}, nil); err != nil || !v.Valid {
 		w.t.Fatalf("Verify = %v, %v", v.Valid, err)
 	}
 }

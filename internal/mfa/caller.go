@@ -35,5 +35,5 @@ func (c Caller) Append(e Event, at time.Time, b Bucket) AppendEvent {
 	e.ID = EventID{}
 	binary.BigEndian.PutUint16(e.ID[14:], uint16(b))
 	e.At, e.Environment, e.Caller, e.Request = at, c.ID, c.By(), c.Request
-	return AppendEvent{e}
+	return AppendEvent{Event: e}
 }

@@ -252,7 +252,7 @@ func TestCountersOfAMessage(t *testing.T) {
 	w.wantCounters("one that may have failed", map[string]string{"+491512": "2 sent, 0 verified", "DE": "4 sent, 0 verified", "all": "5 sent, 0 verified"})
 	w.carrier.Unsure = nil
 	w.clock.Advance(9 * time.Minute) // another slot of its prefix
-	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid {
+	if v, err := w.Verify(t.Context(), production, c.ID, mfa.VerifyParams{Code: w.carrier.Last().Code.Reveal()}, nil); err != nil || !v.Valid {
 		t.Fatalf("Verify = %v, %v", v.Valid, err)
 	}
 	w.wantCounters("one verified", map[string]string{
@@ -363,7 +363,7 @@ func (w *fixture) pumped(n, verified int) {
 			w.t.Fatalf("challenge %d: %v", i, err)
 		}
 		if i < verified {
-			v, err := w.Verify(w.t.Context(), production, c.ID, w.carrier.Last().Code.Reveal(), nil)
+			v, err := w.Verify(w.t.Context(), production, c.ID, mfa.VerifyParams{Code: w.carrier.Last().Code.Reveal()}, nil)
 			if err != nil || !v.Valid {
 				w.t.Fatalf("Verify = %v, %v", v.Valid, err)
 			}
@@ -578,7 +578,7 @@ func TestVerifiedWithoutACounter(t *testing.T) {
 	if _, err = w.sendIn(production, w.phone(production, german(1))); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := w.Verify(t.Context(), production, c.ID, code, nil); err != nil || !v.Valid {
+	if v, err := w.Verify(t.Context(), production, c.ID, mfa.VerifyParams{Code: code}, nil); err != nil || !v.Valid {
 		t.Errorf("Verify = %v, %v", v.Valid, err)
 	}
 	w.wantCounters("verified late", map[string]string{"+491512": "1 sent, 0 verified", "DE": "2 sent, 1 verified"})
@@ -590,7 +590,7 @@ func TestVerifiedWithoutACounter(t *testing.T) {
 	}
 	var log bytes.Buffer
 	w.Service = w.serviceOver(w.store, mfa.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if v, err := w.Verify(t.Context(), production, c.ID, w.carrier.Last().Code.Reveal(), nil); err != nil || !v.Valid || log.Len() != 0 {
+	if v, err := w.Verify(t.Context(), production, c.ID, mfa.VerifyParams{Code: w.carrier.Last().Code.Reveal()}, nil); err != nil || !v.Valid || log.Len() != 0 {
 		t.Errorf("Verify = %v, %v, and says %q", v.Valid, err, log.String())
 	}
 	w.wantCounters("verified, and never counted", map[string]string{"+160735": "", "US": ""})
@@ -603,16 +603,16 @@ func TestVerifiedIsCountedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	code := w.carrier.Last().Code.Reveal()
-	if _, err := w.Verify(t.Context(), production, c.ID, wrong, nil); err != nil {
+	if _, err := w.Verify(t.Context(), production, c.ID, mfa.VerifyParams{Code: wrong}, nil); err != nil {
 		t.Fatal(err)
 	}
 	once := onceKey[mfa.Verification]("k", "r")
 	mfatest.Together(8, func(int) {
-		if _, err := w.Verify(t.Context(), production, c.ID, code, once); err != nil {
+		if _, err := w.Verify(t.Context(), production, c.ID, mfa.VerifyParams{Code: code}, once); err != nil {
 			t.Errorf("Verify = %v", err)
 		}
 	})
-	w.Verify(t.Context(), production, c.ID, code, nil)
+	w.Verify(t.Context(), production, c.ID, mfa.VerifyParams{Code: code}, nil)
 	w.wantCounters("verified", map[string]string{"+160735": "1 sent, 1 verified", "US": "1 sent, 1 verified", "all": "1 sent, 1 verified"})
 }
 

@@ -79,10 +79,10 @@ func (s *Service) Enroll(ctx context.Context, by Caller, p EnrollParams, req *id
 		}
 	}
 	bucket := e.ID.Bucket()
-	events := journal{by, now, bucket}
-	former := ""
+	events := journal{by: by, at: now, bucket: bucket}
+	former, person := "", PersonKey{}
 	if p.User != "" {
-		former = s.former(e.UserKey())
+		former, person = s.former(e.UserKey()), personOf(s.keys.Load(), e.UserKey())
 	}
 	// The row of the user is read for its lock: if another node deletes the user's last
 	// factor now, either it sees this one, or its failures are found under the former name.
@@ -91,6 +91,7 @@ func (s *Service) Enroll(ctx context.Context, by Caller, p EnrollParams, req *id
 		tx.put(InsertFactor{&e.Factor})
 		if key := e.UserKey(); key != (UserKey{}) {
 			tx.put(RestoreUser{key, former})
+			tx.put(CancelErasure{bucket, person})
 		}
 		events.append(tx, Event{Type: FactorEnrolled, Factor: e.ID, Kind: e.Type})
 		if c := e.Challenge; c != nil {

@@ -164,7 +164,7 @@ func (w *fixture) receive(provider, id string, state delivery.State, reason stri
 }
 
 func (w *fixture) verify(id mfa.ChallengeID, code string) (mfa.Verification, error) {
-	return w.Verify(w.t.Context(), sandbox, id, code, nil)
+	return w.Verify(w.t.Context(), sandbox, id, mfa.VerifyParams{Code: code}, nil)
 }
 
 // mustVerify tries a code. It fails the test if the code is not checked, or if its result

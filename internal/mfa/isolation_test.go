@@ -30,7 +30,7 @@ func TestEnvironmentsDoNotSeeEachOther(t *testing.T) {
 				return err
 			},
 			"Verify": func(ctx context.Context, env mfa.Caller, _ mfa.FactorID, c mfa.ChallengeID) error {
-				_, err := w.Verify(ctx, env, c, c.String(), nil)
+				_, err := w.Verify(ctx, env, c, mfa.VerifyParams{Code: c.String()}, nil)
 				return err
 			},
 		}
@@ -85,7 +85,7 @@ func TestFailuresOfOneEnvironmentAreNotThoseOfAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			if _, err := w.Verify(t.Context(), env, c.ID, wrong, nil); err != nil {
+			if _, err := w.Verify(t.Context(), env, c.ID, mfa.VerifyParams{Code: wrong}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -10,8 +10,16 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
-// ChallengeParams describe the message of a challenge.
-type ChallengeParams = delivery.TextParams
+// ChallengeParams describe a challenge.
+type ChallengeParams struct {
+	Template string // sms: the message, with {{code}} in it; default the text of the environment
+	Locale   string // sms: of the environment's text, "de" or "pt-BR"; default that of the phone's country
+	Client   Client // where the user signs in
+}
+
+func (p ChallengeParams) text() delivery.TextParams {
+	return delivery.TextParams{Template: p.Template, Locale: p.Locale}
+}
 
 // An IssuedChallenge is a challenge, with its code if the caller may see it.
 type IssuedChallenge struct {
@@ -20,9 +28,10 @@ type IssuedChallenge struct {
 
 	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero
 
-	sent secret.String // sms: the code, which only the phone may get
-	text secret.String // sms: the message with it
-	to   *recipient    // set before the challenge exists: a message must be sent first
+	sent   secret.String // sms: the code, which only the phone may get
+	text   secret.String // sms: the message with it
+	client Client        // that asked for it
+	to     *recipient    // set before the challenge exists: a message must be sent first
 }
 
 func (c IssuedChallenge) created() [16]byte { return c.ID }
@@ -39,7 +48,7 @@ func (IssuedChallenge) replayed(a *idempotency.Answer) IssuedChallenge {
 // delivery: if no provider accepts the message, the challenge is deleted.
 // While the same request is being carried out elsewhere, Challenge waits for its outcome.
 func (s *Service) Challenge(ctx context.Context, by Caller, id FactorID, p ChallengeParams, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
-	if err := s.checkMessage(by.Environment, p); err != nil {
+	if err := s.check(by.Environment, &p); err != nil {
 		return IssuedChallenge{}, err
 	}
 	once := begin(s, idempotency.Policy{Derived: true}, req)
@@ -57,16 +66,18 @@ func (s *Service) Challenge(ctx context.Context, by Caller, id FactorID, p Chall
 	})
 }
 
-// checkMessage returns an *InvalidError with the fields of p that cannot be sent.
-func (s *Service) checkMessage(env Environment, p ChallengeParams) error {
+// check brings p into the usual form, or returns an *InvalidError with its wrong fields.
+func (s *Service) check(env Environment, p *ChallengeParams) error {
 	var wrong []FieldError
-	for _, f := range s.policy.Check(env, p) {
+	for _, f := range s.policy.Check(env, p.text()) {
 		field := messageFields[f.Part]
 		wrong = append(wrong, FieldError{field, f.Code, field + " " + f.Must})
 	}
-	if wrong != nil {
+	client, faults := p.Client.check()
+	if wrong = append(wrong, faults...); wrong != nil {
 		return &InvalidError{Fields: wrong}
 	}
+	p.Client = client
 	return nil
 }
 
@@ -117,6 +128,7 @@ func (s *Service) challenge(ctx context.Context, by Caller, id FactorID, p Chall
 	if err != nil {
 		return IssuedChallenge{}, err
 	}
+	c.client = p.Client
 	found, err := s.findRecipient(ctx, by, id, once, now)
 	if found.to == nil && err == nil {
 		found, err = s.create(ctx, by, id, c, once, now)
@@ -165,7 +177,7 @@ func (s *Service) findRecipient(ctx context.Context, by Caller, id FactorID, onc
 // create makes c a challenge of the factor id. If its code must be sent first, create
 // stores nothing and returns the recipient of the message in IssuedChallenge.to.
 func (s *Service) create(ctx context.Context, by Caller, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
-	events := journal{by, now, id.Bucket()}
+	events := journal{by: by, at: now, bucket: id.Bucket()}
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (IssuedChallenge, error) {
 		if err := s.mayChallenge(by, id, tx.Rows, now); err != nil {
 			return IssuedChallenge{}, err
@@ -179,7 +191,7 @@ func (s *Service) create(ctx context.Context, by Caller, id FactorID, c IssuedCh
 
 // createCounted makes c, whose message is counted, a challenge of the factor id.
 func (s *Service) createCounted(ctx context.Context, by Caller, id FactorID, c IssuedChallenge, once *idempotency.Operation[IssuedChallenge], now time.Time) (IssuedChallenge, error) {
-	events := journal{by, now, id.Bucket()}
+	events := journal{by: by, at: now, bucket: id.Bucket()}
 	return decide(ctx, s, Read{Bucket: id.Bucket(), Factor: id}, once, now, func(tx *Tx) (IssuedChallenge, error) {
 		if err := s.mayChallenge(by, id, tx.Rows, now); err != nil {
 			return IssuedChallenge{}, err
@@ -205,6 +217,9 @@ func (s *Service) insert(tx *Tx, c IssuedChallenge, events journal) (IssuedChall
 	}
 	c.Factor, c.Type = tx.Factor.ID, tx.Factor.Type
 	if err := kind.issue(s, &c); err != nil {
+		return IssuedChallenge{}, err
+	}
+	if events.context, err = s.sealClient(c.client, tx.Factor); err != nil {
 		return IssuedChallenge{}, err
 	}
 	tx.put(InsertChallenge{&c.Challenge})

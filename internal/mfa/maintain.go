@@ -54,7 +54,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 	}
 }
 
-// Reseal seals every factor and every name of a counter under the newest key of the keyset,
+// Reseal seals every factor, the personal data of events and every name of a counter under the newest key of the keyset,
 // also the values that an older release did not seal. While the keyset has only one key
 // and no such value is stored, it reads nothing.
 func (s *Service) Reseal(ctx context.Context) error {
@@ -88,6 +88,7 @@ func (s *Service) Reseal(ctx context.Context) error {
 			}
 		}
 	}
+	errs = append(errs, s.resealPersons(ctx, keys))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

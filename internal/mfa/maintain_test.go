@@ -216,3 +216,11 @@ func (s *counted) FactorsAfter(context.Context, mfa.FactorID, int) ([]mfa.Factor
 	s.lists++
 	return nil, nil
 }
+
+func (*counted) Contexts(context.Context, mfa.EventID, int) ([]mfa.EventContext, error) {
+	return nil, nil
+}
+
+func (*counted) DeletedFactors(context.Context, mfa.FactorID, int) ([]mfa.DeletedFactor, error) {
+	return nil, nil
+}

@@ -22,7 +22,7 @@ func (s *Service) Factor(ctx context.Context, by Caller, id FactorID) (Details, 
 // that was deleted before.
 func (s *Service) DeleteFactor(ctx context.Context, by Caller, id FactorID) error {
 	now := s.now()
-	events := journal{by, now, id.Bucket()}
+	events := journal{by: by, at: now, bucket: id.Bucket()}
 	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
 		if tx.Factor == nil || tx.Factor.Environment != by.ID {
 			return &NotFoundError{EntityFactor, id.String()}
@@ -33,6 +33,9 @@ func (s *Service) DeleteFactor(ctx context.Context, by Caller, id FactorID) erro
 		}
 		if key := tx.Factor.UserKey(); key != (UserKey{}) {
 			tx.put(RetireUser{key, s.former(key), now.Add(keepFailures)})
+		}
+		if err := s.forget(tx, tx.Factor, now); err != nil {
+			return err
 		}
 		events.append(tx, Event{Type: FactorDeleted, Factor: id, Kind: tx.Factor.Type})
 		return nil

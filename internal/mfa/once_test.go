@@ -186,7 +186,7 @@ func TestStormOfVerifications(t *testing.T) {
 				once := onceKey[mfa.Verification]("k", "r")
 				once.TargetInBody = claim
 				answer := storm(t, func() (mfa.Verification, error) {
-					return w.Verify(t.Context(), sandbox, c.ID, code, once)
+					return w.Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: code}, once)
 				})
 				if want := fmt.Sprint(c.ID, 1, right, error(nil)); answer != want {
 					t.Errorf("answer is %s; want %s", answer, want)
@@ -205,11 +205,11 @@ func TestRefusalIsRepeated(t *testing.T) {
 	c := w.challenge(f)
 	w.clock.Advance(10 * time.Minute)
 	once := onceKey[mfa.Verification]("k", "r")
-	first, err := w.Verify(t.Context(), sandbox, c.ID, wrong, once)
+	first, err := w.Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: wrong}, once)
 	if !errors.Is(err, mfa.ErrExpired) {
 		t.Fatalf("Verify = %v; want %v", err, mfa.ErrExpired)
 	}
-	again, againErr := w.Verify(t.Context(), sandbox, c.ID, wrong, once)
+	again, againErr := w.Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: wrong}, once)
 	if againErr != nil || replayed(again) != told(first, err) {
 		t.Errorf("the same request again = %v; want its answer repeated", againErr)
 	}
@@ -243,7 +243,7 @@ func TestKeyOfAnotherRequest(t *testing.T) {
 		return err
 	}
 	verify := func(request string) error {
-		_, err := w.Verify(ctx, sandbox, c.ID, wrong, onceKey[mfa.Verification]("verify", request))
+		_, err := w.Verify(ctx, sandbox, c.ID, mfa.VerifyParams{Code: wrong}, onceKey[mfa.Verification]("verify", request))
 		return err
 	}
 	if err := errors.Join(enroll("ada", "r"), challenge("r"), verify("r")); err != nil {
@@ -446,7 +446,7 @@ func TestDerivedKeyDoesNotVerifyTwice(t *testing.T) {
 	f := w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP}).ID
 	c := w.challenge(f)
 	for _, want := range []error{nil, mfa.ErrAlreadyVerified} {
-		err := fresh(w.Verify(t.Context(), sandbox, c.ID, c.Code.Reveal(), derived[mfa.Verification]("k")))
+		err := fresh(w.Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: c.Code.Reveal()}, derived[mfa.Verification]("k")))
 		if !errors.Is(err, want) {
 			t.Errorf("Verify = %v; want %v", err, want)
 		}

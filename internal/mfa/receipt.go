@@ -33,7 +33,7 @@ func (s *Service) Receive(ctx context.Context, r delivery.Receipt) error {
 			"provider", r.Provider, "id", r.ID, "state", string(r.State))
 		return nil
 	}
-	events := journal{Caller{}, now, found.Challenge.Bucket()}
+	events := journal{by: Caller{}, at: now, bucket: found.Challenge.Bucket()}
 	return s.store.Update(ctx, Read{Bucket: found.Challenge.Bucket(), Challenge: found.Challenge}, func(tx *Tx) error {
 		c := tx.Challenge
 		if c == nil || found.Number >= len(c.Messages) || !c.Messages[found.Number].Advance(r.State, r.Reason, now) {

@@ -64,7 +64,7 @@ func TestEndlessRefusalsLeaveFewEvents(t *testing.T) {
 				return refused
 			}
 			for n := range 2000 {
-				if _, err := s.Verify(t.Context(), sandbox, c.ID, wrong, nil); !errors.Is(err, tc.want) {
+				if _, err := s.Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: wrong}, nil); !errors.Is(err, tc.want) {
 					t.Fatalf("Verify = %v; want %v", err, tc.want)
 				}
 				if n == 0 && len(left()) != 1 {

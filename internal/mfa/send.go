@@ -86,7 +86,7 @@ func (s *Service) createAndSend(ctx context.Context, by Caller, id FactorID, c I
 	if d.dest.IsTest() {
 		c.sent = secret.NewString(delivery.TestCode)
 	}
-	text := s.policy.Text(by.Environment, p, to.phone, c.sent.Reveal())
+	text := s.policy.Text(by.Environment, p.text(), to.phone, c.sent.Reveal())
 	c.text = secret.NewString(text)
 	c.Messages = delivery.Records{delivery.NewRecord(text, now)}
 	return s.dispatch(ctx, d, func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
@@ -154,7 +154,7 @@ func (s *Service) send(ctx context.Context, d dispatch, c IssuedChallenge) (deli
 func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, accepted delivery.Accepted) error {
 	early, err := s.refer(ctx, d, c, accepted)
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
-	events := journal{d.by, now, bucket}
+	events := journal{by: d.by, at: now, bucket: bucket}
 	r := Read{Bucket: bucket, Challenge: c.ID}
 	if d.once != nil {
 		r.Replay = d.once.Key
@@ -185,7 +185,7 @@ func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, acc
 // challenge stay, and only the message is marked as failed.
 func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge, why error) error {
 	now, bucket, number := s.now(), c.ID.Bucket(), len(c.Messages)-1
-	events := journal{d.by, now, bucket}
+	events := journal{by: d.by, at: now, bucket: bucket}
 	r := Read{Bucket: bucket, Challenge: c.ID}
 	if d.once != nil {
 		r.Replay = d.once.Key
@@ -224,7 +224,7 @@ func (s *Service) reserve(ctx context.Context, d *dispatch) error {
 	if d.dest.IsTest() {
 		return nil
 	}
-	events := journal{d.by, d.now, d.keys.Bucket}
+	events := journal{by: d.by, at: d.now, bucket: d.keys.Bucket}
 	var refused error
 	var changes delivery.Changes
 	err := s.store.Update(ctx, d.limits(), func(tx *Tx) error {

@@ -117,15 +117,23 @@ func NewService(store Store, keys *secret.Keyset, sender delivery.Sender, opts O
 // stored rows are sealed under.
 func (s *Service) SetKeys(keys *secret.Keyset) { s.keys.Store(keys) }
 
+// Keys returns the keyset in use.
+func (s *Service) Keys() *secret.Keyset { return s.keys.Load() }
+
 // now returns the time of one operation: UTC, whole milliseconds, as the store keeps times.
 func (s *Service) now() time.Time { return s.opts.Now().UTC().Truncate(time.Millisecond) }
 
 // A journal appends the events of one operation. The store gives them their ids.
 type journal struct {
-	by     Caller
-	at     time.Time
-	bucket Bucket
+	by      Caller
+	at      time.Time
+	bucket  Bucket
+	context *EventContext // of each event; or nil
 }
 
 // append adds an event to tx.
-func (j journal) append(tx *Tx, e Event) { tx.put(j.by.Append(e, j.at, j.bucket)) }
+func (j journal) append(tx *Tx, e Event) {
+	w := j.by.Append(e, j.at, j.bucket)
+	w.Context = j.context
+	tx.put(w)
+}

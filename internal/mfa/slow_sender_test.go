@@ -223,7 +223,7 @@ func (tc slowCase) run(t *testing.T, w *fixture, storeA, storeB mfa.Store) {
 	if err := ask(); err != nil || again != acknowledged {
 		t.Errorf("the same request again = %v, %v; want %v", acknowledged, err, again)
 	}
-	if v, err := nodeB.Verify(ctx, sandbox, message.Challenge, message.Code.Reveal(), nil); err != nil || !v.Valid {
+	if v, err := nodeB.Verify(ctx, sandbox, message.Challenge, mfa.VerifyParams{Code: message.Code.Reveal()}, nil); err != nil || !v.Valid {
 		t.Errorf("Verify = %v, %v; want the code valid", v.Valid, err)
 	}
 }

@@ -32,6 +32,13 @@ type Store interface {
 	// Counters lists all counters of messages of an environment, without Of.
 	Counters(ctx context.Context, env EnvironmentID) ([]delivery.Counter, error)
 
+	// Contexts lists up to limit contexts of events of all environments, in the order of
+	// their events.
+	Contexts(ctx context.Context, after EventID, limit int) ([]EventContext, error)
+
+	// DeletedFactors lists up to limit deleted factors, each once, in an order that the store chooses.
+	DeletedFactors(ctx context.Context, after FactorID, limit int) ([]DeletedFactor, error)
+
 	// Sweep takes one step of removing the rows that are older than h: a transaction of at
 	// most limit rows of each kind. It reports whether more steps are needed now; after the
 	// last step no such row is left. The cost does not grow with the number of rows that
@@ -146,7 +153,39 @@ type (
 	// AppendEvent stores a new event. The store replaces its id with one of the same bucket
 	// that is greater than the ids of all events that were stored when the transaction
 	// began to write, and that readers have not passed.
-	AppendEvent struct{ Event }
+	AppendEvent struct {
+		Event
+		Context *EventContext // the personal data of the event; nil without personal data
+	}
+	// InsertDeletedFactor stores the user of a factor that is deleted.
+	InsertDeletedFactor struct{ *DeletedFactor }
+	// ScheduleErasure stores that the personal data of a person is due to be erased, unless
+	// User has a factor. It replaces a later time.
+	ScheduleErasure struct {
+		*Erasure
+		User UserKey // zero for a factor without a user
+	}
+	// CancelErasure removes the row of ScheduleErasure, if it is there.
+	CancelErasure struct {
+		Bucket Bucket
+		Person PersonKey
+	}
+	// ErasePerson removes the contexts, the deleted factors and the scheduled erasure of a
+	// person.
+	ErasePerson struct {
+		Bucket Bucket
+		Person PersonKey
+	}
+	// SealContext replaces the sealed value of an event's context, if it is there.
+	SealContext struct {
+		Event  EventID
+		Sealed []byte
+	}
+	// SealDeletedFactor replaces the sealed value of a deleted factor, if it is there.
+	SealDeletedFactor struct {
+		ID     FactorID
+		Sealed []byte
+	}
 )
 
 func (InsertFactor) write()    {}
@@ -168,6 +207,13 @@ func (PutReplay) write()       {}
 func (DeleteReplay) write()    {}
 func (ForgetReplay) write()    {}
 func (AppendEvent) write()     {}
+
+func (InsertDeletedFactor) write() {}
+func (ScheduleErasure) write()     {}
+func (CancelErasure) write()       {}
+func (ErasePerson) write()         {}
+func (SealContext) write()         {}
+func (SealDeletedFactor) write()   {}
 
 func (tx *Tx) put(w Write) {
 	if tx.Writes == nil {
@@ -192,7 +238,7 @@ type FactorQuery struct {
 type Horizon struct {
 	Now        time.Time // when the Horizon was computed
 	Challenges time.Time // by creation
-	Events     time.Time // by the time in their ids
+	Events     time.Time // by the time in their ids; with their contexts
 	Expired    time.Time // replays, phone limits, counters, message references and former users by their ExpiresAt
 }
 

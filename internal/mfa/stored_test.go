@@ -129,7 +129,7 @@ func TestStoreNamesNoPerson(t *testing.T) {
 					codes = append(codes, w.carrier.Last().Code.Reveal())
 					w.receive("gateway", fmt.Sprint("SM-the-message-", n), delivery.Delivered, "")
 					w.receive("gateway", fmt.Sprint("SM-the-message-", 1000+n), delivery.Failed, "30003")
-					_, err = w.Verify(ctx, production, c.ID, wrong, onceKey[mfa.Verification](fmt.Sprint("verify", i), wrong))
+					_, err = w.Verify(ctx, production, c.ID, mfa.VerifyParams{Code: wrong}, onceKey[mfa.Verification](fmt.Sprint("verify", i), wrong))
 					must(err, mfa.ErrTooManyAttempts)
 					w.clock.Advance(time.Second)
 					_, err = w.Resend(ctx, production, c.ID, nil)
@@ -141,7 +141,7 @@ func TestStoreNamesNoPerson(t *testing.T) {
 			c, err := w.Challenge(ctx, production, otp.ID, mfa.ChallengeParams{}, onceKey[mfa.IssuedChallenge]("c", "r"))
 			must(err)
 			codes = append(codes, c.Code.Reveal())
-			_, err = w.Verify(ctx, production, c.ID, wrong, nil)
+			_, err = w.Verify(ctx, production, c.ID, mfa.VerifyParams{Code: wrong}, nil)
 			must(err)
 			must(w.DeleteFactor(ctx, production, otp.ID)) // the last of this user, whose id is an address
 			if paused := fmt.Sprint(w.operatorOn(s).MessageCounts(ctx, production.Environment)); !strings.Contains(paused, "+491512") {
@@ -405,7 +405,7 @@ func TestRecordsAreKeyedHashes(t *testing.T) {
 				Key: plain, Fingerprint: plain, Keep: time.Hour,
 				Answer: func(mfa.Verification, error) []byte { return []byte("answer") },
 			}
-			if _, err := w.Verify(t.Context(), sandbox, c.ID, wrong, once); err != nil {
+			if _, err := w.Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: wrong}, once); err != nil {
 				t.Fatal(err)
 			}
 			r := w.rows(mfa.Read{Bucket: c.ID.Bucket(), Replay: w.ReplayKey(plain)}).Replay

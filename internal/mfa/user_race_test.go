@@ -41,7 +41,7 @@ func TestFailuresFollowRacingEnrollment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := a.Verify(t.Context(), sandbox, c.ID, "wrong", nil); err != nil || v.Valid {
+	if v, err := a.Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: "wrong"}, nil); err != nil || v.Valid {
 		t.Fatalf("Verify = %v, %v", v.Valid, err)
 	}
 	for range 200 {

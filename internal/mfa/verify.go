@@ -23,13 +23,23 @@ func (Verification) undecided() bool { return false }
 
 func (Verification) replayed(a *idempotency.Answer) Verification { return Verification{Replayed: a} }
 
-// Verify tries code against a challenge. A wrong code is an outcome, not an
+// VerifyParams are one submitted code.
+type VerifyParams struct {
+	Code   string
+	Client Client // where it was entered
+}
+
+// Verify tries a code against a challenge. A wrong code is an outcome, not an
 // error. Errors: ErrNotFound, also for a challenge whose factor was deleted;
 // ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts while the challenge, its
 // factor or its user may not be tried. Every code that is checked is counted
 // before it is answered. Of the codes that are not checked, the first leaves an event, and
 // later ones leave one by chance.
-func (s *Service) Verify(ctx context.Context, by Caller, id ChallengeID, code string, req *idempotency.Request[Verification]) (Verification, error) {
+func (s *Service) Verify(ctx context.Context, by Caller, id ChallengeID, p VerifyParams, req *idempotency.Request[Verification]) (Verification, error) {
+	client, wrong := p.Client.check()
+	if wrong != nil {
+		return Verification{}, &InvalidError{Fields: wrong}
+	}
 	// With a derived key, everyone who enters the same code would get the recorded answer,
 	// and a spent code would be accepted. The challenge itself prevents that.
 	once := begin(s, idempotency.Policy{Derived: false}, req)
@@ -37,17 +47,21 @@ func (s *Service) Verify(ctx context.Context, by Caller, id ChallengeID, code st
 	if answer, err := claim(ctx, s, once, now); answer != nil || err != nil {
 		return Verification{Replayed: answer}, err
 	}
-	events := journal{by, now, id.Bucket()}
+	events := journal{by: by, at: now, bucket: id.Bucket()}
 	chance, err := s.ids.Random()
 	if err != nil {
 		return Verification{}, err
 	}
-	code = typedCode(code)
+	code := typedCode(p.Code)
 	var to *recipient // of an sms factor whose messages are counted, before this code
 	v, err := decide(ctx, s, Read{Bucket: id.Bucket(), Challenge: id}, once, now, func(tx *Tx) (Verification, error) {
 		c, f := tx.Challenge, tx.Factor
 		if c == nil || f == nil || f.Environment != by.ID {
 			return Verification{}, &NotFoundError{EntityChallenge, id.String()}
+		}
+		var err error
+		if events.context, err = s.sealClient(client, f); err != nil {
+			return Verification{}, err
 		}
 		if err := s.refuse(c, f, tx.User, now); err != nil {
 			if c.leavesEvent(chance) {
@@ -57,7 +71,6 @@ func (s *Service) Verify(ctx context.Context, by Caller, id ChallengeID, code st
 			return Verification{}, err
 		}
 		if by.Production {
-			var err error
 			if to, err = s.recipient(f, now); err != nil {
 				return Verification{}, err
 			}

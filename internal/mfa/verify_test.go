@@ -106,7 +106,7 @@ func TestRacersWithTheRightCode(t *testing.T) {
 	nodes := []*mfa.Service{w.Service, w.serviceOver(w.store, mfa.Options{})}
 	var valid, late atomic.Int32
 	mfatest.Together(64, func(i int) {
-		v, err := nodes[i%2].Verify(t.Context(), sandbox, c.ID, c.Code.Reveal(), nil)
+		v, err := nodes[i%2].Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: c.Code.Reveal()}, nil)
 		switch {
 		case err == nil && v.Valid:
 			valid.Add(1)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/operator"
@@ -78,7 +79,7 @@ func (w *fixture) enroll(user string, wrong int) mfa.FactorID {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if _, err := w.server.Verify(w.t.Context(), w.by(), c.ID, "12345", nil); err != nil {
+		if _, err := w.server.Verify(w.t.Context(), w.by(), c.ID, mfa.VerifyParams{Code: "12345"}, nil); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -92,7 +93,7 @@ func (w *fixture) solve(id mfa.FactorID) error {
 	if err != nil {
 		return err
 	}
-	v, err := w.server.Verify(w.t.Context(), w.by(), c.ID, c.Code.Reveal(), nil)
+	v, err := w.server.Verify(w.t.Context(), w.by(), c.ID, mfa.VerifyParams{Code: c.Code.Reveal()}, nil)
 	if err == nil && !v.Valid {
 		err = errors.New("the right code is not valid")
 	}
@@ -139,6 +140,26 @@ func TestUnlockUser(t *testing.T) {
 	with := w.operator(operator.Options{Keys: w.keyset})
 	if err := with.UnlockUser(t.Context(), ada, w.env, "grace"); !errors.Is(err, mfa.ErrNotFound) {
 		t.Errorf("UnlockUser of an unknown user = %v; want %v", err, mfa.ErrNotFound)
+	}
+}
+
+// TestTheEventOfAnUnlockedUserNamesTheUser unlocks users with and without a factor.
+func TestTheEventOfAnUnlockedUserNamesTheUser(t *testing.T) {
+	w := newFixture(t, mfa.Options{Limits: mfa.Limits{UserFailures: 3}})
+	w.enroll("ada", 3)
+	if err := w.server.DeleteFactor(t.Context(), w.by(), w.enroll("grace", 3)); err != nil {
+		t.Fatal(err)
+	}
+	o := w.operator(operator.Options{Keys: w.keyset})
+	for _, user := range []string{"ada", "grace"} {
+		if err := o.UnlockUser(t.Context(), ada, w.env, user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := events.NewService(w.store, events.Options{Keys: func() *secret.Keyset { return w.keys }})
+	page, err := reader.List(t.Context(), events.Query{Environment: w.env.ID, Types: []mfa.EventType{mfa.UserUnlocked}})
+	if err != nil || len(page.Events) != 2 || page.Events[0].User != "ada" || page.Events[1].User != "grace" || page.Events[0].Caller != "operator:ada" {
+		t.Errorf("the events are %+v, %v; want those of ada and grace, by ada", page.Events, err)
 	}
 }
 

@@ -43,35 +43,44 @@ func (s *Service) UnlockUser(ctx context.Context, by By, env mfa.Environment, us
 		return err
 	}
 	key := mfa.UserKey{Environment: env.ID, ID: user}
-	err := s.unlockUser(ctx, by, key, key)
-	if !errors.Is(err, mfa.ErrNotLocked) {
+	factors, err := s.store.Factors(ctx, mfa.FactorQuery{User: key, Limit: 1})
+	if err != nil {
 		return err
 	}
-	factors, err := s.store.Factors(ctx, mfa.FactorQuery{User: key, Limit: 1})
-	switch {
-	case err != nil:
-		return err
-	case len(factors) > 0:
-		return mfa.ErrNotLocked
+	if len(factors) > 0 {
+		// Readers of the event find the user through the factor.
+		return s.unlockUser(ctx, key, key, func() []mfa.Write {
+			e := mfa.Event{Type: mfa.UserUnlocked, Factor: factors[0].ID, Kind: factors[0].Type}
+			return []mfa.Write{s.event(by, env.ID, key.Bucket(), e)}
+		})
 	}
 	keys, err := s.opts.Keys(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrKeyset, err)
 	}
-	if err = s.unlockUser(ctx, by, key, mfa.FormerUser(keys, key)); errors.Is(err, mfa.ErrNotLocked) {
+	named, err := mfa.SealUser(keys, key)
+	if err != nil {
+		return err
+	}
+	err = s.unlockUser(ctx, key, mfa.FormerUser(keys, key), func() []mfa.Write {
+		e := s.event(by, env.ID, key.Bucket(), mfa.Event{Type: mfa.UserUnlocked})
+		e.Context = named
+		return []mfa.Write{e, mfa.EraseLater(key, named.Person, s.now())}
+	})
+	if errors.Is(err, mfa.ErrNotLocked) {
 		return &mfa.NotFoundError{Entity: mfa.EntityUser, ID: user}
 	}
 	return err
 }
 
-// unlockUser removes the row of a user with the given name, which counts wrong codes.
-func (s *Service) unlockUser(ctx context.Context, by By, user, name mfa.UserKey) error {
+// unlockUser removes the row of a user with the given name, which counts wrong codes, and
+// makes further writes.
+func (s *Service) unlockUser(ctx context.Context, user, name mfa.UserKey, further func() []mfa.Write) error {
 	return s.store.Update(ctx, mfa.Read{Bucket: user.Bucket(), User: name}, func(tx *mfa.Tx) error {
 		if tx.User == nil {
 			return mfa.ErrNotLocked
 		}
-		unlocked := s.event(by, user.Environment, user.Bucket(), mfa.Event{Type: mfa.UserUnlocked})
-		tx.Writes = append(tx.Writes, mfa.DeleteUser{Key: name}, unlocked)
+		tx.Writes = append(append(tx.Writes, mfa.DeleteUser{Key: name}), further()...)
 		return nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // An EventReader reads the events of a store that servers may be using.
@@ -38,7 +39,8 @@ func WithEvents(ctx context.Context, cfg config.Config, fn func(*EventReader) er
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	r := &EventReader{access: access.NewService(store.access, nil)}
-	_, r.Sealed = keysetInUse(ctx, cfg, store.transfer)
-	r.Service = events.NewService(store.events, events.Options{})
+	keys, err := keysetInUse(ctx, cfg, store.transfer)
+	r.Sealed = err // then keys is nil
+	r.Service = events.NewService(store.events, events.Options{Keys: func() *secret.Keyset { return keys }})
 	return fn(r)
 }

@@ -257,7 +257,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	}
 	s.mfa.Store(service)
 	s.access = access.NewService(s.store.access, parts.Now)
-	s.events = events.NewService(s.store.events, events.Options{Retention: s.cfg.EventRetention, Now: parts.Now})
+	s.events = events.NewService(s.store.events, events.Options{Keys: service.Keys, Logger: s.log, Retention: s.cfg.EventRetention, Now: parts.Now})
 	if err := s.wireWebhooks(s.events, keys, parts); err != nil {
 		return err
 	}

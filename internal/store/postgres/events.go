@@ -13,6 +13,7 @@ import (
 // The functions are in migration 5. docs/adr/0027-order-of-events.md explains the order.
 const (
 	selectPosition  = `SELECT epoch, n FROM event_position()`
+	boundPosition   = `SELECT epoch, n FROM set_config('idle_in_transaction_session_timeout', $1, true), event_position()`
 	selectWatermark = `SELECT event_watermark()`
 	advanceEpoch    = `SELECT event_epoch_advance(true, $1)`
 	selectEpoch     = `SELECT last_value FROM event_epochs`
@@ -26,10 +27,14 @@ var (
 	// The owners of factors, stored or deleted, and the contexts of events.
 	selectOwners = `SELECT f.id, f.user_id FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
 		` JOIN factors f ON f.bucket = k.bucket AND f.id = k.id WHERE f.user_id IS NOT NULL`
-	selectDeletedOwners = `SELECT d.id, d.sealed FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
+	selectDeletedOwners = `SELECT ` + deletedFactors.list("d") + ` FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
 		` JOIN deleted_factors d ON d.bucket = k.bucket AND d.id = k.id`
-	selectContexts = `SELECT c.id, c.sealed FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
+	selectContexts = `SELECT ` + contexts.list("c") + ` FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
 		` JOIN event_contexts c ON c.bucket = k.bucket AND c.id = k.id`
+
+	listContexts       = `SELECT ` + contexts.list("c") + ` FROM event_contexts c WHERE c.id > $1 ORDER BY c.id LIMIT $2`
+	listDeletedFactors = `SELECT ` + deletedFactors.list("d") + ` FROM deleted_factors d WHERE (d.bucket, d.id) > ($1, $2) ORDER BY d.bucket, d.id LIMIT $3`
+	exportErasures     = `SELECT ` + erasures.list("e") + ` FROM erasures e WHERE (e.bucket, e.person) > ($1, $2) ORDER BY e.bucket, e.person LIMIT $3`
 )
 
 // mostScanned is how many events ReadEvents looks at for a query that leaves out some.
@@ -55,7 +60,7 @@ func (h *txRows) place(writes []mfa.Write) (first *mfa.Event) {
 // appendEvent stores an event as the last statement of a transaction.
 func appendEvent(ctx context.Context, tx pgx.Tx, e mfa.Event) error {
 	var p mfa.Position
-	if err := tx.QueryRow(ctx, selectPosition).Scan(&p.Epoch, &p.Counter); err != nil {
+	if err := tx.QueryRow(ctx, boundPosition, milliseconds(idleFor)).Scan(&p.Epoch, &p.Counter); err != nil {
 		return err
 	}
 	e.ID = p.ID(e.ID.Bucket())
@@ -141,21 +146,23 @@ func readPersons(ctx context.Context, conn *pgx.Conn, page []events.RawEvent) er
 		}
 		return row.err
 	}))
-	batch.Queue(selectDeletedOwners, arrays(factors)...).Query(each(func(row *rowReader) error {
-		id, sealed := row.uuid(), row.bytea()
-		for _, e := range ofFactor[id] {
-			e.SealedUser = sealed
+	batch.Queue(selectDeletedOwners, arrays(factors)...).Query(each(deletedFactors.scanner(func(d *mfa.DeletedFactor) {
+		for _, e := range ofFactor[d.ID] {
+			e.Deleted = d
 		}
-		return row.err
-	}))
-	batch.Queue(selectContexts, arrays(ids)...).Query(each(func(row *rowReader) error {
-		id, sealed := row.uuid(), row.bytea()
-		if e := of[id]; e != nil {
-			e.Context = sealed
-		}
-		return row.err
-	}))
+	})))
+	batch.Queue(selectContexts, arrays(ids)...).Query(each(contexts.scanner(func(c *mfa.EventContext) { of[c.Event].Context = c })))
 	return conn.SendBatch(ctx, batch).Close()
+}
+
+// Contexts lists contexts of events; see mfa.Store.
+func (s *Store) Contexts(ctx context.Context, after mfa.EventID, limit int) ([]mfa.EventContext, error) {
+	return collect(ctx, s, contexts.collected, listContexts, after, limit)
+}
+
+// DeletedFactors lists deleted factors bucket by bucket; see mfa.Store.
+func (s *Store) DeletedFactors(ctx context.Context, after mfa.FactorID, limit int) ([]mfa.DeletedFactor, error) {
+	return collect(ctx, s, deletedFactors.collected, listDeletedFactors, bucket(after), after, limit)
 }
 
 // raiseEpoch makes sure that new events come after all stored ones, also in a database that

@@ -28,6 +28,10 @@ var fill = []string{
 		SELECT n % 1024, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
 	`INSERT INTO events (bucket, id, environment, type)
 		SELECT n % 1024, md5('e' || n)::uuid, 1, 'challenge.created' FROM generate_series(1, 40000) n`,
+	`INSERT INTO event_contexts (bucket, id, person, sealed) SELECT n % 1024, md5('e' || n)::uuid, sha256(n::text::bytea), '' FROM generate_series(1, 40000) n`,
+	`INSERT INTO deleted_factors (bucket, id, person, sealed, expires_at)
+		SELECT n % 1024, md5('d' || n)::uuid, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
+	`INSERT INTO erasures (bucket, person, due_at) SELECT n % 1024, sha256(n::text::bytea), now() + n * interval '1s' FROM generate_series(1, 40000) n`,
 	`ANALYZE`,
 }
 

@@ -34,6 +34,12 @@ func Known() int {
 func RequestStatements() map[string]string {
 	return map[string]string{
 		"selectChallenge":     selectChallenge,
+		"unscheduleErasure":   unscheduleErasure,
+		"cancelErasure":       cancelErasure,
+		"eraseContexts":       eraseContexts,
+		"eraseFactors":        eraseFactors,
+		"sealContext":         sealContext,
+		"sealDeletedFactor":   sealDeletedFactor,
 		"lockChallenge":       selectChallenge + forUpdate.on("c, f"),
 		"selectChallengeUser": selectChallengeUser,
 		"lockChallengeUser":   selectChallengeUser + forUpdate.on("u"),
@@ -116,6 +122,12 @@ func PagingStatements() map[string]string {
 		"nextEnvironment":    nextEnvironment,
 		"selectOldEvents":    selectOldEvents,
 		"sweepEvents":        sweepEvents,
+		"listContexts":       listContexts,
+		"listDeletedFactors": listDeletedFactors,
+		"selectOldContexts":  selectOldContexts,
+		"sweepContexts":      sweepContexts,
+		"selectOldDeleted":   selectOldDeleted,
+		"selectDueErasures":  selectDueErasures,
 	}
 }
 

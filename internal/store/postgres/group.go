@@ -22,6 +22,7 @@ const (
 		` RETURNING k.bucket, k.environment, k.id, u.failures)` +
 		` INSERT INTO users (bucket, environment, id, failures) SELECT DISTINCT bucket, environment, id, failures FROM back` +
 		` ON CONFLICT (bucket, environment, id) DO UPDATE SET failures = users.failures + excluded.failures`
+	cancelErasures = `DELETE FROM erasures e USING unnest($1::smallint[], $2::bytea[]) AS k (bucket, person) WHERE e.bucket = k.bucket AND e.person = k.person`
 )
 
 var (
@@ -140,6 +141,7 @@ type writes struct {
 	challenges    []*mfa.UpdateChallenge
 	events        []*mfa.Event
 	restored      []mfa.RestoreUser
+	cancelled     []mfa.CancelErasure
 	others        pgx.Batch
 }
 
@@ -193,6 +195,14 @@ func (w *writes) restoreUser(r mfa.RestoreUser) {
 	w.restored = append(w.restored, r)
 }
 
+func (w *writes) cancelErasure(c mfa.CancelErasure) {
+	if !w.shared {
+		w.others.Queue(cancelErasure, int16(c.Bucket), c.Person[:])
+		return
+	}
+	w.cancelled = append(w.cancelled, c)
+}
+
 func (w *writes) insertEvent(e *mfa.Event) {
 	if !w.shared {
 		w.others.Queue(eventRows.insert, eventRows.values(e)...)
@@ -216,6 +226,13 @@ func (w *writes) batch() *pgx.Batch {
 			all.row().smallint(int16(r.Key.Bucket())).bigint(int64(r.Key.Environment)).text(r.Key.ID).text(r.Former)
 		}
 		b.Queue(restoreUsers, all.parameters()...)
+	}
+	if len(w.cancelled) > 0 {
+		var all arrayWriter
+		for _, c := range w.cancelled {
+			all.row().smallint(int16(c.Bucket)).bytea(c.Person[:])
+		}
+		b.Queue(cancelErasures, all.parameters()...)
 	}
 	b.QueuedQueries = append(b.QueuedQueries, w.others.QueuedQueries...)
 	return b

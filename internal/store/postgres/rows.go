@@ -55,6 +55,18 @@ const (
 	deleteReplay = `DELETE FROM replays WHERE bucket = $1 AND key = $2`
 )
 
+const (
+	scheduleErasure = `INSERT INTO erasures (bucket, person, due_at) VALUES ($1, $2, $3)` +
+		` ON CONFLICT (bucket, person) DO UPDATE SET due_at = least(erasures.due_at, excluded.due_at)`
+	unscheduleErasure = `DELETE FROM erasures e WHERE e.bucket = $1 AND e.person = $2` +
+		` AND EXISTS (SELECT FROM factors f WHERE f.bucket = $1 AND f.environment = $3 AND f.user_id = $4)`
+	cancelErasure     = `DELETE FROM erasures WHERE bucket = $1 AND person = $2`
+	eraseContexts     = `DELETE FROM event_contexts WHERE bucket = $1 AND person = $2`
+	eraseFactors      = `DELETE FROM deleted_factors WHERE bucket = $1 AND person = $2`
+	sealContext       = `UPDATE event_contexts SET sealed = $1 WHERE bucket = $2 AND id = $3`
+	sealDeletedFactor = `UPDATE deleted_factors SET sealed = $1 WHERE bucket = $2 AND id = $3`
+)
+
 // A lock is the locking clause at the end of each SELECT of a read.
 type lock string
 

@@ -23,6 +23,13 @@ const (
 	sweepUsers    = `DELETE FROM users WHERE bucket = $1 AND expires_at <= $2 AND (environment, id) IN (SELECT environment, id FROM users WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepMessages = `DELETE FROM messages WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM messages WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 
+	selectOldContexts = `SELECT c.id FROM event_contexts c WHERE c.id < $1 ORDER BY c.id LIMIT $2`
+	sweepContexts     = `DELETE FROM event_contexts WHERE id >= $1 AND id <= $2`
+	selectOldDeleted  = `SELECT d.bucket, d.id FROM deleted_factors d WHERE d.expires_at <= $1 ORDER BY d.expires_at LIMIT $2`
+	sweepDeleted      = `DELETE FROM deleted_factors WHERE bucket = $1 AND id = $2`
+	selectDueErasures = `SELECT e.bucket, e.person FROM erasures e WHERE e.due_at <= $1 ORDER BY e.due_at LIMIT $2`
+	eraseSomeContexts = `DELETE FROM event_contexts WHERE bucket = $1 AND id IN (SELECT id FROM event_contexts WHERE bucket = $1 AND person = $2 LIMIT $3)`
+
 	// sweepLock keeps other nodes from sweeping at the same time. The lock ends with
 	// its transaction, so it also works through a pooler.
 	sweepLock    = `SELECT pg_try_advisory_xact_lock($1), clock_timestamp()`
@@ -59,6 +66,9 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 	})
 	if err == nil && more && s.sweeping == 0 {
 		err = sweep(func(tx pgx.Tx, h mfa.Horizon) (bool, error) { return sweepAllEvents(ctx, tx, h, limit) })
+		if err == nil && more {
+			err = sweep(func(tx pgx.Tx, h mfa.Horizon) (bool, error) { return sweepPersons(ctx, tx, h, limit) })
+		}
 	}
 	if err != nil || !more {
 		return false, domainError(err)
@@ -97,11 +107,7 @@ func sweepAllEvents(ctx context.Context, tx pgx.Tx, h mfa.Horizon, limit int) (f
 	}
 	swept := 0
 	for _, env := range environments {
-		rows, err := tx.Query(ctx, selectOldEvents, env, h.EventsBefore(), limit-swept)
-		if err != nil {
-			return false, err
-		}
-		old, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
+		old, err := query(ctx, tx, pgx.RowTo[[16]byte], selectOldEvents, env, h.EventsBefore(), limit-swept)
 		if err != nil {
 			return false, err
 		}
@@ -116,4 +122,61 @@ func sweepAllEvents(ctx context.Context, tx pgx.Tx, h mfa.Horizon, limit int) (f
 		}
 	}
 	return false, nil
+}
+
+// sweepPersons removes up to limit expired contexts and deleted factors each, and erases
+// persons who are due, up to limit contexts. It reports whether there may be more.
+func sweepPersons(ctx context.Context, tx pgx.Tx, h mfa.Horizon, limit int) (full bool, err error) {
+	old, err := query(ctx, tx, pgx.RowTo[[16]byte], selectOldContexts, h.EventsBefore(), limit)
+	if err != nil {
+		return false, err
+	}
+	if len(old) > 0 {
+		if _, err := tx.Exec(ctx, sweepContexts, old[0], old[len(old)-1]); err != nil {
+			return false, err
+		}
+	}
+	deleted, err := query(ctx, tx, pgx.RowToStructByPos[struct {
+		Bucket int16
+		ID     [16]byte
+	}], selectOldDeleted, h.Expired, limit)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range deleted {
+		if _, err := tx.Exec(ctx, sweepDeleted, d.Bucket, d.ID); err != nil {
+			return false, err
+		}
+	}
+	due, err := query(ctx, tx, pgx.RowToStructByPos[struct {
+		Bucket int16
+		ID     []byte
+	}], selectDueErasures, h.Expired, limit)
+	if err != nil {
+		return false, err
+	}
+	erased := 0
+	for _, e := range due {
+		tag, err := tx.Exec(ctx, eraseSomeContexts, e.Bucket, e.ID, limit-erased)
+		if err != nil {
+			return false, err
+		}
+		if erased += int(tag.RowsAffected()); erased == limit {
+			return true, nil // the erasure stays until nothing of the person is left
+		}
+		for _, sql := range []string{eraseFactors, cancelErasure} {
+			if _, err := tx.Exec(ctx, sql, e.Bucket, e.ID); err != nil {
+				return false, err
+			}
+		}
+	}
+	return len(old) == limit || len(deleted) == limit || len(due) == limit, nil
+}
+
+func query[T any](ctx context.Context, tx pgx.Tx, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scan)
 }

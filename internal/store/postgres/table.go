@@ -34,6 +34,9 @@ var (
 	tallies         = newTable("tallies", 3, rows.Counter)
 	messages        = newTable("messages", 2, rows.Message)
 	replays         = newTable("replays", 2, rows.Replay)
+	contexts        = newTable("event_contexts", 2, rows.EventContext)
+	deletedFactors  = newTable("deleted_factors", 2, rows.DeletedFactor)
+	erasures        = newTable("erasures", 2, rows.Erasure)
 	eventRows       = newTable("events", 2, rows.Event)
 )
 

@@ -106,6 +106,24 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			e := eventRows.scan(row)
 			return transfer.Row{Event: e}, transfer.Place(e.Environment, e.ID)
 		}
+	case "event_contexts":
+		sql, args, err = listContexts, func() []any { return []any{id} }, transfer.ReadPlace(place, &id)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			e := contexts.scan(row)
+			return transfer.Row{EventContext: e}, transfer.Place(e.Event)
+		}
+	case "deleted_factors":
+		sql, args, err = listDeletedFactors, func() []any { return []any{bucket(mfa.FactorID(id)), id} }, transfer.ReadPlace(place, &id)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			d := deletedFactors.scan(row)
+			return transfer.Row{DeletedFactor: d}, transfer.Place(d.ID)
+		}
+	case "erasures":
+		sql, args, err = exportErasures, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			e := erasures.scan(row)
+			return transfer.Row{Erasure: e}, transfer.Place(e.Bucket, e.Person[:])
+		}
 	case "messages":
 		sql, args, err = exportMessages, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
 		scan = func(row *rowReader) (transfer.Row, string) {
@@ -197,6 +215,12 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 		queueNew(batch, replays, r.Replay)
 	case r.Event != nil:
 		queueNew(batch, eventRows, r.Event)
+	case r.EventContext != nil:
+		queueNew(batch, contexts, r.EventContext)
+	case r.DeletedFactor != nil:
+		queueNew(batch, deletedFactors, r.DeletedFactor)
+	case r.Erasure != nil:
+		queueNew(batch, erasures, r.Erasure)
 	case r.Message != nil:
 		queueNew(batch, messages, r.Message)
 	case r.Counter != nil:

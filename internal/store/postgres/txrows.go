@@ -208,6 +208,28 @@ func (h *txRows) apply(out *writes, all []mfa.Write) {
 			}
 		case mfa.AppendEvent:
 			out.insertEvent(&w.Event)
+			if w.Context != nil {
+				row := *w.Context
+				row.Event = w.ID
+				out.others.Queue(contexts.insert, contexts.values(&row)...)
+			}
+		case mfa.InsertDeletedFactor:
+			out.others.Queue(deletedFactors.insert, deletedFactors.values(w.DeletedFactor)...)
+		case mfa.ScheduleErasure:
+			out.others.Queue(scheduleErasure, erasures.values(w.Erasure)...)
+			if w.User != (mfa.UserKey{}) {
+				out.others.Queue(unscheduleErasure, int16(w.Bucket), w.Person[:], w.User.Environment, w.User.ID)
+			}
+		case mfa.CancelErasure:
+			out.cancelErasure(w)
+		case mfa.ErasePerson:
+			for _, sql := range []string{eraseContexts, eraseFactors, cancelErasure} {
+				out.others.Queue(sql, int16(w.Bucket), w.Person[:])
+			}
+		case mfa.SealContext:
+			out.others.Queue(sealContext, w.Sealed, bucket(w.Event), w.Event)
+		case mfa.SealDeletedFactor:
+			out.others.Queue(sealDeletedFactor, w.Sealed, bucket(w.ID), w.ID)
 		default:
 			panic("postgres: unknown write") // mfa has a write that this switch lacks
 		}

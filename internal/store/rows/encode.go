@@ -183,3 +183,14 @@ type millis time.Duration
 
 func (m *millis) Number() int     { return int(time.Duration(*m).Milliseconds()) }
 func (m *millis) SetNumber(n int) { *m = millis(time.Duration(n) * time.Millisecond) }
+
+// A personKey has 16 bytes.
+type personKey mfa.PersonKey
+
+func (k *personKey) Encode() []byte { return k[:] }
+
+func (k *personKey) Decode(b []byte) error {
+	*k = personKey{}
+	copy(k[:], b)
+	return nil
+}

@@ -184,6 +184,28 @@ func Replay(c Columns, r *mfa.Replay) {
 	c.Column("pending", (*OptionalTime)(&r.PendingUntil))
 }
 
+// EventContext describes the personal data of an event.
+func EventContext(c Columns, e *mfa.EventContext) {
+	c.Column("id", (*Key)(&e.Event))
+	c.Column("person", (*personKey)(&e.Person))
+	c.Column("sealed", &e.Sealed)
+}
+
+// DeletedFactor describes a deleted factor.
+func DeletedFactor(c Columns, d *mfa.DeletedFactor) {
+	c.Column("id", (*Key)(&d.ID))
+	c.Column("person", (*personKey)(&d.Person))
+	c.Column("sealed", &d.Sealed)
+	c.Column("expires_at", (*Expiry)(&d.ExpiresAt))
+}
+
+// Erasure describes a scheduled erasure.
+func Erasure(c Columns, e *mfa.Erasure) {
+	c.Column("bucket", &e.Bucket)
+	c.Column("person", (*personKey)(&e.Person))
+	c.Column("due_at", &e.DueAt)
+}
+
 // Event describes an event.
 func Event(c Columns, e *mfa.Event) {
 	c.Column("id", (*Key)(&e.ID))

@@ -38,7 +38,7 @@ func (s *Store) InsertEnvironment(ctx context.Context, e mfa.Environment, create
 			return domainError(err)
 		}
 		e.ID = mfa.EnvironmentID(c.db.LastInsertRowID())
-		return appendEvent(c, created.In(e.ID))
+		return appendEvent(c, created.In(e.ID), nil)
 	})
 	return e, err
 }
@@ -62,7 +62,7 @@ func (s *Store) InsertKey(ctx context.Context, k access.Key, h access.Hash, crea
 		if err != nil {
 			return domainError(err)
 		}
-		return appendEvent(c, created.In(k.Environment.ID))
+		return appendEvent(c, created.In(k.Environment.ID), nil)
 	})
 }
 
@@ -110,7 +110,7 @@ func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, revoked mfa.Even
 		if err := c.prepare(revokeKey).time(revoked.At).text(string(id)).one(); err != nil {
 			return domainError(err)
 		}
-		return appendEvent(c, revoked.In(found[0].Environment.ID))
+		return appendEvent(c, revoked.In(found[0].Environment.ID), nil)
 	})
 }
 

@@ -13,13 +13,19 @@ const (
 	nextEnvironment = `SELECT environment FROM events WHERE environment > ? ORDER BY environment LIMIT 1`
 	lastEventOf     = `SELECT hi, lo FROM events WHERE environment = ? ORDER BY hi DESC, lo DESC LIMIT 1`
 	ownerOfEvent    = `SELECT user_id FROM factors WHERE hi = ? AND lo = ?`
-	deletedOwner    = `SELECT sealed FROM deleted_factors WHERE hi = ? AND lo = ?`
-	contextOfEvent  = `SELECT sealed FROM event_contexts WHERE hi = ? AND lo = ?`
 	sweepEventsOf   = `DELETE FROM events WHERE (environment, hi, lo) IN` +
 		` (SELECT environment, hi, lo FROM events WHERE environment = ? AND (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
 
 	// mostScanned is how many events ReadEvents looks at.
 	mostScanned = 5000
+)
+
+var (
+	deletedOwner        = `SELECT ` + deletedFactors.columns + ` FROM deleted_factors WHERE hi = ? AND lo = ?`
+	contextOfEvent      = `SELECT ` + contexts.columns + ` FROM event_contexts WHERE hi = ? AND lo = ?`
+	selectContexts      = `SELECT ` + contexts.columns + ` FROM event_contexts WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
+	selectDeletedFactor = `SELECT ` + deletedFactors.columns + ` FROM deleted_factors WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
+	exportErasures      = `SELECT ` + erasures.columns + ` FROM erasures WHERE (bucket, person) > (?, ?) ORDER BY bucket, person LIMIT ?`
 )
 
 var selectEvents = `SELECT ` + eventRows.columns + ` FROM events WHERE environment = ? AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?`
@@ -47,12 +53,17 @@ func (m *memory) nextEvent(c *conn, at time.Time, b mfa.Bucket) (mfa.EventID, er
 	return m.last, nil
 }
 
-// appendEvent stores an event under the next id.
-func appendEvent(c *conn, e mfa.Event) (err error) {
-	if e.ID, err = c.recent.nextEvent(c, e.At, e.ID.Bucket()); err == nil {
-		err = eventRows.bind(c.prepare(eventRows.insert), &e).one()
+// appendEvent stores an event, and its context if it has one, under the next id.
+func appendEvent(c *conn, e mfa.Event, context *mfa.EventContext) (err error) {
+	if e.ID, err = c.recent.nextEvent(c, e.At, e.ID.Bucket()); err != nil {
+		return domainError(err)
 	}
-	return domainError(err)
+	if err := eventRows.bind(c.prepare(eventRows.insert), &e).one(); err != nil || context == nil {
+		return domainError(err)
+	}
+	row := *context
+	row.Event = e.ID
+	return domainError(contexts.bind(c.prepare(contexts.insert), &row).one())
 }
 
 // lastEvent returns the greatest id of all events, zero without events.
@@ -126,26 +137,37 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 }
 
 // readPerson reads the personal data of an event.
-func readPerson(c *conn, e *events.RawEvent) error {
-	var errs []error
+func readPerson(c *conn, e *events.RawEvent) (err error) {
 	if e.Factor != (mfa.FactorID{}) {
 		found := false
-		errs = append(errs, c.prepare(ownerOfEvent).id(e.Factor).each(func(row *rowReader) error {
+		err = c.prepare(ownerOfEvent).id(e.Factor).each(func(row *rowReader) error {
 			e.User, found = row.text(), true
 			return nil
-		}))
-		if !found {
-			errs = append(errs, c.prepare(deletedOwner).id(e.Factor).each(func(row *rowReader) error {
-				e.SealedUser = row.blob()
-				return nil
-			}))
+		})
+		if err == nil && !found {
+			e.Deleted, err = deletedFactors.one(c.prepare(deletedOwner).id(e.Factor))
 		}
 	}
-	errs = append(errs, c.prepare(contextOfEvent).id(e.ID).each(func(row *rowReader) error {
-		e.Context = row.blob()
-		return nil
-	}))
-	return errors.Join(errs...)
+	if err == nil {
+		e.Context, err = contexts.one(c.prepare(contextOfEvent).id(e.ID))
+	}
+	return err
+}
+
+// Contexts lists contexts of events; see mfa.Store.
+func (s *Store) Contexts(ctx context.Context, after mfa.EventID, limit int) (found []mfa.EventContext, err error) {
+	err = s.scan(ctx, func(c *conn) error {
+		return contexts.list(c.prepare(selectContexts).id(after).int(int64(limit)), &found)
+	})
+	return found, err
+}
+
+// DeletedFactors lists deleted factors; see mfa.Store.
+func (s *Store) DeletedFactors(ctx context.Context, after mfa.FactorID, limit int) (found []mfa.DeletedFactor, err error) {
+	err = s.scan(ctx, func(c *conn) error {
+		return deletedFactors.list(c.prepare(selectDeletedFactor).id(after).int(int64(limit)), &found)
+	})
+	return found, err
 }
 
 // sweepEvents deletes up to limit events before an id and returns their number.

@@ -48,6 +48,17 @@ func TestRequestsSearch(t *testing.T) {
 		"deletedOwner":       deletedOwner,
 		"contextOfEvent":     contextOfEvent,
 		"sweepReplays":       sweepReplays,
+		"sweepContexts":      sweepContexts,
+		"sweepDeleted":       sweepDeleted,
+		"eraseDueContexts":   eraseDueContexts,
+		"eraseDueFactors":    eraseDueFactors,
+		"eraseDone":          eraseDone,
+		"scheduleErasure":    scheduleErasure,
+		"cancelErasure":      cancelErasure,
+		"eraseContexts":      eraseContexts,
+		"eraseFactors":       eraseFactors,
+		"sealContext":        sealContext,
+		"sealDeletedFactor":  sealDeletedFactor,
 		"selectTallies":      selectTallies,
 		"sweepPhones":        sweepPhones,
 		"sweepTallies":       sweepTallies,
@@ -62,7 +73,7 @@ func TestRequestsSearch(t *testing.T) {
 			err := s.writer.prepare("EXPLAIN QUERY PLAN " + sql).each(func(row *rowReader) error {
 				step := row.ColumnText(3)
 				searched = searched || strings.HasPrefix(step, "SEARCH ")
-				if strings.Contains(step, "SCAN") || strings.Contains(step, "TEMP B-TREE") {
+				if strings.Contains(step, "SCAN") && step != "SCAN CONSTANT ROW" || strings.Contains(step, "TEMP B-TREE") {
 					t.Errorf("%s\n%s", step, sql)
 				}
 				return nil

@@ -57,11 +57,21 @@ func (s *Store) Counters(ctx context.Context, env mfa.EnvironmentID) (found []de
 // subquery reads a range of a key or an index.
 const (
 	sweepChallenges = `DELETE FROM challenges WHERE (hi, lo) IN (SELECT hi, lo FROM challenges WHERE (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
-	sweepReplays    = `DELETE FROM replays WHERE (bucket, key) IN (SELECT bucket, key FROM replays WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
-	sweepPhones     = `DELETE FROM phones WHERE key IN (SELECT key FROM phones WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
-	sweepTallies    = `DELETE FROM tallies WHERE (environment, name) IN (SELECT environment, name FROM tallies WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
-	sweepUsers      = `DELETE FROM users WHERE (environment, id) IN (SELECT environment, id FROM users WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
-	sweepMessages   = `DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepContexts   = `DELETE FROM event_contexts WHERE (hi, lo) IN (SELECT hi, lo FROM event_contexts WHERE (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?)`
+	sweepDeleted    = `DELETE FROM deleted_factors WHERE (hi, lo) IN (SELECT hi, lo FROM deleted_factors WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	// The erasure of a person is done when nothing of the person is left.
+	eraseDueContexts = `DELETE FROM event_contexts WHERE (hi, lo) IN` +
+		` (SELECT c.hi, c.lo FROM erasures e CROSS JOIN event_contexts c ON c.person = e.person WHERE e.due_at <= ? LIMIT ?)`
+	eraseDueFactors = `DELETE FROM deleted_factors WHERE (hi, lo) IN` +
+		` (SELECT d.hi, d.lo FROM erasures e CROSS JOIN deleted_factors d ON d.person = e.person WHERE e.due_at <= ? LIMIT ?)`
+	eraseDone = `DELETE FROM erasures WHERE (bucket, person) IN (SELECT bucket, person FROM erasures e WHERE e.due_at <= ?` +
+		` AND NOT EXISTS (SELECT 1 FROM event_contexts c WHERE c.person = e.person)` +
+		` AND NOT EXISTS (SELECT 1 FROM deleted_factors d WHERE d.person = e.person) ORDER BY e.due_at LIMIT ?)`
+	sweepReplays  = `DELETE FROM replays WHERE (bucket, key) IN (SELECT bucket, key FROM replays WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepPhones   = `DELETE FROM phones WHERE key IN (SELECT key FROM phones WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepTallies  = `DELETE FROM tallies WHERE (environment, name) IN (SELECT environment, name FROM tallies WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepUsers    = `DELETE FROM users WHERE (environment, id) IN (SELECT environment, id FROM users WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepMessages = `DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 )
 
 // Sweep removes expired rows; see mfa.Store.
@@ -70,6 +80,11 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 		more = false
 		for _, sweep := range []*statement{
 			c.prepare(sweepChallenges).id(h.ChallengesBefore()),
+			c.prepare(sweepContexts).id(h.EventsBefore()),
+			c.prepare(sweepDeleted).time(h.Expired),
+			c.prepare(eraseDueContexts).time(h.Expired),
+			c.prepare(eraseDueFactors).time(h.Expired),
+			c.prepare(eraseDone).time(h.Expired),
 			c.prepare(sweepReplays).time(h.Expired),
 			c.prepare(sweepPhones).time(h.Expired),
 			c.prepare(sweepTallies).time(h.Expired),

@@ -26,7 +26,7 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(*mfa.Tx) error) 
 		}
 		for _, w := range tx.Writes {
 			if e, ok := w.(mfa.AppendEvent); ok {
-				if err := appendEvent(c, e.Event); err != nil {
+				if err := appendEvent(c, e.Event, e.Context); err != nil {
 					return err
 				}
 				continue
@@ -151,6 +151,18 @@ const (
 	deleteReplay = `DELETE FROM replays WHERE bucket = ? AND key = ?`
 )
 
+const (
+	scheduleErasure = `INSERT INTO erasures (bucket, person, due_at) SELECT ?, ?, ?` +
+		` WHERE NOT EXISTS (SELECT 1 FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ?)` +
+		` ON CONFLICT DO UPDATE SET due_at = min(due_at, excluded.due_at)`
+	cancelErasure     = `DELETE FROM erasures WHERE bucket = ? AND person = ?`
+	eraseContexts     = `DELETE FROM event_contexts WHERE person = ?`
+	eraseFactors      = `DELETE FROM deleted_factors WHERE person = ?`
+	eraseErasure      = `DELETE FROM erasures WHERE person = ?`
+	sealContext       = `UPDATE event_contexts SET sealed = ? WHERE hi = ? AND lo = ?`
+	sealDeletedFactor = `UPDATE deleted_factors SET sealed = ? WHERE hi = ? AND lo = ?`
+)
+
 // apply carries out one write.
 func apply(c *conn, w mfa.Write) (err error) {
 	switch w := w.(type) {
@@ -199,6 +211,23 @@ func apply(c *conn, w mfa.Write) (err error) {
 		_, err = c.prepare(deleteReplay).int(int64(w.Bucket)).blob(w.Key[:]).exec()
 	case mfa.ForgetReplay:
 		_, err = c.prepare(forgetReplay).int(int64(w.Bucket)).blob(w.Key[:]).id(w.Factor).exec()
+	case mfa.InsertDeletedFactor:
+		return deletedFactors.bind(c.prepare(deletedFactors.insert), w.DeletedFactor).one()
+	case mfa.ScheduleErasure:
+		env := int64(w.User.Environment)
+		_, err = erasures.bind(c.prepare(scheduleErasure), w.Erasure).int(userHash(env, w.User.ID)).int(env).string(w.User.ID).exec()
+	case mfa.CancelErasure:
+		_, err = c.prepare(cancelErasure).int(int64(w.Bucket)).blob(w.Person[:]).exec()
+	case mfa.ErasePerson:
+		for _, sql := range []string{eraseContexts, eraseFactors, eraseErasure} {
+			if _, err := c.prepare(sql).blob(w.Person[:]).exec(); err != nil {
+				return err
+			}
+		}
+	case mfa.SealContext:
+		_, err = c.prepare(sealContext).blob(w.Sealed).id(w.Event).exec()
+	case mfa.SealDeletedFactor:
+		_, err = c.prepare(sealDeletedFactor).blob(w.Sealed).id(w.ID).exec()
 	default:
 		return fmt.Errorf("unknown write %T", w)
 	}

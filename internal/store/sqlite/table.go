@@ -31,6 +31,9 @@ var (
 	tallies         = newTable("tallies", rows.Counter, "environment", "name")
 	messages        = newTable("messages", rows.Message, "key")
 	replays         = newTable("replays", rows.Replay, "bucket", "key")
+	contexts        = newTable("event_contexts", rows.EventContext, "hi", "lo")
+	deletedFactors  = newTable("deleted_factors", rows.DeletedFactor, "hi", "lo")
+	erasures        = newTable("erasures", rows.Erasure, "bucket", "person")
 	eventRows       = newTable("events", rows.Event, "environment", "hi", "lo")
 )
 

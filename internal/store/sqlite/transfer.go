@@ -109,6 +109,27 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			e, err := eventRows.scan(row)
 			return transfer.Row{Event: e}, transfer.Place(e.Environment, e.ID[:]), err
 		}
+	case "event_contexts":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(selectContexts).id(last(key)) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			e, err := contexts.scan(row)
+			return transfer.Row{EventContext: e}, transfer.Place(e.Event[:]), err
+		}
+	case "deleted_factors":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(selectDeletedFactor).id(last(key)) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			d, err := deletedFactors.scan(row)
+			return transfer.Row{DeletedFactor: d}, transfer.Place(d.ID[:]), err
+		}
+	case "erasures":
+		err = transfer.ReadPlace(place, &number, &key)
+		query = func(c *conn) *statement { return c.prepare(exportErasures).int(number).blob(key) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			e, err := erasures.scan(row)
+			return transfer.Row{Erasure: e}, transfer.Place(e.Bucket, e.Person[:]), err
+		}
 	case "messages":
 		err = transfer.ReadPlace(place, &key)
 		query = func(c *conn) *statement { return c.prepare(exportMessages).blob(key) }
@@ -200,6 +221,12 @@ func importRow(c *conn, r transfer.Row) (err error) {
 		err = replays.add(c, r.Replay)
 	case r.Event != nil:
 		err = eventRows.add(c, r.Event)
+	case r.EventContext != nil:
+		err = contexts.add(c, r.EventContext)
+	case r.DeletedFactor != nil:
+		err = deletedFactors.add(c, r.DeletedFactor)
+	case r.Erasure != nil:
+		err = erasures.add(c, r.Erasure)
 	case r.Message != nil:
 		err = messages.add(c, r.Message)
 	case r.Counter != nil:

@@ -26,6 +26,7 @@ type Kind string
 var Kinds = []Kind{
 	"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events",
 	"messages", "tallies", "webhook_endpoints", "webhook_deliveries", "webhook_attempts",
+	"event_contexts", "deleted_factors", "erasures",
 }
 
 // A Row is one row of any kind. Only the field of its kind is set.
@@ -48,6 +49,10 @@ type Row struct {
 	Endpoint *webhook.Endpoint `json:",omitempty"`
 	Delivery *webhook.Delivery `json:",omitempty"`
 	Attempt  *webhook.Attempt  `json:",omitempty"`
+
+	EventContext  *mfa.EventContext  `json:",omitempty"`
+	DeletedFactor *mfa.DeletedFactor `json:",omitempty"`
+	Erasure       *mfa.Erasure       `json:",omitempty"`
 }
 
 // An Environment is an environment with all its stored values.

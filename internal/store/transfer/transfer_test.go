@@ -266,7 +266,7 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 		user := fmt.Sprintf("üser %d", i)
 		e, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.TOTP, User: user, Challenge: true}, nil)
 		must(err)
-		_, err = m.Verify(t.Context(), mfa.Caller{Environment: l.env}, e.Challenge.ID, "000000x", nil)
+		_, err = m.Verify(t.Context(), mfa.Caller{Environment: l.env}, e.Challenge.ID, mfa.VerifyParams{Code: "000000x", Client: mfa.Client{IPAddress: "203.0.113.7"}}, nil)
 		must(err)
 		l.factors = append(l.factors, e.ID)
 	}
@@ -366,7 +366,7 @@ func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
 	if err != nil || again.Replayed == nil || string(again.Replayed.Bytes) != l.answer {
 		t.Errorf("the same request again: %v; want the same answer", err)
 	}
-	v, err := m.Verify(t.Context(), mfa.Caller{Environment: l.env}, l.challenge.ID, l.challenge.Code.Reveal(), nil)
+	v, err := m.Verify(t.Context(), mfa.Caller{Environment: l.env}, l.challenge.ID, mfa.VerifyParams{Code: l.challenge.Code.Reveal()}, nil)
 	if err != nil || !v.Valid {
 		t.Errorf("Verify = %v, %v; want valid", v.Valid, err)
 	}

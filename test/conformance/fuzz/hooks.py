@@ -24,10 +24,12 @@ REFUSED_FOR_ANOTHER_REASON = {
     "range_end_before_start": "the two times are in the wrong order",
     "invalid_phone_number": "no country has such numbers",
     "sms_template_has_link": "phones show a part of it as a link",
+    "ip_address_invalid": "it is not an address",
+    "user_agent_invalid_characters": "it has control characters",
 }
 
 # The server limits texts in bytes; schemas limit them in characters.
-LIMITS = {"user_id_too_long": 256, "totp_issuer_too_long": 128, "totp_user_too_long": 256}
+LIMITS = {"user_id_too_long": 256, "totp_issuer_too_long": 128, "totp_user_too_long": 256, "user_agent_too_long": 512}
 
 answers = collections.Counter()
 secrets = set()

@@ -34,7 +34,7 @@ CREATE TABLE event_contexts (
 	id     uuid     NOT NULL, -- of the event
 	person bytea    NOT NULL,
 	sealed bytea    NOT NULL,
-	PRIMARY KEY (bucket, id)
+	PRIMARY KEY (id, bucket)
 );
 
 CREATE INDEX event_contexts_by_person ON event_contexts (bucket, person);
@@ -50,7 +50,7 @@ CREATE TABLE deleted_factors (
 );
 
 CREATE INDEX deleted_factors_by_person ON deleted_factors (bucket, person);
-CREATE INDEX deleted_factors_by_expiry ON deleted_factors (bucket, expires_at);
+CREATE INDEX deleted_factors_by_expiry ON deleted_factors (expires_at);
 
 -- Persons whose rows in these two tables are due to be deleted.
 CREATE TABLE erasures (
@@ -60,7 +60,7 @@ CREATE TABLE erasures (
 	PRIMARY KEY (bucket, person)
 );
 
-CREATE INDEX erasures_by_due ON erasures (bucket, due_at);
+CREATE INDEX erasures_by_due ON erasures (due_at);
 
 -- The last value is the epoch of new events, in Unix milliseconds. Only event_epoch_advance
 -- changes it, and only upward.
