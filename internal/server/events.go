@@ -40,7 +40,9 @@ func WithEvents(ctx context.Context, cfg config.Config, fn func(*EventReader) er
 	defer func() { err = errors.Join(err, store.Close()) }()
 	r := &EventReader{access: access.NewService(store.access, nil)}
 	keys, err := keysetInUse(ctx, cfg, store.transfer)
-	r.Sealed = err // then keys is nil
+	if r.Sealed = err; err != nil {
+		keys = nil // also those that do not belong to the store
+	}
 	r.Service = events.NewService(store.events, events.Options{Keys: func() *secret.Keyset { return keys }})
 	return fn(r)
 }
