@@ -43,7 +43,7 @@ func (c *copyCommand) Run(ctx context.Context, con console) error {
 		}
 	}
 	err := server.Copy(ctx, c.From, c.To, log, func(kind string, rows int) {
-		con.printf("%-13s %9d rows, the same in both\n", kind, rows)
+		con.printf("%-18s %9d rows, the same in both\n", kind, rows)
 	})
 	if err != nil {
 		return err

@@ -190,7 +190,7 @@ func (s *selected) newest(ctx context.Context, q events.Query, n int) (found []e
 	if end.IsZero() {
 		end = time.Now()
 	}
-	for span := time.Minute; ; span *= 8 {
+	for span := time.Minute; ; span *= 64 {
 		part := q
 		isAll := span > 4*365*24*time.Hour || !q.Since.IsZero() && !end.Add(-span).After(q.Since)
 		if !isAll {
