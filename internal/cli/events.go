@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/atomicfile"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/eventexport"
@@ -86,24 +87,20 @@ func (f *eventFlags) events(ctx context.Context, con console, until string, fn f
 	if f.Caller != "" && !strings.HasPrefix(f.Caller, "key_") && !strings.HasPrefix(f.Caller, "operator:") {
 		return fmt.Errorf("--caller: %q is neither the id of an API key, key_…, nor operator:NAME", f.Caller)
 	}
-	return server.WithEvents(ctx, config.Config{Store: f.Store, Keyset: f.Keyset}, func(r *server.EventReader) error {
+	err = server.WithEvents(ctx, config.Config{Store: f.Store, Keyset: f.Keyset}, f.Env, func(r *server.EventReader) error {
 		s.EventReader = r
+		if s.environments, err = r.Environments(ctx); err != nil {
+			return err
+		}
 		if r.Sealed != nil {
 			con.notef("countersign: users of deleted factors, addresses and user agents stay sealed, because the keyset cannot be opened: %v\n", r.Sealed)
 		}
-		if f.Env == "" {
-			if s.environments, err = r.Environments(ctx); err != nil {
-				return err
-			}
-			return fn(s)
-		}
-		env, err := r.Environment(ctx, f.Env)
-		if err != nil {
-			return fmt.Errorf("%w; 'countersign environment list --store %s' shows all", err, f.name())
-		}
-		s.environments = []mfa.Environment{env}
 		return fn(s)
 	})
+	if errors.Is(err, access.ErrNotFound) {
+		return fmt.Errorf("%w; 'countersign environment list --store %s' shows all", err, f.name())
+	}
+	return err
 }
 
 // eventTypes returns the types with these names. A name that ends with * is all types that
@@ -455,10 +452,8 @@ func (c *tailEvents) follow(ctx context.Context, s *selected, after map[mfa.Envi
 			return context.Cause(ctx)
 		case <-time.After(newEnvironments):
 		}
-		if c.Env == "" {
-			if all, err := s.Environments(ctx); err == nil {
-				s.environments = all // otherwise the next look finds them
-			}
+		if all, err := s.Environments(ctx); err == nil {
+			s.environments = all // otherwise the next look finds them
 		}
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
@@ -15,34 +16,48 @@ import (
 type EventReader struct {
 	*events.Service
 	access *access.Service
+	only   string // the name of the environment that is read; "": all are
 
 	// Sealed is why personal data stays sealed: the keyset cannot be loaded. Nil if it is
 	// opened.
 	Sealed error
 }
 
-// Environments lists all environments, oldest first.
+// Environments lists the environments that are read, oldest first. Its error for an unknown
+// name is access.ErrNotFound.
 func (r *EventReader) Environments(ctx context.Context) ([]mfa.Environment, error) {
-	return r.access.Environments(ctx)
+	if r.only == "" {
+		return r.access.Environments(ctx)
+	}
+	env, err := r.access.Environment(ctx, r.only)
+	return []mfa.Environment{env}, err
 }
 
-// Environment returns the environment of that name, or access.ErrNotFound.
-func (r *EventReader) Environment(ctx context.Context, name string) (mfa.Environment, error) {
-	return r.access.Environment(ctx, name)
-}
+// The time between two looks of Follow for new events of an environment. With many
+// environments it is longer, so all of them together cause at most 200 reads a second.
+const (
+	shortestLook = 200 * time.Millisecond
+	lookPerEach  = 5 * time.Millisecond
+)
 
-// WithEvents calls fn with the events of the store that cfg names, which must exist.
-func WithEvents(ctx context.Context, cfg config.Config, fn func(*EventReader) error) (err error) {
+// WithEvents calls fn with the events of the store that cfg names, which must exist: of the
+// environment with that name, or of all environments for "".
+func WithEvents(ctx context.Context, cfg config.Config, environment string, fn func(*EventReader) error) (err error) {
 	store, err := openInUse(ctx, cfg.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	r := &EventReader{access: access.NewService(store.access, nil)}
-	keys, err := keysetInUse(ctx, cfg, store.transfer)
-	if r.Sealed = err; err != nil {
-		keys = nil // also those that do not belong to the store
+	r := &EventReader{access: access.NewService(store.access, nil), only: environment}
+	read, err := r.Environments(ctx)
+	if err != nil {
+		return err
 	}
-	r.Service = events.NewService(store.events, events.Options{Keys: func() *secret.Keyset { return keys }})
+	keys, sealed := keysetInUse(ctx, cfg, store.transfer)
+	r.Sealed = sealed // keys is nil then
+	r.Service = events.NewService(store.events, events.Options{
+		Keys: func() *secret.Keyset { return keys },
+		Poll: max(shortestLook, time.Duration(len(read))*lookPerEach),
+	})
 	return fn(r)
 }
