@@ -14,6 +14,7 @@ import (
 // All followers of an environment in this process share one poll of the store.
 func (s *Service) Follow(ctx context.Context, q Query, fn func(Page) error) error {
 	for first := true; ; first = false {
+		before := q.After
 		page, err := s.List(ctx, q)
 		switch {
 		case err != nil && (first || ctx.Err() != nil):
@@ -33,8 +34,17 @@ func (s *Service) Follow(ctx context.Context, q Query, fn func(Page) error) erro
 		if page.More {
 			continue
 		}
+		// The query asks for no event up to the beginning of its range.
+		if from, _ := q.Range(); from.Compare(q.After) > 0 {
+			q.After = from
+		}
 		if err := s.wait(ctx, &q, fn); err != nil {
 			return err
+		}
+		if q.After == before { // nothing is new, and the feed begins later
+			if err := pause(ctx, s.opts.Poll); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -119,7 +129,19 @@ func (s *feeds) join(of *Service, env mfa.EnvironmentID, at mfa.EventID) *feed {
 		go f.poll(ctx, of)
 	}
 	f.followers++
+	f.lower(at)
 	return f
+}
+
+// lower lets a feed without events begin earlier, for a follower that is at an earlier
+// position. Otherwise that follower would have to poll the store itself until an event
+// arrives.
+func (f *feed) lower(at mfa.EventID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.kept) == 0 && at.Compare(f.start) < 0 {
+		f.start, f.last = at, at
+	}
 }
 
 // leave ends the poll after the last follower.
@@ -154,11 +176,12 @@ func (f *feed) after(at mfa.EventID) (found []Event, last mfa.EventID, changed <
 func (f *feed) poll(ctx context.Context, s *Service) {
 	for pause(ctx, s.opts.Poll) == nil {
 		for {
-			page, err := s.List(ctx, Query{Environment: f.env, After: f.last, Limit: maxLimit})
+			after := f.position()
+			page, err := s.List(ctx, Query{Environment: f.env, After: after, Limit: maxLimit})
 			if err != nil {
 				break // the next poll tries again
 			}
-			f.add(page)
+			f.add(after, page)
 			if !page.More {
 				break
 			}
@@ -166,13 +189,23 @@ func (f *feed) poll(ctx context.Context, s *Service) {
 	}
 }
 
-// add appends a page. Followers may still read the events that it replaces.
-func (f *feed) add(page Page) {
+func (f *feed) position() mfa.EventID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+// add appends a page of the events after a position, unless the feed begins earlier by now.
+// Followers may still read the events that it replaces.
+func (f *feed) add(after mfa.EventID, page Page) {
 	if len(page.Events) == 0 {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.last != after {
+		return
+	}
 	if n := len(f.kept) - keepRecent; n > 0 {
 		f.start = f.kept[n-1].ID
 		f.kept = append([]Event(nil), f.kept[n:]...)
