@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,7 +26,7 @@ import (
 type listenWebhooks struct {
 	ForwardTo string   `name:"forward-to" required:"" placeholder:"URL" help:"Where your program receives webhooks, such as http://127.0.0.1:3000/hook."`
 	URL       string   `name:"url" default:"http://127.0.0.1:4100" placeholder:"URL" help:"The server. Default ${default}, where dev listens."`
-	APIKey    string   `name:"api-key" placeholder:"KEY" help:"An API key of the environment. Default the key of dev, in .countersign/dev.apikey."`
+	APIKey    string   `name:"api-key" placeholder:"KEY" help:"An API key of the environment. Default the key of dev, in the directory .countersign."`
 	Events    []string `sep:"," placeholder:"TYPE" help:"Types of event to forward. Default all."`
 }
 
@@ -91,7 +92,10 @@ func (c *listenWebhooks) key() (string, error) {
 	if c.APIKey != "" {
 		return c.APIKey, nil
 	}
-	text, err := os.ReadFile(devFiles + ".apikey")
+	text, err := os.ReadFile(devFiles + ".db.apikey") // of the default store
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = os.ReadFile(devFiles + ".apikey")
+	}
 	if err != nil {
 		return "", errors.New("give --api-key, or set COUNTERSIGN_API_KEY: there is no key of 'countersign dev' in this directory")
 	}

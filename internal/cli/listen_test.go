@@ -7,10 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -120,6 +122,36 @@ func TestListenForwardsSignedEvents(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "event_2  -> 418 I'm a teapot") || strings.Contains(out.String()+errOut.String(), key) {
 		t.Errorf("printed\n%s%s", &out, &errOut)
+	}
+}
+
+// TestListenTakesTheKeyOfDev has the file that dev writes next to its default store, and the
+// one that it writes for a store that is not a file.
+func TestListenTakesTheKeyOfDev(t *testing.T) {
+	for _, name := range []string{"dev.db.apikey", "dev.apikey"} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			key := "sk_" + "test_" + name
+			if err := errors.Join(os.Mkdir(".countersign", 0o700), os.WriteFile(".countersign/"+name, []byte(key+"\n"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			got := make(chan string, 1)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				got <- r.Header.Get("Authorization")
+				w.WriteHeader(http.StatusUnauthorized)
+			}))
+			defer server.Close()
+			var out, errOut safeBuffer
+			cli.Run(t.Context(), []string{"webhooks", "listen", "--url", server.URL, "--forward-to", "http://127.0.0.1:1/"}, &out, &errOut)
+			select {
+			case sent := <-got:
+				if sent != "Bearer "+key {
+					t.Errorf("Authorization: %s; want the key of the file", sent)
+				}
+			default:
+				t.Errorf("listen called no server: %s", &errOut)
+			}
+		})
 	}
 }
 
