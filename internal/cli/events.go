@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/eventexport"
 	"github.com/countersign-mfa/countersign/internal/events"
+	"github.com/countersign-mfa/countersign/internal/eventwire"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
@@ -66,7 +67,7 @@ func (f *eventFlags) events(ctx context.Context, con console, until string, fn f
 	s := &selected{query: events.Query{User: f.User, Caller: f.Caller}}
 	var err error
 	if s.query.Types, err = eventTypes(f.Type); err != nil {
-		return err
+		return fmt.Errorf("--type: %w", err)
 	}
 	if s.query.Factor, err = mfa.ParseFactorID(f.Factor); f.Factor != "" && err != nil {
 		return fmt.Errorf("--factor: %q is not the id of a factor", f.Factor)
@@ -120,7 +121,7 @@ func eventTypes(names []string) (types []mfa.EventType, err error) {
 				all[i] = string(t)
 			}
 			slices.Sort(all)
-			return nil, fmt.Errorf("--type: there is no type of event %q; the types are %s", name, strings.Join(all, ", "))
+			return nil, fmt.Errorf("there is no type of event %q; the types are %s", name, strings.Join(all, ", "))
 		}
 	}
 	return types, nil
@@ -287,6 +288,9 @@ func (c *listEvents) Run(ctx context.Context, con console) error {
 			found = found[len(found)-c.Limit:]
 			con.notef("the newest %d events; --limit 0 shows all\n", c.Limit)
 		}
+		if len(found) == 0 {
+			con.notef("no events\n")
+		}
 		print, err := c.printer(con.out, len(s.environments) > 1, found)
 		if err != nil {
 			return err
@@ -353,11 +357,12 @@ func (c *listEvents) field(e *namedEvent) string {
 	case "factor":
 		return factorOf(&e.Event)
 	case "caller":
-		return e.Caller
+		return callerOf(&e.Event)
 	case "type":
 		return string(e.Type)
 	case "reason":
-		return e.Reason
+		_, _, reason := eventwire.Resource(&e.Event)
+		return reason
 	}
 	return e.env
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/eventexport"
 	"github.com/countersign-mfa/countersign/internal/events"
+	"github.com/countersign-mfa/countersign/internal/eventwire"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -20,7 +22,8 @@ import (
 const shownTime = "2006-01-02 15:04:05Z"
 
 // An eventTable prints events in aligned columns as they arrive. A value that is wider than
-// its column widens the column from then on.
+// its column widens the column from then on. The longest column is the last: a narrow
+// terminal wraps only the ids.
 type eventTable struct {
 	w       io.Writer
 	several bool // there is a column for the environment
@@ -39,7 +42,7 @@ func newEventTable(w io.Writer, several bool, sample []namedEvent) *eventTable {
 }
 
 func (t *eventTable) names() []string {
-	names := []string{"TIME", "WHAT", "USER", "IP ADDRESS", "FACTOR", "REASON", "CALLER"}
+	names := []string{"TIME", "WHAT", "USER", "IP ADDRESS", "REASON", "CALLER", "SUBJECT"}
 	if t.several {
 		return append([]string{"TIME", "ENVIRONMENT"}, names[1:]...)
 	}
@@ -51,16 +54,25 @@ func (t *eventTable) row(e *namedEvent) []string {
 	if t.several {
 		row = append(row, e.env)
 	}
-	factor := factorOf(&e.Event)
-	if e.Kind != "" {
-		factor = string(e.Kind) + " " + factor
+	_, subject, reason := eventwire.Resource(&e.Event)
+	if reason == "wrong_code" {
+		reason = "" // the words of the type say it
 	}
-	row = append(row, eventexport.Words(e.Type), e.User, e.IPAddress, factor, e.Reason, e.Caller)
+	if subject == "" {
+		subject = factorOf(&e.Event)
+	}
+	if e.Kind != "" {
+		subject = string(e.Kind) + " " + subject
+	}
+	row = append(row, eventexport.Words(e.Type), e.User, e.IPAddress, reason, callerOf(&e.Event), subject)
 	for i, value := range row {
 		row[i] = printable(value)
 	}
 	return row
 }
+
+// callerOf returns the caller of an event, in a form that is not empty.
+func callerOf(e *events.Event) string { return cmp.Or(e.Caller, "system") }
 
 func factorOf(e *events.Event) string {
 	if e.Factor == (mfa.FactorID{}) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/countersign-mfa/countersign/internal/events"
+	"github.com/countersign-mfa/countersign/internal/eventwire"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -52,13 +53,15 @@ func appendCEF(b []byte, version, env string, e *events.Event) []byte {
 	case failure:
 		add("outcome", "failure")
 	}
-	add("reason", e.Reason)
+	_, resource, reason := eventwire.Resource(e)
+	add("reason", reason)
 	addLabeled("cs1", "environment", env)
 	addLabeled("cs2", "factor", factorID(e))
 	addLabeled("cs3", "challenge", challengeID(e))
 	addLabeled("cs4", "factor type", string(e.Kind))
 	addLabeled("cs5", "caller", e.Caller)
 	addLabeled("cs6", "request", e.Request)
+	addLabeled("flexString1", "resource", resource)
 	return append(b, '\n')
 }
 

@@ -116,6 +116,26 @@ func TestCEF(t *testing.T) {
 	}
 }
 
+// TestTheResourceIsNotTheReason has an event whose stored reason begins with the id of an
+// endpoint.
+func TestTheResourceIsNotTheReason(t *testing.T) {
+	const id = "we_01FZ4WRNQ7S9GT4BJBMN9KQKVC"
+	e := variants(mfa.EndpointDisabled)[2]
+	for f, want := range map[eventexport.Format][]string{
+		eventexport.JSONLines: {`"webhook_endpoint_id":"` + id + `","reason":"failing"`},
+		eventexport.OCSF:      {`"entity":{"uid":"` + id + `"`, `"status_detail":"failing"`},
+		eventexport.CEF:       {` reason=failing `, ` flexString1Label=resource flexString1=` + id + "\n"},
+		eventexport.CSV:       {`,` + id + `,failing,`},
+	} {
+		line := write(f, "Acme Test", e)
+		for _, part := range want {
+			if !strings.Contains(line, part) {
+				t.Errorf("%s is missing in %s", part, line)
+			}
+		}
+	}
+}
+
 func TestWordsAreForPeople(t *testing.T) {
 	for typ, want := range map[mfa.EventType]string{
 		mfa.ChallengeFailed: "wrong code", mfa.FactorEnrolled: "factor enrolled", mfa.UserLocked: "user locked", "message.delivered": "message delivered",

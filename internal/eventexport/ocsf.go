@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/countersign-mfa/countersign/internal/events"
+	"github.com/countersign-mfa/countersign/internal/eventwire"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -204,7 +205,7 @@ func appendOCSF(b []byte, version, env string, e *events.Event) []byte {
 		o.User, o.AuthFactors = userOf(e), factorsOf(e.Kind)
 	case entityManagement:
 		o.Entity = entityOf(m.entity, env, e)
-		o.StatusDetail = ""
+		_, _, o.StatusDetail = eventwire.Resource(e)
 	default:
 		o.Source, o.HTTPRequest = nil, nil // the base event has no such attributes
 		o.Unmapped.User = e.User
@@ -268,8 +269,8 @@ func factorsOf(kind mfa.FactorType) []ocsfFactor {
 // entityOf returns the entity of an administrative event. The reason of the event begins
 // with its id.
 func entityOf(typ, env string, e *events.Event) *ocsfEntity {
-	id, _, _ := strings.Cut(e.Reason, ":")
-	if typ == "Environment" || id == "" {
+	_, id, _ := eventwire.Resource(e)
+	if id == "" {
 		return &ocsfEntity{Name: env, Type: typ, TypeID: other}
 	}
 	return &ocsfEntity{UID: id, Type: typ, TypeID: other}

@@ -98,18 +98,24 @@ func appendSubject(b []byte, e *events.Event) []byte {
 	return b
 }
 
-// appendOrigin appends why the event happened and who caused it.
-func appendOrigin(b []byte, e *events.Event) []byte {
-	id, reason := e.Reason, ""
+// Resource returns the id of the API key or webhook endpoint that the event is about, with
+// the key that it has in data, and the reason of the event. The log stores both as one text,
+// such as "we_…:failing".
+func Resource(e *events.Event) (key, id, reason string) {
 	switch group, _, _ := strings.Cut(string(e.Type), "."); group {
 	case "api_key":
-		b = appendKey(b, "api_key_id", id)
+		return "api_key_id", e.Reason, ""
 	case "webhook_endpoint":
-		id, reason, _ = strings.Cut(e.Reason, ":") // "we_…:failing"
-		b = appendKey(b, "webhook_endpoint_id", id)
-	default:
-		reason = e.Reason
+		id, reason, _ = strings.Cut(e.Reason, ":")
+		return "webhook_endpoint_id", id, reason
 	}
+	return "", "", e.Reason
+}
+
+// appendOrigin appends why the event happened and who caused it.
+func appendOrigin(b []byte, e *events.Event) []byte {
+	key, id, reason := Resource(e)
+	b = appendKey(b, key, id)
 	b = appendKey(b, "reason", reason)
 	b = append(b, `,"caller":`...)
 	b = appendCaller(b, e.Caller)

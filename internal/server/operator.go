@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -62,8 +63,11 @@ func openQuietly(ctx context.Context, name string) (*Store, error) {
 // openInUse opens a store that must exist, for a command.
 func openInUse(ctx context.Context, name string) (*Store, error) {
 	if path, ok := config.SQLitePath(name); ok {
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("there is no store at %s: %w; name it with --store", path, err)
+		switch _, err := os.Stat(path); {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("there is no store at %s; name it with --store or --config", path)
+		case err != nil:
+			return nil, fmt.Errorf("open the store: %w", err)
 		}
 	}
 	return openQuietly(ctx, name)

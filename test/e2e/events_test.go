@@ -89,12 +89,12 @@ func TestTailFollowsARunningServer(t *testing.T) {
 	store := storeIn(t, dir)
 	tail := launch(t, nil, "events", "tail", "--store", store)
 	lines := launch(t, nil, "events", "tail", "--store", store, "--json", "--type", "authentication.*", "--since", "1h")
-	tail.await(tail.out, `TIME +ENVIRONMENT +WHAT +USER +IP ADDRESS +FACTOR +REASON +CALLER\n`)
+	tail.await(tail.out, `TIME +ENVIRONMENT +WHAT +USER +IP ADDRESS +REASON +CALLER +SUBJECT\n`)
 	factor := a.enroll(`{"type":"generic_otp","user_id":"user_42"}`).ID
 	challenge := a.challenge(factor).ID
 	a.want(http.StatusCreated, "POST", verifyPath(challenge), `{"code":"12345","ip_address":"198.51.100.9","user_agent":"Browser 7"}`)
-	tail.await(tail.out, `factor enrolled +user_42 .*generic_otp `+factor+`.*key_[0-9a-f]+\n`)
-	tail.await(tail.out, `wrong code +user_42 .*`+factor+` +wrong_code +key_[0-9a-f]+\n`)
+	tail.await(tail.out, `factor enrolled +user_42 .*key_[0-9a-f]+ +generic_otp `+factor+`\n`)
+	tail.await(tail.out, `wrong code +user_42 +198.51.100.9 +- +key_[0-9a-f]+ +generic_otp `+factor+`\n`)
 	got := lines.await(lines.out, `(?m)^(\{.*"authentication.mfa_failed".*\})$`)[1]
 	var e struct {
 		Data struct {
