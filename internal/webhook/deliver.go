@@ -79,7 +79,7 @@ const (
 	fromReplay
 )
 
-// deliver sends to an endpoint what is due, unless another node does.
+// deliver sends the due deliveries and new events of an endpoint, unless another node does.
 func (d *Dispatcher) deliver(ctx context.Context, id EndpointID) (result, error) {
 	r := &run{d: d}
 	if _, err := io.ReadFull(d.opts.Rand, r.lease[:]); err != nil {
@@ -165,7 +165,7 @@ func (r *run) keepLease(ctx context.Context) (stop func()) {
 }
 
 // next returns the items of the next chunk and the position after them: first the deliveries
-// whose time has come, then in turn the events after the cursor and those of a replay.
+// whose time has come, then in turn the events after the cursor and the events of a replay.
 func (r *run) next(ctx context.Context, turn bool) (items []*item, from source, at mfa.EventID, err error) {
 	now := r.d.now()
 	due, err := r.d.store.DueDeliveries(ctx, r.e.ID, now, chunk)
@@ -375,7 +375,7 @@ func (r *run) giveUp(err error) bool {
 	return false
 }
 
-// judge decides what follows from an attempt, and reports whether the lane goes on.
+// judge decides the next step after an attempt, and reports whether the lane continues.
 func (r *run) judge(it *item, retryAfter time.Duration, jitter float64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -26,7 +26,7 @@ type Log interface {
 // A Dispatcher delivers the events of all environments to their endpoints. Any number of
 // nodes may run one over the same store: an endpoint is leased to one of them at a time.
 //
-// Each endpoint with something to do has a run of its own, so a slow endpoint delays no
+// Each endpoint with something to do has a separate run, so a slow endpoint delays no
 // other. The runs of endpoints whose last attempt failed have separate places: no number of
 // dead endpoints takes the places of the others.
 type Dispatcher struct {

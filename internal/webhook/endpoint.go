@@ -87,7 +87,7 @@ type Progress struct {
 	Cursor       mfa.EventID // all events up to here were delivered or have a Delivery
 	Failures     int         // failed attempts since the last success
 	LastSuccess  time.Time   // zero before the first one
-	FailingSince time.Time   // of the first failed attempt since the last success; zero if there is none
+	FailingSince time.Time   // of the first failed attempt since the last success; zero without one
 	HoldUntil    time.Time   // no event after the cursor is sent before
 }
 
@@ -98,7 +98,7 @@ type Replay struct {
 	End          mfa.EventID // the cursor of the endpoint when the replay was asked for
 }
 
-// IsZero reports whether there is no replay.
+// IsZero reports whether r means no replay.
 func (r Replay) IsZero() bool { return r.End == mfa.EventID{} }
 
 // Reasons for DisabledFor.
@@ -197,7 +197,7 @@ type Attempt struct {
 	Status    int           // of the answer; 0 without one
 	Outcome   Outcome
 	Answer    []byte    // the beginning of the answer's body, sealed; nil if it was empty
-	NextAt    time.Time // of the next attempt; zero if there is none
+	NextAt    time.Time // of the next attempt; zero after the last one
 	ExpiresAt time.Time // when it is removed
 }
 

@@ -113,7 +113,7 @@ func (w *fixture) endpointOf(by mfa.Caller, url string) webhook.Details {
 	return d
 }
 
-// happen appends n events of failed challenges to production. Each has a user of its own.
+// happen appends n events of failed challenges to production. Each has another user.
 // Their reasons are counted on from first.
 func (w *fixture) happen(first, n int) {
 	w.t.Helper()
@@ -144,7 +144,7 @@ func (w *fixture) pass() {
 	}
 }
 
-// after advances the clock and lets the dispatcher do what is due then.
+// after advances the clock and lets the dispatcher run.
 func (w *fixture) after(d time.Duration) {
 	w.t.Helper()
 	w.clock.Advance(d)
@@ -167,6 +167,21 @@ func (w *fixture) waiting(id webhook.EndpointID) int {
 	n, err := w.store.WaitingDeliveries(w.t.Context(), id, 10_000)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	return n
+}
+
+// failed counts the deliveries whose attempts all failed.
+func (w *fixture) failed(id webhook.EndpointID) (n int) {
+	w.t.Helper()
+	rows, _, err := w.store.Export(w.t.Context(), "webhook_deliveries", "", 10_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, r := range rows {
+		if r.Delivery.Endpoint == id && r.Delivery.State == webhook.Failed {
+			n++
+		}
 	}
 	return n
 }

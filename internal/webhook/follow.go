@@ -38,13 +38,17 @@ func (f *followers) update(ctx context.Context, at map[mfa.EnvironmentID]mfa.Eve
 	}
 }
 
-// followPause is how long a follower waits after an error.
-const followPause = time.Second
+const (
+	followPause = time.Second // after an error
+	// followBack is how far back a new follower looks. The check finds older events: an
+	// endpoint may be behind by a million events.
+	followBack = time.Minute
+)
 
 // follow wakes endpoints when events arrive. It does not deliver them: each endpoint reads
 // on from its own cursor.
 func (f *followers) follow(ctx context.Context, env mfa.EnvironmentID, after mfa.EventID) {
-	q := events.Query{Environment: env, After: after}
+	q := events.Query{Environment: env, After: after, Since: f.d.now().Add(-followBack)}
 	for ctx.Err() == nil {
 		err := f.d.log.Follow(ctx, q, func(page events.Page) error {
 			q.After = page.Last

@@ -33,9 +33,6 @@ type Store interface {
 	DueDeliveries(ctx context.Context, id EndpointID, now time.Time, limit int) ([]Delivery, error)
 	// WaitingDeliveries counts the Waiting deliveries, up to limit.
 	WaitingDeliveries(ctx context.Context, id EndpointID, limit int) (int, error)
-	// FailedDeliveries counts the Failed deliveries of events between two times, up to limit. A
-	// zero time does not bound them.
-	FailedDeliveries(ctx context.Context, id EndpointID, since, until time.Time, limit int) (int, error)
 	// Attempts lists up to limit attempts, newest first. before is the last attempt of the
 	// previous page, zero for the first page.
 	Attempts(ctx context.Context, id EndpointID, before AttemptID, limit int) ([]Attempt, error)

@@ -40,9 +40,7 @@ const (
 	// This one reads all buckets. No request of the API uses it.
 	selectDueEndpoints = `SELECT DISTINCT endpoint FROM webhook_deliveries WHERE state = 'waiting' AND next_at <= $1 LIMIT $2`
 	countWaiting       = `SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE bucket = $1 AND endpoint = $2 AND state = 'waiting' LIMIT $3) AS found`
-	countFailed        = `SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE bucket = $1 AND endpoint = $2 AND state = 'failed'` +
-		` AND event_at >= $3 AND event_at < $4 LIMIT $5) AS found`
-	reschedule = `UPDATE webhook_deliveries SET state = $3, next_at = $4, attempts = attempts * $5` +
+	reschedule         = `UPDATE webhook_deliveries SET state = $3, next_at = $4, attempts = attempts * $5` +
 		` WHERE bucket = $1 AND endpoint = $2 AND state = $6 AND event_at >= $7 AND event_at < $8`
 	sweepDeliveries = `DELETE FROM webhook_deliveries WHERE bucket = $1 AND expires_at <= $2 AND (endpoint, event) IN` +
 		` (SELECT endpoint, event FROM webhook_deliveries WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
@@ -215,12 +213,6 @@ func (s *Store) DueDeliveries(ctx context.Context, id webhook.EndpointID, now ti
 // WaitingDeliveries counts waiting deliveries; see webhook.Store.
 func (s *Store) WaitingDeliveries(ctx context.Context, id webhook.EndpointID, limit int) (int, error) {
 	return collectOne(ctx, s, scanCount, countWaiting, bucket(id), id, limit)
-}
-
-// FailedDeliveries counts failed deliveries; see webhook.Store.
-func (s *Store) FailedDeliveries(ctx context.Context, id webhook.EndpointID, since, until time.Time, limit int) (int, error) {
-	since, until = bounds(since, until)
-	return collectOne(ctx, s, scanCount, countFailed, bucket(id), id, since, until, limit)
 }
 
 func scanCount(row *rowReader) (int, error) { return int(row.bigint()), row.err }

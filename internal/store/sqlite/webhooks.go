@@ -37,9 +37,7 @@ const (
 		` WHERE id_hi = ? AND id_lo = ? AND status = 'enabled' AND leased_until <= ?`
 	selectDueEndpoints = `SELECT DISTINCT endpoint_hi, endpoint_lo FROM webhook_deliveries WHERE state = 'waiting' AND next_at <= ? LIMIT ?`
 	countWaiting       = `SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE endpoint_hi = ? AND endpoint_lo = ? AND state = 'waiting' LIMIT ?)`
-	countFailed        = `SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE endpoint_hi = ? AND endpoint_lo = ? AND state = 'failed'` +
-		` AND event_at >= ? AND event_at < ? LIMIT ?)`
-	reschedule = `UPDATE webhook_deliveries SET state = ?, next_at = ?, attempts = attempts * ?` +
+	reschedule         = `UPDATE webhook_deliveries SET state = ?, next_at = ?, attempts = attempts * ?` +
 		` WHERE endpoint_hi = ? AND endpoint_lo = ? AND state = ? AND event_at >= ? AND event_at < ?`
 	sweepDeliveries = `DELETE FROM webhook_deliveries WHERE (endpoint_hi, endpoint_lo, event_hi, event_lo) IN` +
 		` (SELECT endpoint_hi, endpoint_lo, event_hi, event_lo FROM webhook_deliveries WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
@@ -210,12 +208,6 @@ func (s *Store) DueDeliveries(ctx context.Context, id webhook.EndpointID, now ti
 // WaitingDeliveries counts waiting deliveries; see webhook.Store.
 func (s *Store) WaitingDeliveries(ctx context.Context, id webhook.EndpointID, limit int) (int, error) {
 	return s.count(ctx, func(c *conn) *statement { return c.prepare(countWaiting).id(id).int(int64(limit)) })
-}
-
-// FailedDeliveries counts failed deliveries; see webhook.Store.
-func (s *Store) FailedDeliveries(ctx context.Context, id webhook.EndpointID, since, until time.Time, limit int) (int, error) {
-	from, to := bounds(since, until)
-	return s.count(ctx, func(c *conn) *statement { return c.prepare(countFailed).id(id).int(from).int(to).int(int64(limit)) })
 }
 
 func (s *Store) count(ctx context.Context, query func(*conn) *statement) (n int, err error) {

@@ -303,19 +303,6 @@ func dueInOrder(t *testing.T, s webhook.Store) {
 			t.Errorf("%d deliveries wait, %v; want %d", n, err, want)
 		}
 	}
-	for _, tc := range []struct {
-		since, until time.Time
-		want         int
-	}{
-		{time.Time{}, time.Time{}, 1},
-		{morning, morning.Add(time.Millisecond), 1},
-		{morning.Add(time.Millisecond), time.Time{}, 0},
-		{time.Time{}, morning, 0},
-	} {
-		if n, err := s.FailedDeliveries(t.Context(), e.ID, tc.since, tc.until, 100); n != tc.want || err != nil {
-			t.Errorf("%d deliveries between %v and %v have failed, %v; want %d", n, tc.since, tc.until, err, tc.want)
-		}
-	}
 }
 
 func deliveriesAreRescheduled(t *testing.T, s webhook.Store) {
