@@ -18,8 +18,10 @@ type logged struct {
 	Event     string
 	CreatedAt string `json:"created_at"`
 	Data      struct {
-		User   *string `json:"user_id"`
-		Caller struct{ Type, ID string }
+		User      *string `json:"user_id"`
+		IPAddress *string `json:"ip_address"`
+		UserAgent *string `json:"user_agent"`
+		Caller    struct{ Type, ID string }
 	}
 }
 
@@ -274,6 +276,52 @@ func TestEventsOfAnotherEnvironmentAreNotVisible(t *testing.T) {
 	w.post("/auth/factors/enroll", `{"type":"generic_otp"}`, theirs).is(http.StatusCreated)
 	w.get("/events?after="+ours[3].ID, theirs).refuses("after after_invalid_cursor")
 	w.get("/events/stream?after="+ours[3].ID, theirs).refuses("after after_invalid_cursor")
+}
+
+func TestEventsShowTheEndUserUntilTheUserIsErased(t *testing.T) {
+	w := newFixture(t, setup{})
+	const device = `"ip_address":"203.0.113.7","user_agent":"Förde <b>& \"1.0\" 🔑 \\ /"`
+	factor := w.enroll(`{"type":"generic_otp","user_id":"user_1"}`)
+	c := w.post("/auth/factors/"+factor+"/challenge", `{`+device+`}`).is(http.StatusCreated)
+	w.post("/auth/challenges/"+c.text("id")+"/verify", `{"code":"`+wrong+`",`+device+`}`).is(http.StatusCreated)
+	w.post("/auth/challenges/"+c.text("id")+"/verify", `{"code":"`+c.text("code")+`",`+device+`}`).is(http.StatusCreated)
+	w.delete("/auth/factors/" + factor).is(http.StatusNoContent)
+
+	for query, types := range map[string][]string{
+		"factor_id=" + factor: append(slices.Clone(signInTypes), "factor.deleted"),
+		"user_id=user_1":      append(slices.Clone(signInTypes), "factor.deleted"),
+	} {
+		page, _ := w.log(query)
+		if !slices.Equal(typesOf(page), types) {
+			t.Fatalf("%s: the list is %q; want %q", query, typesOf(page), types)
+		}
+		for i, e := range page {
+			if e.Data.User == nil || *e.Data.User != "user_1" {
+				t.Errorf("%s does not name the user", e.Event)
+			}
+			if hasDevice := 0 < i && i < 4; hasDevice != (e.Data.IPAddress != nil && *e.Data.IPAddress == "203.0.113.7") ||
+				hasDevice != (e.Data.UserAgent != nil && *e.Data.UserAgent == `Förde <b>& "1.0" 🔑 \ /`) {
+				t.Errorf("%s has another device: %v, %v", e.Event, e.Data.IPAddress, e.Data.UserAgent)
+			}
+		}
+	}
+
+	w.clock.Advance(2 * time.Hour)
+	if err := w.service.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	page, _ := w.log("factor_id=" + factor)
+	if len(page) != 5 {
+		t.Fatalf("after the erasure the list is %q", typesOf(page))
+	}
+	for _, e := range page {
+		if e.Data.User != nil && *e.Data.User != "" || e.Data.IPAddress != nil || e.Data.UserAgent != nil {
+			t.Errorf("after the erasure %s is %+v", e.Event, e.Data)
+		}
+	}
+	if page, _ := w.log("user_id=user_1"); len(page) != 0 {
+		t.Errorf("after the erasure the user has %q", typesOf(page))
+	}
 }
 
 func TestBadParametersOfEventsAreNamed(t *testing.T) {

@@ -101,7 +101,7 @@ func newFixture(t testing.TB, s setup) *fixture {
 
 	s.api.Webhooks = webhook.NewService(w.store, keyset, webhook.Options{Now: w.clock.Now})
 	s.api.Logger, s.api.Now, s.api.OpenAPI = log, w.clock.Now, document(t).Text
-	happened := events.NewService(w.store, events.Options{Poll: 5 * time.Millisecond, Retention: s.mfa.EventRetention, Now: w.clock.Now})
+	happened := events.NewService(w.store, events.Options{Keys: w.service.Keys, Logger: log, Poll: 5 * time.Millisecond, Retention: s.mfa.EventRetention, Now: w.clock.Now})
 	api, err := httpapi.New(w.service, w.access, happened, s.api)
 	if err != nil {
 		t.Fatal(err)

@@ -241,6 +241,10 @@ func idIn(body string) string {
 	return e.ID
 }
 
+// device is the device of the user. Encoders of JSON print some of its characters
+// differently.
+const device = `"ip_address":"203.0.113.7","user_agent":"Förde <b>&' \"1.0\" 🔑 \\ /"`
+
 // signIns is how often the user of newEventServer signs in, each time after a wrong code.
 const signIns = 4
 
@@ -275,7 +279,7 @@ func newEventServer(t *testing.T, https bool) (eventServer, plan) {
 		ask("POST", "/auth/factors/"+factor.ID+"/challenge", `{}`, &challenge)
 		logcapture.Secret(t, challenge.Code)
 		for _, code := range []string{"12345", challenge.Code} {
-			ask("POST", "/auth/challenges/"+challenge.ID+"/verify", `{"code":"`+code+`"}`, &struct{}{})
+			ask("POST", "/auth/challenges/"+challenge.ID+"/verify", `{"code":"`+code+`",`+device+`}`, &struct{}{})
 		}
 	}
 	deadline := time.Now().Add(10 * time.Second)
