@@ -233,7 +233,7 @@ func (l *listener) read(ctx context.Context, body io.Reader, alive func()) error
 	return lines.Err()
 }
 
-// forward sends an event to the developer's program and prints what it answered.
+// forward sends an event to the developer's program and prints the answer.
 func (l *listener) forward(ctx context.Context, id, typ string, body []byte) error {
 	now := time.Now()
 	headers, err := l.signer.Headers(id, now, body)
