@@ -143,7 +143,7 @@ func TestAStreamContinuesAfterAPosition(t *testing.T) {
 func TestAClientThatConnectsAgainMissesNothing(t *testing.T) {
 	w := newFixture(t, setup{})
 	var got []string
-	s := w.stream("")
+	s := w.stream(happenings)
 	for range 3 {
 		w.signIn("user_1")
 		for range 2 {
@@ -154,7 +154,7 @@ func TestAClientThatConnectsAgainMissesNothing(t *testing.T) {
 			got = append(got, e.id)
 		}
 		s.closed()
-		s = w.stream("", "Last-Event-ID: "+got[len(got)-1])
+		s = w.stream(happenings, "Last-Event-ID: "+got[len(got)-1])
 	}
 	for len(got) < 12 {
 		e, ok := s.next()
