@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // The kinds of refusal.
@@ -70,9 +71,7 @@ type Service struct {
 
 // NewService returns a Service over store; a nil now means time.Now.
 func NewService(store Store, now func() time.Time) *Service {
-	if now == nil {
-		now = time.Now
-	}
+	now = wallclock.Or(now)
 	return &Service{store: store, now: now}
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 const (
@@ -62,9 +64,7 @@ func NewConnections(limit int, opts Options) *Connections {
 	if opts.Crowded == nil {
 		opts.Crowded = func() {}
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	c := &Connections{limit: limit, opts: opts, freed: make(chan struct{}, 1), open: map[net.Conn]*connection{}}
 	c.idle.prev, c.idle.next = &c.idle, &c.idle
 	c.silent.prev, c.silent.next = &c.silent, &c.silent
@@ -161,7 +161,7 @@ func (c *Connections) Handler(next http.Handler) http.Handler {
 			if r.ContentLength != 0 { // without a body, net/http would cancel the request at the deadline
 				// SetReadDeadline fails only for writers without deadlines. Those of a server have
 				// them, and they use the system clock.
-				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
+				_ = http.NewResponseController(w).SetReadDeadline(wallclock.Deadline(bodyWithin))
 			}
 		}
 		next.ServeHTTP(w, r)

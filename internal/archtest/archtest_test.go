@@ -114,7 +114,8 @@ var places = map[string]place{
 
 	"internal/idempotency": {layer: middle, never: []string{"net/http", "database/sql", "encoding/json"}},
 
-	"internal/admission":  {layer: ground},
+	"internal/wallclock":  {layer: ground},
+	"internal/admission":  {layer: ground, also: []string{"internal/wallclock"}},
 	"internal/atomicfile": {layer: ground},
 	"internal/ids":        {layer: ground},
 	"internal/pgurl":      {layer: ground},

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
@@ -130,12 +131,12 @@ const (
 // run forwards events until ctx ends or the server refuses the request.
 func (l *listener) run(ctx context.Context) error {
 	for pause := firstReconnect; ; pause = min(2*pause, longestReconnect) {
-		began, before := time.Now(), l.last
+		began, before := wallclock.Start(), l.last
 		err := l.follow(ctx)
 		if refused, ok := errors.AsType[*refusedError](err); ok || ctx.Err() != nil {
 			return cmp.Or[error](ctx.Err(), refused)
 		}
-		if l.last != before || time.Since(began) > longestReconnect {
+		if l.last != before || began.Elapsed() > longestReconnect {
 			pause = firstReconnect
 		}
 		l.con.notef("%v; connecting again in %v\n", err, pause)

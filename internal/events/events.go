@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Query asks for events of one environment, oldest first. Zero fields do not restrict it.
@@ -164,9 +165,7 @@ func NewService(log Log, opts Options) *Service {
 	if opts.Retention == 0 {
 		opts.Retention = 400 * 24 * time.Hour
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	if opts.Poll == 0 {
 		opts.Poll = 100 * time.Millisecond
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/eventexport"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Store keeps the positions and the mark of the node that writes.
@@ -103,7 +104,7 @@ func (s *Sink) Run(ctx context.Context) {
 	l := lease{store: s.store, servable: s.opts.Servable}
 	defer s.target.Close()
 	for pause := firstPause; ctx.Err() == nil; {
-		began := time.Now()
+		began := wallclock.Start()
 		err := l.hold(ctx, func(held context.Context) error {
 			s.active.Store(true)
 			defer s.active.Store(false)
@@ -114,7 +115,7 @@ func (s *Sink) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > longestPause {
+		if began.Elapsed() > longestPause {
 			pause = firstPause
 		}
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
@@ -75,9 +76,7 @@ func New(service *mfa.Service, keys *access.Service, log *events.Service, opts O
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	limit, err := ratelimit.New[access.KeyID](opts.RateLimit)
 	if err != nil {
 		return nil, err

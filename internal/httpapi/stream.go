@@ -16,6 +16,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/eventwire"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
 )
 
@@ -248,7 +249,7 @@ func (s *eventStream) flush() error {
 		return context.Canceled
 	default:
 	}
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.within))
+	_ = s.control.SetWriteDeadline(wallclock.Deadline(s.within))
 	_, err := s.w.Write(s.buf)
 	if err == nil {
 		err = s.control.Flush()
@@ -262,7 +263,7 @@ func (s *eventStream) flush() error {
 // finish ends the stream. A client that does not accept data must not delay the end.
 func (s *eventStream) finish() {
 	s.end()
-	_ = s.control.SetWriteDeadline(time.Now().Add(streamFinish))
+	_ = s.control.SetWriteDeadline(wallclock.Deadline(streamFinish))
 }
 
 // watchStream sends heartbeats, and ends the stream when its key is not valid any more or

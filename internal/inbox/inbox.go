@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // An Inbox is a delivery.Sender that keeps the newest messages in memory, and an http.Handler
@@ -44,9 +45,7 @@ func New(opts Options) *Inbox {
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = 1 << 20
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	if opts.Rand == nil {
 		opts.Rand = rand.Reader
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/ids"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Service decides what happens to factors and challenges. It is safe for
@@ -81,9 +82,7 @@ func NewService(store Store, keys *secret.Keyset, sender delivery.Sender, opts O
 		one := 1
 		opts.TOTPWindow = &one
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	if opts.Rand == nil {
 		opts.Rand = rand.Reader
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Store keeps factors, users and counts of messages; every mfa.Store is one.
@@ -45,9 +46,7 @@ type Options struct {
 // NewService returns a Service over a store. environments keeps the environments and API
 // keys of the same store.
 func NewService(store Store, environments access.Store, opts Options) *Service {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	if opts.Keys == nil {
 		opts.Keys = func(context.Context) (*secret.Keyset, error) { return nil, errors.New("no keyset was given") }
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 const (
@@ -102,12 +103,12 @@ func (c *clock) compare(ctx context.Context) (ahead time.Duration, wrong bool, e
 	ctx, cancel := context.WithTimeout(ctx, checkClockWait)
 	defer cancel()
 	for i := range clockSamples {
-		before, started := c.now(), time.Now()
+		before, started := c.now(), wallclock.Start()
 		there, err := c.store.Clock(ctx)
 		if err != nil {
 			return 0, false, err
 		}
-		half := time.Since(started) / 2
+		half := started.Elapsed() / 2
 		sample := before.Add(half).Sub(there)
 		if i == 0 || sample.Abs()-half < ahead.Abs() {
 			ahead = sample

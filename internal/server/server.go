@@ -27,6 +27,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
@@ -35,6 +36,7 @@ import (
 type Server struct {
 	cfg      config.Config
 	log      *slog.Logger
+	now      func() time.Time
 	store    *Store
 	delivery *smsfile.Delivery           // of messages to phones, or nil
 	mfa      atomic.Pointer[mfa.Service] // nil until all is wired
@@ -76,10 +78,8 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if parts.Logger == nil {
 		parts.Logger = slog.Default()
 	}
-	if parts.Now == nil {
-		parts.Now = time.Now
-	}
-	s := &Server{cfg: cfg, log: parts.Logger}
+	parts.Now = wallclock.Or(parts.Now)
+	s := &Server{cfg: cfg, log: parts.Logger, now: parts.Now}
 	if err := delivery.CheckCountries(cfg.SMSCountries); err != nil {
 		return nil, fmt.Errorf("--sms-countries: %w", err)
 	}
@@ -96,7 +96,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		}
 	}()
 	if cfg.TLSCert != "" { // before the store: a wrong path must not leave a new store behind
-		if s.certs, err = newCertificate(cfg.TLSCert, cfg.TLSKey, s.log); err != nil {
+		if s.certs, err = newCertificate(cfg.TLSCert, cfg.TLSKey, parts.Now, s.log); err != nil {
 			return nil, err
 		}
 	}
@@ -304,7 +304,7 @@ func limitsOf(cfg config.Config) (mfa.Limits, error) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.api.ServeHTTP(w, r) }
 
 func (s *Server) tellCrowded() {
-	if s.crowded.Due(time.Now()) {
+	if s.crowded.Due(s.now()) {
 		s.log.Warn("connections are closed: too many at once", "limit", s.cfg.MaxConnections)
 	}
 }

@@ -84,7 +84,7 @@ func (s *Server) newSink(target eventsink.Target, version string) *eventsink.Sin
 	})
 	if s.metrics != nil {
 		s.metrics.Sink(func() (active bool, lag time.Duration, written, failed int64) {
-			st := sink.State(time.Now())
+			st := sink.State(s.now())
 			return st.Active, st.Lag, st.Written, st.Failed
 		})
 	}

@@ -33,6 +33,7 @@ type certificate struct {
 
 	mu      sync.Mutex // held while the files are read
 	checked time.Time
+	now     func() time.Time
 	digest  [sha256.Size]byte // of the contents in use
 	problem string            // that was logged last
 }
@@ -41,8 +42,8 @@ type certificate struct {
 const recheckCertificate = 5 * time.Second
 
 // newCertificate reads a certificate and its key from two PEM files.
-func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, checked: time.Now()}
+func newCertificate(certFile, keyFile string, now func() time.Time, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, now: now, checked: now()}
 	if err := c.read(); err != nil {
 		return nil, fmt.Errorf("load the TLS certificate: %w", err)
 	}
@@ -54,7 +55,7 @@ func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, e
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.mu.TryLock() {
 		defer c.mu.Unlock()
-		if now := time.Now(); now.Sub(c.checked) >= recheckCertificate {
+		if now := c.now(); now.Sub(c.checked) >= recheckCertificate {
 			c.checked = now
 			c.refresh()
 		}

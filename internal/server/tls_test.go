@@ -53,7 +53,7 @@ func readFile(t *testing.T, name string) []byte {
 
 func load(t *testing.T, p pair, log *slog.Logger) *certificate {
 	t.Helper()
-	c, err := newCertificate(p.cert, p.key, log)
+	c, err := newCertificate(p.cert, p.key, time.Now, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestRenewedKeyFileIsLoaded(t *testing.T) {
 }
 
 func TestACertificateThatIsNotThereIsAnError(t *testing.T) {
-	if _, err := newCertificate(filepath.Join(t.TempDir(), "no.crt"), "no.key", slog.New(slog.DiscardHandler)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := newCertificate(filepath.Join(t.TempDir(), "no.crt"), "no.key", time.Now, slog.New(slog.DiscardHandler)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("newCertificate = %v; want fs.ErrNotExist", err)
 	}
 }

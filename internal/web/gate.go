@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/admission"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Gate bounds how many requests are in progress at once, so no tenant can keep the
@@ -27,9 +28,7 @@ func NewGate[K comparable](limit int, opts Options) *Gate[K] {
 		limit: limit, arriving: admission.NewShares[K](limit), working: admission.NewShares[K](limit),
 		logger: cmp.Or(opts.Logger, slog.Default()), now: opts.Now,
 	}
-	if g.now == nil {
-		g.now = time.Now
-	}
+	g.now = wallclock.Or(g.now)
 	return g
 }
 

@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Mux routes the requests of one face to its handlers. Make one with NewMux and add
@@ -44,9 +46,7 @@ func NewMux(opts Options) *Mux {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	m := &Mux{opts: opts, mux: http.NewServeMux(), fixed: map[string]bool{}}
 	m.mux.HandleFunc(everything, func(w http.ResponseWriter, r *http.Request) { m.serve("", w, r, m.unknown) })
 	return m

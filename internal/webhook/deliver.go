@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 const (
@@ -94,7 +95,7 @@ func (d *Dispatcher) deliver(ctx context.Context, id EndpointID) (result, error)
 		return d.leased(ctx, id)
 	}
 	defer r.keepLease(ctx)()
-	for began, turn := time.Now(), false; ; turn = !turn {
+	for began, turn := wallclock.Start(), false; ; turn = !turn {
 		items, from, at, err := r.next(ctx, turn)
 		if err != nil {
 			r.release(ctx)
@@ -112,7 +113,7 @@ func (d *Dispatcher) deliver(ctx context.Context, id EndpointID) (result, error)
 		if !r.send(ctx, items) { // a fault of this node, which was logged, or the process ends
 			return result{failures: r.e.Failures}, r.release(ctx)
 		}
-		over := ctx.Err() != nil || time.Since(began) > runFor
+		over := ctx.Err() != nil || began.Elapsed() > runFor
 		held, err := r.settle(ctx, items, from, at, over)
 		if err != nil || !held {
 			return result{failures: r.e.Failures}, err
@@ -303,7 +304,7 @@ func (r *run) send(ctx context.Context, items []*item) bool {
 		}
 	}
 	r.stopped, r.revived, r.holdAll = false, false, time.Time{}
-	start := time.Now()
+	start := wallclock.Start()
 	var all sync.WaitGroup
 	for _, lane := range byLane {
 		if len(lane) == 0 {
@@ -311,7 +312,7 @@ func (r *run) send(ctx context.Context, items []*item) bool {
 		}
 		all.Go(func() {
 			for _, it := range lane {
-				if ctx.Err() != nil || r.isStopped() || time.Since(start) > chunkFor {
+				if ctx.Err() != nil || r.isStopped() || start.Elapsed() > chunkFor {
 					return
 				}
 				if goOn := r.try(sending, it); !goOn {
@@ -336,7 +337,7 @@ func (r *run) try(ctx context.Context, it *item) bool {
 	if err != nil {
 		return r.giveUp(err)
 	}
-	at, began := r.d.now(), time.Now()
+	at, began := r.d.now(), wallclock.Start()
 	id := it.event.ID.String()
 	body := r.d.opts.Append(nil, it.event)
 	headers, err := secrets.Headers(id, at, body)
@@ -353,7 +354,7 @@ func (r *run) try(ctx context.Context, it *item) bool {
 	a := &it.attempt
 	*a = Attempt{
 		Endpoint: r.e.ID, Event: it.event.ID, Type: it.event.Type, Number: it.attempts + 1,
-		At: at, Took: time.Since(began).Truncate(time.Millisecond), Status: answer.Status, Outcome: answer.outcome(),
+		At: at, Took: began.Elapsed().Truncate(time.Millisecond), Status: answer.Status, Outcome: answer.outcome(),
 	}
 	if a.ID, err = r.d.ids.Next(at, r.e.ID.Bucket()); err == nil && len(answer.Body) > 0 {
 		a.Answer, err = r.d.service.keys.Load().Seal(answer.Body[:min(len(answer.Body), MaxAnswer)], a.associated())

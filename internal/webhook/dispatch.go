@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/ids"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Log reads events; *events.Service implements it.
@@ -96,9 +97,7 @@ func NewDispatcher(service *Service, log Log, sender Sender, opts DispatcherOpti
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	if opts.Rand == nil {
 		opts.Rand = rand.Reader
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/ids"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Service creates and changes endpoints. It is safe for concurrent use, by any number of
@@ -39,9 +40,7 @@ const maxEndpoints = 32
 // NewService returns a Service that seals the secrets of endpoints under keys. With nil keys
 // it can list, disable and delete endpoints, and returns them without secrets.
 func NewService(store Store, keys *secret.Keyset, opts Options) *Service {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	if opts.Rand == nil {
 		opts.Rand = rand.Reader
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/admission"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 const (
@@ -32,6 +33,7 @@ type Callbacks struct {
 	receivers map[string]Receiver
 	record    func(ctx context.Context, provider string, r Receipt) error
 	log       *slog.Logger
+	now       func() time.Time
 
 	reading, recording chan struct{} // a token for each callback in that stage
 	crowded            admission.Notice
@@ -41,7 +43,7 @@ type Callbacks struct {
 // at least once for every receipt, including receipts for messages of other senders.
 func NewCallbacks(providers []Named, record func(ctx context.Context, provider string, r Receipt) error, log *slog.Logger) *Callbacks {
 	c := &Callbacks{
-		receivers: map[string]Receiver{}, record: record, log: log,
+		receivers: map[string]Receiver{}, record: record, log: log, now: wallclock.Or(nil),
 		reading: make(chan struct{}, maxReading), recording: make(chan struct{}, maxRecording),
 	}
 	for _, p := range providers {
@@ -68,7 +70,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case errors.Is(err, errCrowded):
-		if c.crowded.Due(time.Now()) {
+		if c.crowded.Due(c.now()) {
 			c.log.Warn("callbacks refused: too many at once", "provider", provider)
 		}
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -105,7 +107,7 @@ func (c *Callbacks) read(w http.ResponseWriter, r *http.Request) ([]byte, error)
 	}
 	defer leave()
 	// If the writer supports no deadline, that of the server applies.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	_ = http.NewResponseController(w).SetReadDeadline(wallclock.Deadline(bodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallback))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err == nil || tooLarge || errors.Is(err, os.ErrDeadlineExceeded) {
 		return body, err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Route lists the providers for the numbers with a prefix.
@@ -174,9 +175,7 @@ func (o RouterOptions) withDefaults() (RouterOptions, error) {
 	if o.Observe == nil {
 		o.Observe = func(Try) {}
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	o.Now = wallclock.Or(o.Now)
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}

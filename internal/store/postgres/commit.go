@@ -36,7 +36,7 @@ func (s *Store) commit(group []*job, decided func(), patience time.Duration, loc
 		refuse(group, errStalled)
 		return
 	}
-	start := time.Now()
+	start := s.now()
 	err := s.transact(group, decided, patience)
 	switch {
 	case err == nil:
@@ -57,13 +57,13 @@ func (s *Store) commit(group []*job, decided func(), patience time.Duration, loc
 // commitEach is commit with a transaction for each job. All of them together take
 // little more than the time limit of one transaction.
 func (s *Store) commitEach(group []*job, patience time.Duration, locked func([]*job, error)) {
-	start := time.Now()
+	start := s.now()
 	for i, j := range group {
-		if time.Since(start) > s.wait.roundTrip {
+		if s.now().Sub(start) > s.wait.roundTrip {
 			refuse(group[i:], errBehind)
 			return
 		}
-		begun := time.Now()
+		begun := s.now()
 		switch err := s.transactAlone(j, patience); {
 		case isLocked(err):
 			locked(group[i:i+1], err)
@@ -167,7 +167,7 @@ func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), 
 		}
 		return err
 	}
-	s.answered.Store(time.Now().UnixNano())
+	s.answered.Store(s.now().UnixNano())
 	return nil
 }
 
@@ -251,7 +251,7 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patienc
 // COMMIT all rows are stored, even if the connection breaks. Without an answer to it or to
 // a statement before it, COMMIT may have succeeded.
 func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
-	start := time.Now()
+	start := s.now()
 	stalled := time.AfterFunc(s.wait.stall, func() { s.stall(start) })
 	defer stalled.Stop()
 	var answer string
@@ -265,7 +265,7 @@ func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error
 	case answer == "COMMIT" && takeWarning(conn):
 		return &unknownError{conn.PgConn().PID(), errUnreplicated}
 	case answer == "COMMIT":
-		s.committed.Store(time.Now().UnixNano())
+		s.committed.Store(s.now().UnixNano())
 		return nil
 	case answer != "":
 		return fmt.Errorf("commit: the server answered %s", answer)

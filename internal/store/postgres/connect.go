@@ -26,6 +26,7 @@ const passwordFresh = 2 * time.Second
 // password, token or client certificate then needs no restart.
 type login struct {
 	url *pgurl.URL
+	now func() time.Time
 
 	mu      sync.Mutex
 	kept    secret.String // the last output of the password command
@@ -56,13 +57,13 @@ func (l *login) refresh(ctx context.Context, cfg *pgx.ConnConfig) error {
 func (l *login) command(ctx context.Context, cfg *pgx.ConnConfig) (secret.String, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if time.Now().Before(l.keptFor) {
+	if now := l.now(); now.Before(l.keptFor) {
 		return l.kept, nil
 	}
 	password, err := secret.PasswordFromCommand(ctx, l.url.PasswordCommand,
 		"PGHOST="+cfg.Host, "PGPORT="+strconv.Itoa(int(cfg.Port)), "PGUSER="+cfg.User, "PGDATABASE="+cfg.Database)
 	if err == nil {
-		l.kept, l.keptFor = password, time.Now().Add(passwordFresh)
+		l.kept, l.keptFor = password, l.now().Add(passwordFresh)
 	}
 	return password, err
 }

@@ -156,7 +156,7 @@ func Distributed(tables []string, place func(table string) (method, model string
 // RaceToLane makes Updates that wait for the same row enter its lane at the same time.
 // It returns how many of them were answered before ctx ended.
 func RaceToLane(ctx context.Context, updates int) (answered int) {
-	s := &Store{group: 1, queue: queue.New[*job](updates)}
+	s := &Store{now: time.Now, group: 1, queue: queue.New[*job](updates)}
 	s.stalled.Store(true) // the lane refuses its jobs without a database
 	var together sync.WaitGroup
 	together.Add(updates)

@@ -49,7 +49,7 @@ func (s *Store) tryCommit() error {
 	})
 	switch {
 	case err == nil:
-		s.committed.Store(time.Now().UnixNano())
+		s.committed.Store(s.now().UnixNano())
 	case isStale(err):
 		s.pool.Reset()
 	}

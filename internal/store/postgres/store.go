@@ -18,6 +18,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/pgurl"
 	"github.com/countersign-mfa/countersign/internal/store/queue"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Store keeps everything in a PostgreSQL database. It is safe for concurrent use, and
@@ -25,6 +26,7 @@ import (
 type Store struct {
 	pool     *pgxpool.Pool
 	log      *slog.Logger
+	now      func() time.Time
 	group    int  // the largest number of Updates that share a transaction
 	spread   bool // whether the tables are distributed
 	wait     waits
@@ -52,9 +54,10 @@ type waits struct{ roundTrip, resolve, patience, stall, idle time.Duration }
 
 // Options change how a Store works; zero fields take their defaults.
 type Options struct {
-	Writers int          // connections that write at the same time; default 3, and 16 if each Update has its own transaction
-	Group   int          // largest number of Updates that share a transaction; default 64, and 1 if tables are distributed
-	Logger  *slog.Logger // default slog.Default()
+	Writers int              // connections that write at the same time; default 3, and 16 if each Update has its own transaction
+	Group   int              // largest number of Updates that share a transaction; default 64, and 1 if tables are distributed
+	Logger  *slog.Logger     // default slog.Default()
+	Now     func() time.Time // decides whether the database still answers; default time.Now
 }
 
 // Open connects to the database of a postgres:// URL. The schema must be up to date;
@@ -69,7 +72,7 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	}
 	cfg.AfterConnect = registerArrays
 	cfg.ConnConfig.OnNotice = noteWarning
-	s := &Store{log: opts.Logger, group: opts.Group, wait: waits{roundTrip, resolveFor, patience, stallAfter, idleFor}}
+	s := &Store{log: opts.Logger, now: wallclock.Or(opts.Now), group: opts.Group, wait: waits{roundTrip, resolveFor, patience, stallAfter, idleFor}}
 	s.closing = make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(s.closing) })
 	cfg.ConnConfig.DialFunc = s.sockets.dial(cfg.ConnConfig.DialFunc)
@@ -150,7 +153,7 @@ func configure(url string) (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.BeforeConnect = (&login{url: u}).refresh
+	cfg.BeforeConnect = (&login{url: u, now: wallclock.Or(nil)}).refresh
 	cfg.ConnConfig.AfterConnect = checkEncoding
 	if cfg.ConnConfig.RuntimeParams["client_encoding"] == "" {
 		cfg.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // overrides the setting of the role or the database

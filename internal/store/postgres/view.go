@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -50,12 +49,12 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 // rows of all waiting Views together.
 func (s *Store) serveViews() {
 	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*viewJob], _ *queue.Hold) {
-		start := time.Now()
+		start := s.now()
 		err := s.see(waiting)
 		if len(waiting) > 1 && isRowError(err) {
 			for _, w := range waiting { // only the reads of an unreadable row fail
 				if !s.lost(err, start) {
-					start = time.Now()
+					start = s.now()
 					err = s.see([]*queue.Job[*viewJob]{w})
 				}
 				w.Err = domainError(err)
@@ -109,7 +108,7 @@ func (s *Store) seeOnce(waiting []*queue.Job[*viewJob]) error {
 	if err != nil {
 		return err
 	}
-	s.answered.Store(time.Now().UnixNano())
+	s.answered.Store(s.now().UnixNano())
 	for _, w := range waiting {
 		w.Work.rows = h.rows(w.Work.read)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 const (
@@ -30,6 +32,7 @@ const (
 type checkpointer struct {
 	c    *conn
 	log  *slog.Logger
+	now  func() time.Time
 	wake chan struct{}
 	done chan struct{}
 
@@ -48,7 +51,7 @@ const (
 )
 
 func startCheckpointer(c *conn, state *logState, log *slog.Logger) *checkpointer {
-	k := &checkpointer{c: c, state: state, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	k := &checkpointer{c: c, now: wallclock.Or(nil), state: state, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	k.state.due.Store(true)
 	go k.run()
 	return k
@@ -59,7 +62,7 @@ func (k *checkpointer) hook(pages int) {
 	if int64(pages) <= k.logged.Swap(int64(pages)) {
 		k.state.begun = true
 	}
-	if pages >= checkpointPages && time.Now().UnixNano() >= k.pause.Load() && k.turn.CompareAndSwap(ofNobody, ofBackground) {
+	if pages >= checkpointPages && k.now().UnixNano() >= k.pause.Load() && k.turn.CompareAndSwap(ofNobody, ofBackground) {
 		k.wake <- struct{}{}
 	}
 }
@@ -87,18 +90,18 @@ func (k *checkpointer) after(c *conn) {
 // copy copies as many pages of the log as it can and returns the number of all copied
 // pages.
 func (k *checkpointer) copy(c *conn) (copied int, ok bool) {
-	start := time.Now()
+	start := wallclock.Start()
 	defer k.state.due.Store(true)
 	_, copied, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
 	switch {
 	case errors.Is(err, sqlite3.BUSY):
 		return 0, false // another process is copying
 	case err != nil:
-		k.pause.Store(time.Now().Add(failurePause).UnixNano())
+		k.pause.Store(k.now().Add(failurePause).UnixNano())
 		k.log.Warn("checkpoint", "error", err)
 		return 0, false
 	}
-	k.log.Debug("checkpoint", "logged", k.logged.Load(), "copied", copied, "took_ms", float64(time.Since(start).Microseconds())/1000)
+	k.log.Debug("checkpoint", "logged", k.logged.Load(), "copied", copied, "took_ms", float64(start.Elapsed().Microseconds())/1000)
 	return copied, true
 }
 

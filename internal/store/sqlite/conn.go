@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/rows"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A conn is one connection with its prepared statements. Only one goroutine may use it
@@ -58,10 +59,10 @@ func dial(files *files, cachePages int) (*conn, error) {
 // patiently repeats fn while the database is locked. SQLite does not wait while another
 // process creates or closes the database.
 func patiently(fn func() error) error {
-	start := time.Now()
+	start := wallclock.Start()
 	for {
 		err := fn()
-		if !errors.Is(err, sqlite3.BUSY) || time.Since(start) > busyTimeout {
+		if !errors.Is(err, sqlite3.BUSY) || start.Elapsed() > busyTimeout {
 			return err
 		}
 		time.Sleep(time.Millisecond)

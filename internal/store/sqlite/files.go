@@ -17,6 +17,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // files are the files of an open store: the database, the write-ahead log and its
@@ -101,14 +102,14 @@ func claim(path string, create bool) (_ *files, err error) {
 		return nil, err
 	}
 	f := &files{path: path}
-	start := time.Now()
+	start := wallclock.Start()
 	for {
 		err := f.tryClaim(create)
 		if err == nil {
 			return f, nil
 		}
 		_, replaced := errors.AsType[*replacedError](err)
-		if waited := time.Since(start); replaced && waited < settleTime || errors.Is(err, errBusy) && waited < busyTimeout {
+		if waited := start.Elapsed(); replaced && waited < settleTime || errors.Is(err, errBusy) && waited < busyTimeout {
 			time.Sleep(lockPause)
 			continue
 		}
@@ -145,7 +146,7 @@ func claimAlone(path string) (_ *files, err error) {
 		return nil, fmt.Errorf("find the store: %w", err)
 	}
 	f := &files{path: path}
-	for start := time.Now(); ; time.Sleep(lockPause) {
+	for start := wallclock.Start(); ; time.Sleep(lockPause) {
 		if err := f.openLock(); err != nil {
 			return nil, err
 		}
@@ -158,7 +159,7 @@ func claimAlone(path string) (_ *files, err error) {
 		}
 		// Another process may hold the lock for a moment, only to check whether any
 		// other process uses the store.
-		if time.Since(start) > settleTime/4 {
+		if start.Elapsed() > settleTime/4 {
 			return nil, fmt.Errorf("%s: %w", path, errInUse)
 		}
 	}

@@ -26,7 +26,7 @@ type health struct {
 
 // committed records a successful commit.
 func (s *Store) committed() {
-	s.health.wrote.Store(time.Now().UnixNano())
+	s.health.wrote.Store(s.now().UnixNano())
 	if s.health.broken.Load() && s.health.broken.Swap(false) {
 		s.log.Info("the store can be written to again", "file", s.files.path)
 	}
@@ -76,7 +76,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !s.health.broken.Load() && time.Since(time.Unix(0, s.health.wrote.Load())) < probeAfter {
+	if !s.health.broken.Load() && s.now().Sub(time.Unix(0, s.health.wrote.Load())) < probeAfter {
 		return nil
 	}
 	if err := s.write(ctx, (*conn).countLog); err != nil {

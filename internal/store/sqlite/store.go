@@ -7,17 +7,20 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/queue"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A Store is a database file. It is safe for concurrent use; other processes may
 // use the same file at the same time.
 type Store struct {
 	files      *files
+	now        func() time.Time
 	health     health
 	writes     *queue.Queue[func(*conn) error]
 	reads      *queue.Queue[func(*conn) error]
@@ -56,6 +59,7 @@ func open(path string, log *slog.Logger, create bool) (_ *Store, err error) {
 	}
 	s := &Store{
 		files:    files,
+		now:      wallclock.Or(nil),
 		writes:   queue.New[func(*conn) error](maxWaiting),
 		reads:    queue.New[func(*conn) error](maxWaiting),
 		scanners: make(chan *conn, scanners),

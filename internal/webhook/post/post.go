@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
@@ -45,9 +46,7 @@ func New(opts Options) *Client {
 	if opts.UserAgent == "" {
 		opts.UserAgent = "Countersign"
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.Now = wallclock.Or(opts.Now)
 	dialer := &net.Dialer{Timeout: connectTimeout, Resolver: opts.Resolver, Control: control(opts.Allow)}
 	return &Client{opts: opts, client: &http.Client{
 		Transport: &http.Transport{

@@ -26,6 +26,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // The APIs of AWS that send text messages.
@@ -79,9 +80,7 @@ func New(o Options) (*Provider, error) {
 	if o.API == "" {
 		o.API = EndUserMessaging
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	o.Now = wallclock.Or(o.Now)
 	if err := o.check(); err != nil {
 		return nil, err
 	}

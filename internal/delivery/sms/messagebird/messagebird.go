@@ -18,6 +18,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // Options configure a Provider.
@@ -63,9 +64,7 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("messagebird: %w", err)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	o.Now = wallclock.Or(o.Now)
 	return &Provider{opts: o, messages: base + "/messages", client: wire.NewClient()}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // The ways to send a text that is too long for one message.
@@ -144,7 +145,5 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	o.Now = wallclock.Or(o.Now)
 }

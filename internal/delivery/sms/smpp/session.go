@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 const (
@@ -217,7 +219,7 @@ func (s *session) write() {
 	for {
 		select {
 		case f := <-s.out:
-			s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+			s.conn.SetWriteDeadline(wallclock.Deadline(writeTimeout))
 			_, err := s.conn.Write(f.bytes)
 			f.wrote(err)
 			if err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/smstext"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // Options configure a Provider.
@@ -84,9 +85,7 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vonage: %w", err)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	o.Now = wallclock.Or(o.Now)
 	return &Provider{client: wire.NewClient(), opts: o, messages: base + "/sms/json"}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // Options configure a Provider.
@@ -44,9 +45,7 @@ var idPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 
 // New returns a Provider, or an error that names the wrong option.
 func New(o Options) (*Provider, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	o.Now = wallclock.Or(o.Now)
 	if len(o.Secret.Reveal()) < minSecret {
 		return nil, fmt.Errorf("webhook: secret must have at least %d bytes", minSecret)
 	}
