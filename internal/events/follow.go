@@ -13,6 +13,9 @@ import (
 // store do not end it: it reads again until the store answers.
 // All followers of an environment in this process share one poll of the store.
 func (s *Service) Follow(ctx context.Context, q Query, fn func(Page) error) error {
+	if q.Limit <= 0 {
+		q.Limit = maxLimit
+	}
 	for first := true; ; first = false {
 		before := q.After
 		page, err := s.List(ctx, q)

@@ -23,6 +23,12 @@ const (
 
 var (
 	selectEvents = `SELECT ` + eventRows.list("e") + ` FROM events e WHERE e.environment = $1 AND e.id > $2 AND e.id < $3 ORDER BY e.id LIMIT $4`
+	// The same with the personal data: an event has the bucket of its factor.
+	selectEventsAndPersons = `SELECT ` + eventRows.list("e") + `, f.user_id, ` + deletedFactors.list("d") + `, ` + contexts.list("c") + ` FROM events e` +
+		` LEFT JOIN factors f ON f.bucket = e.bucket AND f.id = e.factor` +
+		` LEFT JOIN deleted_factors d ON d.bucket = e.bucket AND d.id = e.factor` +
+		` LEFT JOIN event_contexts c ON c.id = e.id AND c.bucket = e.bucket` +
+		` WHERE e.environment = $1 AND e.id > $2 AND e.id < $3 ORDER BY e.id LIMIT $4`
 	selectNewest = `SELECT e.id FROM events e WHERE e.environment = $1 ORDER BY e.id DESC LIMIT 1`
 	// The owners of factors, stored or deleted, and the contexts of events.
 	selectOwners = `SELECT f.id, f.user_id FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
@@ -93,8 +99,23 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 		}
 		batch := &pgx.Batch{}
 		scanned := 0
-		batch.Queue(selectEvents, q.Environment, from, to, limit).Query(each(func(row *rowReader) error {
+		sql := selectEventsAndPersons
+		if s.spread { // Citus joins only the rows of one shard in this way
+			sql = selectEvents
+		}
+		batch.Queue("SELECT " + searchOnly)
+		batch.Queue(sql, q.Environment, from, to, limit).Query(each(func(row *rowReader) error {
 			e := eventRows.scan(row)
+			raw := events.RawEvent{Event: *e}
+			if !s.spread {
+				raw.User = row.text()
+				if d := deletedFactors.scan(row); d.Sealed != nil {
+					raw.Deleted = d
+				}
+				if c := contexts.scan(row); c.Sealed != nil {
+					raw.Context = c
+				}
+			}
 			scanned++
 			switch {
 			case page.More:
@@ -103,7 +124,7 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 			default:
 				page.Last = e.ID
 				if q.Matches(e) {
-					page.Events = append(page.Events, events.RawEvent{Event: *e})
+					page.Events = append(page.Events, raw)
 				}
 			}
 			return row.err
@@ -113,12 +134,15 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 			return err
 		}
 		page.More = page.More || scanned == limit
+		if !s.spread {
+			return nil
+		}
 		return readPersons(ctx, conn, page.Events)
 	})
 	return page, domainError(err)
 }
 
-// readPersons reads the personal data of events.
+// readPersons reads the personal data of events from tables that are distributed.
 func readPersons(ctx context.Context, conn *pgx.Conn, page []events.RawEvent) error {
 	if len(page) == 0 {
 		return nil

@@ -64,7 +64,10 @@ CREATE INDEX erasures_by_due ON erasures (due_at);
 
 -- The last value is the epoch of new events, in Unix milliseconds. Only event_epoch_advance
 -- changes it, and only upward.
+-- The functions below do not select from it: transactions forbid sequential scans, so the
+-- planner would estimate a high cost for such a SELECT, and compile it.
 CREATE SEQUENCE event_epochs MINVALUE 0 START 0 MAXVALUE 281474976710655;
+SELECT setval('event_epochs', 0);
 -- Counts the transactions that may append events. 40 bits of an id have room for it.
 CREATE SEQUENCE event_positions MINVALUE 0 START 0 MAXVALUE 1099511627775 CYCLE;
 
@@ -78,7 +81,7 @@ BEGIN
 	IF NOT pg_try_advisory_xact_lock(1668246884, 0) THEN
 		RETURN;
 	END IF;
-	SELECT last_value INTO epoch FROM event_epochs;
+	epoch := pg_sequence_last_value('event_epochs');
 	IF forced OR present >= epoch + 50 THEN
 		PERFORM setval('event_epochs', greatest(epoch + 1, present));
 	END IF;
@@ -90,14 +93,14 @@ END $$;
 CREATE FUNCTION event_position(OUT epoch bigint, OUT n bigint) LANGUAGE plpgsql AS $$
 BEGIN
 	LOOP
-		SELECT last_value INTO epoch FROM event_epochs;
+		epoch := pg_sequence_last_value('event_epochs');
 		IF extract(epoch FROM clock_timestamp()) * 1000 >= epoch + 50 THEN
 			PERFORM event_epoch_advance(false, 0);
-			SELECT last_value INTO epoch FROM event_epochs;
+			epoch := pg_sequence_last_value('event_epochs');
 		END IF;
 		PERFORM pg_advisory_xact_lock_shared(1668246885, (epoch & 2147483647)::integer);
 		-- A reader that has moved the epoch on before the lock did not see the lock.
-		EXIT WHEN epoch = (SELECT last_value FROM event_epochs);
+		EXIT WHEN epoch = pg_sequence_last_value('event_epochs');
 	END LOOP;
 	n := nextval('event_positions');
 END $$;
@@ -110,7 +113,7 @@ DECLARE
 	oldest bigint;
 BEGIN
 	PERFORM event_epoch_advance(true, 0);
-	SELECT last_value INTO epoch FROM event_epochs;
+	epoch := pg_sequence_last_value('event_epochs');
 	-- A lock has the lower 31 bits of its epoch.
 	SELECT max((epoch - objid::bigint) & 2147483647) INTO oldest FROM pg_locks
 		WHERE locktype = 'advisory' AND classid = 1668246885 AND objsubid = 2 AND granted
