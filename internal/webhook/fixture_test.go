@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -134,6 +136,27 @@ func (w *fixture) happenIn(env mfa.EnvironmentID, first, n int) {
 			w.t.Fatal(err)
 		}
 	}
+}
+
+// fill appends n events as happenIn does, but with one statement past the store, which takes
+// much less time.
+func (w *fixture) fill(env mfa.EnvironmentID, n int) {
+	w.t.Helper()
+	db, err := sqlite3.Open(w.path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer db.Close()
+	// The two halves of an id, with the first bit of each inverted, and 24 bits for the counter.
+	epoch := w.clock.Now().UnixMilli() + 1
+	high := epoch<<16 ^ -1<<63
+	if err := db.Exec(fmt.Sprintf(`PRAGMA busy_timeout = 10000;
+		WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+		INSERT INTO events (environment, hi, lo, type, reason, at) SELECT %d, %d, (i << 40) + i %% 1024 + (-9223372036854775807 - 1), '%s', i, 0 FROM n`,
+		n-1, env, high, mfa.ChallengeFailed)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.clock.Advance(2 * time.Millisecond) // later events come after these
 }
 
 // pass lets the dispatcher do everything that is due now.
