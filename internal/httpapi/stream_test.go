@@ -142,6 +142,7 @@ func TestAStreamContinuesAfterAPosition(t *testing.T) {
 
 func TestAClientThatConnectsAgainMissesNothing(t *testing.T) {
 	w := newFixture(t, setup{})
+	w.clock.Advance(time.Second) // after the events of the environment and its key
 	var got []string
 	s := w.stream(happenings)
 	for range 3 {
