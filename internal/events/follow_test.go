@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,37 +12,58 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-const environment mfa.EnvironmentID = 1
-
-// A log keeps events in memory and counts the reads.
-type log struct {
+// A memoryLog keeps events of one environment.
+type memoryLog struct {
 	mu    sync.Mutex
 	all   []mfa.Event
 	reads int
+	fails bool
 }
 
-func (l *log) append(epoch time.Time) mfa.EventID {
+func (l *memoryLog) append(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := mfa.Event{ID: mfa.Position{Epoch: epoch.UnixMilli(), Counter: int64(len(l.all))}.ID(3), At: epoch, Environment: environment, Type: mfa.FactorEnrolled}
-	l.all = append(l.all, e)
-	return e.ID
+	for range n {
+		p := mfa.Position{Epoch: 1, Counter: int64(len(l.all) + 1)}
+		typ := mfa.ChallengeCreated
+		if len(l.all)%2 == 1 {
+			typ = mfa.ChallengeFailed
+		}
+		l.all = append(l.all, mfa.Event{ID: p.ID(7), Environment: 1, Type: typ})
+	}
 }
 
-func (l *log) ReadEvents(_ context.Context, q events.Query) (page events.RawPage, err error) {
+// setFailing makes all reads fail, or succeed again.
+func (l *memoryLog) setFailing(fails bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fails = fails
+}
+
+// counted returns the numbers of reads and of events.
+func (l *memoryLog) counted() (reads, all int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reads, len(l.all)
+}
+
+func (l *memoryLog) ReadEvents(_ context.Context, q events.Query) (page events.RawPage, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reads++
+	if l.fails {
+		return page, mfa.ErrUnavailable
+	}
 	page.Last = q.After
-	from, to := q.Range()
 	for _, e := range l.all {
 		switch {
-		case e.ID.Compare(from) <= 0 || e.ID.Compare(to) >= 0:
+		case e.ID.Compare(q.After) <= 0:
 		case len(page.Events) == q.Limit:
 			page.More = true
 			return page, nil
 		default:
-			if page.Last = e.ID; q.Matches(&e) {
+			page.Last = e.ID
+			if q.Matches(&e) {
 				page.Events = append(page.Events, events.RawEvent{Event: e})
 			}
 		}
@@ -49,108 +71,120 @@ func (l *log) ReadEvents(_ context.Context, q events.Query) (page events.RawPage
 	return page, nil
 }
 
-func (l *log) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.reads
+// A follower counts the events that it gets, which must come in order.
+type follower struct {
+	seen int
+	last mfa.EventID
+	err  error
 }
 
-// follow collects the ids that a follower of q gets.
-func follow(ctx context.Context, s *events.Service, q events.Query) (got func() []mfa.EventID) {
-	var mu sync.Mutex
-	var all []mfa.EventID
-	go func() {
-		_ = s.Follow(ctx, q, func(p events.Page) error { // it ends with ctx
-			mu.Lock()
-			defer mu.Unlock()
-			for _, e := range p.Events {
-				all = append(all, e.ID)
+func (f *follower) run(t *testing.T, ctx context.Context, s *events.Service, q events.Query) {
+	f.err = s.Follow(ctx, q, func(page events.Page) error {
+		for _, e := range page.Events {
+			if e.ID.Compare(f.last) <= 0 {
+				t.Errorf("%s comes after %s", e.ID, f.last)
 			}
-			return nil
-		})
-	}()
-	return func() []mfa.EventID {
-		mu.Lock()
-		defer mu.Unlock()
-		return append([]mfa.EventID(nil), all...)
-	}
+			f.last = e.ID
+			f.seen++
+		}
+		return nil
+	})
 }
 
-// TestFollowersOfAQuietEnvironmentShareAPoll lets followers join in an order in which the
-// later one is at the earlier position.
-func TestFollowersOfAQuietEnvironmentShareAPoll(t *testing.T) {
-	for name, second := range map[string]func(now time.Time, old mfa.EventID) events.Query{
-		"at an old event":     func(_ time.Time, old mfa.EventID) events.Query { return events.Query{After: old} },
-		"at a time in future": func(now time.Time, _ mfa.EventID) events.Query { return events.Query{Since: now.Add(8 * time.Hour)} },
-		"at an unknown factor": func(now time.Time, _ mfa.EventID) events.Query {
-			return events.Query{Factor: mfa.FactorID(mfa.FirstEventAt(now.Add(time.Hour)))}
-		},
-		"at a time before":     func(now time.Time, _ mfa.EventID) events.Query { return events.Query{Since: now.Add(-time.Minute)} },
-		"at the oldest event":  func(time.Time, mfa.EventID) events.Query { return events.Query{} },
-		"at the same position": func(now time.Time, _ mfa.EventID) events.Query { return events.Query{After: mfa.FirstEventAt(now)} },
-		"at a place in a month": func(now time.Time, _ mfa.EventID) events.Query {
-			return events.Query{After: mfa.FirstEventAt(now.AddDate(0, 1, 0))}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				l := &log{}
-				old := l.append(time.Now().Add(-time.Hour))
-				s := events.NewService(l, events.Options{})
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				follow(ctx, s, events.Query{Environment: environment, After: mfa.FirstEventAt(time.Now())})
-				time.Sleep(time.Second)
-				q := second(time.Now(), old)
-				q.Environment = environment
-				follow(ctx, s, q)
-				time.Sleep(time.Second)
-				before := l.count()
-				time.Sleep(10 * time.Second)
-				if n := l.count() - before; n > 101 {
-					t.Errorf("two followers read %d times in 10 s; want 100", n)
+func TestFollowersShareOnePoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		log.append(2500)
+		s := events.NewService(log, events.Options{})
+		ctx, stop := context.WithCancel(t.Context())
+		var all [20]follower
+		var following sync.WaitGroup
+		for i := range all {
+			q := events.Query{Environment: 1}
+			if i%2 == 1 {
+				q.Types = []mfa.EventType{mfa.ChallengeFailed}
+			}
+			following.Go(func() { all[i].run(t, ctx, s, q) })
+		}
+		synctest.Wait()
+		before, _ := log.counted()
+		for range 10 {
+			log.append(300)
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		if reads, _ := log.counted(); reads-before > 11 {
+			t.Errorf("20 followers read %d times in a second; want one poll every 100 ms", reads-before)
+		}
+		log.setFailing(true)
+		time.Sleep(time.Second)
+		log.setFailing(false)
+		log.append(2000) // more than a page
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		stop()
+		following.Wait()
+		for i, f := range all {
+			if want := []int{7500, 3750}[i%2]; f.seen != want || !errors.Is(f.err, context.Canceled) {
+				t.Errorf("follower %d got %d events, %v; want %d", i, f.seen, f.err, want)
+			}
+		}
+		idle, _ := log.counted()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if reads, _ := log.counted(); reads != idle {
+			t.Error("the poll goes on without followers")
+		}
+	})
+}
+
+func TestAFollowerThatFailsEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		s := events.NewService(log, events.Options{})
+		broken := errors.New("the client is gone")
+		time.AfterFunc(time.Second, func() { log.append(1) })
+		if err := s.Follow(t.Context(), events.Query{Environment: 1}, func(events.Page) error { return broken }); !errors.Is(err, broken) {
+			t.Errorf("Follow = %v; want %v", err, broken)
+		}
+		log.setFailing(true)
+		if err := s.Follow(t.Context(), events.Query{Environment: 1}, nil); !errors.Is(err, mfa.ErrUnavailable) {
+			t.Errorf("Follow of a store that is not there = %v; want %v", err, mfa.ErrUnavailable)
+		}
+	})
+}
+
+// TestASlowFollowerGetsEverything blocks a follower while more events are appended than the
+// poll keeps.
+func TestASlowFollowerGetsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		log.append(1)
+		s := events.NewService(log, events.Options{})
+		ctx, stop := context.WithCancel(t.Context())
+		var fast follower
+		var following sync.WaitGroup
+		following.Go(func() { fast.run(t, ctx, s, events.Query{Environment: 1}) })
+		seen, release := 0, make(chan struct{})
+		following.Go(func() {
+			_ = s.Follow(ctx, events.Query{Environment: 1}, func(page events.Page) error {
+				if seen += len(page.Events); seen == 2 {
+					<-release
 				}
-				cancel()
-				synctest.Wait()
+				return nil
 			})
 		})
-	}
-}
-
-// TestNoFollowerMissesAnEvent lets followers join at many positions while events arrive.
-func TestNoFollowerMissesAnEvent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &log{}
-		start := time.Now()
-		old := l.append(start.Add(-time.Hour))
-		s := events.NewService(l, events.Options{})
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		join := func(after mfa.EventID) func() []mfa.EventID {
-			return follow(ctx, s, events.Query{Environment: environment, After: after})
-		}
-		joined := []func() []mfa.EventID{join(mfa.FirstEventAt(start))}
-		time.Sleep(150 * time.Millisecond)
-		joined = append(joined, join(old)) // lowers the feed
-		var want []mfa.EventID
-		for range 50 {
-			time.Sleep(37 * time.Millisecond)
-			want = append(want, l.append(time.Now()), l.append(time.Now()))
-			joined = append(joined, join(old), join(mfa.FirstEventAt(start)))
-		}
-		time.Sleep(time.Second)
-		for i, got := range joined {
-			ids := got()
-			if len(ids) != len(want) {
-				t.Fatalf("follower %d got %d events; want %d", i, len(ids), len(want))
-			}
-			for j := range ids {
-				if ids[j] != want[j] {
-					t.Fatalf("event %d of follower %d is %s; want %s", j, i, ids[j], want[j])
-				}
-			}
-		}
-		cancel()
 		synctest.Wait()
+		for i := range 20 {
+			log.append([]int{1, 500}[min(1, i)])
+			time.Sleep(100 * time.Millisecond)
+		}
+		close(release)
+		synctest.Wait()
+		stop()
+		following.Wait()
+		if _, n := log.counted(); fast.seen != n || seen != n {
+			t.Errorf("the followers got %d and %d events; want %d", fast.seen, seen, n)
+		}
 	})
 }
