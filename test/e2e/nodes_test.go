@@ -155,6 +155,8 @@ func TestNodesShareEverything(t *testing.T) {
 	t.Parallel()
 	const customers = 12
 	f := newFleet(t, pgtest.Shared(t).Database(t), 3, unlocking...)
+	env := mfa.EnvironmentID(f.number(`SELECT id FROM environments WHERE name = 'staging'`))
+	order := checkOrder(t, f.store, env)
 	all := newCrowd(t, customers)
 	all.moveTo(f.api)
 	load := all.work(t)
@@ -174,6 +176,7 @@ func TestNodesShareEverything(t *testing.T) {
 		t.Logf("while a node was killed, and started again, nobody had an answer for %v, one customer for %v", gap, wait)
 	}
 	load.end()
+	order.end(env)
 	all.audit(t.Context())
 	f.audit()
 	answers, lost, _ := load.look()
