@@ -29,6 +29,7 @@ var (
 		` LEFT JOIN deleted_factors d ON d.bucket = e.bucket AND d.id = e.factor` +
 		` LEFT JOIN event_contexts c ON c.id = e.id AND c.bucket = e.bucket` +
 		` WHERE e.environment = $1 AND e.id > $2 AND e.id < $3 ORDER BY e.id LIMIT $4`
+	selectNext   = `SELECT e.id FROM events e WHERE e.environment = $1 AND e.id > $2 AND e.id < $3 ORDER BY e.id LIMIT 1`
 	selectNewest = `SELECT e.id FROM events e WHERE e.environment = $1 ORDER BY e.id DESC LIMIT 1`
 	// The owners of factors, stored or deleted, and the contexts of events.
 	selectOwners = `SELECT f.id, f.user_id FROM unnest($1::smallint[], $2::uuid[]) AS k (bucket, id)` +
@@ -85,6 +86,15 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 	from, to := q.Range()
 	page.Last = q.After
 	err = s.on(ctx, func(conn *pgx.Conn) error {
+		// Most polls find nothing. The watermark writes to the log of the database, so they do
+		// without it.
+		var next [16]byte
+		switch err := conn.QueryRow(ctx, selectNext, q.Environment, from, to).Scan(&next); {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
+			return err
+		}
 		// The watermark has a separate transaction: the next statement must begin after it.
 		var epoch int64
 		if err := conn.QueryRow(ctx, selectWatermark).Scan(&epoch); err != nil {

@@ -118,6 +118,7 @@ func PagingStatements() map[string]string {
 		"selectFactorsAfter": selectFactorsAfter,
 		"exportEvents":       exportEvents,
 		"selectEvents":       selectEvents,
+		"selectNext":         selectNext,
 		"selectNewest":       selectNewest,
 		"nextEnvironment":    nextEnvironment,
 		"selectOldEvents":    selectOldEvents,

@@ -1,12 +1,16 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -78,4 +82,48 @@ func proxiedOnHosts(t *testing.T, direct string, standby *pgtest.Cluster) (both 
 		both = with(u.String(), "target_session_attrs=read-write")
 	}
 	return both, before, after
+}
+
+// TestAReaderWithoutNewEventsWritesNothing reads where nothing follows. A move of the epoch
+// would be a write of the database.
+func TestAReaderWithoutNewEventsWritesNothing(t *testing.T) {
+	db := migrated(t)
+	s := openAt(t, db, postgres.Options{})
+	f := storetest.NewFactor(storetest.NewUser())
+	e := mfa.AppendEvent{Event: storetest.NewEvent(f)}
+	if err := s.Update(t.Context(), mfa.Read{Bucket: f.ID.Bucket()}, storetest.Writing(e)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	epoch := func() (n int64) {
+		if err := conn.QueryRow(t.Context(), "SELECT last_value FROM event_epochs").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	q := events.Query{Environment: e.Environment, Limit: 10}
+	before := epoch()
+	page, err := s.ReadEvents(t.Context(), q)
+	if err != nil || len(page.Events) != 1 {
+		t.Fatalf("read %d events, %v; want 1", len(page.Events), err)
+	}
+	after := epoch()
+	if after <= before {
+		t.Errorf("the epoch is %d after a read of an event; want more than %d", after, before)
+	}
+	for _, q := range []events.Query{
+		{Environment: q.Environment, After: page.Last, Limit: 10}, {Environment: q.Environment + 1, Limit: 10},
+		{Environment: q.Environment, Since: time.Now().AddDate(1, 0, 0), Limit: 10},
+	} {
+		if page, err := s.ReadEvents(t.Context(), q); err != nil || len(page.Events) != 0 || page.More || page.Last != q.After {
+			t.Errorf("read %+v, %v; want nothing", page, err)
+		}
+	}
+	if n := epoch(); n != after {
+		t.Errorf("reads without events moved the epoch from %d to %d", after, n)
+	}
 }
