@@ -172,13 +172,19 @@ func NewService(log Log, opts Options) *Service {
 	return &Service{log: log, opts: opts}
 }
 
-// List returns the next page of the events that q asks for.
+// maxSearch is how long List goes on reading while it finds too few events.
+const maxSearch = 10 * time.Second
+
+// List returns the next page of the events that q asks for. A page may have fewer events
+// than q.Limit, or none, although More is set: a query for rare events would otherwise take
+// as long as the log is.
 func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 	if q.Limit <= 0 {
 		q.Limit = defaultLimit
 	}
 	q.Limit = min(q.Limit, maxLimit)
 	page := Page{Last: q.After}
+	searching := wallclock.Start()
 	for limit := q.Limit; ; {
 		q.After, q.Limit = page.Last, limit-len(page.Events)
 		raw, err := s.log.ReadEvents(ctx, q)
@@ -192,7 +198,7 @@ func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 				page.Events = append(page.Events, e)
 			}
 		}
-		if !page.More || len(page.Events) == limit {
+		if !page.More || len(page.Events) == limit || searching.Elapsed() > maxSearch {
 			return page, nil
 		}
 		if err := ctx.Err(); err != nil {

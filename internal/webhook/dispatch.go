@@ -265,7 +265,7 @@ func (d *Dispatcher) check(ctx context.Context) error {
 		if len(page.Events) > 0 {
 			lag = max(lag, d.now().Sub(page.Events[0].At))
 		}
-		if len(page.Events) > 0 || !e.Replay.IsZero() {
+		if len(page.Events) > 0 || page.More || !e.Replay.IsZero() {
 			d.wake(ctx, e.ID)
 		}
 	}
