@@ -102,13 +102,10 @@ func (s *Service) Create(ctx context.Context, by mfa.Caller, p Params) (Details,
 	if err != nil {
 		return Details{}, err
 	}
-	i := slices.IndexFunc(all, func(e Endpoint) bool { return e.URL == url })
-	switch {
-	case i >= 0 && p.Creation != [32]byte{} && all[i].Creation == p.Creation:
-		d, err := s.details(&all[i])
-		d.Replayed = true
-		return d, err
-	case i >= 0:
+	switch e := p.created(all); {
+	case e != nil:
+		return s.replayed(e)
+	case slices.ContainsFunc(all, func(e Endpoint) bool { return e.URL == url }):
 		return Details{}, ErrDuplicate
 	case len(all) >= maxEndpoints:
 		return Details{}, ErrTooMany
@@ -131,10 +128,31 @@ func (s *Service) Create(ctx context.Context, by mfa.Caller, p Params) (Details,
 		tx.record(by, now, e.ID, mfa.EndpointCreated, "")
 		return nil
 	}); err != nil {
+		if errors.Is(err, ErrDuplicate) { // a request with the same key may have been faster
+			if all, listErr := s.store.Endpoints(ctx, by.ID); listErr == nil && p.created(all) != nil {
+				return s.replayed(p.created(all))
+			}
+		}
 		return Details{}, err
 	}
 	s.opts.Changed(e.ID)
 	return s.details(&e)
+}
+
+// created returns the endpoint that an earlier request with the same idempotency key created,
+// which may have another URL by now; nil if there is none.
+func (p *Params) created(all []Endpoint) *Endpoint {
+	i := slices.IndexFunc(all, func(e Endpoint) bool { return e.Creation == p.Creation })
+	if i < 0 || p.Creation == [32]byte{} {
+		return nil
+	}
+	return &all[i]
+}
+
+func (s *Service) replayed(e *Endpoint) (Details, error) {
+	d, err := s.details(e)
+	d.Replayed = true
+	return d, err
 }
 
 // drawSecret returns a new secret for an endpoint, sealed.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,6 +51,41 @@ func TestAnEndpointIsCreatedOnce(t *testing.T) {
 	}
 }
 
+func TestRacingRequestsWithAKeyCreateOneEndpoint(t *testing.T) {
+	w := newFixture(t)
+	p := webhook.Params{URL: hook, Events: failedOnly(), Creation: [32]byte{1}}
+	ids := make([]webhook.EndpointID, 8)
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() {
+			d, err := w.Create(t.Context(), w.by, p)
+			if ids[i] = d.ID; err != nil {
+				t.Errorf("request %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if ids = slices.Compact(ids); len(ids) != 1 {
+		t.Errorf("%d endpoints were created", len(ids))
+	}
+}
+
+func TestACreationIsReplayedAfterItsURLWasChanged(t *testing.T) {
+	w := newFixture(t)
+	p := webhook.Params{URL: hook, Events: failedOnly(), Creation: [32]byte{1}}
+	d, err := w.Create(t.Context(), w.by, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := hook + "/other"
+	if _, err := w.Update(t.Context(), w.by, d.ID, webhook.Change{URL: &other}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := w.Create(t.Context(), w.by, p); err != nil || !again.Replayed || again.ID != d.ID || again.URL != other {
+		t.Errorf("the same request again: %+v, %v", again.Endpoint, err)
+	}
+}
+
 func TestAnEnvironmentHasALimitedNumberOfEndpoints(t *testing.T) {
 	w := newFixture(t)
 	for i := range 33 {
@@ -71,6 +107,7 @@ func TestWrongParametersAreRefused(t *testing.T) {
 	}{
 		{"no URL", w.by, webhook.Params{Events: failedOnly()}, "endpoint_url"},
 		{"http in production", w.by, webhook.Params{URL: "http://example.com/", Events: failedOnly()}, ""},
+		{"a URL that is longer in its normal form", w.by, webhook.Params{URL: hook + strings.Repeat("é", 500), Events: failedOnly()}, ""},
 		{"not public", w.by, webhook.Params{URL: "https://127.0.0.1/", Events: failedOnly()}, ""},
 		{"no types", w.by, webhook.Params{URL: hook}, "events"},
 		{"an unknown type", w.by, webhook.Params{URL: hook, Events: []string{"factor.enrolled", "user.created"}}, "events"},

@@ -24,8 +24,9 @@ const maxURL = 2048 // bytes
 // not resolved here: the Sender checks the address that it dials.
 func checkURL(text string, allow Allow, plainHTTP bool) (string, error) {
 	refuse := func(reason string) (string, error) { return "", &URLError{reason} }
+	const tooLong = "must have at most 2048 bytes"
 	if len(text) > maxURL {
-		return refuse("must have at most 2048 bytes")
+		return refuse(tooLong)
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
 		return refuse("must not contain spaces or control characters")
@@ -65,7 +66,11 @@ func checkURL(text string, allow Allow, plainHTTP bool) (string, error) {
 	if port != "" {
 		u.Host += ":" + port
 	}
-	return u.String(), nil
+	normal := u.String()
+	if len(normal) > maxURL { // it has three bytes for each byte that must be escaped
+		return refuse(tooLong)
+	}
+	return normal, nil
 }
 
 func checkPort(text string, colon bool) (string, error) {
