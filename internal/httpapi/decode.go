@@ -22,8 +22,9 @@ type field struct {
 	given *bool // whether the key has a value; nil if that does not matter
 	form  form
 
-	read func(value []byte) bool // of a field for another kind of value; reports whether the value has that kind
-	want string                  // the kind that read accepts
+	read    func(value []byte) bool // of a field for another kind of value; reports whether the value has that kind
+	want    string                  // the kind that read accepts
+	example string                  // ends the message about another kind
 }
 
 // A form says which JSON values a field accepts. null always counts as "".
@@ -112,7 +113,7 @@ func decode(body []byte, fields ...field) error {
 	for i, f := range fields {
 		if wrong[i] {
 			want := cmp.Or(f.want, "a string")
-			found = append(found, mfa.FieldError{Field: f.name, Code: "not_" + strings.ReplaceAll(want, " ", "_"), Message: f.name + " must be " + want})
+			found = append(found, mfa.FieldError{Field: f.name, Code: "not_" + strings.ReplaceAll(want, " ", "_"), Message: f.name + " must be " + want + f.example})
 		}
 	}
 	if found == nil { // a later value of the same key was right

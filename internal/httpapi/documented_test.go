@@ -324,7 +324,7 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 		{"GET", "/user_management/users/user_1/auth_factors?after=x&before=x", ``},
 		{"GET", "/user_management/users/user_1/auth_factors?limit=0&order=x", ``},
 		{"GET", "/user_management/users/user_1/auth_factors?limit=%", ``},
-		{"GET", "/events?events=x&range_start=x&range_end=x&factor_id=x&challenge_id=x&organization_id=x", ``},
+		{"GET", "/events?events=x&range_start=x&range_end=x&factor_id=x&challenge_id=x&caller=x&organization_id=x", ``},
 		{"GET", "/events?range_start=2026-03-28T00:00:00Z&range_end=2026-03-27T00:00:00Z", ``},
 		{"POST", "/webhook_endpoints", `{"events":["factor.locked"]}`},
 		{"POST", "/webhook_endpoints", `{"endpoint_url":1,"events":[1]}`},

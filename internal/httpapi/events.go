@@ -81,22 +81,31 @@ func (p *eventParameters) filters() events.Query {
 	return events.Query{
 		Types:     p.types(),
 		Since:     p.time("range_start"),
-		Factor:    parameterID(p, "factor_id", mfa.ParseFactorID),
-		Challenge: parameterID(p, "challenge_id", mfa.ParseChallengeID),
+		Factor:    parameterID(p, "factor_id", "a factor, auth_factor_…", mfa.ParseFactorID),
+		Challenge: parameterID(p, "challenge_id", "a challenge, auth_challenge_…", mfa.ParseChallengeID),
 		User:      p.query.Get("user_id"),
-		Caller:    p.query.Get("caller"),
+		Caller:    p.caller(),
 	}
 }
 
-// parameterID reads a parameter that is an id.
-func parameterID[ID any](p *eventParameters, name string, parse func(string) (ID, error)) (id ID) {
+// caller reads the parameter that names who caused events.
+func (p *eventParameters) caller() string {
+	text := p.query.Get("caller")
+	if text != "" && !strings.HasPrefix(text, "key_") && !strings.HasPrefix(text, "operator:") {
+		p.wrong("caller", "invalid", "caller must be the id of an API key, key_…, or operator: and a name")
+	}
+	return text
+}
+
+// parameterID reads a parameter that is the id of the named thing.
+func parameterID[ID any](p *eventParameters, name, of string, parse func(string) (ID, error)) (id ID) {
 	text := p.query.Get(name)
 	if text == "" {
 		return id
 	}
 	id, err := parse(text)
 	if err != nil {
-		p.wrong(name, "invalid", name+" is not an id of this kind")
+		p.wrong(name, "invalid", name+" must be the id of "+of)
 	}
 	return id
 }

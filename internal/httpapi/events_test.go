@@ -362,6 +362,7 @@ func TestBadParametersOfEventsAreNamed(t *testing.T) {
 		{"after=" + unknown, []string{"after after_invalid_cursor"}},
 		{"after=" + future, []string{"after after_invalid_cursor"}},
 		{"factor_id=" + challenge, []string{"factor_id factor_id_invalid"}},
+		{"caller=ada", []string{"caller caller_invalid"}},
 		{"challenge_id=x", []string{"challenge_id challenge_id_invalid"}},
 		{"organization_id=org_1", []string{"organization_id organization_id_unsupported"}},
 		{"limit=0&events=x&range_start=x&range_end=x&after=x&factor_id=x", []string{

@@ -203,7 +203,7 @@ func boolean(name string, to *bool) field {
 
 // instant is a field for a time in the form of RFC 3339. null and "" count as an absent key.
 func instant(name string, to *time.Time) field {
-	return field{name: name, want: "a time", read: func(value []byte) bool {
+	return field{name: name, want: "a time", example: ", such as 2026-03-27T12:00:00Z", read: func(value []byte) bool {
 		text, ok := unquote(value)
 		if string(value) == "null" || ok && text == "" {
 			return true
