@@ -445,11 +445,16 @@ func (r *run) settle(ctx context.Context, items []*item, from source, at mfa.Eve
 			return nil // another run continues where the last write left off
 		}
 		tx.Put, tx.Ended, tx.Attempts = writes.Put, writes.Ended, writes.Attempts
-		e.Progress = progress
+		unchanged := e.UpdatedAt.Equal(r.e.UpdatedAt)
+		if unchanged {
+			e.Progress = progress
+		} else { // the attempts say nothing about the endpoint as it is now
+			e.Cursor = later(e.Cursor, progress.Cursor)
+		}
 		if from == fromReplay && e.Replay == r.e.Replay {
 			e.Replay = replay
 		}
-		if e.Status == Enabled && r.disable != "" {
+		if e.Status == Enabled && r.disable != "" && unchanged {
 			e.disable(r.disable)
 			tx.record(mfa.Caller{Environment: mfa.Environment{ID: e.Environment}}, now, e.ID, mfa.EndpointDisabled, r.disable)
 			tx.Reschedule = &Reschedule{From: Waiting, To: Paused, NextAt: now}

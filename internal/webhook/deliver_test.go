@@ -430,6 +430,52 @@ func TestASuccessEndsTheFailure(t *testing.T) {
 	}
 }
 
+func TestANewURLIsTriedAtOnce(t *testing.T) {
+	w := newFixture(t)
+	broken, working := newReceiver(t, nil), newReceiver(t, nil)
+	broken.answer(http.StatusInternalServerError)
+	d := w.endpoint(broken.URL)
+	for i := range 8 {
+		w.happen(i, 1)
+		w.after(time.Minute)
+	}
+	if e := w.stored(d.ID); e.Failures < 5 || e.HoldUntil.IsZero() {
+		t.Fatalf("%d failures, held until %v", e.Failures, e.HoldUntil)
+	}
+	if _, err := w.Update(t.Context(), w.by, d.ID, webhook.Change{URL: &working.URL}); err != nil {
+		t.Fatal(err)
+	}
+	w.pass()
+	got := working.got()
+	if slices.Sort(got); !slices.Equal(got, []string{"0", "1", "2", "3", "4", "5", "6", "7"}) {
+		t.Errorf("the new URL got %q", got)
+	}
+}
+
+// TestAnAttemptDoesNotUndoAChange changes the URL while the old one is about to answer that it
+// is gone.
+func TestAnAttemptDoesNotUndoAChange(t *testing.T) {
+	w := newFixture(t)
+	working := newReceiver(t, nil)
+	var d webhook.Details
+	old := newReceiver(t, func(rw http.ResponseWriter, _ *http.Request) {
+		w.clock.Advance(time.Millisecond)
+		if _, err := w.Update(context.Background(), w.by, d.ID, webhook.Change{URL: &working.URL}); err != nil {
+			t.Error(err)
+		}
+		rw.WriteHeader(http.StatusGone)
+	})
+	d = w.endpoint(old.URL)
+	w.happen(0, 1)
+	w.pass()
+	if e := w.stored(d.ID); e.Status != webhook.Enabled || e.Failures != 0 || !e.HoldUntil.IsZero() || e.URL != working.URL {
+		t.Errorf("the endpoint is %s with %d failures, held until %v", e.Status, e.Failures, e.HoldUntil)
+	}
+	if w.after(10 * time.Second); !slices.Equal(working.got(), []string{"0"}) {
+		t.Error("the event did not arrive at the new URL")
+	}
+}
+
 func TestABacklogDoesNotDelayOtherEndpoints(t *testing.T) {
 	const backlog = 200_000
 	w := newFixture(t)

@@ -291,7 +291,10 @@ func (s *Service) Update(ctx context.Context, by mfa.Caller, id EndpointID, c Ch
 	return s.change(ctx, by, id, func(tx *Tx, e *Endpoint, now time.Time) (bool, error) {
 		updated, switched := false, false
 		if url != "" && url != e.URL {
-			e.URL, updated = url, true
+			if e.URL, updated = url, true; e.Status == Enabled { // the old URL failed, not this one
+				e.enable()
+				tx.Reschedule = &Reschedule{From: Waiting, To: Waiting, NextAt: now}
+			}
 		}
 		if types != nil && !slices.Equal(types, e.Events) {
 			e.Events, updated = types, true
