@@ -23,6 +23,8 @@ REFUSED_FOR_ANOTHER_REASON = {
     "before_invalid_cursor": "it is the id of another user's factor",
     "range_end_before_start": "the two times are in the wrong order",
     "to_out_of_range": "the two times are in the wrong order",
+    "from_out_of_range": "the time is in the future",
+    "invalid_url": "it is not a URL that the server may call",
     "overlap_seconds_not_a_whole_number": "a schema counts 5.0 as a whole number",
     "invalid_phone_number": "no country has such numbers",
     "sms_template_has_link": "phones show a part of it as a link",
