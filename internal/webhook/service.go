@@ -23,6 +23,8 @@ type Service struct {
 	keys  atomic.Pointer[secret.Keyset]
 	ids   *ids.Source
 	opts  Options
+
+	creating chan struct{} // has an element while an endpoint is created
 }
 
 // Options change how a Service behaves; zero fields take their defaults.
@@ -34,7 +36,8 @@ type Options struct {
 	Rand      io.Reader        // safe for concurrent use; default crypto/rand.Reader
 }
 
-// maxEndpoints is the number of endpoints that an environment may have.
+// maxEndpoints is the number of endpoints that an environment may have. Requests that race on
+// several nodes may exceed it by one for each node.
 const maxEndpoints = 32
 
 // NewService returns a Service that seals the secrets of endpoints under keys. With nil keys
@@ -47,7 +50,7 @@ func NewService(store Store, keys *secret.Keyset, opts Options) *Service {
 	if opts.Changed == nil {
 		opts.Changed = func(EndpointID) {}
 	}
-	s := &Service{store: store, opts: opts, ids: ids.NewSource(opts.Rand)}
+	s := &Service{store: store, opts: opts, ids: ids.NewSource(opts.Rand), creating: make(chan struct{}, 1)}
 	s.keys.Store(keys)
 	return s
 }
@@ -97,6 +100,13 @@ func (s *Service) Create(ctx context.Context, by mfa.Caller, p Params) (Details,
 	types, err := parseTypes(p.Events)
 	if err != nil {
 		return Details{}, err
+	}
+	// One at a time: racing requests would all count before the first one is stored.
+	select {
+	case s.creating <- struct{}{}:
+		defer func() { <-s.creating }()
+	case <-ctx.Done():
+		return Details{}, ctx.Err()
 	}
 	all, err := s.store.Endpoints(ctx, by.ID)
 	if err != nil {

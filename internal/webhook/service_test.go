@@ -96,6 +96,23 @@ func TestAnEnvironmentHasALimitedNumberOfEndpoints(t *testing.T) {
 	}
 }
 
+func TestRacingRequestsDoNotExceedTheLimit(t *testing.T) {
+	w := newFixture(t)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			_, err := w.Create(t.Context(), w.by, webhook.Params{URL: fmt.Sprint(hook, i), Events: failedOnly()})
+			if err != nil && !errors.Is(err, webhook.ErrTooMany) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if found, err := w.List(t.Context(), w.by.ID); err != nil || len(found) != 32 {
+		t.Errorf("the environment has %d endpoints, %v; want 32", len(found), err)
+	}
+}
+
 func TestWrongParametersAreRefused(t *testing.T) {
 	w := newFixture(t)
 	strict := webhook.NewService(w.store, w.keys, webhook.Options{Now: w.clock.Now})
