@@ -3,8 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strings"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
@@ -62,6 +67,25 @@ type keysetFile struct {
 
 type createKeyset struct{ keysetFile }
 
+// A rotation has the flags of a step of a rotation.
+type rotation struct {
+	keysetFile
+	asFlag
+	Store string `placeholder:"STORE" help:"The store that the keyset seals; an event in it records the step. Default the SQLite store next to the file, which has its name without .keyset."`
+}
+
+// store returns the store of the keyset, or "" if it is not known.
+func (r rotation) store() string {
+	path, ok := strings.CutSuffix(r.File, ".keyset")
+	if r.Store != "" || !ok {
+		return r.Store
+	}
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return "sqlite:" + path
+}
+
 func (c *createKeyset) Run(con console) error {
 	if _, err := secret.CreateKeysetFile(c.File); err != nil {
 		return err
@@ -71,41 +95,53 @@ func (c *createKeyset) Run(con console) error {
 }
 
 // rewrite puts the file through one step of a rotation.
-func (f keysetFile) rewrite(con console, done string, step func(*secret.Keyset) (*secret.Keyset, error)) error {
-	keys, err := secret.ReadKeysetFile(f.File)
+func (r rotation) rewrite(ctx context.Context, con console, name, done string, step func(*secret.Keyset) (*secret.Keyset, error)) error {
+	by := r.by("")
+	if err := by.Check(); err != nil {
+		return err
+	}
+	keys, err := secret.ReadKeysetFile(r.File)
 	if err != nil {
 		return err
 	}
 	if keys, err = step(keys); err != nil {
 		return err
 	}
-	if err := secret.WriteKeysetFile(f.File, keys); err != nil {
+	if err := secret.WriteKeysetFile(r.File, keys); err != nil {
 		return err
 	}
 	con.printf("%s\n", done)
+	store := r.store()
+	if store == "" {
+		con.notef("countersign: no event records this step, because the store is not known; give --store next time\n")
+		return nil
+	}
+	err = server.WithOperator(ctx, config.Config{Store: store}, func(s *operator.Service) error { return s.KeysetRotated(ctx, by, name) })
+	if err != nil {
+		return fmt.Errorf("the keyset is changed, but no event records it: %w", err)
+	}
 	return nil
 }
 
-type addKeyset struct{ keysetFile }
+type addKeyset struct{ rotation }
 
-func (c *addKeyset) Run(con console) error {
-	return c.rewrite(con, "added; next: give the file to every node, send SIGHUP, then 'keyset promote'", (*secret.Keyset).Add)
+func (c *addKeyset) Run(ctx context.Context, con console) error {
+	return c.rewrite(ctx, con, operator.KeysAdded, "added; next: give the file to every node, send SIGHUP, then 'keyset promote'", (*secret.Keyset).Add)
 }
 
-type promoteKeyset struct{ keysetFile }
+type promoteKeyset struct{ rotation }
 
-func (c *promoteKeyset) Run(con console) error {
-	return c.rewrite(con, "promoted; next: give the file to every node, send SIGHUP, wait for \"all rows are sealed under the newest key\" in the log and then a day, then 'keyset retire'", (*secret.Keyset).Promote)
+func (c *promoteKeyset) Run(ctx context.Context, con console) error {
+	return c.rewrite(ctx, con, operator.KeysPromoted, "promoted; next: give the file to every node, send SIGHUP, wait for \"all rows are sealed under the newest key\" in the log and then a day, then 'keyset retire'", (*secret.Keyset).Promote)
 }
 
 type retireKeyset struct {
-	keysetFile
-	Store     string `placeholder:"STORE" help:"The store that the keyset seals. All rows are read; if one of them needs an old key, nothing is changed."`
-	Unchecked bool   `help:"Retire without reading a store. Values that are sealed under the old keys are lost."`
+	rotation
+	Unchecked bool `help:"Retire without reading a store. Values that are sealed under the old keys are lost."`
 }
 
 func (retireKeyset) Help() string {
-	return `The check reads the whole store. The server may be running.
+	return `All rows of the store are read. If one of them needs an old key, nothing is changed. The server may be running.
 
 Example:
 
@@ -113,14 +149,15 @@ Example:
 }
 
 func (c *retireKeyset) Run(ctx context.Context, con console) error {
-	return c.rewrite(con, "retired; next: give the file to every node and send SIGHUP", func(keys *secret.Keyset) (*secret.Keyset, error) {
+	return c.rewrite(ctx, con, operator.KeysRetired, "retired; next: give the file to every node and send SIGHUP", func(keys *secret.Keyset) (*secret.Keyset, error) {
 		retired, err := keys.Retire()
 		if err != nil || c.Unchecked {
 			return retired, err
 		}
-		if c.Store == "" {
+		store := c.store()
+		if store == "" {
 			return nil, errors.New("give --store, so its rows can be checked for the old keys, or --unchecked")
 		}
-		return retired, server.OldKeysUnused(ctx, c.Store, keys, time.Now())
+		return retired, server.OldKeysUnused(ctx, store, keys, time.Now())
 	})
 }

@@ -15,6 +15,7 @@ type copyCommand struct {
 	From   string `placeholder:"STORE" help:"The store to copy: sqlite:PATH or a postgres:// URL. Stop its servers first: from the start of the copy on they answer 503."`
 	To     string `placeholder:"STORE" help:"The new store. It must be empty."`
 	Unmark string `placeholder:"STORE" help:"Instead of a copy: allow servers to use this old store again."`
+	asFlag
 }
 
 func (copyCommand) Help() string {
@@ -42,7 +43,7 @@ func (c *copyCommand) Run(ctx context.Context, con console) error {
 			return fmt.Errorf("there is no store at %s: %w", path, err)
 		}
 	}
-	err := server.Copy(ctx, c.From, c.To, log, func(kind string, rows int) {
+	err := server.Copy(ctx, c.by(""), c.From, c.To, log, func(kind string, rows int) {
 		con.printf("%-18s %9d rows, the same in both\n", kind, rows)
 	})
 	if err != nil {

@@ -16,11 +16,16 @@ import (
 // operatorFlags are the flags of a command that an operator uses on a store.
 type operatorFlags struct {
 	storeFlag
+	asFlag
+}
+
+// An asFlag names the operator who uses a command.
+type asFlag struct {
 	As string `name:"as" placeholder:"NAME" help:"Your name, which events record. Default the name of your account."`
 }
 
 // by returns who uses the command, and why.
-func (f operatorFlags) by(reason string) operator.By {
+func (f asFlag) by(reason string) operator.By {
 	return operator.By{Operator: cmp.Or(f.As, accountName()), Reason: reason}
 }
 

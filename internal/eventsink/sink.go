@@ -195,6 +195,7 @@ func (s *Sink) list(ctx context.Context, sources map[mfa.EnvironmentID]*source, 
 	if err != nil {
 		return err
 	}
+	all = append(all, mfa.Environment{}) // of events that belong to no environment
 	for _, env := range all {
 		if sources[env.ID] != nil {
 			continue

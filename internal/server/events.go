@@ -23,11 +23,20 @@ type EventReader struct {
 	Sealed error
 }
 
-// Environments lists the environments that are read, oldest first. Its error for an unknown
-// name is access.ErrNotFound.
+// Environments lists the environments that are read, oldest first. If there are events that
+// belong to no environment, such as rotations of the keyset, the last one is the zero
+// environment. The error for an unknown name is access.ErrNotFound.
 func (r *EventReader) Environments(ctx context.Context) ([]mfa.Environment, error) {
 	if r.only == "" {
-		return r.access.Environments(ctx)
+		all, err := r.access.Environments(ctx)
+		if err != nil {
+			return nil, err
+		}
+		page, err := r.List(ctx, events.Query{Limit: 1})
+		if len(page.Events) > 0 {
+			all = append(all, mfa.Environment{})
+		}
+		return all, err
 	}
 	env, err := r.access.Environment(ctx, r.only)
 	return []mfa.Environment{env}, err
@@ -49,7 +58,7 @@ func WithEvents(ctx context.Context, cfg config.Config, environment string, fn f
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	r := &EventReader{access: access.NewService(store.access, nil), only: environment}
-	read, err := r.Environments(ctx)
+	all, err := r.access.Environments(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,7 +66,7 @@ func WithEvents(ctx context.Context, cfg config.Config, environment string, fn f
 	r.Sealed = sealed // keys is nil then
 	r.Service = events.NewService(store.events, events.Options{
 		Keys: func() *secret.Keyset { return keys },
-		Poll: max(shortestLook, time.Duration(len(read))*lookPerEach),
+		Poll: max(shortestLook, time.Duration(len(all))*lookPerEach),
 	})
 	return fn(r)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
@@ -190,7 +191,7 @@ type keyWatcher interface {
 
 // Copy copies everything from one store to another; see transfer.Copy. From its start
 // on the source takes no writes.
-func Copy(ctx context.Context, from, to string, log *slog.Logger, report func(kind string, rows int)) (err error) {
+func Copy(ctx context.Context, by operator.By, from, to string, log *slog.Logger, report func(kind string, rows int)) (err error) {
 	source, err := OpenStore(ctx, from, log)
 	if err != nil {
 		return err
@@ -201,7 +202,10 @@ func Copy(ctx context.Context, from, to string, log *slog.Logger, report func(ki
 		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	return transfer.Copy(ctx, source.transfer, target.transfer, config.StoreName(to), func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
+	record := func() error {
+		return operator.NewService(source.mfa, source.access, operator.Options{}).StoreCopied(ctx, by)
+	}
+	return transfer.Copy(ctx, source.transfer, target.transfer, config.StoreName(to), record, func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
 }
 
 // Unmark makes a store that was copied away servable again.

@@ -150,7 +150,7 @@ func (s *Service) Create(ctx context.Context, by mfa.Caller, p Params) (Details,
 }
 
 // created returns the endpoint that an earlier request with the same idempotency key created,
-// which may have another URL by now; nil if there is none.
+// which may have another URL by now; or nil.
 func (p *Params) created(all []Endpoint) *Endpoint {
 	i := slices.IndexFunc(all, func(e Endpoint) bool { return e.Creation == p.Creation })
 	if i < 0 || p.Creation == [32]byte{} {

@@ -267,7 +267,13 @@ func TestCopyStopsARunningServer(t *testing.T) {
 	api := p.api()
 	before := enrollMany(t, api, 100)
 	target := pgtest.Shared(t).Database(t)
-	succeed(t, "copy", "--from", storeIn(t, dir), "--to", target)
+	succeed(t, "copy", "--from", storeIn(t, dir), "--to", target, "--as", "ada")
+	for _, store := range []string{storeIn(t, dir), target} {
+		recorded := succeed(t, "events", "list", "--type", "operator.*", "--store", store, "--keyset", "file:"+filepath.Join(dir, "countersign.db.keyset"), "--json")
+		if !strings.Contains(recorded, `"caller":{"type":"operator","id":"ada"}`) || strings.Count(recorded, "operator.store_copied") != 1 {
+			t.Errorf("events of operators in %s: %s; want one about the copy by ada", store, recorded)
+		}
+	}
 
 	got, err := api.send(t.Context(), "POST", "/auth/factors/enroll", `{"type":"generic_otp"}`, "")
 	if err != nil || got.status != http.StatusServiceUnavailable {

@@ -155,8 +155,9 @@ const batch = 500
 // unfinished copy from the same source. First Copy marks the source with the name of
 // the target, so a server that uses the source can store nothing more. Copy calls
 // report after each kind. At the end it reads both stores again and compares them. If
-// Copy fails, it removes the mark, unless the source had the mark before.
-func Copy(ctx context.Context, from, to Store, target string, report func(Kind, Sum)) (err error) {
+// Copy fails, it removes the mark, unless the source had the mark before. Copy calls record
+// before it sets the mark of a new copy; record may write to the source.
+func Copy(ctx context.Context, from, to Store, target string, record func() error, report func(Kind, Sum)) (err error) {
 	at, err := begin(ctx, from, to)
 	if err != nil {
 		return err
@@ -170,6 +171,11 @@ func Copy(ctx context.Context, from, to Store, target string, report func(Kind, 
 			err = errors.Join(err, Unmark(context.WithoutCancel(ctx), from))
 		}
 	}()
+	if before == nil && at.Kind == 0 && at.Place == "" { // otherwise a copy continues
+		if err := record(); err != nil {
+			return fmt.Errorf("record the copy: %w", err)
+		}
+	}
 	if err := from.MarkMoved(ctx, target); err != nil {
 		return fmt.Errorf("stop the servers of the source: %w", err)
 	}
