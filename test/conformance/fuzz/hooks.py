@@ -21,6 +21,8 @@ REFUSED_FOR_ANOTHER_REASON = {
     "one_time_code_too_many_attempts": "too many codes were wrong before",
     "after_invalid_cursor": "it is the id of another user's factor, or of no event",
     "before_invalid_cursor": "it is the id of another user's factor",
+    "factor_id_invalid": "the zero value has the form of an id, but no factor or challenge has it",
+    "challenge_id_invalid": "the zero value has the form of an id, but no factor or challenge has it",
     "range_end_before_start": "the two times are in the wrong order",
     "to_out_of_range": "the two times are in the wrong order",
     "from_out_of_range": "the time is in the future",
