@@ -31,6 +31,17 @@ type streamed struct{ id, event, data string }
 // stream opens a stream and fails the test unless the answer is 200.
 func (w *fixture) stream(query string, headers ...string) *stream {
 	w.t.Helper()
+	s, answer := w.tryStream(query, headers...)
+	if s == nil {
+		text, _ := io.ReadAll(answer.Body)
+		w.t.Fatalf("status %d: %s", answer.StatusCode, text)
+	}
+	return s
+}
+
+// tryStream is stream, but returns nil and the answer if the stream is refused.
+func (w *fixture) tryStream(query string, headers ...string) (*stream, *http.Response) {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	w.t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/events/stream?"+query, nil)
@@ -47,15 +58,15 @@ func (w *fixture) stream(query string, headers ...string) *stream {
 		w.t.Fatal(err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(answer.Body)
-		w.t.Fatalf("status %d: %s", answer.StatusCode, text)
+		w.t.Cleanup(func() { answer.Body.Close() })
+		return nil, answer
 	}
 	s := &stream{t: w.t, lines: bufio.NewScanner(answer.Body), closed: sync.OnceFunc(func() {
 		cancel()
 		answer.Body.Close()
 	})}
 	w.t.Cleanup(s.closed)
-	return s
+	return s, answer
 }
 
 // next returns the next event. ok is false if the stream has ended.
@@ -286,8 +297,10 @@ func TestTheNumberOfStreamsIsBounded(t *testing.T) {
 	w.stream("")
 	w.get("/events/stream").says(http.StatusTooManyRequests, `{"message":"This API key has too many open streams. Close one of them.","code":"too_many_streams"}`)
 	first.closed()
-	w.eventually("a place of a closed stream is free", func() bool { return w.head("/events/stream") == http.StatusOK })
-	w.stream("")
+	w.eventually("a place of a closed stream is free", func() bool {
+		s, _ := w.tryStream("")
+		return s != nil
+	})
 
 	for range 3 {
 		key, _ := w.newKey(w.sandbox)
