@@ -49,6 +49,7 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 
 type userCommand struct {
 	Unlock unlockUser `cmd:"" help:"Unlock a user, so codes of the user's factors can be tried again."`
+	Erase  eraseUser  `cmd:"" help:"Delete all factors of a user, and all personal data of the user in events."`
 }
 
 type unlockUser struct {

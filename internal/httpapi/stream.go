@@ -133,10 +133,11 @@ func (a *API) streamEvents(w http.ResponseWriter, r request) error {
 	defer watch.Wait()
 	defer end()
 	q.After = first.Last
-	if err := a.events.Follow(ctx, q, s.send); err != nil && ctx.Err() == nil {
-		return err // the status is sent; the error is logged
+	err = a.events.Follow(ctx, q, s.send)
+	if ctx.Err() != nil {
+		return nil
 	}
-	return nil
+	return err // the status is sent; the error is logged
 }
 
 // newest is how old the events are among which a stream of new events looks for its

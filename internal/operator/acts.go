@@ -34,3 +34,13 @@ func (s *Service) record(ctx context.Context, by By, t mfa.EventType) error {
 		return nil
 	})
 }
+
+// EraseUser deletes all factors of a user, and then everything in events that identifies the
+// user. The events stay. It is not an error if the user is unknown: the user's factors may
+// have been deleted before.
+func (s *Service) EraseUser(ctx context.Context, by By, env mfa.Environment, user string) error {
+	if err := by.Check(); err != nil {
+		return err
+	}
+	return s.opts.Erase(ctx, by.in(env), user)
+}

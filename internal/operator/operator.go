@@ -36,11 +36,13 @@ type Service struct {
 // Options say how the servers of the store are configured. Zero fields are the defaults of a
 // server.
 type Options struct {
-	Keys        func(context.Context) (*secret.Keyset, error) // opens the keyset; called only by actions that need it
-	SMS         delivery.Rules                                // of all environments that SMSOf does not name
-	SMSOf       map[string]delivery.Rules                     // by the name of an environment, in place of SMS
-	Development bool                                          // the store shows its messages without a key: no production environment may be created
-	Now         func() time.Time                              // default time.Now
+	Keys  func(context.Context) (*secret.Keyset, error) // opens the keyset; called only by actions that need it
+	SMS   delivery.Rules                                // of all environments that SMSOf does not name
+	SMSOf map[string]delivery.Rules                     // by the name of an environment, in place of SMS
+	// Erase deletes a user's factors and then the personal data in events. It needs the keyset.
+	Erase       func(ctx context.Context, by mfa.Caller, user string) error
+	Development bool             // the store shows its messages without a key: no production environment may be created
+	Now         func() time.Time // default time.Now
 }
 
 // NewService returns a Service over a store. environments keeps the environments and API

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/delivery/smsfile"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
@@ -39,8 +40,20 @@ func withOperator(ctx context.Context, cfg config.Config, open func(context.Cont
 	if err != nil {
 		return err
 	}
+	keyset := func(ctx context.Context) (*secret.Keyset, error) { return keysetInUse(ctx, cfg, store.transfer) }
 	return fn(operator.NewService(store.mfa, store.access, operator.Options{
-		Keys:        func(ctx context.Context) (*secret.Keyset, error) { return keysetInUse(ctx, cfg, store.transfer) },
+		Keys: keyset,
+		Erase: func(ctx context.Context, by mfa.Caller, user string) error {
+			keys, err := keyset(ctx)
+			if err != nil {
+				return err
+			}
+			service, err := mfa.NewService(store.mfa, keys, nil, mfa.Options{})
+			if err != nil {
+				return err
+			}
+			return service.EraseUser(ctx, by, user)
+		},
 		SMS:         rules.All,
 		SMSOf:       rules.Of,
 		Development: development,

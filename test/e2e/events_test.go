@@ -132,6 +132,15 @@ func TestTailFollowsARunningServer(t *testing.T) {
 	if status := a.want(http.StatusOK, "GET", "/auth/factors/"+factor, ""); status.status != http.StatusOK {
 		t.Error("the server does not serve any more")
 	}
+	if pgtest.Chosen() {
+		return
+	}
+	succeed(t, "user", "erase", "user_42", "--env", "sandbox", "--store", store, "--as", "ada")
+	a.want(http.StatusNotFound, "GET", "/auth/factors/"+factor, "")
+	rest := succeed(t, "events", "list", "--store", store, "--csv", "--factor", factor)
+	if !strings.Contains(rest, "factor.deleted") || !strings.Contains(rest, "operator:ada") || strings.Contains(rest, "user_42") || strings.Contains(rest, "198.51.100.9") {
+		t.Errorf("after the erasure, list printed\n%s", rest)
+	}
 }
 
 // TestOneOfThreeNodesWritesTheSink kills the node that writes. All nodes write to the same
