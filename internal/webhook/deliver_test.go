@@ -98,7 +98,9 @@ func TestOutcomes(t *testing.T) {
 			webhook.Delivered, 200, strings.Repeat("x", webhook.MaxAnswer)},
 		{"fails", func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "no", 500) }, webhook.Refused, 500, "no\n"},
 		{"refuses the request", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(400) }, webhook.Refused, 400, ""},
-		{"redirects", func(rw http.ResponseWriter, req *http.Request) { http.Redirect(rw, req, "/elsewhere", http.StatusTemporaryRedirect) }, webhook.Redirected, 307, ""},
+		{"redirects", func(rw http.ResponseWriter, req *http.Request) {
+			http.Redirect(rw, req, "/elsewhere", http.StatusTemporaryRedirect)
+		}, webhook.Redirected, 307, ""},
 		{"is gone", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(410) }, webhook.EndpointIsGone, 410, ""},
 		{"hangs", func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }, webhook.TimedOut, 0, ""},
 		{"hangs in the answer", func(rw http.ResponseWriter, req *http.Request) {
