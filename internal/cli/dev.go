@@ -220,6 +220,7 @@ Countersign is ready, for development.
   URL       {url}
   API key   {key}
   Inbox     {url}/dev/inbox
+  Events    countersign events tail --store {store}
   Data      {store}{trust}
 
 Enroll an authenticator app. This writes qr.png: open it, and scan it with the app.

@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -74,6 +75,12 @@ func (c *listenWebhooks) stream() (string, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", fmt.Errorf("--url: %q is not the URL of a server, such as https://mfa.example.com", c.URL)
+	}
+	if u.User != nil {
+		return "", errors.New("--url must not contain a name or password; pass the API key with --api-key or COUNTERSIGN_API_KEY")
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (err != nil || !addr.IsLoopback()) {
+		return "", fmt.Errorf("--url: the API key would travel unencrypted to %s; use https://", u.Host)
 	}
 	u = u.JoinPath("events", "stream")
 	types, err := eventTypes(c.Events)

@@ -203,19 +203,19 @@ func TestWrongClientsAreRefused(t *testing.T) {
 	id := w.generic()
 	challenge := w.challenge(id).text("id")
 	for body, want := range map[string]string{
-		`"ip_address":"somewhere"`:                        "ip_address ip_address_invalid",
-		`"ip_address":"203.0.113.7:443"`:                  "ip_address ip_address_invalid",
-		`"ip_address":"fe80::1%eth0"`:                     "ip_address ip_address_invalid",
-		`"ip_address":7`:                                  "ip_address ip_address_not_a_string",
-		`"user_agent":"two\nlines"`:                       "user_agent user_agent_invalid_characters",
-		`"user_agent":["Firefox"]`:                        "user_agent user_agent_not_a_string",
-		`"user_agent":"` + strings.Repeat("x", 513) + `"`: "user_agent user_agent_too_long",
+		`"ip_address":"somewhere"`:       "ip_address ip_address_invalid",
+		`"ip_address":"203.0.113.7:443"`: "ip_address ip_address_invalid",
+		`"ip_address":"fe80::1%eth0"`:    "ip_address ip_address_invalid",
+		`"ip_address":7`:                 "ip_address ip_address_not_a_string",
+		`"user_agent":"two\nlines"`:      "user_agent user_agent_invalid_characters",
+		`"user_agent":["Firefox"]`:       "user_agent user_agent_not_a_string",
 	} {
 		w.post("/auth/factors/"+id+"/challenge", `{`+body+`}`).refuses(want)
 		w.post("/auth/challenges/"+challenge+"/verify", `{"code":"000000",`+body+`}`).refuses(want)
 	}
 	for _, body := range []string{
 		`"ip_address":"203.0.113.7","user_agent":"Firefox/140"`, `"ip_address":"2001:db8::7"`, `"ip_address":"","user_agent":null`,
+		`"user_agent":"` + strings.Repeat("x", 5000) + `"`,
 	} {
 		w.post("/auth/factors/"+id+"/challenge", `{`+body+`}`).is(http.StatusCreated)
 		w.post("/auth/challenges/"+challenge+"/verify", `{"code":"000000",`+body+`}`).is(http.StatusCreated)

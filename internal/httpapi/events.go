@@ -175,7 +175,7 @@ func (p *eventParameters) limit() int {
 		return defaultEvents
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxEvents {
+	if err != nil || n < 1 || n > maxEvents || text[0] == '+' {
 		p.wrong("limit", "out_of_range", fmt.Sprintf("limit must be from 1 to %d", maxEvents))
 	}
 	return n

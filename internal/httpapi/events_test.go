@@ -340,6 +340,7 @@ func TestBadParametersOfEventsAreNamed(t *testing.T) {
 		{"limit=0", []string{"limit limit_out_of_range"}},
 		{"limit=101", []string{"limit limit_out_of_range"}},
 		{"limit=-1", []string{"limit limit_out_of_range"}},
+		{"limit=%2B5", []string{"limit limit_out_of_range"}},
 		{"limit=1.5", []string{"limit limit_out_of_range"}},
 		{"limit=99999999999999999999", []string{"limit limit_out_of_range"}},
 		{"events=user.created", []string{"events events_unknown_type"}},

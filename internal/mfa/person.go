@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
@@ -17,12 +19,20 @@ type Client struct {
 	UserAgent string // or ""
 }
 
-// maxUserAgent is the maximum length of a user agent in bytes.
+// maxUserAgent is the length to which a user agent is cut, in bytes.
 const maxUserAgent = 512
 
-// check returns c with its address in the usual form, and its faults.
+// check returns c as events record it, and its faults: with its address in the usual form,
+// and with the beginning of a long user agent. The browser of the end user chooses the user
+// agent, so a long one must not prevent a sign-in.
 func (c Client) check() (Client, []FieldError) {
-	wrong := checkText("user_agent", c.UserAgent, maxUserAgent)
+	wrong := checkText("user_agent", c.UserAgent, math.MaxInt)
+	if end := maxUserAgent; len(c.UserAgent) > end {
+		for !utf8.RuneStart(c.UserAgent[end]) {
+			end--
+		}
+		c.UserAgent = c.UserAgent[:end]
+	}
 	if c.IPAddress == "" {
 		return c, wrong
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,30 @@ func (r reader) of(f mfa.FactorID) []events.Event {
 		r.t.Fatal(err)
 	}
 	return page.Events
+}
+
+func TestALongUserAgentIsCut(t *testing.T) {
+	for _, tc := range []struct{ name, given, want string }{
+		{"at the limit", strings.Repeat("a", 512), strings.Repeat("a", 512)},
+		{"one byte longer", strings.Repeat("a", 513), strings.Repeat("a", 512)},
+		{"between two characters", strings.Repeat("a", 511) + "é", strings.Repeat("a", 511)},
+		{"far longer", strings.Repeat("é", 5000), strings.Repeat("é", 256)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newFixture(t, mfa.Options{})
+			f, err := w.Enroll(t.Context(), production, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Challenge(t.Context(), production, f.ID, mfa.ChallengeParams{Client: mfa.Client{UserAgent: tc.given}}, nil); err != nil {
+				t.Fatal(err)
+			}
+			all := w.reader(w.store).of(f.ID)
+			if got := all[len(all)-1].UserAgent; got != tc.want {
+				t.Errorf("the event has %d bytes %q; want %d", len(got), got, len(tc.want))
+			}
+		})
+	}
 }
 
 func TestEventsNameThePerson(t *testing.T) {

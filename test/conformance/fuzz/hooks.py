@@ -35,7 +35,7 @@ REFUSED_FOR_ANOTHER_REASON = {
 }
 
 # The server limits texts in bytes; schemas limit them in characters.
-LIMITS = {"user_id_too_long": 256, "totp_issuer_too_long": 128, "totp_user_too_long": 256, "user_agent_too_long": 512}
+LIMITS = {"user_id_too_long": 256, "totp_issuer_too_long": 128, "totp_user_too_long": 256}
 
 answers = collections.Counter()
 secrets = set()

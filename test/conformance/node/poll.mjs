@@ -18,7 +18,8 @@ for (;;) {
     console.log(event.id, event.event, event.data.userId);
     after = event.id; // store it with what you did
   }
-  if (page.data.length < 100) {
-    break; // ask again later
+  if (!page.listMetadata.after) {
+    break; // nothing follows now; ask again later
   }
+  after = page.listMetadata.after;
 }
