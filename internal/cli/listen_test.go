@@ -167,6 +167,8 @@ func TestListenEndsWhenTheServerRefuses(t *testing.T) {
 	}{
 		{[]string{"--api-key", "x", "--url", server.URL, "--forward-to", "http://127.0.0.1:1/"}, "the server answers 401: Unauthorized"},
 		{[]string{"--url", server.URL, "--forward-to", "http://127.0.0.1:1/"}, "give --api-key, or set COUNTERSIGN_API_KEY"},
+		{[]string{"--api-key", "x", "--url", "http://example.com", "--forward-to", "http://127.0.0.1:1/"}, "unencrypted to example.com; use https://"},
+		{[]string{"--api-key", "x", "--url", "https://ada:secret@example.com", "--forward-to", "http://127.0.0.1:1/"}, "must not contain a name or password"},
 		{[]string{"--api-key", "x", "--url", "example.com", "--forward-to", "http://127.0.0.1:1/"}, `--url: "example.com" is not the URL of a server`},
 		{[]string{"--api-key", "x", "--forward-to", "3000"}, `--forward-to: "3000" is not a URL`},
 		{[]string{"--api-key", "x", "--events", "x", "--forward-to", "http://127.0.0.1:1/"}, `there is no type of event "x"`},
