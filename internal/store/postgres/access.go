@@ -85,7 +85,8 @@ func (r *rowReader) environment() mfa.Environment {
 	return mfa.Environment{ID: mfa.EnvironmentID(r.bigint()), Name: r.text(), Production: r.bool()}
 }
 
-// RevokeKey marks a key as revoked and notifies all nodes; see access.Store.
+// RevokeKey marks a key as revoked and notifies all nodes; see access.Store. It notifies them
+// also of a key that was revoked before: a node may have missed the first notification.
 func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, revoked mfa.Event) error {
 	return domainError(s.change(ctx, func(tx pgx.Tx) error {
 		var env mfa.EnvironmentID
@@ -94,13 +95,13 @@ func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, revoked mfa.Even
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return access.ErrNotFound
-		case err != nil || before != nil:
+		case err != nil:
+			return err
+		}
+		if _, err = tx.Exec(ctx, "SELECT pg_notify($1, $2)", keysChannel, string(id)); err != nil || before != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, revokeKey, revoked.At, id); err != nil {
-			return err
-		}
-		if _, err = tx.Exec(ctx, "SELECT pg_notify($1, $2)", keysChannel, string(id)); err != nil {
 			return err
 		}
 		return appendEvent(ctx, tx, revoked.In(env))
