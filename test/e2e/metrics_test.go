@@ -110,9 +110,9 @@ breaker: { failures: 1 }
 
 	got, want := ours(body), []string{
 		`countersign_build_info{version="` + strings.TrimPrefix(succeed(t, "version"), "countersign ") + `"} 1`,
-		`countersign_events_total{type="challenge.created"} 1`,
 		`countersign_events_total{type="authentication.mfa_failed"} 1`,
 		`countersign_events_total{type="authentication.mfa_succeeded"} 1`,
+		`countersign_events_total{type="challenge.created"} 1`,
 		`countersign_events_total{type="factor.enrolled"} 1`,
 		`countersign_events_total{type="message.queued"} 1`,
 		`countersign_http_connections_limit 4096`,
@@ -140,6 +140,17 @@ breaker: { failures: 1 }
 		`countersign_sms_provider_tries_total{provider="second",result="unavailable"} 0`,
 		`countersign_sms_provider_tries_total{provider="second",result="uncertain"} 0`,
 		`countersign_store_queue_length 0`,
+		`countersign_webhook_attempts_total{outcome="address_not_allowed"} 0`,
+		`countersign_webhook_attempts_total{outcome="connection_failed"} 0`,
+		`countersign_webhook_attempts_total{outcome="delivered"} 0`,
+		`countersign_webhook_attempts_total{outcome="gone"} 0`,
+		`countersign_webhook_attempts_total{outcome="host_not_found"} 0`,
+		`countersign_webhook_attempts_total{outcome="redirected"} 0`,
+		`countersign_webhook_attempts_total{outcome="refused"} 0`,
+		`countersign_webhook_attempts_total{outcome="timed_out"} 0`,
+		`countersign_webhook_attempts_total{outcome="tls_failed"} 0`,
+		`countersign_webhook_deliveries_waiting 0`,
+		`countersign_webhook_lag_seconds 0`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("a scrape shows\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
