@@ -27,7 +27,7 @@ const maxUserAgent = 512
 // agent, so a long one must not prevent a sign-in.
 func (c Client) check() (Client, []FieldError) {
 	wrong := checkText("user_agent", c.UserAgent, math.MaxInt)
-	if end := maxUserAgent; len(c.UserAgent) > end {
+	if end := maxUserAgent; len(c.UserAgent) > end && wrong == nil { // invalid UTF-8 may have no first byte
 		for !utf8.RuneStart(c.UserAgent[end]) {
 			end--
 		}

@@ -61,6 +61,18 @@ func TestALongUserAgentIsCut(t *testing.T) {
 	}
 }
 
+func TestAUserAgentOfInvalidTextIsRefused(t *testing.T) {
+	w := newFixture(t, mfa.Options{})
+	f, err := w.Enroll(t.Context(), production, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := mfa.ChallengeParams{Client: mfa.Client{UserAgent: strings.Repeat("\x80", 600)}}
+	if _, err := w.Challenge(t.Context(), production, f.ID, p, nil); !errors.Is(err, mfa.ErrInvalid) {
+		t.Errorf("Challenge = %v; want %v", err, mfa.ErrInvalid)
+	}
+}
+
 func TestEventsNameThePerson(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
 	ctx := t.Context()
