@@ -29,6 +29,11 @@ run: ## Build and start a server to try (ARGS='--addr 127.0.0.1:0' and the like)
 build: ## Build bin/countersign, static, with its commit in it
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X github.com/countersign-mfa/countersign/internal/cli.Commit=$(COMMIT)' -o bin/countersign ./cmd/countersign
 
+.PHONY: release
+release: ## Make the archives, packages, checksums and bills of materials of a release in bin/release
+	@go -C tools/release build -o $(CURDIR)/bin/make-release .
+	@bin/make-release $(ARGS)
+
 .PHONY: test
 test: ## Install what the tests need, run them all, search their logs for secrets
 	@scripts/setup test
@@ -47,9 +52,12 @@ lint: prose ## Only formatting, go vet, staticcheck and prose
 		echo 'not formatted (run gofmt -w on them):'; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go -C test vet ./...
+	go -C tools/release vet ./...
+	go -C tools/chart vet ./...
 	go -C test/conformance/go vet ./...
 	$(TOOL) staticcheck ./...
 	cd test && go tool -modfile=../tools/go.mod staticcheck ./...
+	cd tools/release && go tool -modfile=../go.mod staticcheck ./...
 
 .PHONY: prose
 prose: ## The English of comments and documents, by the rules in tools/vale
@@ -95,10 +103,11 @@ conformance: ## Drive the built server with client libraries, old and new; print
 	@cat .cache/conformance.txt
 
 .PHONY: docs
-docs: ## Write the generated parts of docs/operating.md and docs/clients.md again
+docs: ## Write the generated parts of docs/ again: settings, clients, screenshots of the console
 	go test -run TestOperatingListsEverySetting ./internal/cli -update
 	@scripts/setup test
 	scripts/test -run 'TestClients|Examples' ./test/conformance -update
+	scripts/test -run 'TestConsole$$' ./test/conformance -screenshots
 
 .PHONY: clean
 clean: ## Remove what was built and installed here

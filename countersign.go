@@ -30,9 +30,9 @@ import (
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
-// Version is the version of this module and of the API that OpenAPI describes. Between
-// releases it is the next one with -dev.
-const Version = "0.2.0-dev"
+// Version is the version of this module, of the program and its packages, and of the API
+// that openapi.yaml describes. A release changes it here and there; a test compares the two.
+const Version = "0.2.0"
 
 // OpenAPI is the description of the HTTP API, in YAML.
 //
@@ -108,8 +108,22 @@ func (s *Server) CreateAPIKey(ctx context.Context, environment string, productio
 	if env.Production != production {
 		return "", errors.New("the environment exists already, as one of the other kind")
 	}
-	key, _, err := keys.CreateKey(ctx, mfa.Caller{Environment: env})
+	key, _, err := keys.CreateKey(ctx, mfa.Caller{Environment: env}, access.KeyParams{})
 	return key.Reveal(), err
+}
+
+// SetEnvironment changes settings of the environment of that name, such as
+// {"max_factors_per_user": "5"}. The empty text sets a setting back to its default.
+// docs/operating.md lists all settings. The change applies within 5 seconds.
+func (s *Server) SetEnvironment(ctx context.Context, environment string, settings map[string]string) error {
+	keys := s.inner.Access()
+	env, err := keys.Environment(ctx, environment)
+	if err != nil {
+		return err
+	}
+	_, err = keys.ChangeSettings(ctx, mfa.Caller{Environment: env}, settings)
+	keys.Forget() // requests to this Server use it at once
+	return err
 }
 
 // Close ends the background work and closes the store. Requests must have ended.

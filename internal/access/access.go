@@ -4,16 +4,14 @@ package access
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
-	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
@@ -34,7 +32,12 @@ type Store interface {
 	InsertEnvironment(ctx context.Context, e mfa.Environment, created mfa.Event) (mfa.Environment, error)
 	// Environments lists all environments by number.
 	Environments(ctx context.Context) ([]mfa.Environment, error)
-	// InsertKey stores a key; its environment must exist.
+	// UpdateEnvironment reads all environments, calls change with one of them and stores its Settings
+	// with the event that change returns, in one transaction. No other UpdateEnvironment decides at
+	// the same time. If change returns no event or an error, nothing is stored. change may run more
+	// than once. ErrNotFound if there is no such environment.
+	UpdateEnvironment(ctx context.Context, id mfa.EnvironmentID, change func(e *mfa.Environment, all []mfa.Environment) (*mfa.Event, error)) (mfa.Environment, error)
+	// InsertKey stores a key. Its environment must exist, or be zero: then the key opens all.
 	InsertKey(ctx context.Context, k Key, h Hash, created mfa.Event) error
 	// KeyByHash returns a key, revoked or not, or ErrNotFound.
 	KeyByHash(ctx context.Context, h Hash) (Key, error)
@@ -43,6 +46,9 @@ type Store interface {
 	// RevokeKey marks a key as revoked; ErrNotFound if there is no such key. One
 	// that is revoked already stays as it is, without an event.
 	RevokeKey(ctx context.Context, id KeyID, revoked mfa.Event) error
+	// TouchKeys stores when keys were last used. An earlier time than the stored one, and an
+	// unknown key, change nothing.
+	TouchKeys(ctx context.Context, used []Use) error
 }
 
 // A Hash is the SHA-256 of an API key, all that is kept of it.
@@ -51,13 +57,27 @@ type Hash [sha256.Size]byte
 // A KeyID names an API key without giving it away.
 type KeyID string
 
-// A Key is an API key, as far as it is remembered.
+// A Key is an API key of an application, or the key of a program that administers
+// Countersign, as far as it is remembered.
 type Key struct {
 	ID          KeyID
-	Environment mfa.Environment
+	Environment mfa.Environment // zero for an operator key that opens all environments
+	Name        string          // for people; may be empty
+	Scopes      Scopes
 	Hint        string    // its last four characters
 	CreatedAt   time.Time // UTC, whole milliseconds
+	ExpiresAt   time.Time // zero if it does not expire
 	RevokedAt   time.Time // zero while it is good
+	LastUsedAt  time.Time // to a minute; zero if it was never used
+}
+
+// IsOperator reports whether k administers Countersign. Such a key does not open the API of
+// applications.
+func (k *Key) IsOperator() bool { return k.Scopes&operatorScopes != 0 }
+
+// valid reports whether k opens anything at a time.
+func (k *Key) valid(now time.Time) bool {
+	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt))
 }
 
 // A Service manages environments and keys and authenticates callers. It is safe
@@ -67,12 +87,14 @@ type Service struct {
 	now   func() time.Time
 	cache cache
 	reads reads
+	uses  uses
+	pages pages
 }
 
 // NewService returns a Service over store; a nil now means time.Now.
 func NewService(store Store, now func() time.Time) *Service {
 	now = wallclock.Or(now)
-	return &Service{store: store, now: now}
+	return &Service{store: store, now: now, pages: pages{turn: make(chan struct{}, 1)}}
 }
 
 var nameForm = regexp.MustCompile(`^[\pL\pN][\pL\pN ._-]{0,63}$`)
@@ -117,47 +139,29 @@ func (s *Service) Environment(ctx context.Context, name string) (mfa.Environment
 	return mfa.Environment{}, fmt.Errorf("environment %q: %w", name, ErrNotFound)
 }
 
-// Prefixes of API keys, by what environment they open.
-const (
-	sandboxPrefix    = "sk_test_"
-	productionPrefix = "sk_live_"
-)
-
-// CreateKey makes an API key of the environment of by. The key itself is returned this once.
-func (s *Service) CreateKey(ctx context.Context, by mfa.Caller) (secret.String, Key, error) {
-	text := sandboxPrefix + rand.Text() // 26 characters of base32, 130 bits
-	if by.Production {
-		text = productionPrefix + rand.Text()
+// ChangeSettings changes settings of the environment of by, and returns it with all of them. changes
+// has texts by the names of settings; "" sets one back to its default. Every node uses the new
+// settings within 5 s. Errors: ErrNotFound, and the errors of mfa.Settings.With and
+// mfa.Environment.CheckIssuer.
+func (s *Service) ChangeSettings(ctx context.Context, by mfa.Caller, changes map[string]string) (mfa.Environment, error) {
+	e, err := s.store.UpdateEnvironment(ctx, by.ID, func(e *mfa.Environment, all []mfa.Environment) (*mfa.Event, error) {
+		before := e.Settings
+		var err error
+		if e.Settings, err = before.With(changes); err != nil || e.Settings == before {
+			return nil, err
+		}
+		if changes["receipt_issuer"] != "" {
+			if err := e.CheckIssuer(all); err != nil {
+				return nil, err
+			}
+		}
+		updated := by.Append(mfa.Event{Type: mfa.EnvironmentUpdated, Reason: strings.Join(e.Settings.ChangedFrom(before), " ")}, s.instant(), 0).Event
+		return &updated, nil
+	})
+	if err != nil {
+		return mfa.Environment{}, fmt.Errorf("change the settings of an environment: %w", err)
 	}
-	k := s.keyOf(text, by.Environment)
-	if err := s.store.InsertKey(ctx, k, hash(text), s.event(by, mfa.KeyCreated, k.ID)); err != nil {
-		return secret.String{}, Key{}, fmt.Errorf("create key: %w", err)
-	}
-	return secret.NewString(text), k, nil
-}
-
-// keyOf describes the key text of env. Its id is derived from its hash, so the
-// holder of the key can find it in a log.
-func (s *Service) keyOf(text string, env mfa.Environment) Key {
-	h := hash(text)
-	return Key{
-		ID:          KeyID("key_" + hex.EncodeToString(h[:8])),
-		Environment: env,
-		Hint:        text[len(text)-4:],
-		CreatedAt:   s.instant(),
-	}
-}
-
-// Keys lists all keys, oldest first, revoked ones as well.
-func (s *Service) Keys(ctx context.Context) ([]Key, error) { return s.store.Keys(ctx) }
-
-// Revoke revokes a key. The environment of by is not used. Every node refuses the key within
-// 5 s. Error: ErrNotFound.
-func (s *Service) Revoke(ctx context.Context, by mfa.Caller, id KeyID) error {
-	if err := s.store.RevokeKey(ctx, id, s.event(by, mfa.KeyRevoked, id)); err != nil {
-		return fmt.Errorf("revoke %s: %w", id, err)
-	}
-	return nil
+	return e, nil
 }
 
 // event returns an event of this moment. The event of a key names it as its reason.
@@ -166,8 +170,3 @@ func (s *Service) event(by mfa.Caller, typ mfa.EventType, key KeyID) mfa.Event {
 }
 
 func (s *Service) instant() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
-
-func hash(key string) Hash {
-	var b [64]byte // longer than any valid key; append allocates for longer input
-	return sha256.Sum256(append(b[:0], key...))
-}

@@ -2,7 +2,6 @@ package access_test
 
 import (
 	"context"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
+	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
@@ -26,7 +26,7 @@ func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	w := &fixture{
 		t:     t,
-		path:  filepath.Join(t.TempDir(), "test.db"),
+		path:  sqlitetest.Path(t),
 		clock: mfatest.NewClock(time.Date(2026, 3, 27, 12, 0, 0, 432_567_891, time.UTC)),
 	}
 	var err error
@@ -55,7 +55,7 @@ func (w *fixture) environment(name string, production bool) mfa.Environment {
 // key returns the text of a new key, and the key.
 func (w *fixture) key(e mfa.Environment) (string, access.Key) {
 	w.t.Helper()
-	text, k, err := w.CreateKey(w.t.Context(), mfa.Caller{Environment: e})
+	text, k, err := w.CreateKey(w.t.Context(), mfa.Caller{Environment: e}, access.KeyParams{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

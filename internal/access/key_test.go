@@ -88,7 +88,7 @@ func TestKeysDiffer(t *testing.T) {
 
 func TestKeyOfNoEnvironment(t *testing.T) {
 	w := newFixture(t)
-	if text, _, err := w.CreateKey(t.Context(), mfa.Caller{Environment: mfa.Environment{ID: 7}}); err == nil || text.Reveal() != "" {
+	if text, _, err := w.CreateKey(t.Context(), mfa.Caller{Environment: mfa.Environment{ID: 7}}, access.KeyParams{}); err == nil || text.Reveal() != "" {
 		t.Errorf("CreateKey for an environment that is not there = %v", err)
 	}
 }

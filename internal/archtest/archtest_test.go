@@ -71,21 +71,24 @@ var places = map[string]place{
 	"internal/config": {layer: config},
 	"internal/server": {layer: server},
 
-	"internal/httpapi": {layer: face},
-	"internal/console": {layer: face},
-	"internal/inbox":   {layer: face},
-	"internal/web":     {layer: web},
+	"internal/httpapi":     {layer: face},
+	"internal/console":     {layer: face},
+	"internal/operatorapi": {layer: face},
+	"internal/inbox":       {layer: face},
+	"internal/web":         {layer: web},
 
-	"internal/metrics":        {layer: adapter},
-	"internal/eventsink":      {layer: adapter},
-	"internal/webhook/post":   {layer: adapter},
-	"internal/store/migrate":  {layer: adapter},
-	"internal/store/queue":    {layer: adapter},
-	"internal/store/recent":   {layer: adapter},
-	"internal/store/rows":     {layer: adapter},
-	"internal/store/transfer": {layer: adapter},
-	"internal/store/postgres": {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/rows", "internal/store/transfer"}},
-	"internal/store/sqlite":   {layer: adapter, also: []string{"internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/rows", "internal/store/transfer"}},
+	"internal/metrics":          {layer: adapter},
+	"internal/eventsink":        {layer: adapter},
+	"internal/signin/openid":    {layer: adapter},
+	"internal/webhook/post":     {layer: adapter},
+	"internal/store/inspection": {layer: adapter},
+	"internal/store/migrate":    {layer: adapter},
+	"internal/store/queue":      {layer: adapter},
+	"internal/store/recent":     {layer: adapter},
+	"internal/store/rows":       {layer: adapter},
+	"internal/store/transfer":   {layer: adapter},
+	"internal/store/postgres":   {layer: adapter, also: []string{"internal/store/inspection", "internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/rows", "internal/store/transfer"}},
+	"internal/store/sqlite":     {layer: adapter, also: []string{"internal/store/inspection", "internal/store/migrate", "internal/store/queue", "internal/store/recent", "internal/store/rows", "internal/store/transfer"}},
 
 	// A provider imports no other provider. Only the registry imports all of them.
 	"internal/delivery/sms":           {layer: adapter},
@@ -102,7 +105,8 @@ var places = map[string]place{
 	"internal/events": {layer: middle, also: []string{"internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 	"internal/mfa":    {layer: middle, also: []string{"internal/delivery", "internal/idempotency"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 
-	"internal/operator": {layer: middle, also: []string{"internal/access", "internal/delivery", "internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
+	"internal/operatorwire": {layer: middle, also: []string{"internal/mfa", "internal/operator"}, never: []string{"net/http", "database/sql"}},
+	"internal/operator":     {layer: middle, also: []string{"internal/access", "internal/delivery", "internal/events", "internal/idempotency", "internal/mfa", "internal/stats"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 
 	// A challenge has messages; a message knows no factors and no challenges. So mfa imports
 	// delivery.
@@ -110,26 +114,40 @@ var places = map[string]place{
 
 	"internal/eventwire": {layer: middle, also: []string{"internal/events", "internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 
+	"internal/seed":   {layer: middle, also: []string{"internal/access", "internal/mfa", "internal/webhook"}, never: []string{"net/http", "database/sql"}},
+	"internal/signin": {layer: middle, also: []string{"internal/access", "internal/mfa", "internal/operator"}, never: []string{"net/http", "database/sql"}},
+	"internal/stats":  {layer: middle, also: []string{"internal/delivery", "internal/events", "internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
+
 	"internal/webhook": {layer: middle, also: []string{"internal/events", "internal/mfa"}, never: []string{"net/http", "database/sql"}},
 
 	"internal/idempotency": {layer: middle, never: []string{"net/http", "database/sql", "encoding/json"}},
 
 	"internal/wallclock":  {layer: ground},
 	"internal/admission":  {layer: ground, also: []string{"internal/wallclock"}},
+	"internal/backup":     {layer: ground, also: []string{"internal/atomicfile", "internal/wallclock"}},
 	"internal/atomicfile": {layer: ground},
+	"internal/browser":    {layer: ground},
 	"internal/ids":        {layer: ground},
+	"internal/passkey":    {layer: ground},
 	"internal/pgurl":      {layer: ground},
 	"internal/cleantext":  {layer: ground},
+	"internal/progress":   {layer: ground},
 	"internal/qr":         {layer: ground},
 	"internal/ratelimit":  {layer: ground},
+	"internal/receipt":    {layer: ground, also: []string{"internal/secret"}},
+	"internal/sdnotify":   {layer: ground},
 	"internal/secret":     {layer: ground, also: []string{"internal/atomicfile"}},
+	"internal/softkey":    {layer: ground},
 	"internal/totp":       {layer: ground},
 	"internal/smstext":    {layer: ground, also: []string{"internal/cleantext"}},
 
 	"internal/logcapture":      {layer: support},
 	"internal/mfa/mfatest":     {layer: support},
 	"internal/openapitest":     {layer: support},
+	"internal/passkey/*":       {layer: support},
+	"internal/signin/openid/*": {layer: support},
 	"internal/pgtest":          {layer: support},
+	"internal/sqlitetest":      {layer: support, also: []string{"internal/store/sqlite"}},
 	"internal/testenv":         {layer: support},
 	"internal/store/storetest": {layer: support, also: []string{"internal/store/transfer"}},
 
@@ -139,6 +157,11 @@ var places = map[string]place{
 	"internal/tools/bench":      {layer: tool, also: []string{"internal/pgtest", "internal/tools/bench/bare", "internal/tools/bench/load"}},
 	"internal/tools/bench/bare": {layer: tool},
 	"internal/tools/bench/load": {layer: tool},
+}
+
+// wrapped lists modules that only one package imports.
+var wrapped = map[string]string{
+	"github.com/go-webauthn/webauthn": "internal/passkey",
 }
 
 // neverAnywhere lists packages that only tests import.
@@ -210,6 +233,8 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"the domain does not know SQL", "internal/mfa", "database/sql", false},
 		{"the domain does not know JSON", "internal/mfa", "encoding/json", false},
 		{"the ground imports none of Countersign's packages", "internal/totp", ours + "internal/secret", false},
+		{"only one package imports the WebAuthn library", "internal/mfa", "github.com/go-webauthn/webauthn/protocol", false},
+		{"passkey imports the WebAuthn library", "internal/passkey", "github.com/go-webauthn/webauthn/protocol", true},
 		{"a tool sees the server from outside", "internal/tools/bench", ours + "internal/mfa", false},
 		{"no package draws weak randomness", "internal/server", "math/rand/v2", false},
 		{"a package without a place is not imported", "internal/server", ours + "internal/util", false},
@@ -240,6 +265,11 @@ func placeOf(dir string) (p place, entry string, ok bool) {
 func judge(dir, path string) string {
 	if reason, ok := neverAnywhere[path]; ok {
 		return fmt.Sprintf("%s imports %s: %s", dir, path, reason)
+	}
+	for m, only := range wrapped {
+		if dir != only && (path == m || strings.HasPrefix(path, m+"/")) {
+			return fmt.Sprintf("%s imports %s, which only %s imports", dir, path, only)
+		}
 	}
 	from, _, ok := placeOf(dir)
 	if !ok {

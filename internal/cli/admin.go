@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/operator"
+	"github.com/countersign-mfa/countersign/internal/progress"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
@@ -48,11 +48,13 @@ type keysetCommand struct {
 	Add     addKeyset     `cmd:"" help:"Rotation, step 1: add new keys, which can open values but do not seal them yet."`
 	Promote promoteKeyset `cmd:"" help:"Rotation, step 2: use the new keys to seal."`
 	Retire  retireKeyset  `cmd:"" help:"Rotation, step 3: remove the old keys."`
+	Status  keysetStatus  `cmd:"" help:"Show the keys, how many rows need each, and the next step of a rotation."`
 }
 
 func (keysetCommand) Help() string {
 	return `To rotate without downtime, run add, promote and retire in this order. After each, give the file to every node
 and send it SIGHUP (or restart it). After promote, nodes seal old rows again in the background, within about 10 minutes.
+Before promote, wait five minutes if services check signed receipts: they keep the public keys for so long.
 Wait for "all rows are sealed under the newest key" in the log, and then a day, because recorded answers are kept for
 24 hours. Then run retire.
 
@@ -137,11 +139,12 @@ func (c *promoteKeyset) Run(ctx context.Context, con console) error {
 
 type retireKeyset struct {
 	rotation
-	Unchecked bool `help:"Retire without reading a store. Values that are sealed under the old keys are lost."`
+	Unchecked bool `help:"Retire without reading a store. Values that are sealed under the old keys are lost, and receipts that they signed can no longer be checked."`
 }
 
 func (retireKeyset) Help() string {
-	return `All rows of the store are read. If one of them needs an old key, nothing is changed. The server may be running.
+	return `All rows of the store are read. If one of them needs an old key, nothing is changed. Nor is it within an hour after
+promote, or after the last change of the file, because signed receipts can be valid for so long. The server may be running.
 
 Example:
 
@@ -158,6 +161,12 @@ func (c *retireKeyset) Run(ctx context.Context, con console) error {
 		if store == "" {
 			return nil, errors.New("give --store, so its rows can be checked for the old keys, or --unchecked")
 		}
-		return retired, server.OldKeysUnused(ctx, store, keys, time.Now())
+		info, err := os.Stat(c.File)
+		if err != nil {
+			return nil, err
+		}
+		bar := con.progress(progress.Rows)
+		defer bar.Clear()
+		return retired, server.OldKeysUnused(ctx, store, keys, info.ModTime(), con.now(), func(kind string, rows int) { bar.Report(kind, int64(rows), 0) })
 	})
 }

@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
-	"time"
 
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/progress"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
@@ -24,7 +24,9 @@ Example:
 }
 
 func (c *backupCommand) Run(ctx context.Context, con console) error {
-	size, err := server.Backup(ctx, c.Store, c.File, c.Overwrite)
+	bar := con.progress(progress.Bytes)
+	size, err := server.Backup(ctx, c.Store, c.File, c.Overwrite, func(done, total int64) { bar.Report("backup", done, total) })
+	bar.Clear()
 	if err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ Example:
 }
 
 func (c *restoreCommand) Run(ctx context.Context, con console) error {
-	kept, err := server.Restore(ctx, c.File, config.Config{Store: c.Store, Keyset: c.Keyset}, time.Now())
+	kept, err := server.Restore(ctx, c.File, config.Config{Store: c.Store, Keyset: c.Keyset}, con.now())
 	if err != nil {
 		return err
 	}

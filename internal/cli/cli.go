@@ -10,11 +10,13 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	countersign "github.com/countersign-mfa/countersign"
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // Commit is the commit that the program was built from, set by the linker. The default
@@ -24,18 +26,26 @@ var Commit = ""
 type commands struct {
 	Dev         devCommand         `cmd:"" help:"Try Countersign: a server with its own store, key and message inbox."`
 	Serve       serveCommand       `cmd:"" help:"Run the server."`
-	Environment environmentCommand `cmd:"" help:"Create and list environments, the tenants of a server."`
+	Check       checkCommand       `cmd:"" help:"Check the configuration, the files, the store and the machine, without changing anything."`
+	Health      healthCommand      `cmd:"" help:"Ask a server on this machine whether it is ready, for the health checks of container engines."`
+	Environment environmentCommand `cmd:"" aliases:"env" help:"Create and list environments, the tenants of a server, and change their settings."`
 	Key         keyCommand         `cmd:"" help:"Create, list and revoke API keys."`
-	Factor      factorCommand      `cmd:"" help:"Unlock a factor after too many wrong codes."`
-	User        userCommand        `cmd:"" help:"Unlock a user after too many wrong codes."`
+	Factor      factorCommand      `cmd:"" help:"Show, list, unlock, suspend, resume and delete factors."`
+	User        userCommand        `cmd:"" help:"Show, unlock and erase users."`
+	Bypass      bypassCommand      `cmd:"" help:"Issue a one-time code to a user who cannot use any factor."`
+	Challenge   challengeCommand   `cmd:"" help:"Show a challenge, and explain why it failed."`
+	Find        findCommand        `cmd:"" help:"Find a user, factor, challenge or event by its id, or the factors of a phone number."`
 	Events      eventsCommand      `cmd:"" help:"Show, follow and export events: who did what, and who has been guessing."`
 	Webhooks    webhooksCommand    `cmd:"" help:"Manage the endpoints that receive events, and forward events to your machine."`
+	Console     consoleCommand     `cmd:"" help:"Manage the operators of the web console: one-time links, roles, sessions."`
+	Stats       statsCommand       `cmd:"" help:"Show enrollments, codes, messages and their cost over time, and the users with one factor or more."`
 	SMS         smsCommand         `cmd:"" help:"Check a file of providers, and show message counts and end pauses."`
 	Keyset      keysetCommand      `cmd:"" help:"Create and rotate the keys that seal stored secrets."`
 	Migrate     migrateCommand     `cmd:"" help:"Update the schema of a store."`
 	Backup      backupCommand      `cmd:"" help:"Back up a SQLite store, also while it is in use."`
 	Restore     restoreCommand     `cmd:"" help:"Restore a SQLite store from a backup."`
 	Copy        copyCommand        `cmd:"" help:"Copy all data to a new store, such as from SQLite to PostgreSQL."`
+	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands in bash, zsh or fish."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 
 	VersionFlag kong.VersionFlag `name:"version" short:"v" help:"Print the version."`
@@ -54,6 +64,7 @@ Every flag of every command except dev is also an environment variable: --challe
 // console is where a command writes.
 type console struct {
 	out, err io.Writer
+	now      func() time.Time
 }
 
 func (c console) printf(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
@@ -82,22 +93,17 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	case args[0] == "help": // help key create is key create --help
 		args = append(slices.Clone(args[1:]), "--help")
 	}
-	con := console{out, err}
-	var cmds commands
-	parser, parserErr := kong.New(&cmds,
-		kong.Name("countersign"),
-		kong.Description(description),
-		kong.PostBuild(readVariables),
-		kong.Vars{"version": "countersign " + version()},
+	con := console{out, err, wallclock.Or(nil)}
+	parser := commandParser(
 		kong.Writers(out, err),
-		kong.Exit(func(code int) { panic(exit{code}) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Configuration(readFile),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(con),
 	)
-	if parserErr != nil {
-		panic(parserErr) // the tags above are wrong
+	if args[0] == completeCommand {
+		if len(args) > 1 {
+			complete(out, parser.Model, args[1], args[2:])
+		}
+		return 0
 	}
 	command, parseErr := parser.Parse(args)
 	if parseErr != nil {
@@ -111,10 +117,30 @@ func Run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	return 0
 }
 
+// commandParser returns the parser of all commands.
+func commandParser(options ...kong.Option) *kong.Kong {
+	parser, err := kong.New(new(commands), append(options,
+		kong.Name("countersign"),
+		kong.Description(description),
+		kong.PostBuild(readVariables),
+		kong.Vars{"version": "countersign " + version()},
+		kong.Exit(func(code int) { panic(exit{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Configuration(readFile),
+	)...)
+	if err != nil {
+		panic(err) // the tags of commands are wrong
+	}
+	return parser
+}
+
+// Model returns the tree of commands with their flags and help, for man pages.
+func Model() *kong.Application { return commandParser().Model }
+
 // A storeFlag names the store that a command works on.
 type storeFlag struct {
-	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"The configuration file of the server, from which this command takes the settings that it has flags for, such as 'store'."`
-	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH or a postgres:// URL. Default ${default}."`
+	Config configFlag `name:"config" placeholder:"FILE" help:"The configuration file of the server, from which this command takes the settings that it has flags for, such as 'store'."`
+	Store  string     `default:"sqlite:countersign.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH or a postgres:// URL. Default ${default}."`
 }
 
 // name is the store as it may be shown.

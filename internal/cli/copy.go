@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/progress"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
@@ -43,9 +44,13 @@ func (c *copyCommand) Run(ctx context.Context, con console) error {
 			return fmt.Errorf("there is no store at %s: %w", path, err)
 		}
 	}
-	err := server.Copy(ctx, c.by(""), c.From, c.To, log, func(kind string, rows int) {
+	bar := con.progress(progress.Rows)
+	report := func(kind string, rows int) {
+		bar.Clear()
 		con.printf("%-18s %9d rows, the same in both\n", kind, rows)
-	})
+	}
+	err := server.Copy(ctx, c.by(""), c.From, c.To, log, report, bar.Report)
+	bar.Clear()
 	if err != nil {
 		return err
 	}

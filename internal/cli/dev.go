@@ -30,6 +30,9 @@ type devCommand struct {
 	Store       string `default:"sqlite:.countersign/dev.db" placeholder:"STORE" help:"Where all data is stored: sqlite:PATH, with the keys in files next to it, or a postgres:// URL. Default ${default}."`
 	Keyset      string `placeholder:"SOURCE" help:"Keys that seal stored secrets, as for serve. Default a file next to the SQLite store, or .countersign/dev.keyset, created if it is missing."`
 	JSON        bool   `name:"json" help:"Print one line of JSON with the url and the api_key when ready, and nothing else."`
+	APIKey      string `name:"api-key" placeholder:"sk_test_…" help:"The API key of the environment sandbox, for tests that must know it beforehand: sk_test_ and 8 to 56 letters, digits or _. Default a new one, which is kept."`
+	Seed        string `placeholder:"FILE" help:"Fill a new store with the environments, keys, users, factors and webhook endpoints of a YAML or JSON file."`
+	Clock       bool   `help:"Let tests move the clock of the server forward, with POST /dev/clock. Needs a SQLite store."`
 	Webhook     string `name:"webhook" placeholder:"URL" help:"Send all events as webhooks to this URL, such as http://127.0.0.1:3000/hook. The endpoint and its secret are kept for the next start."`
 	TLS         bool   `name:"tls" help:"Serve HTTPS with a self-signed certificate that is created for this machine."`
 
@@ -47,6 +50,7 @@ Examples:
   countersign dev
   countersign dev --addr 127.0.0.1:0 --json
   countersign dev --webhook http://127.0.0.1:3000/hook
+  countersign dev --store sqlite:ci/dev.db --api-key sk_test_ci_000000 --seed seed.yaml
   countersign dev --tls`
 }
 
@@ -68,6 +72,13 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	if err := config.CheckStore(d.Store); err != nil {
 		return err
 	}
+	if d.Clock && config.IsPostgres(d.Store) {
+		return errors.New("--clock needs a SQLite store: a node whose clock differs from that of PostgreSQL refuses requests")
+	}
+	seeds, err := readSeed(d.Seed)
+	if err != nil {
+		return fmt.Errorf("--seed: %w", err)
+	}
 	path, ok := config.SQLitePath(d.Store)
 	if !ok {
 		path = devFiles
@@ -87,16 +98,29 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 		return err
 	}
 	keepWithoutReader()
-	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version()})
+	with := server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version(), Faults: true}
+	// Without --clock, a store with a clock that was moved keeps its time.
+	moved, err := readDevClock(path + ".clock")
+	if err != nil {
+		return err
+	}
+	with.Now = moved.Now
+	if d.Clock {
+		with.Clock = moved
+	}
+	srv, err := server.New(ctx, cfg, with)
 	if err != nil {
 		return err
 	}
 	if d.AllowRemote && !config.IsLocal(d.Addr) {
 		log.Warn("other machines can reach this server: its inbox needs no key, and nothing is encrypted without --tls", "addr", d.Addr)
 	}
-	key, err := devKey(ctx, srv.Access(), path+".apikey")
+	key, err := d.key(ctx, srv.Access(), path+".apikey")
 	if err != nil {
 		return errors.Join(err, srv.Close())
+	}
+	if err := seeds.fill(ctx, srv, path+".seed"); err != nil {
+		return errors.Join(fmt.Errorf("--seed: %w", err), srv.Close())
 	}
 	webhookSecret, err := d.webhookSecret(ctx, srv)
 	if err != nil {
@@ -124,6 +148,12 @@ func (d *devCommand) configure(path string) (config.Config, error) {
 	cfg := d.Settings
 	cfg.Addr, cfg.Store, cfg.Keyset, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, d.Keyset, true, true
 	cfg.WebhookAllow = append(cfg.WebhookAllow, "127.0.0.0/8", "::1/128") // the developer's own server
+	if cfg.PublicURL == "" && !strings.HasPrefix(d.Addr, "unix:") {
+		cfg.PublicURL = "http://" + d.Addr
+		if d.TLS {
+			cfg.PublicURL = "https://" + d.Addr
+		}
+	}
 	if cfg.LogFormat == "" {
 		cfg.LogFormat = "text"
 	}
@@ -143,8 +173,40 @@ func (d *devCommand) configure(path string) (config.Config, error) {
 	return cfg, nil
 }
 
-// devKey returns the API key kept in a file, or makes one and keeps it there.
-func devKey(ctx context.Context, keys *access.Service, path string) (string, error) {
+// key returns the API key of --api-key, or else the one kept in a file. It makes a key that
+// does not exist.
+func (d *devCommand) key(ctx context.Context, keys *access.Service, path string) (string, error) {
+	env, err := keys.Environment(ctx, devEnvironment)
+	if errors.Is(err, access.ErrNotFound) {
+		env, err = keys.CreateEnvironment(ctx, mfa.Caller{}, devEnvironment, false)
+	}
+	if err != nil {
+		return "", err
+	}
+	by := mfa.Caller{Environment: env}
+	if d.APIKey == "" {
+		return keptKey(ctx, keys, by, path)
+	}
+	switch known, err := keys.Authenticate(ctx, d.APIKey); {
+	case err == nil && known.Environment.ID == env.ID:
+		return d.APIKey, nil
+	case err == nil:
+		return "", fmt.Errorf("--api-key: the key belongs to the environment %q", known.Environment.Name)
+	case !errors.Is(err, access.ErrUnauthorized):
+		return "", err
+	}
+	_, _, err = keys.CreateKey(ctx, by, access.KeyParams{Text: secret.NewString(d.APIKey)})
+	if errors.Is(err, access.ErrExists) {
+		err = errors.New("the key was revoked or has expired; choose another one")
+	}
+	if err != nil {
+		return "", fmt.Errorf("--api-key: %w", plainError(err))
+	}
+	return d.APIKey, nil
+}
+
+// keptKey returns the API key kept in a file, or makes one and keeps it there.
+func keptKey(ctx context.Context, keys *access.Service, by mfa.Caller, path string) (string, error) {
 	kept, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
@@ -156,14 +218,7 @@ func devKey(ctx context.Context, keys *access.Service, path string) (string, err
 			return "", err
 		}
 	}
-	env, err := keys.Environment(ctx, devEnvironment)
-	if errors.Is(err, access.ErrNotFound) {
-		env, err = keys.CreateEnvironment(ctx, mfa.Caller{}, devEnvironment, false)
-	}
-	if err != nil {
-		return "", err
-	}
-	key, _, err := keys.CreateKey(ctx, mfa.Caller{Environment: env})
+	key, _, err := keys.CreateKey(ctx, by, access.KeyParams{})
 	if err != nil {
 		return "", err
 	}
@@ -210,7 +265,7 @@ func (d *devCommand) welcome(url, key, cert, webhookSecret string) string {
 	if webhookSecret != "" {
 		trust += "\n  Webhooks  " + d.Webhook + "\n            secret " + webhookSecret
 	}
-	return strings.NewReplacer("{url}", url, "{key}", key, "{store}", config.StoreName(d.Store), "{curl}", curl, "{trust}", trust).Replace(welcome)
+	return strings.NewReplacer("{url}", url, "{key}", key, "{command}", os.Args[0], "{store}", config.StoreName(d.Store), "{curl}", curl, "{trust}", trust).Replace(welcome)
 }
 
 // welcome shows a whole life of a factor in commands that can be pasted as they are.
@@ -220,7 +275,8 @@ Countersign is ready, for development.
   URL       {url}
   API key   {key}
   Inbox     {url}/dev/inbox
-  Events    countersign events tail --store {store}
+  Console   {url}/console
+  Events    {command} events tail --store {store}
   Data      {store}{trust}
 
 Enroll an authenticator app. This writes qr.png: open it, and scan it with the app.

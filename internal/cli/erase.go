@@ -10,6 +10,7 @@ import (
 type eraseUser struct {
 	operatorFlags
 	keysetFlag
+	reasonFlag
 	Env string `required:"" placeholder:"NAME" help:"The user's environment."`
 	ID  string `arg:"" help:"The user's id, as it was given at enrollment."`
 }
@@ -31,7 +32,7 @@ func (c *eraseUser) Run(ctx context.Context, con console) error {
 		if err != nil {
 			return err
 		}
-		if err := s.EraseUser(ctx, c.by(""), env, c.ID); err != nil {
+		if err := s.EraseUser(ctx, c.by(c.Reason), env, c.ID); err != nil {
 			return err
 		}
 		con.printf("erased user %s of environment %s: there are no factors and no personal data in events\n", c.ID, env.Name)

@@ -60,11 +60,12 @@ type selected struct {
 	*server.EventReader
 	environments []mfa.Environment
 	query        events.Query // without the environment
+	now          func() time.Time
 }
 
 // events calls fn with the events that the flags choose.
 func (f *eventFlags) events(ctx context.Context, con console, until string, fn func(*selected) error) error {
-	s := &selected{query: events.Query{User: f.User, Caller: f.Caller}}
+	s := &selected{query: events.Query{User: f.User, Caller: f.Caller}, now: con.now}
 	var err error
 	if s.query.Types, err = eventTypes(f.Type); err != nil {
 		return fmt.Errorf("--type: %w", err)
@@ -75,7 +76,7 @@ func (f *eventFlags) events(ctx context.Context, con console, until string, fn f
 	if s.query.Challenge, err = mfa.ParseChallengeID(f.Challenge); f.Challenge != "" && err != nil {
 		return fmt.Errorf("--challenge: %q is not the id of a challenge", f.Challenge)
 	}
-	now := time.Now()
+	now := con.now()
 	if s.query.Since, err = pastTime(f.Since, now); err != nil {
 		return fmt.Errorf("--since: %w", err)
 	}
@@ -186,7 +187,7 @@ func (s *selected) each(ctx context.Context, q events.Query, fn func(*events.Eve
 func (s *selected) newest(ctx context.Context, q events.Query, n int) (found []events.Event, last mfa.EventID, err error) {
 	end := q.Until
 	if end.IsZero() {
-		end = time.Now()
+		end = s.now()
 	}
 	for span := time.Minute; ; span *= 64 {
 		part := q

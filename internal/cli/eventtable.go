@@ -58,7 +58,7 @@ func (t *eventTable) row(e *namedEvent) []string {
 	if reason == "wrong_code" {
 		reason = "" // the words of the type say it
 	}
-	if subject == "" {
+	if subject == "" || e.Type == mfa.Viewed {
 		subject = factorOf(&e.Event)
 	}
 	if e.Kind != "" {

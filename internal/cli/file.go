@@ -16,6 +16,24 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 )
 
+// A configFlag names the configuration file of a command. The file is read if the flag is one
+// of the command that runs: kong reads a kong.ConfigFlag that a variable gives for every
+// command.
+type configFlag string
+
+// BeforeResolve reads the file; see kong.ConfigFlag.
+func (c configFlag) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
+	if selected := ctx.Selected(); selected == nil || !slices.Contains(selected.Flags, trace.Flag) {
+		return nil
+	}
+	resolver, err := k.LoadConfig(string(ctx.FlagValue(trace.Flag).(configFlag)))
+	if err != nil {
+		return err
+	}
+	ctx.AddResolver(resolver)
+	return nil
+}
+
 // A file is a configuration file: flags of serve by their names, with underscores or
 // hyphens.
 type file struct {
@@ -25,14 +43,21 @@ type file struct {
 
 // readFile reads YAML; see kong.ConfigurationLoader. Errors begin with the path.
 func readFile(r io.Reader) (kong.Resolver, error) {
+	f, err := parseFile(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return f, nil
+}
+
+// parseFile reads YAML. The file has the values that could be read, also if there is an error,
+// which has one part for each problem.
+func parseFile(r io.Reader) (file, error) {
 	f := file{path: "the configuration file", values: make(map[string]string)}
 	if opened, ok := r.(*os.File); ok {
 		f.path = opened.Name()
 	}
-	if err := f.read(r); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path, err)
-	}
-	return f, nil
+	return f, f.read(r)
 }
 
 func (f file) read(r io.Reader) error {
@@ -44,6 +69,7 @@ func (f file) read(r io.Reader) error {
 	if err := yaml.Unmarshal(text, &settings); err != nil {
 		return config.YAMLError(err)
 	}
+	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		node := settings[key]
 		if node.Tag == "!!null" {
@@ -51,15 +77,16 @@ func (f file) read(r io.Reader) error {
 		}
 		value, err := scalar(&node)
 		if err != nil {
-			return fmt.Errorf("line %d: %s: %w", node.Line, key, err)
+			errs = append(errs, fmt.Errorf("line %d: %s: %w", node.Line, key, err))
+			continue
 		}
 		name := strings.ReplaceAll(key, "_", "-")
 		if _, twice := f.values[name]; twice {
-			return fmt.Errorf("%s is there twice, once with underscores and once with hyphens", key)
+			errs = append(errs, fmt.Errorf("%s is there twice, once with underscores and once with hyphens", key))
 		}
 		f.values[name] = value
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // scalar returns a single value in the form of the command line, and a list with commas
@@ -86,6 +113,14 @@ func scalar(node *yaml.Node) (string, error) {
 
 // Validate refuses keys that no flag of serve has.
 func (f file) Validate(app *kong.Application) error {
+	if unknown := f.unknown(app); len(unknown) > 0 {
+		return fmt.Errorf("%s: unknown key: %s", f.path, strings.Join(unknown, ", "))
+	}
+	return nil
+}
+
+// unknown returns the keys that no flag of serve has.
+func (f file) unknown(app *kong.Application) (keys []string) {
 	known := make(map[string]bool)
 	for _, command := range app.Leaves(true) {
 		if command.Name == "serve" {
@@ -96,10 +131,10 @@ func (f file) Validate(app *kong.Application) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.values)) {
 		if !known[name] {
-			return fmt.Errorf("%s: unknown key: %s", f.path, strings.ReplaceAll(name, "-", "_"))
+			keys = append(keys, strings.ReplaceAll(name, "-", "_"))
 		}
 	}
-	return nil
+	return keys
 }
 
 // accepts reports whether a flag can have a value.

@@ -243,7 +243,7 @@ func (l *listener) read(ctx context.Context, body io.Reader, alive func()) error
 
 // forward sends an event to the developer's program and prints the answer.
 func (l *listener) forward(ctx context.Context, id, typ string, body []byte) error {
-	now := time.Now()
+	now := l.con.now()
 	headers, err := l.signer.Headers(id, now, body)
 	if err != nil {
 		return err

@@ -43,21 +43,24 @@ func TestTheCommandLineStartsFromTheDefaults(t *testing.T) {
 	}
 }
 
+// aliases are the short forms in the path of a command, "environment (env) list".
+var aliases = regexp.MustCompile(` \([a-z,]+\)`)
+
 func TestEveryCommandHelps(t *testing.T) {
 	parser, _ := newParser(t)
 	withExamples := map[string]bool{"dev": true, "serve": true, "environment create": true, "key create": true}
 	for _, leaf := range parser.Model.Leaves(true) {
-		name := strings.TrimPrefix(leaf.FullPath(), "countersign ")
+		name := aliases.ReplaceAllString(strings.TrimPrefix(leaf.FullPath(), "countersign "), "")
 		var out, errs bytes.Buffer
 		code := Run(t.Context(), append(strings.Fields(name), "--help"), &out, &errs)
-		if code != 0 || errs.Len() > 0 || !strings.HasPrefix(out.String(), "Usage: countersign "+name) {
+		if code != 0 || errs.Len() > 0 || !strings.HasPrefix(out.String(), "Usage: "+leaf.FullPath()) {
 			t.Errorf("%s --help: exit code %d, %q, %q", name, code, &out, &errs)
 		}
 		if has := strings.Contains(out.String(), "Example"); withExamples[name] && !has {
 			t.Errorf("%s --help has no example:\n%s", name, &out)
 		}
 		for _, flag := range leaf.Flags {
-			if flag.Help == "" {
+			if flag.Help == "" && !flag.Hidden {
 				t.Errorf("%s --%s has no help", name, flag.Name)
 			}
 		}
@@ -82,13 +85,27 @@ func TestTheExamplesAreCommands(t *testing.T) {
 	found := 0
 	for _, m := range example.FindAllStringSubmatch(strings.Join(texts, "\n"), -1) {
 		found++
-		line := strings.ReplaceAll(m[1], "/etc/countersign.yaml", file)
+		line, _, _ := strings.Cut(strings.ReplaceAll(m[1], "/etc/countersign.yaml", file), " > ") // without a redirection of the shell
 		parser, _ := newParser(t)
-		if _, err := parser.Parse(strings.Fields(line)); err != nil {
+		if _, err := parser.Parse(shellWords(line)); err != nil {
 			t.Errorf("the example 'countersign %s' cannot be understood: %v", m[1], err)
 		}
 	}
 	if found < 9 {
 		t.Errorf("found %d examples; want 9 or more", found)
 	}
+}
+
+// shellWords splits a line as a shell does, if it has no other special characters than single
+// quotes.
+func shellWords(line string) (words []string) {
+	for i, part := range strings.Split(line, "'") {
+		switch fields := strings.Fields(part); {
+		case i%2 == 0:
+			words = append(words, fields...)
+		default:
+			words = append(words, part)
+		}
+	}
+	return words
 }

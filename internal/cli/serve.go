@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -12,21 +13,32 @@ import (
 	"runtime/pprof"
 	"syscall"
 
-	"github.com/alecthomas/kong"
-
 	countersign "github.com/countersign-mfa/countersign"
 	"github.com/countersign-mfa/countersign/internal/atomicfile"
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/sdnotify"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
 type serveCommand struct {
-	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file in YAML: the flags below, with underscores instead of dashes, such as 'challenge_ttl: 5m'. Flags and environment variables override it."`
-	Addr   string          `default:":4100" placeholder:"ADDRESS" note:"See [unix socket](#behind-a-proxy)." help:"Where to listen: HOST:PORT or unix:PATH; port 0 picks a free port. Default ${default}."`
-	Store  string          `default:"sqlite:countersign.db" placeholder:"STORE" note:"See [scaling.md](scaling.md)." help:"Where all data is stored: sqlite:PATH, or a postgres:// URL for many nodes. Default ${default}."`
-	Keyset string          `placeholder:"SOURCE" help:"Keys that seal stored secrets: file:PATH, env:NAME, or exec:COMMAND, which prints the keyset (for example after a KMS unwrapped it). Default a file next to the SQLite store, created together with it."`
+	Config configFlag `name:"config" placeholder:"FILE" help:"Configuration file in YAML: the flags below, with underscores instead of dashes, such as 'challenge_ttl: 5m'. Flags and environment variables override it."`
+	serverFlags
+}
+
+// serverFlags are the settings of a server.
+type serverFlags struct {
+	Addr   string `default:":4100" placeholder:"ADDRESS" note:"See [unix socket](#behind-a-proxy)." help:"Where to listen: HOST:PORT or unix:PATH; port 0 picks a free port. Default ${default}."`
+	Store  string `default:"sqlite:countersign.db" placeholder:"STORE" note:"See [scaling.md](scaling.md)." help:"Where all data is stored: sqlite:PATH, or a postgres:// URL for many nodes. Default ${default}."`
+	Keyset string `placeholder:"SOURCE" help:"Keys that seal stored secrets: file:PATH, env:NAME, or exec:COMMAND, which prints the keyset (for example after a KMS unwrapped it). Default a file next to the SQLite store, created together with it."`
 
 	Settings config.Config `embed:""`
+}
+
+// config returns the settings as one struct.
+func (s *serverFlags) config() config.Config {
+	cfg := s.Settings
+	cfg.Addr, cfg.Store, cfg.Keyset = s.Addr, s.Store, s.Keyset
+	return cfg
 }
 
 func (serveCommand) Help() string {
@@ -40,8 +52,7 @@ SIGTERM or Ctrl-C lets requests in progress finish. SIGHUP reads the keyset agai
 }
 
 func (s *serveCommand) Run(ctx context.Context, con console) error {
-	cfg := s.Settings
-	cfg.Addr, cfg.Store, cfg.Keyset = s.Addr, s.Store, s.Keyset
+	cfg := s.config()
 	log, err := newLogger(con.err, cfg.LogFormat, cfg.LogLevel)
 	if err != nil {
 		return err
@@ -52,6 +63,10 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 		}
 	}
 	keepWithoutReader()
+	manager, err := sdnotify.FromEnvironment()
+	if err != nil {
+		return err
+	}
 	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version()})
 	if err != nil {
 		return err
@@ -73,9 +88,29 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return errors.Join(err, ln.Close(), srv.Close())
 	}
+	defer reportTo(ctx, manager, srv, log, url)()
 	err = srv.Serve(ctx, ln)
 	log.Info("stopped")
 	return errors.Join(err, stopProfile(), srv.Close())
+}
+
+// reportTo tells systemd that the server serves at url, that it stops when ctx ends, and until
+// the function that it returns is called that it works. A report that cannot be sent is logged.
+func reportTo(ctx context.Context, manager *sdnotify.Notifier, srv *server.Server, log *slog.Logger, url string) (end func()) {
+	report := func(err error) {
+		if err != nil {
+			log.Error("report to systemd", "error", err)
+		}
+	}
+	report(manager.Ready("serving at " + url))
+	stop := context.AfterFunc(ctx, func() { report(manager.Stopping()) })
+	watch, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		manager.Watch(watch, srv.Alive, report)
+	}()
+	return func() { stop(); cancel(); <-ended }
 }
 
 // keepWithoutReader lets the process go on when the reader of its log or of its output

@@ -15,6 +15,7 @@ type smsCommand struct {
 	Check   checkSMS      `cmd:"" help:"Check a file of providers, and show the cost of its texts."`
 	Sent    sentSMS       `cmd:"" help:"Show how many messages were sent to each country and prefix, and how many challenges were verified."`
 	Release releasePrefix `cmd:"" help:"End the pause of a prefix."`
+	Test    sendTestSMS   `cmd:"" name:"send-test" help:"Send a test message to a phone number."`
 }
 
 type checkSMS struct {

@@ -11,7 +11,12 @@ import (
 )
 
 type factorCommand struct {
-	Unlock unlockFactor `cmd:"" help:"Unlock a factor, so its codes can be tried again."`
+	Show    showFactor    `cmd:"" help:"Show a factor, why it is locked, and what happened to it."`
+	List    listFactors   `cmd:"" help:"List the factors of an environment or of a user."`
+	Unlock  unlockFactor  `cmd:"" help:"Unlock a factor, so its codes can be tried again."`
+	Suspend suspendFactor `cmd:"" help:"Suspend a factor, so it cannot be used until it is resumed."`
+	Resume  resumeFactor  `cmd:"" help:"End the suspension of a factor."`
+	Delete  deleteFactor  `cmd:"" help:"Delete a factor and its secret."`
 }
 
 type unlockFactor struct {
@@ -48,6 +53,7 @@ func (c *unlockFactor) Run(ctx context.Context, con console) error {
 }
 
 type userCommand struct {
+	Show   showUser   `cmd:"" help:"Show a user: factors, locks, the newest challenges and events."`
 	Unlock unlockUser `cmd:"" help:"Unlock a user, so codes of the user's factors can be tried again."`
 	Erase  eraseUser  `cmd:"" help:"Delete all factors of a user, and all personal data of the user in events."`
 }

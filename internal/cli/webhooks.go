@@ -197,11 +197,7 @@ func plainError(err error) error {
 	if !ok {
 		return err
 	}
-	var messages []string
-	for _, f := range e.Fields {
-		messages = append(messages, f.Message)
-	}
-	return errors.New(strings.Join(messages, "; "))
+	return errors.New(e.Messages())
 }
 
 type updateEndpoint struct {
@@ -305,7 +301,7 @@ Example:
 }
 
 func (c *replayEndpoint) Run(ctx context.Context, con console) error {
-	now := time.Now()
+	now := con.now()
 	from, err := pastTime(c.From, now)
 	if err != nil {
 		return fmt.Errorf("--from: %w", err)

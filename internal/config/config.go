@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -28,13 +29,17 @@ type Config struct {
 	TLSKey    string `name:"tls-key" type:"path" group:"Transport" placeholder:"FILE" help:"Private key of the certificate in PEM."`
 	PlainHTTP bool   `name:"plain-http" group:"Transport" help:"Serve plain HTTP to other machines, because a proxy in front terminates TLS."`
 
+	PublicURL string `name:"public-url" group:"Transport" placeholder:"URL" note:"See [receipts.md](receipts.md)." help:"Address at which clients reach the API, such as https://mfa.example.com. Signed receipts name it as their issuer, followed by /environments/ and the name of the environment."`
+
 	TrustedProxies []string `name:"trusted-proxies" group:"Transport" sep:"," placeholder:"CIDR" note:"See [the request log](#the-request-log)." help:"Proxies whose header names the client in the log: networks such as 10.0.0.0/8, addresses, or unix for the unix socket. Default none."`
 	ProxyHeader    string   `name:"proxy-header" enum:"x-forwarded-for,forwarded" default:"x-forwarded-for" group:"Transport" placeholder:"NAME" help:"Header in which these proxies name their client: x-forwarded-for or forwarded. The other one is not read. Default ${default}."`
 
 	ChallengeTTL           time.Duration `name:"challenge-ttl" default:"10m" group:"Rules" placeholder:"DURATION" help:"How long a challenge can be verified; at most 10m. Default ${default}."`
-	TOTPWindow             int           `name:"totp-window" default:"1" group:"Rules" placeholder:"STEPS" help:"Time steps of 30 seconds that are accepted before and after the current one, 0 to 2. Default ${default}."`
+	TOTPWindow             int           `name:"totp-window" default:"1" group:"Rules" placeholder:"STEPS" help:"Time steps that are accepted before and after the current one, 0 to 2. With 0, differences of clocks are not learned. Default ${default}."`
 	TOTPIssuer             string        `name:"totp-issuer" group:"Rules" placeholder:"NAME" help:"Issuer of TOTP factors enrolled without one. Default the environment's name."`
 	TOTPChallengeExpiresAt string        `name:"totp-challenge-expires-at" enum:"send,omit" default:"send" group:"Rules" placeholder:"send|omit" note:"The hosted service documents omit; Java libraries before 5.0 then fail." help:"Whether TOTP challenges have expires_at. Some client libraries need it. Default ${default}."`
+
+	WebAuthnMDS string `name:"webauthn-mds" type:"path" group:"Rules" placeholder:"FILE" note:"See [webauthn.md](webauthn.md#models-of-authenticators)." help:"Metadata BLOB of the FIDO Alliance, from https://mds3.fidoalliance.org, for environments with webauthn_attestation=direct. It is read at the start. Default none."`
 
 	RateLimit         int           `name:"rate-limit" default:"6000" group:"Limits" placeholder:"N" help:"Requests per minute and API key. Default ${default}."`
 	MaxConnections    int           `name:"max-connections" default:"4096" group:"Limits" placeholder:"N" note:"See [connections](#connections)." help:"How many connections are kept, and how many requests of one environment are answered at once, at most 16384. Further connections wait; excess requests receive 503. Default ${default}."`
@@ -48,6 +53,7 @@ type Config struct {
 
 	ChallengeRetention time.Duration `name:"challenge-retention" default:"24h" group:"Storage" placeholder:"DURATION" help:"How long challenges are kept, used or unused. Default ${default}."`
 	EventRetention     time.Duration `name:"event-retention" default:"9600h" group:"Storage" placeholder:"DURATION" help:"How long events are kept. Default ${default}, 400 days."`
+	StatsRetention     time.Duration `name:"stats-retention" default:"9600h" group:"Storage" placeholder:"DURATION" note:"See [statistics.md](statistics.md)." help:"How long the statistics of each hour are kept; for prefixes of phone numbers at most 93 days. Default ${default}, 400 days."`
 
 	EventsSink        string `name:"events-sink" group:"Events" placeholder:"TARGET" note:"See [siem.md](siem.md)." help:"Where new events are written, one a line: file:PATH, stdout or an https URL. Default none."`
 	EventsSinkFormat  string `name:"events-sink-format" enum:"jsonl,ocsf,cef" default:"jsonl" group:"Events" placeholder:"jsonl|ocsf|cef" help:"Format of these events: JSON Lines, OCSF 1.8 or CEF. Default ${default}."`
@@ -57,11 +63,19 @@ type Config struct {
 
 	SMSCountries []string `name:"sms-countries" group:"Delivery" sep:"," placeholder:"CC" help:"Countries to which production environments may send messages, such as US,CA,DE. Default none."`
 
+	SMSPrices string `name:"sms-prices" type:"path" group:"Delivery" placeholder:"FILE" note:"See [statistics.md](statistics.md#prices)." help:"File of the prices of messages, in CSV, for the cost in statistics. Default none."`
+
 	Webhooks         string   `name:"webhooks" enum:"on,off" default:"on" group:"Delivery" placeholder:"on|off" help:"Whether this node delivers webhooks. Some node must. Default ${default}."`
 	WebhookAllow     []string `name:"webhook-allow" group:"Delivery" sep:"," placeholder:"CIDR" help:"Networks that webhooks may reach although their addresses are not public, such as 10.1.0.0/16. Default none."`
 	WebhookPlainHTTP bool     `name:"webhook-plain-http" group:"Delivery" help:"Accept webhook endpoints with http URLs in production environments. Sandboxes always may have them."`
 
+	OperatorAPI string `name:"operator-api" enum:"on,off" default:"off" group:"Transport" placeholder:"on|off" help:"Serve the operator API, /operator/v1, at the address of the API too. It needs operator keys. Default ${default}."`
+
 	MaxClockSkew time.Duration `name:"max-clock-skew" default:"2s" group:"Storage" placeholder:"DURATION" note:"See [clocks](#clocks)." help:"PostgreSQL: maximum difference between the clocks of a node and of the database; a node with a larger one refuses requests. SQLite: how far the clock may be behind the newest row at the start; at least a minute is always accepted. Default ${default}."`
+
+	BackupDir   string        `name:"backup-dir" type:"path" group:"Storage" placeholder:"DIR" note:"See [a schedule](#a-schedule)." help:"SQLite: directory for regular backups, such as /var/backups/countersign. It must exist. Default none: no regular backups."`
+	BackupEvery time.Duration `name:"backup-every" default:"24h" group:"Storage" placeholder:"DURATION" help:"SQLite: time from one regular backup to the next. Default ${default}."`
+	BackupKeep  int           `name:"backup-keep" default:"7" group:"Storage" placeholder:"N" help:"SQLite: how many regular backups are kept. Default ${default}."`
 
 	StoreMustExist bool `name:"store-must-exist" group:"Storage" help:"Refuse to start if the store does not exist, instead of creating one: a volume that is not mounted looks like a new store."`
 
@@ -69,6 +83,15 @@ type Config struct {
 
 	IdleTimeout time.Duration `name:"idle-timeout" default:"2m" group:"Process" placeholder:"DURATION" note:"See [behind a proxy](#behind-a-proxy)." help:"How long a connection is kept without a request. A load balancer in front must close its idle connections earlier. Default ${default}."`
 	MetricsAddr string        `name:"metrics-addr" group:"Process" placeholder:"ADDRESS" note:"See [metrics](#metrics)." help:"Where Prometheus can read GET /metrics: HOST:PORT or unix:PATH, over plain HTTP on any address, because metrics contain no secrets. Nothing else is served there. Default none."`
+
+	ConsoleAddr             string   `name:"console-addr" group:"Console" placeholder:"ADDRESS" note:"See [console.md](console.md)." help:"Where the web console listens: HOST:PORT or unix:PATH, such as 127.0.0.1:8081. It uses the TLS settings of the server. Without it there is no console."`
+	ConsoleURL              string   `name:"console-url" group:"Console" placeholder:"URL" help:"Address of the console in a browser, such as https://console.example.com. Passkeys work only there. It must be given, unless only this machine can reach the console: then it is localhost with the port of the console."`
+	ConsoleOIDCIssuer       string   `name:"console-oidc-issuer" group:"Console" placeholder:"URL" help:"Identity provider (OpenID Connect) that signs operators in. Its redirect URL is the address of the console, followed by /console/sign-in/provider/callback. Without it operators use passkeys."`
+	ConsoleOIDCClientID     string   `name:"console-oidc-client-id" group:"Console" placeholder:"ID" help:"Id of the console as a client of the identity provider."`
+	ConsoleOIDCClientSecret string   `name:"console-oidc-client-secret" type:"path" group:"Console" placeholder:"FILE" help:"File with the secret of this client. It is read at the start."`
+	ConsoleOIDCScopes       []string `name:"console-oidc-scopes" default:"openid,profile,email" group:"Console" sep:"," placeholder:"SCOPE" help:"Scopes that are asked for. Some providers send groups only for a scope groups. Default ${default}."`
+	ConsoleOIDCGroups       string   `name:"console-oidc-groups" default:"groups" group:"Console" placeholder:"CLAIM" help:"Claim of the ID token that has the groups of a person. Default ${default}."`
+	ConsoleOIDCRoles        []string `name:"console-oidc-roles" group:"Console" sep:"," placeholder:"GROUP=ROLE" help:"Roles of groups: viewer, support or admin, such as sre=admin,helpdesk=support. The highest role counts; persons without one are refused."`
 
 	CPUProfile      string        `name:"cpu-profile" type:"path" group:"Process" placeholder:"FILE" help:"Write a CPU profile for 'go tool pprof' to this file; it is complete when the server stops."`
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Format of the log on standard error. Default json; text for dev."`
@@ -94,7 +117,9 @@ func (c Config) Check() error {
 		{"sms-spacing", c.SMSSpacing, 0},
 		{"challenge-retention", c.ChallengeRetention, 0},
 		{"event-retention", c.EventRetention, 0},
+		{"stats-retention", c.StatsRetention, 0},
 		{"max-clock-skew", c.MaxClockSkew, 0},
+		{"backup-every", c.BackupEvery, 0},
 		{"idle-timeout", c.IdleTimeout, 0},
 		{"shutdown-timeout", c.ShutdownTimeout, 0},
 	} {
@@ -124,6 +149,10 @@ func (c Config) Check() error {
 	if c.TOTPWindow < 0 || c.TOTPWindow > 2 {
 		errs = append(errs, fmt.Errorf("--totp-window is %d; it must be from 0 to 2", c.TOTPWindow))
 	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" &&
+		(err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "") {
+		errs = append(errs, fmt.Errorf("--public-url: %q is not the address of a host, such as https://mfa.example.com, without a path", c.PublicURL))
+	}
 	if c.ShutdownDelay < 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-delay is %v; it must not be negative", c.ShutdownDelay))
 	}
@@ -138,9 +167,15 @@ func (c Config) Check() error {
 	if c.ChallengeRetention < c.ChallengeTTL {
 		errs = append(errs, fmt.Errorf("--challenge-retention is %v, less than --challenge-ttl %v", c.ChallengeRetention, c.ChallengeTTL))
 	}
+	if c.BackupKeep < 1 {
+		errs = append(errs, fmt.Errorf("--backup-keep is %d; it must be positive", c.BackupKeep))
+	}
+	if c.BackupDir != "" && IsPostgres(c.Store) {
+		errs = append(errs, errors.New("--backup-dir is only for SQLite stores; back up PostgreSQL with pg_dump or pgBackRest, see docs/scaling.md, section Backup"))
+	}
 	_, _, err := c.SMSWindows()
 	errs = append(errs, err)
-	errs = append(errs, c.checkTransport())
+	errs = append(errs, c.checkTransport(), c.checkConsole())
 	return errors.Join(errs...)
 }
 

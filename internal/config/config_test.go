@@ -53,6 +53,11 @@ func TestCheck(t *testing.T) {
 		{"metrics at the address of the API", func(c *config.Config) { c.Addr, c.MetricsAddr = "127.0.0.1:4100", "127.0.0.1:4100" },
 			[]string{"--metrics-addr is 127.0.0.1:4100, as --addr is"}},
 
+		{"a public URL", func(c *config.Config) { c.PublicURL = "https://mfa.example.com/" }, nil},
+		{"a public URL without a scheme", func(c *config.Config) { c.PublicURL = "mfa.example.com" }, []string{`--public-url: "mfa.example.com" is not the address of a host`}},
+		{"a public URL with a path", func(c *config.Config) { c.PublicURL = "https://example.com/mfa" }, []string{"--public-url", "without a path"}},
+		{"a public URL of another protocol", func(c *config.Config) { c.PublicURL = "ftp://mfa.example.com" }, []string{"--public-url"}},
+
 		{"two faults", func(c *config.Config) { c.RateLimit, c.TLSKey = 0, "key.pem" }, []string{"--rate-limit", "--tls-cert"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -63,9 +63,10 @@ const (
 	prefixDigits = 6
 )
 
-// counters returns the keys of the counters of a message of a production environment to phone.
-func (r *ruleset) counters(keys *secret.Keyset, env ids.EnvironmentID, phone Phone) []CounterKey {
-	number, country := phone.E164(), r.countryOf(phone)
+// counters returns the keys of the counters of a message of a production environment to a
+// phone of a country. The first is that of the prefix.
+func (r *ruleset) counters(keys *secret.Keyset, env ids.EnvironmentID, phone Phone, country string) []CounterKey {
+	number := phone.E164()
 	of := []string{number[:min(1+prefixDigits, len(number)-4)], country, countAll}
 	if country != r.Home {
 		of = append(of, countAbroad)

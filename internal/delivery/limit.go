@@ -158,16 +158,28 @@ func (p *PhoneLimit) reserve(ref Ref, keep time.Duration, l Limits, now time.Tim
 		}
 	}
 	p.Sends = kept
-	var own []Send
 	for _, s := range p.Sends {
 		if s.Ref.request() == ref.request() && now.Sub(s.At) < keep {
 			return s.At, false, nil
 		}
-		if ref.Source().shares(s.Ref.Source()) {
+	}
+	if wait := p.wait(ref.Source(), l, now); wait > 0 {
+		return at, false, &LimitError{Kind: ErrSendLimit, After: wait}
+	}
+	p.Sends = append(p.Sends, Send{now, ref})
+	p.ExpiresAt = now.Add(longest)
+	return now, true, nil
+}
+
+// wait returns the time until another message from a source may be sent, 0 if it may be sent
+// at now.
+func (p *PhoneLimit) wait(from Source, l Limits, now time.Time) (wait time.Duration) {
+	var own []Send
+	for _, s := range p.Sends {
+		if from.shares(s.Ref.Source()) {
 			own = append(own, s)
 		}
 	}
-	wait := time.Duration(0)
 	until := func(t time.Time) { wait = max(wait, t.Sub(now)) }
 	most := func(sends []Send, count int, span time.Duration) {
 		if n := len(sends) - count; n >= 0 {
@@ -179,12 +191,7 @@ func (p *PhoneLimit) reserve(ref Ref, keep time.Duration, l Limits, now time.Tim
 		most(own, w.Count, w.Span)
 		most(p.Sends, totalBudget*w.Count, w.Span)
 	}
-	if wait > 0 {
-		return at, false, &LimitError{Kind: ErrSendLimit, After: wait}
-	}
-	p.Sends = append(p.Sends, Send{now, ref})
-	p.ExpiresAt = now.Add(longest)
-	return now, true, nil
+	return wait
 }
 
 // giveBack removes the message that was counted for ref at a time, and reports whether it

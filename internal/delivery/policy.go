@@ -60,13 +60,17 @@ type Keys struct {
 	Bucket   ids.Bucket
 	Phone    PhoneKey
 	Counters []CounterKey // of a production environment
+	Country  string       // of the number, by ISO 3166-1; "ZZ" if it is unknown
+	Prefix   string       // the reference of the number's prefix; "" in a sandbox
 }
 
 // Keys returns the keys of the rows that count a message from env to phone.
 func (p *Policy) Keys(keys *secret.Keyset, env ids.Environment, phone Phone) Keys {
-	k := Keys{Bucket: bucketOf(env.ID), Phone: newPhoneKey(keys, env.ID, phone)}
+	r := p.of(env)
+	k := Keys{Bucket: bucketOf(env.ID), Phone: newPhoneKey(keys, env.ID, phone), Country: r.countryOf(phone)}
 	if env.Production {
-		k.Counters = p.of(env).counters(keys, env.ID, phone)
+		k.Counters = r.counters(keys, env.ID, phone, k.Country)
+		k.Prefix = k.Counters[0].Reference()
 	}
 	return k
 }
@@ -182,6 +186,33 @@ func (r *ruleset) most(of string) int {
 		return r.Abroad
 	}
 	return 0
+}
+
+// Wait returns the *LimitError that Reserve would return for a message from a source at now, or nil. It
+// changes rows, which the caller must not store. A prefix that Reserve would pause counts as
+// not paused.
+func (p *Policy) Wait(env ids.Environment, rows Rows, from Source, now time.Time) *LimitError {
+	if rows.Phone != nil {
+		if wait := rows.Phone.wait(from, p.opts.Limits, now); wait > 0 {
+			return &LimitError{Kind: ErrSendLimit, After: wait}
+		}
+	}
+	rules := p.of(env)
+	for _, counter := range rows.Counters {
+		switch {
+		case counter == nil:
+		case counter.IsPrefix():
+			if now.Before(counter.PausedUntil) && !from.IsProven() {
+				return &LimitError{Kind: ErrPrefixPaused, After: counter.PausedUntil.Sub(now)}
+			}
+		case rules.most(counter.Of) > 0:
+			counter.forget(counter.span(rules.Pumping.Window), now)
+			if wait := counter.full(rules.most(counter.Of), now); wait > 0 {
+				return &LimitError{Kind: ErrDailyLimit, After: wait}
+			}
+		}
+	}
+	return nil
 }
 
 // judge refuses a message to a paused prefix, and pauses a prefix whose codes are rarely

@@ -14,6 +14,8 @@ type Record struct {
 	State     State     // Queued at first
 	Reason    string    // the provider's own code for a failure, or ""
 	Segments  int       // the number of messages that carriers send and charge
+	Country   string    // of the phone number, by ISO 3166-1; "" in a record of an older release
+	Prefix    string    // the reference of the prefix of the phone number; "" in a sandbox
 	Sealed    []byte    // of the first message: the code and then the whole text, while the code can be used
 	At        time.Time // when it was handed to the provider
 	UpdatedAt time.Time // when State changed; for a test number this can be in the future
@@ -34,9 +36,15 @@ const (
 
 var rank = map[State]int{Queued: 1, Sent: 2, Undelivered: 3, Failed: 3, Delivered: 4}
 
-// NewRecord returns the record of a message that is about to be sent.
-func NewRecord(text string, now time.Time) Record {
-	return Record{State: Queued, Segments: smstext.Measure(text).Segments, At: now, UpdatedAt: now}
+// NewRecord returns the record of a message that is about to be sent to the phone number
+// that k names.
+func NewRecord(text string, k Keys, now time.Time) Record {
+	return Record{State: Queued, Segments: smstext.Measure(text).Segments, Country: k.Country, Prefix: k.Prefix, At: now, UpdatedAt: now}
+}
+
+// Again returns the record of another message with the same text as r.
+func (r Record) Again(now time.Time) Record {
+	return Record{State: Queued, Segments: r.Segments, Country: r.Country, Prefix: r.Prefix, At: now, UpdatedAt: now}
 }
 
 // Advance moves r to a later state. It reports whether r changed.

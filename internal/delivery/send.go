@@ -44,15 +44,15 @@ func (a Address) String() string { return Phone{a.text}.String() }
 // GoString returns the same text as String: %#v does not print the address either.
 func (a Address) GoString() string { return a.String() }
 
-// A Message is a message with a one-time code.
+// A Message is a message with a one-time code, or a test message.
 type Message struct {
 	Environment ids.EnvironmentID
-	Challenge   ids.ChallengeID
-	Number      int // in the challenge; 1 is the first message
+	Challenge   ids.ChallengeID // of a test message, only its own id
+	Number      int             // in the challenge; 1 is the first message
 	Channel     Channel
 	To          Address
 	Text        secret.String // the whole text, with the code
-	Code        secret.String // for channels that speak it, or whose provider has the template
+	Code        secret.String // for channels that speak it, or whose provider has the template; empty in a test message
 	At          time.Time
 	ExpiresAt   time.Time // when the code expires
 	Avoid       string    // the provider of an earlier message that probably did not arrive, or ""
@@ -106,6 +106,9 @@ func isUncertain(err error) bool {
 // redact returns the text of a sender's error without the address and the code. Errors of
 // HTTP clients quote URLs, and the URLs of some gateways contain both.
 func redact(err error, m Message) string {
-	digits := strings.TrimPrefix(m.To.Text(), "+")
-	return strings.NewReplacer(digits, "[phone]", m.Code.Reveal(), "[code]").Replace(err.Error())
+	secrets := []string{strings.TrimPrefix(m.To.Text(), "+"), "[phone]"}
+	if code := m.Code.Reveal(); code != "" {
+		secrets = append(secrets, code, "[code]")
+	}
+	return strings.NewReplacer(secrets...).Replace(err.Error())
 }

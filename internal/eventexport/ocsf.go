@@ -53,14 +53,17 @@ var mappings = map[mfa.EventType]mapping{
 	mfa.ChallengeCreated:   {authentication, preauth, ""},
 	mfa.ChallengeVoided:    {authentication, preauth, ""},
 
-	mfa.FactorEnrolled: {accountChange, enableFactor, ""},
-	mfa.FactorDeleted:  {accountChange, disableFactor, ""},
-	mfa.FactorLocked:   {accountChange, lock, ""},
-	mfa.FactorUnlocked: {accountChange, unlock, ""},
-	mfa.UserLocked:     {accountChange, lock, ""},
-	mfa.UserUnlocked:   {accountChange, unlock, ""},
+	mfa.FactorEnrolled:  {accountChange, enableFactor, ""},
+	mfa.FactorDeleted:   {accountChange, disableFactor, ""},
+	mfa.FactorSuspended: {accountChange, disableFactor, ""},
+	mfa.FactorResumed:   {accountChange, enableFactor, ""},
+	mfa.FactorLocked:    {accountChange, lock, ""},
+	mfa.FactorUnlocked:  {accountChange, unlock, ""},
+	mfa.UserLocked:      {accountChange, lock, ""},
+	mfa.UserUnlocked:    {accountChange, unlock, ""},
 
 	mfa.EnvironmentCreated:    {entityManagement, create, "Environment"},
+	mfa.EnvironmentUpdated:    {entityManagement, update, "Environment"},
 	mfa.KeyCreated:            {entityManagement, create, "API Key"},
 	mfa.KeyRevoked:            {entityManagement, remove, "API Key"},
 	mfa.EndpointCreated:       {entityManagement, create, "Webhook Endpoint"},
@@ -249,7 +252,7 @@ func userOf(e *events.Event) *ocsfUser {
 }
 
 // ocsfFactorTypes has the numbers of the types of factors.
-var ocsfFactorTypes = map[mfa.FactorType]int{mfa.SMS: 1, mfa.TOTP: 7, mfa.GenericOTP: 7}
+var ocsfFactorTypes = map[mfa.FactorType]int{mfa.SMS: 1, mfa.TOTP: 7, mfa.GenericOTP: 7, mfa.WebAuthn: 10}
 
 func factorsOf(kind mfa.FactorType) []ocsfFactor {
 	if kind == "" {

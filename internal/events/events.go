@@ -14,10 +14,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
-// A Query asks for events of one environment, oldest first. Zero fields do not restrict it.
+// A Query asks for events of one environment, oldest first unless Newest is set. Zero fields do not restrict it.
 type Query struct {
 	Environment mfa.EnvironmentID
-	After       mfa.EventID // only events after this position; zero: from the oldest kept event
+	After       mfa.EventID // only events after this position in the direction of reading; zero: from the first
 	Since       time.Time   // only events with At at or after it
 	Until       time.Time   // only events with At before it
 	Types       []mfa.EventType
@@ -26,6 +26,9 @@ type Query struct {
 	User        string
 	Caller      string // "key_…" or "operator:NAME"
 	Limit       int    // the largest number of events; 0 means 100, more than 1,000 means 1,000
+	Newest      bool   // newest first, and only events before After; zero: from the newest event
+
+	WithoutPersons bool // the store reads no personal data; then User must be ""
 }
 
 // The limits of a page.
@@ -57,19 +60,24 @@ func (q *Query) IsFiltered() bool {
 		q.Challenge != mfa.ChallengeID{} || q.User != "" || q.Caller != ""
 }
 
-// maxSkew is the largest difference between At of an event and the time in its id that
+// MaxSkew is the largest difference between At of an event and the time in its id that
 // queries with Since or Until allow for.
-const maxSkew = time.Hour
+const MaxSkew = time.Hour
 
 // Range returns the positions between which all events of the query are: after from, and
 // before to.
 func (q *Query) Range() (from, to mfa.EventID) {
-	from = q.After
 	for i := range to {
 		to[i] = 0xff
 	}
+	if from = q.After; q.Newest {
+		from = mfa.EventID{}
+		if q.After != (mfa.EventID{}) {
+			to = q.After
+		}
+	}
 	later := func(t time.Time) {
-		if id := mfa.FirstEventAt(t.Add(-maxSkew)); id.Compare(from) > 0 {
+		if id := mfa.FirstEventAt(t.Add(-MaxSkew)); id.Compare(from) > 0 {
 			from = id
 		}
 	}
@@ -83,7 +91,9 @@ func (q *Query) Range() (from, to mfa.EventID) {
 		later(mfa.TimeOf(q.Challenge))
 	}
 	if !q.Until.IsZero() {
-		to = mfa.FirstEventAt(q.Until.Add(maxSkew))
+		if id := mfa.FirstEventAt(q.Until.Add(MaxSkew)); id.Compare(to) < 0 {
+			to = id
+		}
 	}
 	return from, to
 }
@@ -93,6 +103,16 @@ type Log interface {
 	// ReadEvents returns a page of the events that q asks for. It looks at a limited number
 	// of events: a page may have fewer events than q.Limit, or none, although More is set.
 	ReadEvents(ctx context.Context, q Query) (RawPage, error)
+
+	// ReadSubject returns the events of a subject, which it finds by their keys. It returns
+	// q.Limit events if there are as many; More says whether there are further ones. If it
+	// reads oldest first, and there are no further ones, Last is the position of the newest
+	// readable event of the environment.
+	ReadSubject(ctx context.Context, q SubjectQuery) (RawPage, error)
+
+	// FactorsOf returns the factors of a user: the stored ones, and the deleted ones that are
+	// kept under person, which may be zero.
+	FactorsOf(ctx context.Context, user mfa.UserKey, person mfa.PersonKey) ([]mfa.FactorID, error)
 }
 
 // A RawPage is a Page as the store has it.
@@ -175,19 +195,27 @@ func NewService(log Log, opts Options) *Service {
 // maxSearch is how long List goes on reading while it finds too few events.
 const maxSearch = 10 * time.Second
 
-// List returns the next page of the events that q asks for. A page may have fewer events
-// than q.Limit, or none, although More is set: a query for rare events would otherwise take
-// as long as the log is.
+// List returns the next page of the events that q asks for. It finds the events of a factor,
+// a challenge or a user by key. Otherwise a page may have fewer events than q.Limit, or none,
+// although More is set: a query for rare events would take as long as the log is.
 func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 	if q.Limit <= 0 {
 		q.Limit = defaultLimit
 	}
 	q.Limit = min(q.Limit, maxLimit)
+	read := s.log.ReadEvents
+	of, ok, err := s.subject(ctx, &q)
+	switch {
+	case err != nil:
+		return Page{}, fmt.Errorf("read events: %w", err)
+	case ok:
+		read = func(ctx context.Context, q Query) (RawPage, error) { return s.readSubject(ctx, of, q) }
+	}
 	page := Page{Last: q.After}
 	searching := wallclock.Start()
 	for limit := q.Limit; ; {
 		q.After, q.Limit = page.Last, limit-len(page.Events)
-		raw, err := s.log.ReadEvents(ctx, q)
+		raw, err := read(ctx, q)
 		if err != nil {
 			return Page{}, fmt.Errorf("read events: %w", err)
 		}

@@ -71,6 +71,15 @@ func (l *memoryLog) ReadEvents(_ context.Context, q events.Query) (page events.R
 	return page, nil
 }
 
+// ReadSubject is not used: no test follows the events of a subject.
+func (l *memoryLog) ReadSubject(context.Context, events.SubjectQuery) (events.RawPage, error) {
+	return events.RawPage{}, errors.ErrUnsupported
+}
+
+func (l *memoryLog) FactorsOf(context.Context, mfa.UserKey, mfa.PersonKey) ([]mfa.FactorID, error) {
+	return nil, errors.ErrUnsupported
+}
+
 // A follower counts the events that it gets, which must come in order.
 type follower struct {
 	seen int

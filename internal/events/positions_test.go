@@ -57,6 +57,22 @@ func (l *slowLog) ReadEvents(_ context.Context, q events.Query) (page events.Raw
 	return page, nil
 }
 
+// ReadSubject finds no events.
+func (l *slowLog) ReadSubject(_ context.Context, q events.SubjectQuery) (page events.RawPage, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reads++
+	if n := len(l.all); n > 0 {
+		page.Last = l.all[n-1].ID
+	}
+	return page, nil
+}
+
+// FactorsOf finds no factors.
+func (l *slowLog) FactorsOf(context.Context, mfa.UserKey, mfa.PersonKey) ([]mfa.FactorID, error) {
+	return nil, nil
+}
+
 func (l *slowLog) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

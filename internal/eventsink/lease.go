@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A lease lets one process at a time write. The process that writes changes the value of
@@ -54,7 +56,7 @@ func (l lease) hold(ctx context.Context, fn func(context.Context) error) error {
 // acquire returns the mark of this process once it is stored.
 func (l lease) acquire(ctx context.Context, id string) (mark string, err error) {
 	var seen []byte
-	var since time.Time
+	since := wallclock.Start()
 	for {
 		if err := l.servable(ctx); err != nil {
 			return "", err
@@ -63,10 +65,10 @@ func (l lease) acquire(ctx context.Context, id string) (mark string, err error) 
 		if err != nil {
 			return "", err
 		}
-		if string(current) != string(seen) || since.IsZero() {
-			seen, since = current, time.Now()
+		if string(current) != string(seen) {
+			seen, since = current, wallclock.Start()
 		}
-		if current == nil || string(current) == free || time.Since(since) >= takeover {
+		if current == nil || string(current) == free || since.Elapsed() >= takeover {
 			mark := id + " 0"
 			swapped, err := l.store.SwapMeta(ctx, metaHolder, current, []byte(mark))
 			if err != nil {
@@ -86,7 +88,7 @@ func (l lease) acquire(ctx context.Context, id string) (mark string, err error) 
 // not be changed for so long that another process may take it over. It returns the last
 // mark, or "" if it is lost.
 func (l lease) keep(ctx context.Context, lose context.CancelCauseFunc, mark string) string {
-	changed := time.Now()
+	changed := wallclock.Start()
 	for n := 1; ; n++ {
 		if wait(ctx, beat) != nil {
 			return mark
@@ -101,13 +103,13 @@ func (l lease) keep(ctx context.Context, lose context.CancelCauseFunc, mark stri
 		}
 		switch {
 		case err == nil && swapped:
-			mark, changed = next, time.Now()
+			mark, changed = next, wallclock.Start()
 		case ctx.Err() != nil:
 			return "" // whether the mark has changed is unknown: it expires
 		case err == nil:
 			lose(errLost)
 			return ""
-		case time.Since(changed) >= takeover-2*beat:
+		case changed.Elapsed() >= takeover-2*beat:
 			lose(fmt.Errorf("keep the mark of this node: %w", err))
 			return ""
 		}

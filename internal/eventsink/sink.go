@@ -48,6 +48,7 @@ type Sink struct {
 	reader Reader
 	target Target
 	opts   Options
+	made   time.Time
 
 	oldest  atomic.Int64 // time of the oldest event that is being written, Unix milliseconds; 0: none
 	written atomic.Int64
@@ -61,6 +62,7 @@ type Options struct {
 	Servable func(context.Context) error // returns an error while the store must not be written, because it was copied away
 	Logger   *slog.Logger                // default slog.Default()
 	Batch    int                         // the largest number of events that are written at once; default 500
+	Now      func() time.Time            // default time.Now
 }
 
 // New returns a Sink that writes what reader lists to target.
@@ -70,7 +72,8 @@ func New(store Store, reader Reader, target Target, opts Options) *Sink {
 	if opts.Servable == nil {
 		opts.Servable = func(context.Context) error { return nil }
 	}
-	return &Sink{store: store, reader: reader, target: target, opts: opts}
+	opts.Now = wallclock.Or(opts.Now)
+	return &Sink{store: store, reader: reader, target: target, opts: opts, made: opts.Now()}
 }
 
 // A State is the state of a Sink, for metrics.
@@ -144,14 +147,14 @@ func (s *Sink) follow(ctx context.Context) error {
 	sources := map[mfa.EnvironmentID]*source{}
 	var listed time.Time
 	for {
-		if now := time.Now(); listed.IsZero() || now.Sub(listed) >= listEvery {
+		if now := s.opts.Now(); listed.IsZero() || now.Sub(listed) >= listEvery {
 			if err := s.list(ctx, sources, start); err != nil {
 				return err
 			}
 			listed = now
 		}
 		for _, src := range sources {
-			if time.Now().Before(src.next) {
+			if s.opts.Now().Before(src.next) {
 				continue
 			}
 			if err := s.drain(ctx, src); err != nil {
@@ -171,8 +174,9 @@ const (
 	metaPosition = "events_sink_after_"
 )
 
-// start returns the time at which a sink was first used on the store. Older events are
-// never written.
+// start returns the time at which the first sink on the store was made. Older events are
+// never written. The sink is made before the first event of its process, so all events of
+// the process are written.
 func (s *Sink) start(ctx context.Context) (time.Time, error) {
 	for {
 		text, err := s.store.Meta(ctx, metaStart)
@@ -182,7 +186,7 @@ func (s *Sink) start(ctx context.Context) (time.Time, error) {
 		if text != nil {
 			return time.Parse(time.RFC3339, string(text))
 		}
-		now := time.Now().UTC().Truncate(time.Second).Format(time.RFC3339)
+		now := s.made.UTC().Truncate(time.Second).Format(time.RFC3339)
 		if _, err := s.store.SwapMeta(ctx, metaStart, nil, []byte(now)); err != nil {
 			return time.Time{}, err
 		}
@@ -236,7 +240,7 @@ func (s *Sink) drain(ctx context.Context, src *source) error {
 		}
 		src.after = page.Last
 		if !page.More {
-			src.next = time.Now().Add(src.every)
+			src.next = s.opts.Now().Add(src.every)
 			src.every = min(2*src.every, longestPoll)
 			return nil
 		}

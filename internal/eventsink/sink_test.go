@@ -219,6 +219,28 @@ func TestEventsAreWrittenOnceAndInOrder(t *testing.T) {
 	})
 }
 
+// TestEventsBeforeTheFirstWriteAreWritten lets time pass between the start of a process and
+// the moment at which its sink begins to write.
+func TestEventsBeforeTheFirstWriteAreWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, to := newFixture("Acme"), &target{}
+		s := eventsink.New(f, f, to, eventsink.Options{Logger: slog.New(slog.DiscardHandler), Batch: 10})
+		settle(3 * time.Second)
+		want := f.happen(1, 12)
+		settle(time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.Run(ctx)
+		}()
+		settle(3 * time.Second)
+		check(t, "after the start", to.written(), want)
+		cancel()
+		<-done
+	})
+}
+
 // TestAKilledSinkLosesNothing ends the store's answers after a write: the position is not
 // stored, and the mark is not released.
 func TestAKilledSinkLosesNothing(t *testing.T) {

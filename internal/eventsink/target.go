@@ -44,13 +44,36 @@ func Open(setting string, header http.Header) (Target, error) {
 	if setting == "stdout" {
 		return &stream{name: "stdout", w: os.Stdout}, nil
 	}
-	if path, ok := strings.CutPrefix(setting, "file:"); ok && path != "" {
+	if path, ok := FilePath(setting); ok {
 		f := &file{path: path}
 		if err := f.open(); err != nil {
 			return nil, err
 		}
 		return f, nil
 	}
+	u, err := parseURL(setting)
+	if err != nil {
+		return nil, err
+	}
+	return newPost(u, header), nil
+}
+
+// Check returns an error for a setting that Open refuses for its form. It opens nothing.
+func Check(setting string) error {
+	if _, ok := FilePath(setting); ok || setting == "stdout" {
+		return nil
+	}
+	_, err := parseURL(setting)
+	return err
+}
+
+// FilePath returns the path of a setting of the form file:PATH.
+func FilePath(setting string) (path string, ok bool) {
+	path, ok = strings.CutPrefix(setting, "file:")
+	return path, ok && path != ""
+}
+
+func parseURL(setting string) (*url.URL, error) {
 	u, err := url.Parse(setting)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, errors.New("it is not stdout, file:PATH or an https URL") // without the text: a URL may contain a secret
@@ -61,7 +84,7 @@ func Open(setting string, header http.Header) (Target, error) {
 	if u.User != nil {
 		return nil, errors.New("the URL has a password; put it into the file of headers")
 	}
-	return newPost(u, header), nil
+	return u, nil
 }
 
 func isLoopback(host string) bool {

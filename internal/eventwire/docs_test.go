@@ -29,6 +29,8 @@ type example struct {
 		RequestID   string `json:"request_id"`
 		APIKeyID    string `json:"api_key_id"`
 		EndpointID  string `json:"webhook_endpoint_id"`
+		Viewed      string
+		ClockOffset int `json:"clock_offset"`
 		Caller      struct{ Type, ID string }
 	}
 }
@@ -43,7 +45,8 @@ func (x *example) event(t *testing.T) (e events.Event) {
 	d := &x.Data
 	e.ID, e.At, e.Type, e.Kind, e.Request = id, x.CreatedAt, x.Event, d.FactorType, d.RequestID
 	e.User, e.IPAddress, e.UserAgent = d.UserID, d.IPAddress, d.UserAgent
-	e.Reason = strings.Trim(d.APIKeyID+d.EndpointID+":"+d.Reason, ":")
+	e.Reason = strings.Trim(d.APIKeyID+d.EndpointID+d.Viewed+":"+d.Reason, ":")
+	e.ClockOffset = d.ClockOffset / 30
 	e.Caller = d.Caller.ID
 	if d.Caller.Type == "operator" {
 		e.Caller = "operator:" + d.Caller.ID

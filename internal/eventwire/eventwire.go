@@ -8,12 +8,14 @@ package eventwire
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 // ParseType returns the type of event with a name, and reports whether there is one.
@@ -98,9 +100,9 @@ func appendSubject(b []byte, e *events.Event) []byte {
 	return b
 }
 
-// Resource returns the id of the API key or webhook endpoint that the event is about, with
-// the key that it has in data, and the reason of the event. The log stores both as one text,
-// such as "we_…:failing".
+// Resource returns the id of the API key or webhook endpoint that the event is about, or the
+// kind of the view that an operator opened, with the key that it has in data, and the reason of
+// the event. The log stores both as one text, such as "we_…:failing".
 func Resource(e *events.Event) (key, id, reason string) {
 	switch group, _, _ := strings.Cut(string(e.Type), "."); group {
 	case "api_key":
@@ -108,6 +110,10 @@ func Resource(e *events.Event) (key, id, reason string) {
 	case "webhook_endpoint":
 		id, reason, _ = strings.Cut(e.Reason, ":")
 		return "webhook_endpoint_id", id, reason
+	}
+	if e.Type == mfa.Viewed {
+		id, reason, _ = strings.Cut(e.Reason, ":")
+		return "viewed", id, reason
 	}
 	return "", "", e.Reason
 }
@@ -117,6 +123,10 @@ func appendOrigin(b []byte, e *events.Event) []byte {
 	key, id, reason := Resource(e)
 	b = appendKey(b, key, id)
 	b = appendKey(b, "reason", reason)
+	if e.ClockOffset != 0 {
+		b = append(b, `,"clock_offset":`...)
+		b = strconv.AppendInt(b, int64(e.ClockOffset)*int64(totp.Period/time.Second), 10)
+	}
 	b = append(b, `,"caller":`...)
 	b = appendCaller(b, e.Caller)
 	return appendKey(b, "request_id", e.Request)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/browser"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
@@ -26,7 +27,9 @@ type API struct {
 	mux     *web.Mux
 	limit   *ratelimit.Limiter[access.KeyID]
 	gate    *web.Gate[mfa.EnvironmentID]
+	needs   web.Routes[access.Permission, handler] // what each route needs
 	streams *streams
+	faults  *faults     // nil unless tests may ask for them
 	ready   sharedCheck // for probes
 }
 
@@ -43,6 +46,8 @@ type Options struct {
 	Ready          func(ctx context.Context) error // returns an error while requests cannot be served; nil: they always can
 	Webhooks       *webhook.Service                // manages webhook endpoints; not served if nil
 	Inbox          http.Handler                    // serves /dev/inbox; not served if nil
+	Clock          Clock                           // moved by /dev/clock; not served if nil
+	Faults         bool                            // serve /dev/faults
 	Callbacks      http.Handler                    // receives the reports of the SMS provider in the path value "provider"; not served if nil
 	Logger         *slog.Logger                    // default slog.Default()
 	Remote         web.Remote                      // finds the addresses in the request log
@@ -89,52 +94,74 @@ func New(service *mfa.Service, keys *access.Service, log *events.Service, opts O
 		gate:    web.NewGate[mfa.EnvironmentID](opts.MaxRequests, shared),
 		streams: newStreams(opts.MaxStreams, opts.StreamsPerKey),
 	}
+	if opts.Faults {
+		a.faults = &faults{}
+	}
 	a.routes()
 	return a, nil
 }
 
 // routes is the list of all routes. A request to one of route or unboundedRoute needs an
-// API key; requests to the others do not.
+// API key with the given permissions; requests to the others do not.
 func (a *API) routes() {
-	a.route("POST /auth/factors/enroll", a.enroll)
-	a.route("GET /auth/factors/{id}", a.factor)
-	a.route("DELETE /auth/factors/{id}", a.deleteFactor)
-	a.route("POST /auth/factors/{id}/challenge", a.challenge)
-	a.route("POST /auth/challenges/{id}/verify", a.verify)
+	a.route("POST /auth/factors/enroll", a.enroll, access.CallAPI)
+	a.route("GET /auth/factors/{id}", a.factor, access.CallAPI)
+	a.route("DELETE /auth/factors/{id}", a.deleteFactor, access.CallAPI)
+	a.route("POST /auth/factors/{id}/challenge", a.challenge, access.CallAPI)
+	a.route("POST /auth/challenges/{id}/verify", a.verify, access.CallAPI)
 
 	// WorkOS does not have these.
-	a.route("GET /auth/challenges/{id}", a.findChallenge)
-	a.route("POST /auth/challenges/{id}/resend", a.resend)
+	a.route("GET /auth/challenges/{id}", a.findChallenge, access.CallAPI)
+	a.route("POST /auth/challenges/{id}/resend", a.resend, access.CallAPI)
 
 	// Client libraries up to 2022 call these, and so does a deprecated method of later ones.
-	a.route("POST /auth/factors/challenge", a.challengeByBody)
-	a.route("POST /auth/factors/verify", a.verifyByBody)
+	a.route("POST /auth/factors/challenge", a.challengeByBody, access.CallAPI)
+	a.route("POST /auth/factors/verify", a.verifyByBody, access.CallAPI)
 
-	a.route("POST /user_management/users/{user}/auth_factors", a.enrollForUser)
-	a.route("GET /user_management/users/{user}/auth_factors", a.factorsOfUser)
+	a.route("POST /dev/webauthn/answer", a.simulate, access.CallAPI) // not in WorkOS
 
-	a.route("GET /events", a.listEvents)
-	a.unboundedRoute("GET /events/stream", a.streamEvents) // not in WorkOS
+	a.route("POST /user_management/users/{user}/auth_factors", a.enrollForUser, access.CallAPI)
+	a.route("GET /user_management/users/{user}/auth_factors", a.factorsOfUser, access.CallAPI)
 
+	// WorkOS does not have these.
+	a.route("POST /user_management/users/{user}/recovery_codes", a.createRecovery, access.CallAPI)
+	a.route("GET /user_management/users/{user}/recovery_codes", a.recovery, access.CallAPI)
+	a.route("DELETE /user_management/users/{user}/recovery_codes", a.deleteRecovery, access.CallAPI)
+	a.route("POST /user_management/users/{user}/verify", a.verifyUser, access.CallAPI)
+
+	a.route("GET /events", a.listEvents, access.ReadEvents)
+	a.unboundedRoute("GET /events/stream", a.streamEvents, access.ReadEvents) // not in WorkOS
+
+	// An endpoint sends events, so its key must be allowed to read them.
 	if a.opts.Webhooks != nil {
-		a.route("GET /webhook_endpoints", a.endpoints)
-		a.route("POST /webhook_endpoints", a.createEndpoint)
-		a.route("PATCH /webhook_endpoints/{id}", a.updateEndpoint)
-		a.route("DELETE /webhook_endpoints/{id}", a.deleteEndpoint)
+		a.route("GET /webhook_endpoints", a.endpoints, access.CallAPI, access.ReadEvents)
+		a.route("POST /webhook_endpoints", a.createEndpoint, access.CallAPI, access.ReadEvents)
+		a.route("PATCH /webhook_endpoints/{id}", a.updateEndpoint, access.CallAPI, access.ReadEvents)
+		a.route("DELETE /webhook_endpoints/{id}", a.deleteEndpoint, access.CallAPI, access.ReadEvents)
 
 		// WorkOS does not have these.
-		a.route("POST /webhook_endpoints/{id}/rotate_secret", a.rotateSecret)
-		a.route("POST /webhook_endpoints/{id}/replay", a.replay)
-		a.route("GET /webhook_endpoints/{id}/attempts", a.attempts)
+		a.route("POST /webhook_endpoints/{id}/rotate_secret", a.rotateSecret, access.CallAPI, access.ReadEvents)
+		a.route("POST /webhook_endpoints/{id}/replay", a.replay, access.CallAPI, access.ReadEvents)
+		a.route("GET /webhook_endpoints/{id}/attempts", a.attempts, access.CallAPI, access.ReadEvents)
 	}
 
+	a.mux.Handle("GET /.well-known/jwks.json", a.jwks) // not in WorkOS
+	a.mux.Handle("GET /.well-known/webauthn", a.passkeyPages)
 	a.mux.Handle("GET /healthz", a.healthz)
 	a.mux.Handle("GET /readyz", a.readyz)
 	if len(a.opts.OpenAPI) > 0 {
 		a.mux.Handle("GET /openapi.yaml", a.openapi)
 	}
+	a.mux.Handle("GET /js/countersign.js", web.Wrap(http.HandlerFunc(browser.ServeModule)))
 	if a.opts.Inbox != nil {
 		a.mux.Handle("/dev/inbox", web.Wrap(a.opts.Inbox))
+	}
+	// docs/testing.md describes the routes of these, instead of openapi.yaml.
+	if a.opts.Clock != nil {
+		a.clockRoutes()
+	}
+	if a.faults != nil {
+		a.faultRoutes()
 	}
 	if a.opts.Callbacks != nil {
 		a.mux.Handle("GET /sms/receipts/{provider}", web.Wrap(a.opts.Callbacks))
@@ -163,17 +190,22 @@ type handler func(w http.ResponseWriter, r request) error
 
 // route adds a route for callers with an API key. A request without a valid key never
 // takes a place among the requests in progress.
-func (a *API) route(pattern string, h handler) {
+func (a *API) route(pattern string, h handler, needs access.Permission, further ...access.Permission) {
+	if a.faults != nil {
+		h = a.faults.around(pattern, h)
+	}
 	a.unboundedRoute(pattern, func(w http.ResponseWriter, r request) error {
 		return a.gate.Serve(w, r.Request, r.key.Environment.ID, func(w http.ResponseWriter, _ *web.Request) error {
 			return h(w, r)
 		})
-	})
+	}, needs, further...)
 }
 
 // unboundedRoute adds a route for callers with an API key whose requests take no place
 // among the requests in progress. They can have no body.
-func (a *API) unboundedRoute(pattern string, h handler) {
+func (a *API) unboundedRoute(pattern string, h handler, needs access.Permission, further ...access.Permission) {
+	a.needs.Add(pattern, h, needs, further...)
+	all := append([]access.Permission{needs}, further...)
 	a.mux.Handle(pattern, func(w http.ResponseWriter, r *web.Request) error {
 		key, err := a.authenticate(r)
 		if err != nil {
@@ -182,6 +214,12 @@ func (a *API) unboundedRoute(pattern string, h handler) {
 		r.Caller, r.Environment = string(key.ID), key.Environment.Name
 		if wait, ok := a.limit.Allow(key.ID, a.opts.Now()); !ok {
 			return &web.RateError{Wait: wait}
+		}
+		if key.IsOperator() {
+			return errOperatorKey // it may belong to no environment
+		}
+		if err := key.Scopes.Need(all...); err != nil {
+			return err
 		}
 		return h(w, request{r, key})
 	})

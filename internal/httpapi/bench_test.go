@@ -52,7 +52,7 @@ func BenchmarkFlow(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	key, _, err := keys.CreateKey(b.Context(), mfa.Caller{Environment: env})
+	key, _, err := keys.CreateKey(b.Context(), mfa.Caller{Environment: env}, access.KeyParams{})
 	if err != nil {
 		b.Fatal(err)
 	}

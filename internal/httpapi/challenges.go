@@ -22,7 +22,13 @@ func (a *API) challengeByBody(w http.ResponseWriter, r request) error {
 
 func (a *API) doChallenge(w http.ResponseWriter, r request, factor string) error {
 	var p mfa.ChallengeParams
-	if err := decode(r.Content, text("sms_template", &p.Template), text("locale", &p.Locale), ipAddress(&p.Client), userAgent(&p.Client)); err != nil {
+	var wants string
+	err := decode(r.Content, text("sms_template", &p.Template), text("locale", &p.Locale), ipAddress(&p.Client), userAgent(&p.Client),
+		text("origin", &p.Passkey.Origin), text("user_verification", &p.Passkey.UserVerification), object("receipt", &wants), flag("accept_recovery", &p.AcceptRecovery))
+	if err != nil {
+		return err
+	}
+	if p.Receipt, err = receiptRequest(wants); err != nil {
 		return err
 	}
 	id, err := r.factorID(factor)
@@ -100,8 +106,17 @@ func (a *API) verifyByBody(w http.ResponseWriter, r request) error {
 func (a *API) doVerify(w http.ResponseWriter, r request, challenge string) error {
 	var p mfa.VerifyParams
 	var given bool
-	if err := decode(r.Content, codeText("code", &p.Code, &given), ipAddress(&p.Client), userAgent(&p.Client)); err != nil {
+	var credential string // webauthn: the code as an object
+	var wants string
+	err := decode(r.Content, codeText("code", &p.Code, &given), anyText("credential", &credential), ipAddress(&p.Client), userAgent(&p.Client), object("receipt", &wants))
+	if err != nil {
 		return err
+	}
+	if p.Receipt, err = receiptRequest(wants); err != nil {
+		return err
+	}
+	if !given && credential != "" {
+		p.Code, given = credential, true
 	}
 	id, err := r.challengeID(challenge)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -19,7 +20,7 @@ import (
 type field struct {
 	name  string
 	to    *string
-	given *bool // whether the key has a value; nil if that does not matter
+	given *bool // whether the key has a value, or the value of an isFlag; nil if that does not matter
 	form  form
 
 	read    func(value []byte) bool // of a field for another kind of value; reports whether the value has that kind
@@ -33,7 +34,9 @@ type form int
 const (
 	isString form = iota // another value is an error of decode
 	isAny                // accepts all other values in their JSON form: 123456 as "123456"
+	isObject             // accepts an object, in its JSON form
 	isCode               // accepts a whole number as the code with the same digits; another value cannot be a code
+	isFlag               // accepts true, false, and null for false
 )
 
 // text is a field for a string.
@@ -42,9 +45,19 @@ func text(name string, to *string) field { return field{name: name, to: to} }
 // anyText is a field for a string, a number or another value.
 func anyText(name string, to *string) field { return field{name: name, to: to, form: isAny} }
 
+// object is a field for an object, whose JSON it keeps.
+func object(name string, to *string) field {
+	return field{name: name, to: to, form: isObject, want: "an object"}
+}
+
 // codeText is a field for a code. *given says whether the key has a value.
 func codeText(name string, to *string, given *bool) field {
 	return field{name: name, to: to, given: given, form: isCode}
+}
+
+// flag is a field for true or false, like boolean. It allocates nothing: every challenge has one.
+func flag(name string, to *bool) field {
+	return field{name: name, given: to, form: isFlag, want: "true or false"}
 }
 
 // set reads a JSON value and reports whether it has the right kind.
@@ -53,11 +66,18 @@ func (f field) set(value []byte) bool {
 		return f.read(value)
 	}
 	null := string(value) == "null"
+	if f.form == isFlag {
+		*f.given = string(value) == "true"
+		return *f.given || null || string(value) == "false"
+	}
 	if f.given != nil {
 		*f.given = !null
 	}
 	text, ok := unquote(value)
 	switch {
+	case f.form == isObject && !null:
+		*f.to = string(value)
+		return value[0] == '{'
 	case ok || null:
 		*f.to = text
 	case f.form == isAny:
@@ -94,7 +114,7 @@ func unescape(value []byte) (text string, ok bool) {
 // An empty body, null and [] count as {}, because client libraries send them. Like
 // encoding/json, decode does not distinguish upper and lower case in keys.
 func decode(body []byte, fields ...field) error {
-	var wrong [8]bool // more than any request has
+	var wrong [16]bool // more than any request has
 	failed := false
 	err := eachKey(body, func(name string, value []byte) {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
@@ -197,25 +217,60 @@ func cutValue(b []byte) (value, rest []byte) {
 	}
 }
 
+// decodeOnly is decode for routes that only Countersign has: it refuses a key that no field
+// has, and names it.
+func decodeOnly(body []byte, fields ...field) error {
+	unknown := map[string]bool{}
+	err := eachKey(body, func(name string, _ []byte) {
+		if !slices.ContainsFunc(fields, func(f field) bool { return strings.EqualFold(f.name, name) }) {
+			unknown[name] = true
+		}
+	})
+	if err == nil {
+		err = decode(body, fields...)
+	}
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return unknownName("body", "unknown_key", first(unknown), "the keys of this request are "+strings.Join(names, ", "))
+}
+
 // takesNothing refuses a request that has a key in its body or a parameter in its query,
 // and names one. WorkOS's own routes ignore unknown keys, since client libraries send
 // some. On routes that only Countersign has, such a key is a mistake.
 func takesNothing(r request) error {
+	_, err := takesOnly(r)
+	return err
+}
+
+// takesOnly is takesNothing for a request that can have a parameter of its query. It returns the query.
+func takesOnly(r request, parameters ...string) (url.Values, error) {
 	keys := map[string]bool{}
 	if err := eachKey(r.Content, func(name string, _ []byte) { keys[name] = true }); err != nil {
-		return err
+		return nil, err
 	}
 	if len(keys) > 0 {
-		return unknownName("body", "unknown_key", first(keys), "the body of this request has no keys")
+		return nil, unknownName("body", "unknown_key", first(keys), "the body of this request has no keys")
 	}
 	query, err := parseQuery(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(query) > 0 {
-		return unknownName("query", "unknown_parameter", first(query), "the query of this request has no parameters")
+	unknown := maps.Clone(query)
+	for _, name := range parameters {
+		delete(unknown, name)
 	}
-	return nil
+	switch {
+	case len(unknown) == 0:
+		return query, nil
+	case parameters == nil:
+		return nil, unknownName("query", "unknown_parameter", first(unknown), "the query of this request has no parameters")
+	}
+	return nil, unknownName("query", "unknown_parameter", first(unknown), "the parameters of this request are "+strings.Join(parameters, ", "))
 }
 
 // first returns the first key in the order of bytes.

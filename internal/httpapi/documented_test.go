@@ -12,10 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/openapitest"
+	"github.com/countersign-mfa/countersign/internal/operator"
+	"github.com/countersign-mfa/countersign/internal/passkey/passkeytest"
 )
 
 // A call is a valid request for an operation. A test changes the request or the fixture to
@@ -40,17 +43,21 @@ func newCall(t *testing.T, operation string) *call {
 	w.clock.Advance(time.Minute) // the phone may now get another message
 	c.endpoint = w.endpoint(takenURL).text("id")
 	what := map[string][2]string{
-		"POST /auth/factors/enroll":                          {"/auth/factors/enroll", `{"type":"totp"}`},
-		"GET /auth/factors/{id}":                             {"/auth/factors/" + c.factor, ``},
-		"DELETE /auth/factors/{id}":                          {"/auth/factors/" + c.factor, ``},
-		"POST /auth/factors/{id}/challenge":                  {"/auth/factors/" + c.factor + "/challenge", `{}`},
-		"POST /auth/challenges/{id}/verify":                  {"/auth/challenges/" + c.challenge + "/verify", `{"code":"12345"}`},
-		"GET /auth/challenges/{id}":                          {"/auth/challenges/" + c.challenge, ``},
-		"POST /auth/challenges/{id}/resend":                  {"/auth/challenges/" + c.challenge + "/resend", `{}`},
-		"POST /auth/factors/challenge":                       {"/auth/factors/challenge", `{"authentication_factor_id":"` + c.factor + `"}`},
-		"POST /auth/factors/verify":                          {"/auth/factors/verify", `{"authentication_challenge_id":"` + c.challenge + `","code":"12345"}`},
-		"POST /user_management/users/{user_id}/auth_factors": {"/user_management/users/user_1/auth_factors", `{"type":"totp"}`},
-		"GET /user_management/users/{user_id}/auth_factors":  {"/user_management/users/user_1/auth_factors", ``},
+		"POST /auth/factors/enroll":                              {"/auth/factors/enroll", `{"type":"totp"}`},
+		"GET /auth/factors/{id}":                                 {"/auth/factors/" + c.factor, ``},
+		"DELETE /auth/factors/{id}":                              {"/auth/factors/" + c.factor, ``},
+		"POST /auth/factors/{id}/challenge":                      {"/auth/factors/" + c.factor + "/challenge", `{}`},
+		"POST /auth/challenges/{id}/verify":                      {"/auth/challenges/" + c.challenge + "/verify", `{"code":"12345"}`},
+		"GET /auth/challenges/{id}":                              {"/auth/challenges/" + c.challenge, ``},
+		"POST /auth/challenges/{id}/resend":                      {"/auth/challenges/" + c.challenge + "/resend", `{}`},
+		"POST /auth/factors/challenge":                           {"/auth/factors/challenge", `{"authentication_factor_id":"` + c.factor + `"}`},
+		"POST /auth/factors/verify":                              {"/auth/factors/verify", `{"authentication_challenge_id":"` + c.challenge + `","code":"12345"}`},
+		"POST /user_management/users/{user_id}/auth_factors":     {"/user_management/users/user_1/auth_factors", `{"type":"totp"}`},
+		"GET /user_management/users/{user_id}/auth_factors":      {"/user_management/users/user_1/auth_factors", ``},
+		"POST /user_management/users/{user_id}/recovery_codes":   {"/user_management/users/user_1/recovery_codes", `{"allow_sole":true}`},
+		"GET /user_management/users/{user_id}/recovery_codes":    {"/user_management/users/user_1/recovery_codes", ``},
+		"DELETE /user_management/users/{user_id}/recovery_codes": {"/user_management/users/user_1/recovery_codes", ``},
+		"POST /user_management/users/{user_id}/verify":           {"/user_management/users/user_1/verify", `{"code":"12345"}`},
 		"GET /events":                                {"/events", ``},
 		"GET /events/stream":                         {"/events/stream", ``},
 		"GET /webhook_endpoints":                     {"/webhook_endpoints", ``},
@@ -60,6 +67,8 @@ func newCall(t *testing.T, operation string) *call {
 		"POST /webhook_endpoints/{id}/rotate_secret": {"/webhook_endpoints/" + c.endpoint + "/rotate_secret", `{}`},
 		"POST /webhook_endpoints/{id}/replay":        {"/webhook_endpoints/" + c.endpoint + "/replay", `{"from":"2026-03-27T00:00:00Z"}`},
 		"GET /webhook_endpoints/{id}/attempts":       {"/webhook_endpoints/" + c.endpoint + "/attempts", ``},
+		"POST /dev/webauthn/answer":                  {"/dev/webauthn/answer", ``}, // see below
+		"GET /.well-known/webauthn":                  {"/.well-known/webauthn", ``},
 	}
 	request, ok := what[operation]
 	if !ok {
@@ -67,6 +76,11 @@ func newCall(t *testing.T, operation string) *call {
 	}
 	c.method, _, _ = strings.Cut(operation, " ")
 	c.path, c.body = request[0], request[1]
+	if c.path == "/dev/webauthn/answer" {
+		c.factor = w.enroll(`{"type":"webauthn"}`)
+		c.challenge = w.challenge(c.factor).text("id")
+		c.body = `{"challenge_id":"` + c.challenge + `"}`
+	}
 	return c
 }
 
@@ -104,6 +118,25 @@ func (c *call) sendOnce(ago time.Duration) *call {
 // provocations has a function for each error code that makes an operation answer it.
 var provocations = map[string]func(*call) reply{
 	"": func(c *call) reply { return c.send("Authorization:") },
+	"insufficient_scope": func(c *call) reply {
+		c.key = c.newScopedKey(c.sandbox, access.ScopeAPI)
+		if !strings.Contains(c.path, "/events") && !strings.Contains(c.path, "/webhook_endpoints") {
+			c.key = c.newScopedKey(c.sandbox, access.ScopeEventsRead)
+		}
+		return c.send()
+	},
+	"receipts_not_configured": func(c *call) reply {
+		c.body = `{"code":"1","authentication_factor_id":"` + c.factor + `","authentication_challenge_id":"` + c.challenge + `","receipt":{"aud":"a"}}`
+		return c.send()
+	},
+	"operator_key_not_allowed": func(c *call) reply {
+		c.key = c.newScopedKey(mfa.Environment{}, access.ScopeOperatorWrite)
+		return c.send()
+	},
+	"webhook_endpoint_disabled": func(c *call) reply {
+		c.do("PATCH", "/webhook_endpoints/"+c.endpoint, `{"status":"disabled"}`).is(http.StatusOK)
+		return c.send()
+	},
 	"invalid_json": func(c *call) reply {
 		c.body = `{"type"`
 		return c.send()
@@ -114,8 +147,13 @@ var provocations = map[string]func(*call) reply{
 	},
 	"invalid_request_parameters": func(c *call) reply {
 		switch {
-		case c.method == http.MethodGet:
+		case c.method == http.MethodGet, c.method == http.MethodDelete && strings.Contains(c.path, "recovery_codes"):
 			c.path += "?limit=0"
+		case c.path == "/dev/webauthn/answer":
+			c.body = `{}`
+		case c.method == http.MethodDelete:
+			c.set("delete_requires_challenge", "10m")
+			c.path += "?authentication_challenge_id=x"
 		case strings.Contains(c.path, "webhook_endpoints"):
 			c.body = `{"events":["user.created"],"overlap_seconds":-1,"from":1}`
 		}
@@ -147,6 +185,9 @@ var provocations = map[string]func(*call) reply{
 		return c.send()
 	},
 	"idempotency_error": func(c *call) reply {
+		if strings.HasSuffix(c.path, "/user_1/verify") {
+			c.totpOf("user_1") // "not found" is not recorded
+		}
 		c.send(onceKey)
 		c.body += " "
 		return c.send(onceKey)
@@ -165,12 +206,40 @@ var provocations = map[string]func(*call) reply{
 		c.clock.Advance(10 * time.Minute)
 		return c.send()
 	},
+	"sandbox_only": func(c *call) reply {
+		c.key, _ = c.newKey(c.environment("Acme", true))
+		return c.send()
+	},
+	"webauthn_not_simulated": func(c *call) reply {
+		options := c.get("/auth/challenges/" + c.challenge).is(http.StatusOK).text("code")
+		_, response := passkeytest.Create(c.t, []byte(options), webPage)
+		c.post("/auth/challenges/"+c.challenge+"/verify", `{"credential":`+string(response)+`}`).is(http.StatusCreated)
+		c.replace(c.challenge, c.fixture.challenge(c.factor).text("id"))
+		return c.send()
+	},
 	"authentication_challenge_previously_verified": func(c *call) reply {
+		if c.path == "/dev/webauthn/answer" {
+			c.post("/auth/challenges/"+c.challenge+"/verify", c.send().is(http.StatusOK).body).is(http.StatusCreated)
+			return c.send()
+		}
 		c.verify(c.challenge, c.carrier.Last().Code.Reveal()).is(http.StatusCreated)
 		return c.send()
 	},
 	// After ten wrong codes only an operator can unlock the factor.
 	"one_time_code_too_many_attempts": func(c *call) reply {
+		if c.path == "/dev/webauthn/answer" {
+			for range 5 {
+				c.verify(c.challenge, wrong).is(http.StatusCreated)
+			}
+			return c.send()
+		}
+		if strings.HasSuffix(c.path, "/user_1/verify") {
+			c.totpOf("user_1")
+			for range 10 {
+				c.send().is(http.StatusOK)
+			}
+			return c.send()
+		}
 		for range 2 {
 			id := c.fixture.challenge(c.factor).text("id")
 			for range 5 {
@@ -178,6 +247,24 @@ var provocations = map[string]func(*call) reply{
 			}
 			c.clock.Advance(time.Minute)
 		}
+		return c.send()
+	},
+	"authentication_factor_suspended": func(c *call) reply {
+		if strings.HasSuffix(c.path, "/user_1/verify") {
+			c.factor = c.totpOf("user_1")
+		}
+		id, err := mfa.ParseFactorID(c.factor)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		o := operator.NewService(c.store, c.store, operator.Options{Now: c.clock.Now})
+		if err := o.SuspendFactor(c.t.Context(), operator.By{Operator: "ada", Reason: "ticket 4711"}, id); err != nil {
+			c.t.Fatal(err)
+		}
+		return c.send()
+	},
+	"recovery_codes_sole_factor": func(c *call) reply {
+		c.body = `{}`
 		return c.send()
 	},
 	"sms_country_not_allowed":     func(c *call) reply { return c.moveToProduction("+4915123456789").send() },
@@ -289,9 +376,10 @@ func TestEveryErrorIsDocumented(t *testing.T) {
 }
 
 func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
-	w := newFixture(t, setup{})
+	w := newFixture(t, setup{mfa: mfa.Options{PublicURL: "https://mfa.example.com"}})
 	c := &call{fixture: w, factor: w.generic()}
 	c.challenge = w.challenge(c.factor).text("id")
+	bound := w.post("/auth/factors/"+c.factor+"/challenge", `{"receipt":{"aud":"a"}}`).is(http.StatusCreated).text("id")
 	endpoint := w.endpoint(takenURL).text("id")
 	long := strings.Repeat("x", 2000)
 	var seen []string
@@ -303,6 +391,30 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_issuer":"\n","totp_user":"\n","user_id":"\n"}`},
 		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_issuer":"` + long + `","totp_user":"` + long + `","user_id":"` + long + `"}`},
 		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_issuer":"a:b","totp_user":"a:b"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_algorithm":"MD5","totp_digits":7,"totp_period":1}`},
+		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_algorithm":1}`},
+		{"POST", "/auth/factors/enroll", `{"type":"generic_otp","name":1}`},
+		{"POST", "/auth/factors/enroll", `{"type":"generic_otp","name":"\n"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"generic_otp","name":"` + long + `"}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"receipt":"x"}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"receipt":{"nonse":"x"}}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"receipt":{"aud":1,"nonce":1,"first_factor":1,"expires_in":"x","action":1}}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"receipt":{"expires_in":1,"first_factor":"mfa","action":{"sha256":"x"}}}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"receipt":{"aud":"` + long + `","nonce":"` + long + `","action":{"title":"` + long + `","details":"` + long + long + `"}}}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"receipt":{"aud":"\n","nonce":"\n","action":{"title":"\n","details":"\t"}}}`},
+		{"POST", "/auth/challenges/" + c.challenge + "/verify", `{"code":"1","receipt":{"aud":"a","action":{"title":1,"details":1,"sha256":1}}}`},
+		{"POST", "/auth/challenges/" + c.challenge + "/verify", `{"code":"1","receipt":{"aud":"a","action":{"titel":"x"}}}`},
+		{"POST", "/auth/factors/enroll", `{"type":"webauthn","webauthn_user":"\n"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"webauthn","webauthn_user":"` + long + `"}`},
+		{"POST", "/auth/factors/enroll", `{"type":"webauthn","webauthn_user":1}`},
+		{"POST", "/dev/webauthn/answer", `{}`},
+		{"POST", "/dev/webauthn/answer", `{"challenge_id":1}`},
+		{"POST", "/dev/webauthn/answer", `{"challenge_id":"` + c.challenge + `"}`},
+		{"POST", "/auth/factors/" + w.enroll(`{"type":"webauthn"}`) + "/challenge", `{"user_verification":"x"}`},
+		{"POST", "/auth/factors/" + w.enroll(`{"type":"webauthn"}`) + "/challenge", `{"origin":"x"}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"origin":1,"user_verification":1}`},
+		{"POST", "/auth/challenges/" + w.challenge(w.enroll(`{"type":"webauthn"}`)).text("id") + "/verify", `{"code":"1","receipt":{"aud":"a"}}`},
+		{"POST", "/auth/challenges/" + bound + "/verify", `{"code":"1","receipt":{"aud":"b"}}`},
 		{"POST", "/auth/challenges/" + c.challenge + "/resend", `{"user_id":"user_1"}`},
 		{"POST", "/auth/challenges/" + c.challenge + "/resend?x=y", ``},
 		{"POST", "/auth/factors/enroll", `{"type":"totp","totp_secret":"A"}`},
@@ -322,7 +434,9 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 		{"POST", "/auth/factors/verify", `{"authentication_challenge_id":1}`},
 		{"POST", "/auth/challenges/" + c.challenge + "/verify", `{}`},
 		{"GET", "/user_management/users/user_1/auth_factors?after=x&before=x", ``},
-		{"GET", "/user_management/users/user_1/auth_factors?limit=0&order=x", ``},
+		{"GET", "/user_management/users/user_1/auth_factors?limit=0&order=x&types=totp", ``},
+		{"POST", "/user_management/users/user_1/recovery_codes", `{"allow_sole":"x"}`},
+		{"POST", "/auth/factors/" + c.factor + "/challenge", `{"accept_recovery":1}`},
 		{"GET", "/user_management/users/user_1/auth_factors?limit=%", ``},
 		{"GET", "/events?events=x&range_start=x&range_end=x&factor_id=x&challenge_id=x&caller=x&organization_id=x", ``},
 		{"GET", "/events?range_start=2026-03-28T00:00:00Z&range_end=2026-03-27T00:00:00Z", ``},
@@ -353,6 +467,31 @@ func TestEveryDocumentedCodeOfAFieldIsAnswered(t *testing.T) {
 	live, _ := w.newKey(w.environment("Acme", true))
 	r = w.post("/auth/factors/enroll", `{"type":"sms","phone_number":"+15005550006"}`, "Authorization: Bearer "+live).is(http.StatusUnprocessableEntity)
 	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	r = w.post("/auth/factors/enroll", `{"type":"webauthn"}`, "Authorization: Bearer "+live).is(http.StatusUnprocessableEntity)
+	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	strict := w.environment("Strict", false)
+	if _, err := w.access.ChangeSettings(t.Context(), mfa.Caller{Environment: strict}, map[string]string{"webauthn_user_verification": "required"}); err != nil {
+		t.Fatal(err)
+	}
+	strictKey, _ := w.newKey(strict)
+	passkey := w.post("/auth/factors/enroll", `{"type":"webauthn"}`, "Authorization: Bearer "+strictKey).is(http.StatusCreated).text("id")
+	r = w.post("/auth/factors/"+passkey+"/challenge", `{"user_verification":"preferred"}`, "Authorization: Bearer "+strictKey).is(http.StatusUnprocessableEntity)
+	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	w.set("duplicate_seed", "refuse")
+	w.enroll(`{"type":"totp","user_id":"user_3","totp_secret":"JBSWY3DPEHPK3PXP"}`)
+	r = w.post("/auth/factors/enroll", `{"type":"totp","user_id":"user_3","totp_secret":"JBSWY3DPEHPK3PXP"}`).is(http.StatusUnprocessableEntity)
+	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	w.set("max_factors_per_user", "1")
+	w.enroll(`{"type":"generic_otp","user_id":"user_2"}`)
+	r = w.post("/auth/factors/enroll", `{"type":"generic_otp","user_id":"user_2"}`).is(http.StatusUnprocessableEntity)
+	seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	w.set("delete_requires_challenge", "10m")
+	verified := w.challenge(c.factor)
+	w.post("/auth/challenges/"+verified.text("id")+"/verify", `{"code":"`+verified.text("code")+`"}`).is(http.StatusCreated)
+	for _, query := range []string{"", "?authentication_challenge_id=x", "?authentication_challenge_id=" + verified.text("id")} {
+		r = w.do("DELETE", "/auth/factors/"+c.factor+query, "").is(http.StatusUnprocessableEntity)
+		seen = append(seen, r.at("errors").([]any)[0].(map[string]any)["code"].(string))
+	}
 	slices.Sort(seen)
 	if got, want := slices.Compact(seen), document(t).FieldCodes(); !slices.Equal(got, want) {
 		t.Errorf("answered:\n%s\ndocumented:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -20,3 +20,11 @@ func DecodeEnroll(body []byte) error {
 	_, err := enrollParams(body)
 	return err
 }
+
+// Routes returns the patterns of the routes that need an API key.
+func (a *API) Routes() (all []string) {
+	for _, r := range a.needs.All() {
+		all = append(all, r.Pattern)
+	}
+	return all
+}

@@ -13,12 +13,17 @@ import (
 func enrollParams(body []byte) (p mfa.EnrollParams, err error) {
 	var totpSecret string
 	err = decode(body,
+		text("totp_algorithm", &p.Algorithm),
+		anyText("totp_digits", &p.Digits),
+		anyText("totp_period", &p.Period),
 		text("type", (*string)(&p.Type)),
 		text("totp_issuer", &p.Issuer),
 		text("totp_user", &p.Account),
 		text("totp_secret", &totpSecret),
 		anyText("phone_number", &p.PhoneNumber),
 		text("user_id", &p.User),
+		text("name", &p.Name),
+		text("webauthn_user", &p.PasskeyUser),
 	)
 	p.Secret = secret.NewString(totpSecret)
 	return p, err
@@ -80,11 +85,38 @@ func (a *API) deleteFactor(w http.ResponseWriter, r request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.mfa.DeleteFactor(r.Context(), r.by(), id); err != nil {
+	var proof mfa.ChallengeID
+	if r.by().Settings.Values().DeleteRequiresChallenge != 0 { // others may send any query
+		query, err := parseQuery(r)
+		if err != nil {
+			return err
+		}
+		if proof, err = deletionProof(query); err != nil {
+			return err
+		}
+	}
+	if err := a.mfa.DeleteFactorWith(r.Context(), r.by(), id, proof); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// proofParameter names the challenge that allows a deletion.
+const proofParameter = "authentication_challenge_id"
+
+// deletionProof reads the challenge that allows a deletion; zero without one.
+func deletionProof(query url.Values) (proof mfa.ChallengeID, err error) {
+	text := query.Get(proofParameter)
+	if text == "" {
+		return proof, nil
+	}
+	if proof, err = mfa.ParseChallengeID(text); err != nil {
+		return proof, &mfa.InvalidError{Fields: []mfa.FieldError{{
+			Field: proofParameter, Code: "invalid", Message: proofParameter + " must be the id of an authentication challenge",
+		}}}
+	}
+	return proof, nil
 }
 
 // factorsOfUser serves GET /user_management/users/{user}/auth_factors.
@@ -122,6 +154,13 @@ func listParams(q url.Values) (p mfa.ListParams, err error) {
 		if p.Limit, err = strconv.Atoi(limit); err != nil || p.Limit < 1 {
 			e.Fields = append(e.Fields, mfa.FieldError{Field: "limit", Code: "out_of_range", Message: "limit must be from 1 to 100"})
 		}
+	}
+	switch q.Get("types") {
+	case "all":
+		p.All = true
+	case "":
+	default:
+		e.Fields = append(e.Fields, mfa.FieldError{Field: "types", Code: "unsupported", Message: "types must be all, which also lists recovery codes"})
 	}
 	switch q.Get("order") {
 	case "asc":

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	factorKeys    = "object id created_at updated_at type"
+	factorKeys    = "object id created_at updated_at type status last_used_at"
 	enrolledTOTP  = " totp.issuer totp.user totp.secret totp.qr_code totp.uri"
 	challengeKeys = "object id created_at updated_at expires_at authentication_factor_id"
 
@@ -31,6 +31,9 @@ func TestAFactorHasTheKeysOfItsType(t *testing.T) {
 		{"sms", `{"type":"sms","phone_number":"+16073517112"}`, factorKeys + " sms.phone_number", factorKeys + " sms.phone_number"},
 		{"sms of a user", `{"type":"sms","phone_number":"+16073517112","user_id":"user_1"}`, factorKeys + " user_id sms.phone_number", factorKeys + " user_id sms.phone_number"},
 		{"generic_otp", `{"type":"generic_otp"}`, factorKeys, factorKeys},
+		{"generic_otp with a name", `{"type":"generic_otp","name":" Work phone "}`, factorKeys + " name", factorKeys + " name"},
+		{"totp with a name", `{"type":"totp","name":"Phone","user_id":"user_1"}`, factorKeys + " user_id name" + enrolledTOTP, factorKeys + " user_id name totp.issuer totp.user"},
+		{"generic_otp without a name", `{"type":"generic_otp","name":null}`, factorKeys, factorKeys},
 		{"generic_otp of a user", `{"type":"generic_otp","user_id":"user_1"}`, factorKeys + " user_id", factorKeys + " user_id"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -174,7 +177,7 @@ func TestEveryWrongParameterIsNamed(t *testing.T) {
 	}{
 		{"nothing", ``, []string{"type type_required"}},
 		{"an empty object", `{}`, []string{"type type_required"}},
-		{"an unknown type", `{"type":"webauthn"}`, []string{"type type_unsupported"}},
+		{"an unknown type", `{"type":"hotp"}`, []string{"type type_unsupported"}},
 		{"a type in capitals", `{"type":"TOTP"}`, []string{"type type_unsupported"}},
 		{"sms without a number", `{"type":"sms","phone_number":null}`, []string{"phone_number phone_number_required"}},
 		{"sms with an empty number", `{"type":"sms","phone_number":""}`, []string{"phone_number phone_number_required"}},

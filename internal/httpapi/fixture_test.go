@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -80,7 +80,7 @@ func newFixture(t testing.TB, s setup) *fixture {
 		t.Fatal(err)
 	}
 	w.keyset = keyset
-	if w.store, err = sqlite.Open(filepath.Join(t.TempDir(), "test.db"), log); err != nil {
+	if w.store, err = sqlite.Open(sqlitetest.Path(t), log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -89,6 +89,7 @@ func newFixture(t testing.TB, s setup) *fixture {
 		}
 	})
 	s.mfa.Logger, s.mfa.Now = log, w.clock.Now
+	s.mfa.RecoveryIterations = 2 // a real number takes seconds
 	if !s.withoutSandbox {
 		s.mfa.Sandbox = w.carrier
 	}
@@ -138,14 +139,34 @@ func (w *fixture) environment(name string, production bool) mfa.Environment {
 	return env
 }
 
+// set changes a setting of the sandbox. Requests use it at once.
+func (w *fixture) set(name, text string) {
+	w.t.Helper()
+	if _, err := w.access.ChangeSettings(context.Background(), mfa.Caller{Environment: w.sandbox}, map[string]string{name: text}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.access.Forget()
+}
+
 func (w *fixture) newKey(env mfa.Environment) (string, access.KeyID) {
 	w.t.Helper()
-	key, about, err := w.access.CreateKey(context.Background(), mfa.Caller{Environment: env})
+	key, about, err := w.access.CreateKey(context.Background(), mfa.Caller{Environment: env}, access.KeyParams{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	logcapture.Secret(w.t, key.Reveal())
 	return key.Reveal(), about.ID
+}
+
+// newScopedKey returns a key with the given scopes.
+func (w *fixture) newScopedKey(env mfa.Environment, scopes ...access.Scope) string {
+	w.t.Helper()
+	key, _, err := w.access.CreateKey(context.Background(), mfa.Caller{Environment: env}, access.KeyParams{Scopes: access.ScopesOf(scopes...)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	logcapture.Secret(w.t, key.Reveal())
+	return key.Reveal()
 }
 
 // do sends a request as a client library would: with the sandbox's key, and with a

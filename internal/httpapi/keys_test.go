@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -204,4 +205,85 @@ func TestAFullLifeLogsNoSecret(t *testing.T) {
 	if !strings.Contains(text, `"level":"INFO"`) || strings.Count(text, "\n") < 25 {
 		t.Errorf("the log has only %d lines: it shows nothing", strings.Count(text, "\n"))
 	}
+}
+
+// TestEveryRouteAndEveryScope compares all routes with the table below, so a new route needs
+// a row.
+func TestEveryRouteAndEveryScope(t *testing.T) {
+	const api, events, both = "api", "events:read", "api events:read"
+	want := map[string]string{
+		"POST /auth/factors/enroll":                           api,
+		"GET /auth/factors/{id}":                              api,
+		"DELETE /auth/factors/{id}":                           api,
+		"POST /auth/factors/{id}/challenge":                   api,
+		"POST /auth/challenges/{id}/verify":                   api,
+		"GET /auth/challenges/{id}":                           api,
+		"POST /auth/challenges/{id}/resend":                   api,
+		"POST /auth/factors/challenge":                        api,
+		"POST /dev/webauthn/answer":                           api,
+		"POST /auth/factors/verify":                           api,
+		"POST /user_management/users/{user}/auth_factors":     api,
+		"GET /user_management/users/{user}/auth_factors":      api,
+		"POST /user_management/users/{user}/recovery_codes":   api,
+		"GET /user_management/users/{user}/recovery_codes":    api,
+		"DELETE /user_management/users/{user}/recovery_codes": api,
+		"POST /user_management/users/{user}/verify":           api,
+		"GET /events":                                events,
+		"GET /events/stream":                         events,
+		"GET /webhook_endpoints":                     both,
+		"POST /webhook_endpoints":                    both,
+		"PATCH /webhook_endpoints/{id}":              both,
+		"DELETE /webhook_endpoints/{id}":             both,
+		"POST /webhook_endpoints/{id}/rotate_secret": both,
+		"POST /webhook_endpoints/{id}/replay":        both,
+		"GET /webhook_endpoints/{id}/attempts":       both,
+	}
+	w := newFixture(t, setup{})
+	keys := map[string]string{
+		api:                 w.newScopedKey(w.sandbox, access.ScopeAPI),
+		events:              w.newScopedKey(w.sandbox, access.ScopeEventsRead),
+		both:                w.newScopedKey(w.sandbox, access.ScopeAPI, access.ScopeEventsRead),
+		"none":              w.newScopedKey(mfa.Environment{}, access.ScopeOperatorRead, access.ScopeOperatorWrite),
+		"of an environment": w.newScopedKey(w.sandbox, access.ScopeOperatorWrite),
+	}
+	routes := w.api.(*httpapi.API).Routes()
+	if len(routes) != len(want) {
+		t.Errorf("there are %d routes; want %d", len(routes), len(want))
+	}
+	for _, pattern := range routes {
+		needs, ok := want[pattern]
+		if !ok {
+			t.Errorf("%s has no row in the table", pattern)
+		}
+		method, path, _ := strings.Cut(pattern, " ")
+		path = strings.NewReplacer("{id}", "x", "{user}", "x").Replace(path)
+		if path == "/events/stream" {
+			path += "?x" // which is refused; a stream would not end
+		}
+		for name, key := range keys {
+			r := w.do(method, path, "", "Authorization: Bearer "+key)
+			if allowed := name == both || name == needs; allowed != (r.status != http.StatusForbidden) {
+				t.Errorf("%s with a key %s: %d %s", pattern, name, r.status, r.body)
+			}
+			if r.status != http.StatusForbidden || r.text("code") == "operator_key_not_allowed" {
+				continue
+			}
+			missing := strings.TrimSpace(strings.Replace(needs, name, "", 1))
+			if r.text("required_scope") != missing || !strings.Contains(r.header.Get("WWW-Authenticate"), `scope="`+missing+`"`) {
+				t.Errorf("%s with a key %s: %s; want one that names %q", pattern, name, r.body, missing)
+			}
+		}
+	}
+}
+
+func TestAnExpiredKeyIsUnauthorized(t *testing.T) {
+	w := newFixture(t, setup{})
+	key, _, err := w.access.CreateKey(t.Context(), mfa.Caller{Environment: w.sandbox}, access.KeyParams{ExpiresAt: w.clock.Now().Add(time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := "Authorization: Bearer " + key.Reveal()
+	w.get("/events", header).is(http.StatusOK)
+	w.clock.Advance(time.Minute)
+	w.get("/events", header).says(http.StatusUnauthorized, `{"message":"Unauthorized"}`)
 }

@@ -77,9 +77,9 @@ func TestAListHasFactorsOfEveryTypeWithoutSecrets(t *testing.T) {
 		return `{"object":"authentication_factor","id":"` + id + `",` + at + `,` + rest + `}`
 	}
 	want := `{"object":"list","data":[` +
-		item(generic, `"type":"generic_otp","user_id":"user_1"`) + `,` +
-		item(phone, `"type":"sms","user_id":"user_1","sms":{"phone_number":"+16073517112"}`) + `,` +
-		item(app.text("authentication_factor.id"), `"type":"totp","user_id":"user_1","totp":{"issuer":"Acme Test","user":"ada"}`) +
+		item(generic, `"type":"generic_otp","status":"unverified","last_used_at":null,"user_id":"user_1"`) + `,` +
+		item(phone, `"type":"sms","status":"unverified","last_used_at":null,"user_id":"user_1","sms":{"phone_number":"+16073517112"}`) + `,` +
+		item(app.text("authentication_factor.id"), `"type":"totp","status":"unverified","last_used_at":null,"user_id":"user_1","totp":{"issuer":"Acme Test","user":"ada"}`) +
 		`],"list_metadata":{"before":null,"after":null}}`
 	if r := w.get("/user_management/users/user_1/auth_factors").is(200); r.body != want {
 		t.Errorf("listed\n%s; want\n%s", r.body, want)
@@ -110,6 +110,7 @@ func TestEnrollingForAUserChallengesAtOnce(t *testing.T) {
 
 func TestAListIsReadThroughInBothOrdersAndDirections(t *testing.T) {
 	w := newFixture(t, setup{})
+	w.set("max_factors_per_user", "100")
 	all := w.enrollFor("user_1", 25)
 	w.enrollFor("user_2", 3)
 	for _, tc := range []struct {
@@ -172,6 +173,7 @@ func reversed(ids []string) []string {
 func TestAListAcceptsBothBeforeAndAfter(t *testing.T) {
 	// Three client libraries send the parameter before of the first call with every later call.
 	w := newFixture(t, setup{})
+	w.set("max_factors_per_user", "100")
 	all := w.enrollFor("user_1", 25)
 	var read []string
 	query := "limit=3&before=" + all[20]

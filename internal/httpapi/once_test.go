@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -96,6 +97,36 @@ func TestARetryGetsTheFirstAnswer(t *testing.T) {
 			}
 			if n := tc.done(w) - before; n != 1 {
 				t.Errorf("it was done %d times", n)
+			}
+		})
+	}
+}
+
+// TestARetryGetsTheFirstAnswerAfterTheChallengeEnded repeats the request that created a
+// challenge. The answer still shows the code, which can no longer be used.
+func TestARetryGetsTheFirstAnswerAfterTheChallengeEnded(t *testing.T) {
+	for name, codes := range map[string]func(right string) []string{
+		"verified":  func(right string) []string { return []string{"12345", right} },
+		"exhausted": func(string) []string { return []string{"1", "2", "3", "4", "5"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newFixture(t, setup{})
+			path := "/auth/factors/" + w.generic() + "/challenge"
+			first := w.post(path, `{}`, onceKey).is(http.StatusCreated)
+			verify := "/auth/challenges/" + first.text("id") + "/verify"
+			var last reply
+			var body, key string
+			for i, code := range codes(first.text("code")) {
+				body, key = `{"code":"`+code+`"}`, fmt.Sprintf("Idempotency-Key: %d", i)
+				last = w.post(verify, body, key).is(http.StatusCreated)
+			}
+			if got := w.post(verify, `{"code":"123456"}`); got.status < 400 {
+				t.Fatalf("a code after the last one: %d %s", got.status, got.body)
+			}
+			replays(t, last, w.post(verify, body, key))
+			replays(t, first, w.post(path, `{}`, onceKey))
+			if n := created(w); n != 1 {
+				t.Errorf("%d challenges were created; want 1", n)
 			}
 		})
 	}

@@ -56,9 +56,21 @@ func appendFactor(b []byte, d *mfa.Details, e *mfa.Enrollment) []byte {
 	b = appendTime(b, d.UpdatedAt)
 	b = append(b, `,"type":`...)
 	b = appendString(b, string(d.Type))
+	b = append(b, `,"status":`...) // this key and the next one are not in WorkOS
+	b = appendString(b, string(d.Status))
+	b = append(b, `,"last_used_at":`...)
+	if used := d.LastUse(); used.IsZero() {
+		b = append(b, `null`...)
+	} else {
+		b = appendTime(b, used)
+	}
 	if d.User != "" {
 		b = append(b, `,"user_id":`...)
 		b = appendString(b, d.User)
+	}
+	if d.Name != "" { // not in WorkOS
+		b = append(b, `,"name":`...)
+		b = appendString(b, d.Name)
 	}
 	if appendKind := appendKinds[d.Type]; appendKind != nil {
 		b = appendKind(b, d, e)
@@ -84,6 +96,7 @@ func (a *API) appendChallenge(b []byte, c *mfa.IssuedChallenge) []byte {
 	b = append(b, `,"authentication_factor_id":"`...)
 	b = c.Factor.Append(b)
 	b = append(b, '"')
+	b = appendCeremony(b, c)                   // not in WorkOS
 	if d, ok := c.Delivery(a.opts.Now()); ok { // not in WorkOS
 		b = append(b, `,"sms":`...)
 		b = appendDelivery(b, d, a.mfa.ResendsLeft(&c.Challenge))
@@ -114,6 +127,30 @@ func (a *API) appendVerification(b []byte, v *mfa.Verification) []byte {
 	b = a.appendChallenge(b, &v.Challenge)
 	b = append(b, `,"valid":`...)
 	b = strconv.AppendBool(b, v.Valid)
+	if v.Reason != "" { // not in WorkOS
+		b = append(b, `,"reason":`...)
+		b = appendString(b, v.Reason)
+	}
+	if v.Skew != 0 {
+		direction := "ahead"
+		if v.Skew < 0 {
+			direction = "behind"
+		}
+		b = append(b, `,"clock_skew":{"direction":"`...)
+		b = append(b, direction...)
+		b = append(b, `","seconds":`...)
+		b = strconv.AppendInt(b, int64(v.Skew.Abs()/time.Second), 10)
+		b = append(b, '}')
+	}
+	if v.Bypass { // not in WorkOS
+		b = append(b, `,"bypass":{"used":true}`...)
+	}
+	b = appendExtras(b, &v.Extras)
+	if receipt := v.Receipt.Reveal(); receipt != "" { // not in WorkOS
+		b = append(b, `,"receipt":`...)
+		b = appendString(b, receipt)
+	}
+	b = appendRecoveryUse(b, v.Recovery) // not in WorkOS
 	return append(b, '}')
 }
 

@@ -38,6 +38,13 @@ func (r request) concerns(c *mfa.IssuedChallenge) {
 	}
 }
 
+// concernsFactor records for the log that the request is about a factor, unless id is zero.
+func (r request) concernsFactor(id mfa.FactorID) {
+	if id != (mfa.FactorID{}) {
+		r.Factor = id.String()
+	}
+}
+
 // enrolled records for the log that the request has enrolled a factor.
 func (r request) enrolled(e *mfa.Enrollment) {
 	if e.ID != (mfa.FactorID{}) { // zero if the answer is a recorded one
@@ -69,7 +76,7 @@ func (r request) concernsAnswer(status int, body []byte) {
 	objects := []object{answer.object, answer.Challenge, answer.UserFactor, answer.UserChallenge}
 	for _, o := range objects {
 		switch o.Object {
-		case "authentication_factor":
+		case "authentication_factor", "recovery_codes":
 			r.Factor = o.ID
 		case "authentication_challenge":
 			r.Factor, r.Challenge = o.Factor, o.ID

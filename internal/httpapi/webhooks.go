@@ -99,7 +99,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, r request) error {
 		return err
 	}
 	overlap := webhook.DefaultOverlap
-	if err := decode(r.Content, seconds("overlap_seconds", &overlap)); err != nil {
+	if err := decodeOnly(r.Content, seconds("overlap_seconds", &overlap)); err != nil {
 		return err
 	}
 	d, err := a.opts.Webhooks.RotateSecret(r.Context(), r.by(), id, overlap)
@@ -116,7 +116,7 @@ func (a *API) replay(w http.ResponseWriter, r request) error {
 		return err
 	}
 	var events webhook.Range
-	if err := decode(r.Content, instant("from", &events.From), instant("to", &events.To), boolean("only_failed", &events.OnlyFailed)); err != nil {
+	if err := decodeOnly(r.Content, instant("from", &events.From), instant("to", &events.To), boolean("only_failed", &events.OnlyFailed)); err != nil {
 		return err
 	}
 	if events, err = a.opts.Webhooks.StartReplay(r.Context(), r.by(), id, events); err != nil {

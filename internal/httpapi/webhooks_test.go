@@ -119,7 +119,7 @@ func TestAttemptsAndReplays(t *testing.T) {
 	}))
 	defer receiver.Close()
 	allowed := webhook.NewService(w.store, w.keyset, webhook.Options{Allow: webhook.Loopback, Now: w.clock.Now})
-	dispatcher := webhook.NewDispatcher(allowed, events.NewService(w.store, events.Options{Poll: time.Millisecond}), post.New(post.Options{Allow: webhook.Loopback}),
+	dispatcher := webhook.NewDispatcher(allowed, w.store, events.NewService(w.store, events.Options{Poll: time.Millisecond}), post.New(post.Options{Allow: webhook.Loopback}),
 		webhook.DispatcherOptions{Append: func(b []byte, e events.Event) []byte { return append(b, `{}`...) }, Now: w.clock.Now})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan bool)
@@ -155,4 +155,20 @@ func TestAttemptsAndReplays(t *testing.T) {
 	w.get("/webhook_endpoints/"+id+"/attempts?limit=1&after="+list.Data[0]["id"].(string)).says(200, emptyList)
 	w.post("/webhook_endpoints/"+id+"/replay", `{"from":"2026-03-27T11:00:00+01:00","to":null,"only_failed":true}`).says(http.StatusAccepted,
 		`{"object":"webhook_replay","webhook_endpoint_id":"`+id+`","from":"2026-03-27T10:00:00.000Z","to":"2026-03-27T12:00:00.432Z","only_failed":true}`)
+}
+
+func TestAReplayRefusesUnknownKeys(t *testing.T) {
+	w := newFixture(t, setup{})
+	id := w.endpoint(takenURL).text("id")
+	for _, path := range []string{"/replay", "/rotate_secret"} {
+		r := w.post("/webhook_endpoints/"+id+path, `{"From":"2026-03-27T00:00:00Z","only_failled":true,"overlap_seconds":0}`).is(http.StatusUnprocessableEntity)
+		if !strings.Contains(r.body, `"code":"body_unknown_key"`) {
+			t.Errorf("%s: %s", path, r.body)
+		}
+	}
+	r := w.post("/webhook_endpoints/"+id+"/replay", `{"from":"2026-03-27T00:00:00Z","only_failled":true}`).is(http.StatusUnprocessableEntity)
+	if want := `\"only_failled\" is not known: the keys of this request are from, to, only_failed`; !strings.Contains(r.body, want) {
+		t.Errorf("%s; want %s", r.body, want)
+	}
+	w.post("/webhook_endpoints/"+id+"/replay", `{"from":"2026-03-27T00:00:00Z","only_failed":null}`).is(http.StatusAccepted)
 }

@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
+// KeepAnswer is how long an answer is given again.
+const KeepAnswer = 24 * time.Hour
+
 const (
-	keepAnswer = 24 * time.Hour
 	// keepDerived is for keys that a client library derives from the request. Such a key
 	// comes again with a later request that means something new, so only retries may find
 	// the answer.
@@ -64,7 +66,7 @@ func New[T any](key string, s Scope, answer func(result T, err error) []byte) (*
 		return nil, ErrInvalidKey
 	}
 	r := &Request[T]{
-		Fingerprint: sha256.Sum256(s.Body), Keep: keepAnswer, Derived: derivedKey.MatchString(key),
+		Fingerprint: sha256.Sum256(s.Body), Keep: KeepAnswer, Derived: derivedKey.MatchString(key),
 		TargetInBody: s.TargetInBody, Answer: answer,
 	}
 	scope := []string{s.APIKey, s.Method, s.Path, key}

@@ -2,5 +2,5 @@
 // for people and a JSON document for programs, both at one address.
 //
 // Start reading at Inbox. It receives messages with Send and shows them with ServeHTTP.
-// guard.go keeps the scripts of other websites from reading them.
+// Package web keeps the scripts of other websites from reading them.
 package inbox

@@ -6,18 +6,20 @@ import (
 	"strconv"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
 // ServeHTTP answers GET and HEAD with the messages, newest first: as JSON for a program,
 // and as a page for a browser (see wantsJSON). The query parameter to selects a phone
 // number; for a page, a part of the number is enough.
 func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	protect(w.Header())
+	web.Protect(w.Header())
+	w.Header().Set("Vary", "Accept")
 	switch {
-	case !in.answersTo(r.Host):
+	case !in.hosts.Answer(r.Host):
 		refuse(w, r, http.StatusForbidden,
 			"The development inbox answers only under an IP address, localhost, or a host name from its options.")
-	case isForeign(r):
+	case web.IsForeign(r):
 		refuse(w, r, http.StatusForbidden,
 			"The development inbox does not answer to other sites.")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:

@@ -12,13 +12,14 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
 // An Inbox is a delivery.Sender that keeps the newest messages in memory, and an http.Handler
 // that shows them to every client. It is safe for concurrent use, and logs nothing.
 type Inbox struct {
 	opts  Options
-	hosts map[string]bool
+	hosts web.Hosts
 
 	mu       sync.RWMutex
 	messages []delivery.Message // oldest first
@@ -49,11 +50,7 @@ func New(opts Options) *Inbox {
 	if opts.Rand == nil {
 		opts.Rand = rand.Reader
 	}
-	in := &Inbox{opts: opts, hosts: make(map[string]bool)}
-	for _, name := range opts.Hosts {
-		in.hosts[canonicalHost(name)] = true
-	}
-	return in
+	return &Inbox{opts: opts, hosts: web.NewHosts(opts.Hosts...)}
 }
 
 // Send keeps m, and removes the oldest messages if there are too many. It fails only if m

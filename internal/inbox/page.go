@@ -86,7 +86,7 @@ func newNonce(random io.Reader) (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
-// apiURL returns the URL under which r reached this server. answersTo has accepted its
+// apiURL returns the URL under which r reached this server. web.Hosts has accepted its
 // host, so it contains no character with a meaning in a shell.
 func apiURL(r *http.Request) string {
 	if r.TLS != nil {

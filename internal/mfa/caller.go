@@ -11,6 +11,7 @@ type Caller struct {
 	Environment
 	Key      string // the id of the API key, "key_…"; or ""
 	Operator string // the name of the person or program that administers Countersign; or ""
+	Reason   string // why an operator acts; or ""
 	Request  string // the id of the request; or ""
 }
 
@@ -30,10 +31,13 @@ func (c Caller) In(env Environment) Caller {
 }
 
 // Append returns the write that appends an event of the caller, which happened at a time, in
-// bucket b. The store sets the rest of its id.
+// bucket b. An event without a reason gets that of the caller. The store sets the rest of its id.
 func (c Caller) Append(e Event, at time.Time, b Bucket) AppendEvent {
 	e.ID = EventID{}
 	binary.BigEndian.PutUint16(e.ID[14:], uint16(b))
+	if e.Reason == "" {
+		e.Reason = c.Reason
+	}
 	e.At, e.Environment, e.Caller, e.Request = at, c.ID, c.By(), c.Request
 	return AppendEvent{Event: e}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
@@ -16,17 +17,24 @@ type Challenge struct {
 	CodeMAC   []byte     // of the code, bound to ID; nil for totp
 	CreatedAt time.Time  // UTC, whole milliseconds, as all times here
 	ExpiresAt time.Time
+	CreatedBy idempotency.Mark // of the request, if its answer can be made again from the row
+	Receipt   []byte           // the receipt.Request that the challenge was created with, sealed; nil without one
 	ChallengeState
 }
 
 // A ChallengeState is the part of a challenge that changes.
 type ChallengeState struct {
-	SealedCode    []byte           // generic_otp: the code, which replies repeat while it can be used
+	SealedCode    []byte           // generic_otp: the code, which replies repeat while it can be used; see Attempt; webauthn: the ceremony
 	Messages      delivery.Records // sms: the messages that carried the code, oldest first
 	Attempts      int              // codes tried so far, right or wrong
 	RefusalEvents int              // the number of events that its refused codes have left; see leavesEvent
 	UpdatedAt     time.Time
-	VerifiedAt    time.Time // zero until a right code arrives
+	VerifiedAt    time.Time        // zero until a right code arrives
+	VerifiedBy    idempotency.Mark // of the request with the right code, if its answer can be made again from the row
+
+	// AcceptsRecovery says that a recovery code of the owner can verify the challenge. It never
+	// changes; it is here because the stores keep it in the same column as Attempts.
+	AcceptsRecovery bool
 }
 
 // Update returns the write that stores the state of c.
@@ -38,10 +46,20 @@ func (c *Challenge) Delivery(now time.Time) (r delivery.Record, ok bool) {
 	return c.Messages.Latest(now)
 }
 
+// NeedsKeys reports whether values of c may still have to be opened at now: a code can be
+// right, or the answer to the request that created c can be given again with its code.
+func (c *Challenge) NeedsKeys(now time.Time) bool {
+	repeats := c.SealedCode != nil && c.CreatedBy != idempotency.Mark{}
+	return now.Before(c.ExpiresAt) || repeats && now.Before(c.CreatedAt.Add(idempotency.KeepAnswer))
+}
+
 // Attempt records one submitted code, right or wrong, at now; limit is the number of codes
 // that may be tried. A wrong code is an outcome, not an error. An error means that no
 // code could have succeeded, and changes nothing: ErrAlreadyVerified, ErrExpired
 // or ErrTooManyAttempts.
+//
+// After the last code Attempt forgets SealedCode, unless c has a CreatedBy: the answer to
+// that request shows the code.
 func (c *Challenge) Attempt(right bool, limit int, now time.Time) error {
 	if err := c.refuse(limit, now); err != nil {
 		return err
@@ -51,8 +69,10 @@ func (c *Challenge) Attempt(right bool, limit int, now time.Time) error {
 	if right {
 		c.VerifiedAt = now
 	}
-	if right || c.Attempts >= limit {
-		c.SealedCode = nil // no code can succeed any more
+	if right || c.Attempts >= limit { // no code can succeed any more
+		if c.CreatedBy == (idempotency.Mark{}) {
+			c.SealedCode = nil
+		}
 		for i := range c.Messages {
 			c.Messages[i].Sealed = nil
 		}

@@ -45,11 +45,16 @@ func typedCode(s string) string {
 }
 
 // NumberCode returns the code that a program sent as a JSON number. A number has no
-// leading zeros, so 59491 is 059491. For a literal that is not a whole number of at most
-// six digits, such as -59491 or 5e4, NumberCode returns "", which equals no code.
+// leading zeros, so 59491 is 059491, and 1234567 is 01234567. For a literal that is not a
+// whole number of at most eight digits, such as -59491 or 5e4, NumberCode returns "", which
+// equals no code. A code of eight digits that begins with two zeros must be sent as a string.
 func NumberCode(literal string) string {
-	if literal == "" || len(literal) > codeDigits || strings.ContainsFunc(literal, func(r rune) bool { return r < '0' || r > '9' }) {
+	digits := codeDigits
+	if len(literal) > digits {
+		digits = 8
+	}
+	if literal == "" || len(literal) > digits || strings.ContainsFunc(literal, func(r rune) bool { return r < '0' || r > '9' }) {
 		return ""
 	}
-	return strings.Repeat("0", codeDigits-len(literal)) + literal
+	return strings.Repeat("0", digits-len(literal)) + literal
 }

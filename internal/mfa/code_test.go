@@ -102,7 +102,7 @@ func TestInvisibleCharactersInSecretsDoNotMatter(t *testing.T) {
 func TestNumberCode(t *testing.T) {
 	for literal, want := range map[string]string{
 		"651139": "651139", "59491": "059491", "7": "000007", "0": "000000",
-		"1234567": "", "-59491": "", "-0": "", "5e4": "", "59491.0": "", "1E5": "", "true": "", "[]": "", "[59491]": "", "{}": "", "": "",
+		"1234567": "01234567", "12345678": "12345678", "123456789": "", "-59491": "", "-0": "", "5e4": "", "59491.0": "", "1E5": "", "true": "", "[]": "", "[59491]": "", "{}": "", "": "",
 	} {
 		if got := mfa.NumberCode(literal); got != want {
 			t.Errorf("NumberCode(%s) = %q; want %q", literal, got, want)

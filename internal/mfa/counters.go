@@ -9,7 +9,7 @@ import (
 // countVerified counts a verified challenge of a production environment in the counters of
 // its first message; to is its recipient before the code was checked.
 func (s *Service) countVerified(ctx context.Context, env Environment, to recipient, c *Challenge) {
-	k := s.policy.Keys(s.keys.Load(), env, to.phone)
+	k := s.policy.Keys(s.keys.Load(), env.Tenant(), to.phone)
 	r := Read{Bucket: k.Bucket, Counters: k.Counters}
 	err := s.store.Update(context.WithoutCancel(ctx), r, func(tx *Tx) error {
 		tx.change(s.policy.CountVerified(tx.Counters, to.source, c.CreatedAt), journal{})

@@ -19,19 +19,29 @@ import (
 type EnrollParams struct {
 	Type        FactorType
 	User        string        // the caller's own id of the owner; may be ""
+	Name        string        // by which the owner recognizes the factor; may be ""
 	Issuer      string        // totp: default Options.Issuer, or the environment's name
 	Account     string        // totp: default the user with hyphens for colons, or "user"
 	Secret      secret.String // totp: an existing secret in base32; default a new one
+	Algorithm   string        // totp: "SHA1", which is the default, "SHA256" or "SHA512"
+	Digits      string        // totp: the length of a code, "6", which is the default, or "8"
+	Period      string        // totp: the length of a time step, "30" seconds, which is the default, or "60"
 	PhoneNumber string        // sms: in international form
+	PasskeyUser string        // webauthn: the name of the user that authenticators show; default the user, or "user"
 	Challenge   bool          // also create the first challenge
 }
 
 // Details are a factor with the sealed values that its owner may see again.
 type Details struct {
 	Factor
+	Status  FactorStatus   // when it was read
+	Name    string         // see EnrollParams
 	Issuer  string         // totp: the service that the code is for, as the app shows it
 	Account string         // totp: the name of the account, as the app shows it
 	Phone   delivery.Phone // sms
+	Passkey PasskeyDetails // webauthn
+
+	Recovery *RecoveryState // recovery_codes; otherwise nil
 }
 
 // An Enrollment is a new factor, with the values that are shown only once.
@@ -42,12 +52,16 @@ type Enrollment struct {
 	QRCode    secret.String    // totp: a PNG image as a data URI
 	Challenge *IssuedChallenge // if EnrollParams.Challenge is set
 
+	Duplicate bool // totp: another factor of the user has the same secret; only if the environment flags it
+
 	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero
 }
 
 func (e Enrollment) created() [16]byte { return e.ID }
 
 func (Enrollment) undecided() bool { return false }
+
+func (Enrollment) marked() bool { return false }
 
 func (Enrollment) replayed(a *idempotency.Answer) Enrollment { return Enrollment{Replayed: a} }
 
@@ -61,7 +75,7 @@ const showSecret = 10 * time.Minute
 
 // Enroll creates a factor. The error is an ErrInvalid that names the wrong fields.
 func (s *Service) Enroll(ctx context.Context, by Caller, p EnrollParams, req *idempotency.Request[Enrollment]) (Enrollment, error) {
-	p.Issuer, p.Account = trimSpaces(p.Issuer), trimSpaces(p.Account)
+	p.Issuer, p.Account, p.PasskeyUser, p.Name = trimSpaces(p.Issuer), trimSpaces(p.Account), trimSpaces(p.PasskeyUser), trimSpaces(p.Name)
 	// The requests of two people can be equal, and so can their derived keys. Neither person
 	// may get the factor or the secret of the other, so each request creates a factor.
 	once := begin(s, idempotency.Policy{Derived: false}, req)
@@ -82,18 +96,43 @@ func (s *Service) Enroll(ctx context.Context, by Caller, p EnrollParams, req *id
 	events := journal{by: by, at: now, bucket: bucket}
 	former, person := "", PersonKey{}
 	if p.User != "" {
-		former, person = s.former(e.UserKey()), personOf(s.keys.Load(), e.UserKey())
+		former, person = s.former(e.UserKey()), PersonOf(s.keys.Load(), e.UserKey())
 	}
 	// The row of the user is read for its lock: if another node deletes the user's last
 	// factor now, either it sees this one, or its failures are found under the former name.
 	r := Read{Bucket: bucket, User: e.UserKey()}
+	most := by.Settings.Values().MaxFactorsPerUser
+	if p.User != "" {
+		r.Owned = Owned{User: e.UserKey(), Most: most}
+	}
+	policy := by.Settings.Values().DuplicateSeed
+	kind, _ := findKind(p.Type)
+	imports, ok := kind.(importing)
+	compare := ok && policy != SeedAllow && p.User != "" && imports.isImported(p)
+	r.Owned.All = compare
 	return decide(ctx, s, r, once, now, func(tx *Tx) (Enrollment, error) {
+		if tx.Owned >= most {
+			return Enrollment{}, invalid("user_id", "too_many_factors", fmt.Sprintf("user_id has %d authentication factors, as many as a user may have; delete one first", most))
+		}
+		enrolled := Event{Type: FactorEnrolled, Factor: e.ID, Kind: e.Type}
+		if compare {
+			twice, err := imports.isDuplicate(s.keys.Load(), e, tx.AllOwned)
+			switch {
+			case err != nil:
+				return Enrollment{}, err
+			case twice && policy == SeedRefuse:
+				return Enrollment{}, imports.refuseDuplicate()
+			case twice:
+				enrolled.Reason = reasonDuplicateSeed
+			}
+			e.Duplicate = twice
+		}
 		tx.put(InsertFactor{&e.Factor})
 		if key := e.UserKey(); key != (UserKey{}) {
 			tx.put(RestoreUser{key, former})
 			tx.put(CancelErasure{bucket, person})
 		}
-		events.append(tx, Event{Type: FactorEnrolled, Factor: e.ID, Kind: e.Type})
+		events.append(tx, enrolled)
 		if c := e.Challenge; c != nil {
 			tx.put(InsertChallenge{&c.Challenge})
 			events.append(tx, Event{Type: ChallengeCreated, Factor: e.ID, Challenge: c.ID, Kind: e.Type})
@@ -105,11 +144,12 @@ func (s *Service) Enroll(ctx context.Context, by Caller, p EnrollParams, req *id
 // newEnrollment prepares a complete enrollment. The transaction that stores it needs no
 // random numbers.
 func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempotency.Operation[Enrollment], now time.Time) (*Enrollment, error) {
-	kind, err := p.check()
+	kind, err := p.check(env)
 	if err != nil {
 		return nil, err
 	}
 	e := new(Enrollment)
+	e.Status, e.Name = StatusUnverified, p.Name
 	e.Factor = Factor{Environment: env.ID, Type: p.Type, User: p.User, CreatedAt: now, FactorState: FactorState{UpdatedAt: now}}
 	bucket, err := s.enrollBucket(env.ID, p.User, once)
 	if err != nil {
@@ -121,11 +161,22 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempoten
 	}
 	e.ID = id
 	mark(&e.ID, kind)
+	if life := unverifiedLife(env, kind); life > 0 {
+		e.ExpiresAt = now.Add(life)
+	}
 	if once != nil {
 		e.Replay = once.Key
 	}
-	if err := kind.enroll(s, env, p, e); err != nil || !p.Challenge {
+	if err := kind.enroll(s, env, p, e); err != nil {
 		return e, err
+	}
+	if e.Name != "" && e.Label == nil { // the kind has no label
+		if err := e.sealLabel(s.keys.Load(), label{name: e.Name}); err != nil {
+			return e, err
+		}
+	}
+	if !p.Challenge {
+		return e, nil
 	}
 	c, err := s.newChallenge(bucket, now)
 	if err != nil {
@@ -133,7 +184,7 @@ func (s *Service) newEnrollment(env Environment, p EnrollParams, once *idempoten
 	}
 	e.Challenge = &c
 	c.Factor, c.Type = e.ID, e.Type
-	return e, kind.issue(s, &c)
+	return e, kind.issue(s, env, &e.Factor, &c)
 }
 
 // enrollBucket returns the bucket of a new factor: that of its user; without a user, that
@@ -158,18 +209,18 @@ var notWithChallenge = FieldError{"type", "unsupported", "type must be totp here
 
 // check returns the rules of the factor's kind, or an *InvalidError with every field
 // that is wrong.
-func (p EnrollParams) check() (kind, error) {
+func (p EnrollParams) check(env Environment) (kind, error) {
 	var wrong []FieldError
 	k, ok := findKind(p.Type)
 	switch {
 	case ok:
-		wrong = k.validate(p)
+		wrong = k.validate(env, p)
 	case p.Type == "":
 		wrong = []FieldError{{"type", "required", "type is required: " + typeNames()}}
 	default:
 		wrong = []FieldError{{"type", "unsupported", "type must be " + typeNames()}}
 	}
-	wrong = append(wrong, checkText("user_id", p.User, maxUser)...)
+	wrong = append(append(wrong, checkText("user_id", p.User, maxUser)...), checkName(p.Name)...)
 	if wrong == nil {
 		return k, nil
 	}
@@ -180,7 +231,9 @@ func (p EnrollParams) check() (kind, error) {
 }
 
 // enrollFields is the order in which a reply lists the fields that are wrong.
-var enrollFields = []string{"type", "phone_number", "user_id", "totp_issuer", "totp_user"}
+var enrollFields = []string{
+	"type", "phone_number", "user_id", "name", "totp_issuer", "totp_user", "totp_algorithm", "totp_digits", "totp_period", "webauthn_user",
+}
 
 // checkText returns the fault of a text that a caller chose, if there is one; most is the
 // limit in bytes.
@@ -192,6 +245,17 @@ func checkText(field, value string, most int) []FieldError {
 		return []FieldError{{field, "too_long", fmt.Sprintf("%s must have at most %d bytes", field, most)}}
 	}
 	return nil
+}
+
+// maxName is the maximum length of the name of a factor in characters.
+const maxName = 100
+
+// checkName returns the fault of the name of a factor, if there is one.
+func checkName(name string) []FieldError {
+	if utf8.RuneCountInString(name) > maxName {
+		return []FieldError{{"name", "too_long", fmt.Sprintf("name must have at most %d characters", maxName)}}
+	}
+	return checkText("name", name, maxName*utf8.UTFMax)
 }
 
 // isPlainText reports whether s has neither control characters nor the character that

@@ -38,7 +38,7 @@ func TestEnrollTOTP(t *testing.T) {
 	want := mfa.Details{Factor: mfa.Factor{
 		ID: e.ID, Environment: sandbox.ID, Type: mfa.TOTP, User: "user_1",
 		Label: d.Label, CreatedAt: w.clock.Now(), FactorState: mfa.FactorState{Sealed: d.Sealed, UpdatedAt: w.clock.Now()},
-	}, Issuer: "Foo Corp", Account: "ada@foo-corp.com"}
+	}, Status: mfa.StatusUnverified, Issuer: "Foo Corp", Account: "ada@foo-corp.com"}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("Factor = %+v; want %+v", d, want)
 	}
@@ -163,7 +163,7 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 		want []string // "field code"
 	}{
 		{"no type", mfa.EnrollParams{}, []string{"type required"}},
-		{"unknown type", mfa.EnrollParams{Type: "webauthn"}, []string{"type unsupported"}},
+		{"unknown type", mfa.EnrollParams{Type: "hotp"}, []string{"type unsupported"}},
 		{"type in capitals", mfa.EnrollParams{Type: "TOTP"}, []string{"type unsupported"}},
 		{"sms without a number", mfa.EnrollParams{Type: mfa.SMS}, []string{"phone_number required"}},
 		{"a challenge of another type", mfa.EnrollParams{Type: mfa.GenericOTP, Challenge: true}, []string{"type unsupported"}},

@@ -15,10 +15,12 @@ var (
 	ErrExpired         = errors.New("challenge expired")
 	ErrAlreadyVerified = errors.New("challenge already verified")
 	ErrTooManyAttempts = errors.New("too many attempts")
+	ErrSuspended       = errors.New("the factor is suspended")
 	ErrInvalid         = delivery.ErrInvalid
 	ErrKeyReused       = idempotency.ErrKeyReused
 	ErrResendLimit     = errors.New("sent too often")
 	ErrNotSent         = errors.New("the challenge has no message to send again")
+	ErrNotSuspended    = errors.New("the factor is not suspended")
 	ErrNotLocked       = errors.New("not locked: no wrong codes are counted")
 )
 
@@ -34,6 +36,7 @@ const (
 	EntityFactor    Entity = "Authentication Factor"
 	EntityChallenge Entity = "Authentication Challenge"
 	EntityUser      Entity = "User"
+	EntityRecovery  Entity = "Recovery Codes"
 )
 
 // A NotFoundError is an ErrNotFound with the requested entity.
@@ -84,12 +87,21 @@ func (e *InvalidError) Error() string {
 	return "invalid request: " + strings.Join(names, ", ")
 }
 
+// Messages returns the messages of all fields, for people.
+func (e *InvalidError) Messages() string {
+	var all []string
+	for _, f := range e.Fields {
+		all = append(all, f.Message)
+	}
+	return strings.Join(all, "; ")
+}
+
 // Is reports that e is an ErrInvalid.
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
 // refusals are the errors whose transactions commit: they are not faults of the server, and
 // their events are kept.
-var refusals = []error{ErrNotFound, ErrExpired, ErrAlreadyVerified, ErrTooManyAttempts}
+var refusals = []error{ErrNotFound, ErrExpired, ErrAlreadyVerified, ErrTooManyAttempts, ErrSuspended}
 
 func isRefusal(err error) bool {
 	for _, kind := range refusals {

@@ -25,3 +25,20 @@ func (s *Service) PrefixReference(env EnvironmentID, prefix string) string {
 
 // Keyset returns the keyset in use.
 func (s *Service) Keyset() *secret.Keyset { return s.keys.Load() }
+
+// ParseSetting parses a text as a setting of a kind, with a check of texts and items, which are
+// at most two.
+func ParseSetting(kind SettingKind, text string, check func(string) string) (usual, wrong string) {
+	var list List
+	s := map[SettingKind]Setting{
+		SettingBool:   boolSetting("b", false, "", func(*SettingValues) *bool { return new(bool) }),
+		SettingChoice: choiceSetting("c", []string{"one", "two", "three"}, "", func(*SettingValues) *string { return new(string) }),
+		SettingText:   textSetting("t", "", "", check, func(*SettingValues) *string { return new(string) }),
+		SettingList:   listSetting("l", nil, 2, "", check, func(*SettingValues) *List { return &list }),
+	}[kind]
+	usual, wrong = s.parse(nil, text)
+	if wrong == "" && kind == SettingList && string(list) != usual {
+		return string(list), "" // the value differs from the text
+	}
+	return usual, wrong
+}

@@ -1,11 +1,13 @@
 package mfa
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 // A FactorType is the kind of a factor, as the wire names it. Each type is declared in
@@ -18,19 +20,24 @@ type Factor struct {
 	Environment EnvironmentID
 	Type        FactorType
 	User        string    // the caller's own id of its owner; may be ""
-	Label       []byte    // totp: issuer and account, sealed
+	Label       []byte    // a sealed label; or nil
 	Replay      ReplayKey // of the recorded answer that shows the secret; may be zero
 	CreatedAt   time.Time // UTC, whole milliseconds, as all times here
+	PhoneHash   PhoneHash // sms: of the phone number; zero in a row of an older release until Reseal sets it
 	Old         Unsealed  // of a row that an older release stored
 	FactorState
 }
 
 // A FactorState is the part of a factor that changes.
 type FactorState struct {
-	Sealed      []byte    // totp: the secret; sms: the phone number
-	LastStep    int64     // totp: the last time step whose code was accepted; sms: the one of the last right code
+	Sealed      []byte    // totp: the secret; sms: the phone number; webauthn: the credential
+	LastStep    int64     // totp: the last time step whose code was accepted; sms: the one of the last right code; recovery_codes: a bit for each code that was used
+	App         totp.App  // totp: how its app makes codes, and its clock; the Params never change
 	Failures    int       // consecutive wrong codes over all its challenges
 	LockedUntil time.Time // no code is checked before; zero if not locked
+	LastUsedAt  time.Time // of a right code; see LastUse
+	SuspendedAt time.Time // when an operator suspended it; zero if not suspended
+	ExpiresAt   time.Time // when it is removed, unless a code of it was right before; zero: never
 	UpdatedAt   time.Time
 }
 
@@ -38,7 +45,7 @@ type FactorState struct {
 func (f *Factor) Update() UpdateFactor { return UpdateFactor{f.ID, f.FactorState} }
 
 // Seal returns the write that stores the sealed fields of f.
-func (f *Factor) Seal() SealFactor { return SealFactor{f.ID, f.Sealed, f.Label, f.Replay} }
+func (f *Factor) Seal() SealFactor { return SealFactor{f.ID, f.Sealed, f.Label, f.Replay, f.PhoneHash} }
 
 // Unsealed has the values of a factor that an older release stored without sealing them.
 // Reseal seals them and empties Unsealed.
@@ -83,13 +90,19 @@ func (f *Factor) open(keys *secret.Keyset) ([]byte, error) {
 	return plain, nil
 }
 
-// details opens the sealed values that the owner of a factor may see again.
-func (s *Service) details(f *Factor) (Details, error) {
+// Open opens the sealed values that the owner of a factor may see again.
+func (f *Factor) Open(keys *secret.Keyset) (Details, error) {
 	k, err := f.kind()
 	if err != nil {
 		return Details{}, err
 	}
-	return k.describe(s, f)
+	l, err := f.openLabel(keys)
+	if err != nil {
+		return Details{}, err
+	}
+	d, err := k.describe(keys, f, l)
+	d.Name = l.name
+	return d, err
 }
 
 // refuse returns a *LimitError while no code of the factor may be checked.
@@ -122,6 +135,20 @@ func (f *Factor) record(right bool, l Limits, now time.Time) (locked bool) {
 		f.LockedUntil = now.Add(wait)
 	}
 	return wait > 0 || f.Failures >= l.FactorFailures
+}
+
+// lastUseEvery is the time after which a right code stores LastUsedAt again, if nothing else
+// in the factor changes. Otherwise the one code a day of most users would cost a generic_otp
+// factor a write each, a quarter of the time of a flow.
+const lastUseEvery = 7 * 24 * time.Hour
+
+// use records a right code at now.
+func (f *Factor) use(now time.Time) { f.LastUsedAt, f.ExpiresAt = now, time.Time{} }
+
+// changed reports whether the state of f must be stored; before is the state that is stored.
+func (f *Factor) changed(before *FactorState) bool {
+	return f.LastStep != before.LastStep || f.Failures != before.Failures || f.LastUsedAt.Sub(before.LastUsedAt) >= lastUseEvery ||
+		!bytes.Equal(f.Sealed, before.Sealed) || !f.ExpiresAt.Equal(before.ExpiresAt)
 }
 
 // A UserKey names a user of an environment; the zero value means no user.

@@ -3,7 +3,6 @@ package mfa_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/totp"
@@ -48,7 +48,7 @@ func newFixture(t testing.TB, opts mfa.Options) *fixture {
 	t.Helper()
 	w := &fixture{
 		t:       t,
-		path:    filepath.Join(t.TempDir(), "test.db"),
+		path:    sqlitetest.Path(t),
 		clock:   mfatest.NewClock(mfatest.Start),
 		carrier: &mfatest.Carrier{},
 	}

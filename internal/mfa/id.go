@@ -9,13 +9,25 @@ import (
 // The ids of package ids, as the domain uses them.
 type (
 	Bucket        = ids.Bucket
-	Environment   = ids.Environment
 	EnvironmentID = ids.EnvironmentID
 	FactorID      = ids.FactorID
 	ChallengeID   = ids.ChallengeID
 	EventID       = ids.EventID
 	Position      = ids.Position
 )
+
+// An Environment is a tenant. No row of one environment is visible in another.
+type Environment struct {
+	ID         EnvironmentID
+	Name       string
+	Production bool // otherwise a sandbox
+	Settings   Settings
+}
+
+// Tenant returns e for packages that know no settings.
+func (e Environment) Tenant() ids.Environment {
+	return ids.Environment{ID: e.ID, Name: e.Name, Production: e.Production}
+}
 
 // Buckets is the number of partitions of the rows.
 const Buckets = ids.Buckets

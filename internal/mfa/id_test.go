@@ -135,9 +135,10 @@ func TestIDsOfAProcessSortAsTheyWereMade(t *testing.T) {
 
 func TestIDsOfManyGoroutinesDiffer(t *testing.T) {
 	w := newFixture(t, mfa.Options{})
+	by := in(t, sandbox, map[string]string{"max_factors_per_user": "64"})
 	ids := make([]mfa.FactorID, 64)
 	mfatest.Together(len(ids), func(i int) {
-		e, err := w.Enroll(t.Context(), sandbox, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, nil)
+		e, err := w.Enroll(t.Context(), by, mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, nil)
 		if err != nil {
 			t.Error(err)
 		}

@@ -2,7 +2,8 @@ package mfa
 
 import (
 	"fmt"
-	"time"
+
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // GenericOTP is a one-time code that the caller delivers.
@@ -12,7 +13,7 @@ const GenericOTP FactorType = "generic_otp"
 // store keeps the sealed code next to its MAC.
 type genericKind struct{}
 
-func (genericKind) validate(p EnrollParams) []FieldError {
+func (genericKind) validate(_ Environment, p EnrollParams) []FieldError {
 	if p.Challenge {
 		return []FieldError{notWithChallenge}
 	}
@@ -22,7 +23,7 @@ func (genericKind) validate(p EnrollParams) []FieldError {
 // enroll has nothing to fill: the caller knows how to reach the owner.
 func (genericKind) enroll(*Service, Environment, EnrollParams, *Enrollment) error { return nil }
 
-func (genericKind) issue(s *Service, c *IssuedChallenge) (err error) {
+func (genericKind) issue(s *Service, _ Environment, _ *Factor, c *IssuedChallenge) (err error) {
 	keys := s.keys.Load()
 	c.CodeMAC = keys.MAC(c.codeMessage(c.sent.Reveal()))
 	c.Code = c.sent
@@ -32,13 +33,21 @@ func (genericKind) issue(s *Service, c *IssuedChallenge) (err error) {
 	return nil
 }
 
-func (genericKind) check(s *Service, c *Challenge, _ *Factor, code string, _ time.Time) (wrong string, err error) {
-	if !c.matches(s.keys.Load(), code) {
-		return reasonWrongCode, nil
+func (genericKind) check(s *Service, a attempt) (r result, err error) {
+	switch {
+	case !a.challenge.matches(s.keys.Load(), a.code):
+		r.wrong = reasonWrongCode
+	case a.challenge.SealedCode != nil: // the reply shows the same code, without opening it
+		r.code = secret.NewString(a.code)
 	}
-	return "", nil
+	return r, nil
 }
 
-func (genericKind) describe(_ *Service, f *Factor) (Details, error) {
+// The caller delivers the code, and may know more about the way.
+var genericMethods = methods{amr: []string{"otp"}}
+
+func (genericKind) methods(*Factor, *result) methods { return genericMethods }
+
+func (genericKind) describe(_ *secret.Keyset, f *Factor, _ label) (Details, error) {
 	return Details{Factor: *f}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
@@ -16,7 +17,7 @@ const SMS FactorType = "sms"
 // keeps a MAC of each.
 type smsKind struct{}
 
-func (smsKind) validate(p EnrollParams) []FieldError {
+func (smsKind) validate(_ Environment, p EnrollParams) []FieldError {
 	switch {
 	case p.Challenge:
 		return []FieldError{notWithChallenge}
@@ -27,18 +28,41 @@ func (smsKind) validate(p EnrollParams) []FieldError {
 }
 
 func (smsKind) enroll(s *Service, env Environment, p EnrollParams, e *Enrollment) (err error) {
-	if e.Phone, err = s.policy.ParsePhone(env, p.PhoneNumber); err != nil {
+	if e.Phone, err = s.policy.ParsePhone(env.Tenant(), p.PhoneNumber); err != nil {
 		return err
 	}
 	if env.Production && e.Phone.IsFictional() {
 		return invalid("phone_number", "fictional", "phone_number is kept for tests and films, and belongs to no phone: a production environment takes real numbers")
 	}
-	return e.seal(s.keys.Load(), []byte(e.Phone.E164()))
+	keys := s.keys.Load()
+	e.PhoneHash = HashPhone(keys, env.ID, e.Phone)
+	return e.seal(keys, []byte(e.Phone.E164()))
+}
+
+// A PhoneHash is the keyed hash of a phone number within an environment, by which operators
+// find its factors. The zero value means that it is not known.
+type PhoneHash [16]byte
+
+// HashPhone returns the hash of a phone number.
+func HashPhone(keys *secret.Keyset, env EnvironmentID, phone delivery.Phone) PhoneHash {
+	hash := keys.Index(fmt.Appendf(nil, "factor-phone/%d/%s", env, phone.E164()))
+	return PhoneHash(hash[:16])
+}
+
+// lacksPhoneHash reports whether an older release enrolled the factor, and its phone number was
+// not hashed since.
+func (f *Factor) lacksPhoneHash() bool {
+	_, ok := f.messenger()
+	return ok && f.PhoneHash == PhoneHash{}
 }
 
 // issue seals code and text in the first message, for a resend. Replies do not show
-// them, so SealedCode stays empty.
-func (smsKind) issue(s *Service, c *IssuedChallenge) (err error) {
+// them, so SealedCode stays empty. A challenge without a message has no code: only a bypass
+// code can verify it.
+func (smsKind) issue(s *Service, _ Environment, _ *Factor, c *IssuedChallenge) (err error) {
+	if len(c.Messages) == 0 {
+		return nil
+	}
 	keys := s.keys.Load()
 	c.CodeMAC = keys.MAC(c.codeMessage(c.sent.Reveal()))
 	c.Messages = slices.Clone(c.Messages)
@@ -50,21 +74,26 @@ func (smsKind) issue(s *Service, c *IssuedChallenge) (err error) {
 }
 
 // check records the time of a right code, which proves the phone number.
-func (smsKind) check(s *Service, c *Challenge, f *Factor, code string, now time.Time) (wrong string, err error) {
-	if !c.matches(s.keys.Load(), code) {
-		return reasonWrongCode, nil
+func (smsKind) check(s *Service, a attempt) (r result, err error) {
+	if !a.challenge.matches(s.keys.Load(), a.code) {
+		r.wrong = reasonWrongCode
+		return r, nil
 	}
-	f.LastStep = totp.Step(now)
-	return "", nil
+	a.factor.LastStep = totp.Step(a.now)
+	return r, nil
 }
 
-func (k smsKind) describe(s *Service, f *Factor) (Details, error) {
-	phone, err := k.recipient(s, f)
+var smsMethods = methods{amr: []string{"otp", "sms"}}
+
+func (smsKind) methods(*Factor, *result) methods { return smsMethods }
+
+func (k smsKind) describe(keys *secret.Keyset, f *Factor, _ label) (Details, error) {
+	phone, err := k.recipient(keys, f)
 	return Details{Factor: *f, Phone: phone}, err
 }
 
-func (smsKind) recipient(s *Service, f *Factor) (delivery.Phone, error) {
-	number, err := f.open(s.keys.Load())
+func (smsKind) recipient(keys *secret.Keyset, f *Factor) (delivery.Phone, error) {
+	number, err := f.open(keys)
 	if err != nil {
 		return delivery.Phone{}, err
 	}
@@ -82,8 +111,8 @@ func (f *Factor) proven(now time.Time) bool {
 	return f.LastStep > 0 && totp.Step(now)-f.LastStep < most
 }
 
-// source returns the source for which a message that is sent at now is counted.
-func (f *Factor) source(now time.Time) delivery.Source {
+// Source returns the source for which a message that is sent at now is counted.
+func (f *Factor) Source(now time.Time) delivery.Source {
 	from := delivery.NewSource(f.ID)
 	if f.proven(now) {
 		return from.Proven()

@@ -1,7 +1,7 @@
 package mfa
 
 import (
-	"encoding/binary"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,7 +29,8 @@ const (
 	maxAccount = 256
 )
 
-func (totpKind) validate(p EnrollParams) (wrong []FieldError) {
+func (totpKind) validate(_ Environment, p EnrollParams) (wrong []FieldError) {
+	_, wrong = p.appParams()
 	for _, f := range []struct {
 		name, value string
 		most        int
@@ -47,26 +48,83 @@ func (totpKind) enroll(s *Service, env Environment, p EnrollParams, e *Enrollmen
 	// Apps split a label at its colons, which a user id may have.
 	user := trimSpaces(strings.ReplaceAll(p.User, ":", "-"))
 	e.Account = firstNonEmpty(p.Account, user, "user")
+	e.App.Params, _ = p.appParams()
 	var key []byte
 	if given := p.Secret.Reveal(); given != "" {
 		key, err = parseTOTPSecret(given)
 	} else {
-		key, err = totp.NewSecret(s.opts.Rand)
+		key, err = e.App.Hash.NewSecret(s.opts.Rand)
 	}
 	if err != nil {
 		return err
 	}
-	uri := totp.URI(e.Issuer, e.Account, key)
+	uri := e.App.URI(e.Issuer, e.Account, key)
 	image, err := qr.DataURI(uri)
 	if err != nil {
 		return fmt.Errorf("draw a QR code: %w", err)
 	}
 	e.Secret, e.URI, e.QRCode = secret.NewString(totp.EncodeSecret(key)), secret.NewString(uri), secret.NewString(image)
 	keys := s.keys.Load()
-	if err := e.sealLabel(keys, e.Issuer, e.Account); err != nil {
+	if err := e.sealLabel(keys, label{e.Issuer, e.Account, e.Name}); err != nil {
 		return err
 	}
 	return e.seal(keys, key)
+}
+
+// appParams returns how the app of a new factor makes codes, and the fields that are wrong.
+func (p EnrollParams) appParams() (app totp.Params, wrong []FieldError) {
+	switch strings.ToUpper(strings.ReplaceAll(p.Algorithm, "-", "")) {
+	case "", "SHA1":
+	case "SHA256":
+		app.Hash = totp.SHA256
+	case "SHA512":
+		app.Hash = totp.SHA512
+	default:
+		wrong = append(wrong, FieldError{"totp_algorithm", "unsupported", "totp_algorithm must be SHA1, SHA256 or SHA512"})
+	}
+	switch p.Digits {
+	case "", "6":
+	case "8":
+		app.Eight = true
+	default:
+		wrong = append(wrong, FieldError{"totp_digits", "unsupported", "totp_digits must be 6 or 8"})
+	}
+	switch p.Period {
+	case "", "30":
+	case "60":
+		app.Minute = true
+	default:
+		wrong = append(wrong, FieldError{"totp_period", "unsupported", "totp_period must be 30 or 60 seconds"})
+	}
+	return app, wrong
+}
+
+// isImported reports whether the caller chose the secret of p. Only such a secret can be enrolled
+// twice.
+func (totpKind) isImported(p EnrollParams) bool { return p.Secret.Reveal() != "" }
+
+// isDuplicate reports whether another factor of the user has the secret of e. It compares all.
+func (totpKind) isDuplicate(keys *secret.Keyset, e *Enrollment, owned []*Factor) (bool, error) {
+	key, err := e.open(keys)
+	if err != nil {
+		return false, err
+	}
+	same := 0
+	for _, f := range owned {
+		if f.Type != TOTP || f.Sealed == nil {
+			continue
+		}
+		other, err := f.open(keys)
+		if err != nil {
+			return false, err
+		}
+		same |= subtle.ConstantTimeCompare(key, other)
+	}
+	return same == 1, nil
+}
+
+func (totpKind) refuseDuplicate() error {
+	return invalid("totp_secret", "duplicate", "totp_secret is the secret of another authentication factor of this user; delete that one first, or enroll a new secret")
 }
 
 func parseTOTPSecret(text string) ([]byte, error) {
@@ -82,65 +140,50 @@ func parseTOTPSecret(text string) ([]byte, error) {
 	return key, nil
 }
 
-func (totpKind) issue(_ *Service, c *IssuedChallenge) error {
+func (totpKind) issue(_ *Service, _ Environment, _ *Factor, c *IssuedChallenge) error {
 	c.sent = secret.String{} // the app has the code
 	return nil
 }
 
-// check spends the time step of a right code: it accepts no code of that step again.
-func (totpKind) check(s *Service, _ *Challenge, f *Factor, code string, now time.Time) (wrong string, err error) {
+// Reasons that the answer to a wrong code may show.
+const (
+	TellSpentCode = reasonSpentCode // the code was right, and was used before
+	TellClockSkew = "clock_skew"    // the code would be right at another time
+)
+
+// check spends the time step of a right code: it accepts no code of that step again. It
+// learns the difference of the app's clock.
+func (totpKind) check(s *Service, a attempt) (r result, err error) {
+	f, code, now := a.factor, a.code, a.now
 	key, err := f.open(s.keys.Load())
 	if err != nil {
-		return "", err
+		return r, err
 	}
-	step, outcome := totp.Match(key, code, now, *s.opts.TOTPWindow, f.LastStep)
+	window := *s.opts.TOTPWindow
+	unit := int(f.App.Period() / totp.Period)
+	step, outcome := f.App.Match(key, code, now, window, f.LastStep)
 	switch outcome {
 	case totp.Right:
 		f.LastStep = step
-		return "", nil
 	case totp.Spent:
-		return reasonSpentCode, nil
+		r.wrong, r.told = reasonSpentCode, TellSpentCode
+	default:
+		r.wrong = reasonWrongCode
+		miss := f.App.Miss(key, code, now, window)
+		r.clockOffset = miss.Offset * unit
+		if miss.Tell {
+			r.told, r.skew = TellClockSkew, -time.Duration(miss.Behind)*f.App.Period()
+		}
+		return r, nil
 	}
-	return reasonWrongCode, nil
+	r.clockOffset = int(step-f.App.Step(now)) * unit
+	return r, nil
 }
 
-func (totpKind) describe(s *Service, f *Factor) (Details, error) {
-	issuer, account, err := f.openLabel(s.keys.Load())
-	return Details{Factor: *f, Issuer: issuer, Account: account}, err
-}
+var totpMethods = methods{amr: []string{"otp"}}
 
-// sealLabel seals issuer and account, which often name a person, as one value: the
-// length of the issuer, and both texts.
-func (f *Factor) sealLabel(keys *secret.Keyset, issuer, account string) (err error) {
-	plain := append(binary.AppendUvarint(nil, uint64(len(issuer))), issuer+account...)
-	if f.Label, err = keys.Seal(plain, f.associatedLabel()); err != nil {
-		return fmt.Errorf("seal the label of a factor: %w", err)
-	}
-	return nil
-}
+func (totpKind) methods(*Factor, *result) methods { return totpMethods }
 
-func (f *Factor) openLabel(keys *secret.Keyset) (issuer, account string, err error) {
-	if f.Label == nil {
-		return f.Old.Issuer, f.Old.Account, nil
-	}
-	plain, err := keys.Open(f.Label, f.associatedLabel())
-	if err != nil {
-		return "", "", fmt.Errorf("open the label of %s: %w", f.ID, err)
-	}
-	size, n := binary.Uvarint(plain)
-	if n <= 0 || size > uint64(len(plain)-n) {
-		return "", "", fmt.Errorf("open the label of %s: it is cut short", f.ID)
-	}
-	text := string(plain[n:])
-	return text[:size], text[size:], nil
-}
-
-// resealLabel seals the label of a factor again under the newest key; a factor without
-// a label stays as it is.
-func (f *Factor) resealLabel(keys *secret.Keyset) error {
-	issuer, account, err := f.openLabel(keys)
-	if err != nil || f.Label == nil && issuer == "" && account == "" {
-		return err
-	}
-	return f.sealLabel(keys, issuer, account)
+func (totpKind) describe(_ *secret.Keyset, f *Factor, l label) (Details, error) {
+	return Details{Factor: *f, Issuer: l.of, Account: l.account}, nil
 }

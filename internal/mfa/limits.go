@@ -28,6 +28,8 @@ type Limits struct {
 // allows for an account.
 const maxFailures = 100
 
+const defaultFactorFailures = 50
+
 // WithDefaults returns l with defaults for its zero fields. The command line has the same ones:
 // a test in package server compares them.
 func (l Limits) WithDefaults() (Limits, error) {
@@ -38,7 +40,7 @@ func (l Limits) WithDefaults() (Limits, error) {
 	}
 	def(&l.Attempts, 5)
 	def(&l.FreeFailures, 5)
-	def(&l.FactorFailures, 50)
+	def(&l.FactorFailures, defaultFactorFailures)
 	def(&l.UserFailures, maxFailures)
 	def(&l.Resends, 3)
 	if l.Backoff == nil {

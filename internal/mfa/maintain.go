@@ -11,15 +11,17 @@ import (
 
 const (
 	sweepEvery  = 5 * time.Second
+	expireEvery = time.Minute
 	resealEvery = 10 * time.Minute
 	batch       = 500 // rows of each kind in one transaction
 )
 
-// Maintain removes expired rows, and seals values that are sealed under an old key or not
+// Maintain removes expired rows and factors, and seals values that are sealed under an old key or not
 // sealed, until ctx ends. It uses small transactions, between which others can run.
 func (s *Service) Maintain(ctx context.Context) {
-	sweep, reseal := time.NewTicker(sweepEvery), time.NewTicker(resealEvery)
+	sweep, expire, reseal := time.NewTicker(sweepEvery), time.NewTicker(expireEvery), time.NewTicker(resealEvery)
 	defer sweep.Stop()
+	defer expire.Stop()
 	defer reseal.Stop()
 	for {
 		var what string
@@ -29,6 +31,8 @@ func (s *Service) Maintain(ctx context.Context) {
 			return
 		case <-sweep.C:
 			what, err = "sweep", s.Sweep(ctx)
+		case <-expire.C:
+			what, err = "expire", s.ExpireFactors(ctx)
 		case <-reseal.C:
 			what, err = "reseal", s.Reseal(ctx)
 		}
@@ -55,7 +59,8 @@ func (s *Service) Sweep(ctx context.Context) error {
 }
 
 // Reseal seals every factor, the personal data of events and every name of a counter under the newest key of the keyset,
-// also the values that an older release did not seal. While the keyset has only one key
+// also the values that an older release did not seal. It hashes the phone numbers that an
+// older release did not hash. While the keyset has only one key
 // and no such value is stored, it reads nothing.
 func (s *Service) Reseal(ctx context.Context) error {
 	keys, old := s.keys.Load(), s.unsealed.Load()
@@ -78,7 +83,7 @@ func (s *Service) Reseal(ctx context.Context) error {
 		}
 		for i := range factors {
 			after = factors[i].ID
-			found = found || !factors[i].Old.isEmpty()
+			found = found || !factors[i].Old.isEmpty() || factors[i].lacksPhoneHash()
 			if !factors[i].stale(keys) {
 				continue
 			}
@@ -106,9 +111,10 @@ func (s *Service) Reseal(ctx context.Context) error {
 	return s.opts.Resealed(ctx, keys)
 }
 
-// stale reports whether some value of the factor is not sealed under the newest key.
+// stale reports whether some value of the factor is not sealed under the newest key, or not
+// hashed.
 func (f *Factor) stale(keys *secret.Keyset) bool {
-	return f.Sealed != nil && keys.Stale(f.Sealed) || f.Label != nil && keys.Stale(f.Label) || !f.Old.isEmpty()
+	return f.Sealed != nil && keys.Stale(f.Sealed) || f.Label != nil && keys.Stale(f.Label) || !f.Old.isEmpty() || f.lacksPhoneHash()
 }
 
 func (s *Service) resealFactor(ctx context.Context, keys *secret.Keyset, id FactorID) error {
@@ -128,6 +134,13 @@ func (s *Service) resealFactor(ctx context.Context, keys *secret.Keyset, id Fact
 		}
 		if err := f.resealLabel(keys); err != nil {
 			return err
+		}
+		if m, ok := f.messenger(); ok {
+			phone, err := m.recipient(keys, f)
+			if err != nil {
+				return err
+			}
+			f.PhoneHash = HashPhone(keys, f.Environment, phone)
 		}
 		f.Old = Unsealed{}
 		tx.put(f.Seal())

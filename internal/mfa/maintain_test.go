@@ -29,12 +29,14 @@ func TestSweepRemovesExpiredRows(t *testing.T) {
 	if _, err := tap.Challenge(t.Context(), sandbox, phone, mfa.ChallengeParams{}, nil); err != nil {
 		t.Fatal(err)
 	}
-	once := onceKey[mfa.IssuedChallenge]("k", "r")
-	c, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, once)
+	c, err := w.Challenge(t.Context(), sandbox, f, mfa.ChallengeParams{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.mustVerify(c.ID, wrong, false)
+	once := onceKey[mfa.Verification]("k", "r") // its answer to a wrong code is recorded
+	if _, err := w.Verify(t.Context(), sandbox, c.ID, mfa.VerifyParams{Code: wrong}, once); err != nil {
+		t.Fatal(err)
+	}
 	start := w.clock.Now()
 
 	stored := func() string {
@@ -218,6 +220,10 @@ func (s *counted) FactorsAfter(context.Context, mfa.FactorID, int) ([]mfa.Factor
 }
 
 func (*counted) Contexts(context.Context, mfa.EventID, int) ([]mfa.EventContext, error) {
+	return nil, nil
+}
+
+func (*counted) ExpiredFactors(context.Context, time.Time, int) ([]mfa.Factor, error) {
 	return nil, nil
 }
 

@@ -3,6 +3,7 @@ package mfa
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // Factor returns a factor of env, or ErrNotFound.
@@ -14,18 +15,65 @@ func (s *Service) Factor(ctx context.Context, by Caller, id FactorID) (Details, 
 	if rows.Factor == nil || rows.Factor.Environment != by.ID {
 		return Details{}, &NotFoundError{EntityFactor, id.String()}
 	}
-	return s.details(rows.Factor)
+	return s.details(rows.Factor, s.now())
+}
+
+// details returns what a reply shows of a factor.
+func (s *Service) details(f *Factor, now time.Time) (Details, error) {
+	d, err := f.Open(s.keys.Load())
+	d.Status = f.Status(s.opts.Limits, now)
+	return d, err
 }
 
 // DeleteFactor removes a factor of env and every copy of its secret. None of its challenges
 // can be verified afterwards. It returns ErrNotFound for an unknown factor, also for one
 // that was deleted before.
 func (s *Service) DeleteFactor(ctx context.Context, by Caller, id FactorID) error {
-	now := s.now()
-	events := journal{by: by, at: now, bucket: id.Bucket()}
-	return s.store.Update(ctx, Read{Bucket: id.Bucket(), Factor: id}, func(tx *Tx) error {
+	return s.deleteFactor(ctx, by, Read{Factor: id}, func(*Tx, time.Time) error { return nil })
+}
+
+// DeleteFactorWith is DeleteFactor for an application. If the environment requires it, proof must be
+// a challenge of another factor of the same user that was verified a short time ago: without
+// it, the error is an *InvalidError. The deletion uses proof up. A factor that was never
+// verified needs no proof, except recovery codes.
+func (s *Service) DeleteFactorWith(ctx context.Context, by Caller, id FactorID, proof ChallengeID) error {
+	fresh := by.Settings.Values().DeleteRequiresChallenge
+	if fresh == 0 {
+		return s.DeleteFactor(ctx, by, id)
+	}
+	r := Read{Factor: id}
+	if proof.Bucket() == id.Bucket() { // otherwise it belongs to another user
+		r.Proof = proof
+	}
+	return s.deleteFactor(ctx, by, r, func(tx *Tx, now time.Time) error {
+		c, of := tx.Proof, tx.ProofFactor
+		switch {
+		case !tx.Factor.IsVerified() && !tx.Factor.Type.IsRecovery():
+			return nil
+		case proof == (ChallengeID{}):
+			return invalid(proofField, "required", proofField+" is required: name a challenge of another factor of this user that was verified within "+durationText(fresh))
+		case c == nil || tx.Factor.User == "" || of.UserKey() != tx.Factor.UserKey() || of.ID == id || of.IsSuspended() ||
+			c.VerifiedAt.IsZero() || now.Sub(c.VerifiedAt) > fresh:
+			return invalid(proofField, "not_acceptable", proofField+" must name a challenge of another factor of this user that was verified within "+durationText(fresh)+" and not used for a deletion before")
+		}
+		tx.put(DeleteChallenge{proof})
+		return nil
+	})
+}
+
+const proofField = "authentication_challenge_id"
+
+// deleteFactor deletes the factor of r if allow returns nil.
+func (s *Service) deleteFactor(ctx context.Context, by Caller, r Read, allow func(*Tx, time.Time) error) error {
+	id, now := r.Factor, s.now()
+	r.Bucket = id.Bucket()
+	events := journal{by: by, at: now, bucket: r.Bucket}
+	return s.store.Update(ctx, r, func(tx *Tx) error {
 		if tx.Factor == nil || tx.Factor.Environment != by.ID {
 			return &NotFoundError{EntityFactor, id.String()}
+		}
+		if err := allow(tx, now); err != nil {
+			return err
 		}
 		tx.put(DeleteFactor{id})
 		if tx.Factor.Replay != (ReplayKey{}) {
@@ -33,6 +81,8 @@ func (s *Service) DeleteFactor(ctx context.Context, by Caller, id FactorID) erro
 		}
 		if key := tx.Factor.UserKey(); key != (UserKey{}) {
 			tx.put(RetireUser{key, s.former(key), now.Add(keepFailures)})
+		} else {
+			tx.put(DeleteBypass{id.Bucket(), tx.Factor.BypassKey()})
 		}
 		if err := s.forget(tx, tx.Factor, now); err != nil {
 			return err
@@ -49,6 +99,7 @@ type ListParams struct {
 	Ascending bool   // oldest first; otherwise newest first
 	After     string // the id of the factor that the page follows
 	Before    string // the id of the factor that the page ends before
+	All       bool   // also recovery codes
 }
 
 // A Page is a part of a list, with the cursors of its neighbors.
@@ -76,6 +127,9 @@ func (s *Service) Factors(ctx context.Context, by Caller, p ListParams) (Page, e
 		p.Limit = defaultPage
 	}
 	q := FactorQuery{User: user, After: after, Until: before, Ascending: p.Ascending, Limit: p.Limit + 1}
+	if !p.All {
+		q.Without = RecoveryCodes
+	}
 	backwards := p.After == "" && p.Before != ""
 	if backwards {
 		q.After, q.Until, q.Ascending = before, FactorID{}, !p.Ascending
@@ -90,8 +144,9 @@ func (s *Service) Factors(ctx context.Context, by Caller, p ListParams) (Page, e
 		slices.Reverse(found)
 	}
 	page := Page{Factors: make([]Details, len(found))}
+	now := s.now()
 	for i := range found {
-		if page.Factors[i], err = s.details(&found[i]); err != nil {
+		if page.Factors[i], err = s.details(&found[i], now); err != nil {
 			return Page{}, err
 		}
 	}

@@ -14,7 +14,11 @@ import (
 func enrolled(w *fixture, n int) (ids []string) {
 	w.t.Helper()
 	for range n {
-		ids = append(ids, w.enroll(mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}).ID.String())
+		e, err := w.Enroll(w.t.Context(), in(w.t, sandbox, map[string]string{"max_factors_per_user": "1000"}), mfa.EnrollParams{Type: mfa.GenericOTP, User: "ada"}, nil)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		ids = append(ids, e.ID.String())
 		w.clock.Advance(time.Millisecond)
 	}
 	return ids

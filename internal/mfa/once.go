@@ -40,6 +40,7 @@ type repeatable[T any] interface {
 	created() [16]byte              // the id of the new factor or challenge; zero if none
 	replayed(*idempotency.Answer) T // the result that has the recorded answer
 	undecided() bool                // whether the operation needs more steps: nothing is recorded
+	marked() bool                   // whether a row that was written has the mark of the request, which replaces a record
 }
 
 // begin returns the operation of a request; nil if its outcome is not recorded.
@@ -71,7 +72,7 @@ func decide[T repeatable[T]](ctx context.Context, s *Service, r Read, once *idem
 		if result, outcome = fn(tx); outcome != nil && !isRefusal(outcome) {
 			return outcome
 		}
-		if once == nil || tx.lacks(r) || result.undecided() {
+		if once == nil || tx.lacks(r) || result.undecided() || result.marked() {
 			return nil
 		}
 		// Sealing draws a nonce at every run of the transaction. That is safe: a run that

@@ -76,8 +76,8 @@ type PersonalData struct {
 	Client
 }
 
-// personOf returns the key of a user.
-func personOf(keys *secret.Keyset, u UserKey) PersonKey {
+// PersonOf returns the key of a user.
+func PersonOf(keys *secret.Keyset, u UserKey) PersonKey {
 	hash := keys.Index(fmt.Appendf(nil, "person/%d/%s", u.Environment, u.ID))
 	return PersonKey(hash[:16])
 }
@@ -85,7 +85,7 @@ func personOf(keys *secret.Keyset, u UserKey) PersonKey {
 // person returns the key of the owner of f.
 func (f *Factor) person(keys *secret.Keyset) PersonKey {
 	if f.User != "" {
-		return personOf(keys, f.UserKey())
+		return PersonOf(keys, f.UserKey())
 	}
 	hash := keys.Index(fmt.Appendf(nil, "person/%s", f.ID))
 	return PersonKey(hash[:16])
@@ -105,7 +105,7 @@ func (d PersonalData) Seal(keys *secret.Keyset, person PersonKey) (*EventContext
 // SealUser returns the row that names the user of an event without a factor. The transaction
 // must also schedule the erasure; see EraseLater.
 func SealUser(keys *secret.Keyset, u UserKey) (*EventContext, error) {
-	return PersonalData{User: u.ID}.Seal(keys, personOf(keys, u))
+	return PersonalData{User: u.ID}.Seal(keys, PersonOf(keys, u))
 }
 
 // Open opens the personal data of an event.
@@ -193,9 +193,10 @@ func (s *Service) EraseUser(ctx context.Context, by Caller, user string) error {
 			}
 		}
 	}
-	person := personOf(s.keys.Load(), key)
+	person := PersonOf(s.keys.Load(), key)
 	return s.store.Update(ctx, Read{Bucket: key.Bucket()}, func(tx *Tx) error {
 		tx.put(ErasePerson{key.Bucket(), person})
+		tx.put(DeleteBypass{key.Bucket(), key.BypassKey()})
 		return nil
 	})
 }

@@ -117,8 +117,8 @@ func TestErasure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
 			w := newFixture(t, mfa.Options{})
-			w.Service = w.serviceOver(s, mfa.Options{})
-			ctx, r := t.Context(), w.reader(s.Store)
+			w.Service = w.serviceOver(s, mfa.Options{RecoveryIterations: 2})
+			ctx, r := t.Context(), w.reader(s.loggedStore)
 			signIn := func(user string) mfa.FactorID {
 				f, err := w.Enroll(ctx, production, mfa.EnrollParams{Type: mfa.GenericOTP, User: user}, nil)
 				if err != nil {
@@ -157,7 +157,15 @@ func TestErasure(t *testing.T) {
 			back, requested := signIn("back@example.com"), signIn("requested@example.com")
 			signIn("requested@example.com")
 			removed := signIn("kept@example.com")
-			sealed := sealedData(t, s.Store)
+			set, err := w.CreateRecoveryCodes(ctx, production, mfa.RecoveryParams{User: "requested@example.com", Client: adasDevice}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := w.useRecovery(production, set.ID, set.Codes[0].Reveal()); !v.Valid {
+				t.Fatal("a recovery code is wrong")
+			}
+			sealedSet := w.sealedSecret(s.loggedStore, set.ID)
+			sealed := sealedData(t, s.loggedStore)
 
 			remove(another)
 			w.clock.Advance(2 * time.Hour)
@@ -167,7 +175,7 @@ func TestErasure(t *testing.T) {
 			remove(nameless)
 			remove(removed)
 			remove(back)
-			sealed = append(sealed, sealedData(t, s.Store)...)
+			sealed = append(sealed, sealedData(t, s.loggedStore)...)
 			w.clock.Advance(59 * time.Minute)
 			sweep()
 			known(last, "gone@example.com", address)
@@ -176,6 +184,10 @@ func TestErasure(t *testing.T) {
 				t.Fatal(err)
 			}
 			known(requested, "", "")
+			known(set.ID, "", "")
+			if _, err := w.RecoveryCodes(ctx, production, "requested@example.com"); !errors.Is(err, mfa.ErrNotFound) {
+				t.Errorf("the recovery codes after the erasure: %v; want that they are not found", err)
+			}
 			w.clock.Advance(time.Minute)
 			sweep()
 			known(last, "", "")
@@ -186,11 +198,12 @@ func TestErasure(t *testing.T) {
 			known(back, "back@example.com", address)
 			known(again, "back@example.com", address)
 
-			left := sealedData(t, s.Store)
+			left := sealedData(t, s.loggedStore)
 			dump := s.dump()
 			for _, user := range []string{"gone@example.com", "requested@example.com"} {
 				searched(t, dump, []string{user, address, adasDevice.UserAgent})
 			}
+			searched(t, dump, []string{string(sealedSet)})
 			erased := 0
 			for _, value := range sealed {
 				if contains(left, value) {
@@ -204,6 +217,30 @@ func TestErasure(t *testing.T) {
 			}
 		})
 	}
+}
+
+// useRecovery challenges a set of recovery codes and tries a code.
+func (w *fixture) useRecovery(by mfa.Caller, set mfa.FactorID, code string) mfa.Verification {
+	w.t.Helper()
+	c, err := w.Challenge(w.t.Context(), by, set, mfa.ChallengeParams{Client: adasDevice}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	v, err := w.Verify(w.t.Context(), by, c.ID, mfa.VerifyParams{Code: code, Client: adasDevice}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v
+}
+
+// sealedSecret returns the sealed secret of a stored factor.
+func (w *fixture) sealedSecret(s mfa.Store, id mfa.FactorID) []byte {
+	w.t.Helper()
+	rows, err := s.View(w.t.Context(), mfa.Read{Bucket: id.Bucket(), Factor: id})
+	if err != nil || rows.Factor == nil || len(rows.Factor.Sealed) == 0 {
+		w.t.Fatalf("the factor %s: %v", id, err)
+	}
+	return rows.Factor.Sealed
 }
 
 // sealedData returns the sealed personal data of all events.

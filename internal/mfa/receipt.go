@@ -36,11 +36,16 @@ func (s *Service) Receive(ctx context.Context, r delivery.Receipt) error {
 	events := journal{by: Caller{}, at: now, bucket: found.Challenge.Bucket()}
 	return s.store.Update(ctx, Read{Bucket: found.Challenge.Bucket(), Challenge: found.Challenge}, func(tx *Tx) error {
 		c := tx.Challenge
-		if c == nil || found.Number >= len(c.Messages) || !c.Messages[found.Number].Advance(r.State, r.Reason, now) {
+		if c == nil || found.Number >= len(c.Messages) {
+			return nil
+		}
+		m := &c.Messages[found.Number]
+		before := m.State
+		if !m.Advance(r.State, r.Reason, now) {
 			return nil
 		}
 		events.by.ID = tx.Factor.Environment
-		events.append(tx, Event{Type: messageEvent(r.State), Factor: c.Factor, Challenge: c.ID, Kind: tx.Factor.Type, Reason: r.Reason})
+		events.append(tx, Event{Type: messageEvent(r.State), Factor: c.Factor, Challenge: c.ID, Kind: tx.Factor.Type, Reason: r.Reason, Message: m.Trace().Replacing(before)})
 		tx.put(c.Update())
 		return nil
 	})

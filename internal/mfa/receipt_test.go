@@ -273,7 +273,8 @@ func TestReceiptTellsOfAnotherEnvironment(t *testing.T) {
 	w.receive("gateway", "m1", delivery.Undelivered, "30003")
 	events := w.events(f.Bucket())
 	got := events[len(events)-1]
-	want := mfa.Event{ID: got.ID, At: w.clock.Now(), Environment: production.ID, Type: "message.undelivered", Factor: f, Challenge: c.ID, Kind: mfa.SMS, Reason: "30003"}
+	want := mfa.Event{ID: got.ID, At: w.clock.Now(), Environment: production.ID, Type: "message.undelivered", Factor: f, Challenge: c.ID, Kind: mfa.SMS, Reason: "30003",
+		Message: delivery.Trace{Provider: "gateway", Country: "DE", Prefix: delivery.NewCounterKey(w.keys, production.ID, "+491512").Reference(), Segments: 1}}
 	if got != want {
 		t.Errorf("event is %+v; want %+v", got, want)
 	}

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // Resend sends the code of a challenge again, in the same words. The expiry of the challenge
 // does not change. Errors: ErrNotFound; ErrNotSent for a challenge of another type of
-// factor; ErrAlreadyVerified; ErrExpired; ErrTooManyAttempts; ErrResendLimit; and the
+// factor, and for one that only a bypass code can verify; ErrAlreadyVerified; ErrExpired; ErrSuspended; ErrTooManyAttempts; ErrResendLimit; and the
 // errors of Challenge for a message that may not be sent. If the message cannot be
 // delivered, the challenge does not change.
 func (s *Service) Resend(ctx context.Context, by Caller, id ChallengeID, req *idempotency.Request[IssuedChallenge]) (IssuedChallenge, error) {
@@ -61,7 +60,7 @@ func (s *Service) mayResend(by Caller, id ChallengeID, rows Rows, now time.Time)
 	if c == nil || f == nil || f.Environment != by.ID {
 		return &NotFoundError{EntityChallenge, id.String()}
 	}
-	if _, ok := f.messenger(); !ok {
+	if _, ok := f.messenger(); !ok || len(c.Messages) == 0 {
 		return ErrNotSent
 	}
 	if err := c.refuse(s.opts.Limits.Attempts, now); err != nil {
@@ -92,7 +91,7 @@ func (s *Service) addMessage(ctx context.Context, by Caller, id ChallengeID, onc
 			return c, fmt.Errorf("open the message of %s: %w", id, err)
 		}
 		c.sent, c.text = secret.NewString(string(kept[:codeDigits])), secret.NewString(string(kept[codeDigits:]))
-		c.Messages = c.Messages.With(delivery.NewRecord(c.text.Reveal(), now))
+		c.Messages = c.Messages.With(c.Messages[0].Again(now))
 		tx.put(c.Challenge.Update())
 		return c, nil
 	})
@@ -107,7 +106,8 @@ func (s *Service) ResendsLeft(c *Challenge) int {
 	return max(0, s.opts.Limits.Resends-c.Messages.Resends())
 }
 
-// FindChallenge returns a challenge of env, without its code, or ErrNotFound.
+// FindChallenge returns a challenge of env, or ErrNotFound. It has a code only if the code is
+// public and can be used.
 func (s *Service) FindChallenge(ctx context.Context, by Caller, id ChallengeID) (IssuedChallenge, error) {
 	rows, err := s.store.View(ctx, Read{Bucket: id.Bucket(), Challenge: id})
 	if err != nil {
@@ -118,5 +118,10 @@ func (s *Service) FindChallenge(ctx context.Context, by Caller, id ChallengeID) 
 	}
 	c := IssuedChallenge{Challenge: *rows.Challenge}
 	c.Type = rows.Factor.Type
+	if k, _ := findKind(c.Type); c.refuse(s.opts.Limits.Attempts, s.now()) == nil {
+		if _, ok := k.(shower); ok {
+			return c, s.show(&c)
+		}
+	}
 	return c, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/passkey/passkeytest"
 	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
@@ -17,7 +18,31 @@ type rules struct {
 	failures map[mfa.UserKey]int
 	sends    map[string][]ruledSend // by environment and number
 	events   map[mfa.Bucket][]string
+	bypasses map[mfa.BypassKey]*ruledBypass
+	answers  map[string]mfa.ChallengeID // the challenges of the responses of authenticators
 	messages int
+}
+
+// A ruledBypass is the newest bypass code of a person.
+type ruledBypass struct {
+	code    string
+	until   time.Time
+	guesses int
+}
+
+// bypass returns the bypass code of the owner of f that can be used now, or nil.
+func (r *rules) bypass(f *ruledFactor) *ruledBypass {
+	b := r.bypasses[f.BypassKey()]
+	if b == nil || !r.now().Before(b.until) || b.guesses >= 5 {
+		return nil
+	}
+	return b
+}
+
+// bypassHappened is happened for an event that names any factor of the person.
+func (r *rules) bypassHappened(f *ruledFactor, c mfa.ChallengeID, typ mfa.EventType, reason string) {
+	b := f.ID.Bucket()
+	r.events[b] = append(r.events[b], fmt.Sprintln(typ, reason, mfa.FactorID{}, c))
 }
 
 const (
@@ -25,6 +50,7 @@ const (
 	ruledFactorFailures = 10
 	ruledUserFailures   = 14
 	ruledResends        = 3
+	ruledFactors        = 4
 )
 
 var ruledOptions = mfa.Options{Limits: mfa.Limits{FactorFailures: ruledFactorFailures, UserFailures: ruledUserFailures}}
@@ -34,8 +60,13 @@ type ruledFactor struct {
 	phone    string
 	key      []byte
 	spent    int64 // the last step
+	ahead    int64 // totp: the learned difference of the clocks, in steps
+	missed   int64 // totp: the step of the last code that was wrong only because of the time
 	failures int
 	locked   time.Time
+	used     time.Time            // as it is stored
+	paused   bool                 // suspended
+	passkey  *passkeytest.Passkey // webauthn: nil while it is pending
 	deleted  bool
 }
 
@@ -56,10 +87,15 @@ func (r *rules) proven(f *ruledFactor) bool {
 type ruledChallenge struct {
 	*ruledFactor
 	id       mfa.ChallengeID
-	code     string // that was sent
+	code     string               // that was sent; webauthn: the options
+	creates  bool                 // webauthn: asks for a new passkey
+	offered  *passkeytest.Passkey // webauthn: the newest one that answered
+	proven   time.Time            // when it was verified
+	used     bool                 // as the proof of a deletion
 	made     time.Time
 	attempts int
 	resends  int
+	unsent   bool // only a bypass code can verify it
 	verified bool
 	refused  bool
 	gone     bool
@@ -93,10 +129,12 @@ func (r *rules) challenge(f *ruledFactor, env mfa.EnvironmentID, id mfa.Challeng
 	switch {
 	case f.deleted || f.Environment != env:
 		return "not found"
-	case f.failures >= ruledFactorFailures, f.User != "" && r.failures[f.user()] >= ruledUserFailures:
+	case f.paused:
+		return "suspended"
+	case r.lockedForGood(f) && r.bypass(f) == nil:
 		return "too many attempts, wait 0s"
 	}
-	if f.Type != mfa.SMS {
+	if f.Type != mfa.SMS || r.lockedForGood(f) {
 		r.happened(f, id, mfa.ChallengeCreated, "")
 		return "done"
 	}
@@ -106,6 +144,11 @@ func (r *rules) challenge(f *ruledFactor, env mfa.EnvironmentID, id mfa.Challeng
 		r.happened(f, id, "message.queued", "")
 	}
 	return became
+}
+
+// lockedForGood reports whether only an operator can unlock f or its user.
+func (r *rules) lockedForGood(f *ruledFactor) bool {
+	return f.failures >= ruledFactorFailures || f.User != "" && r.failures[f.user()] >= ruledUserFailures
 }
 
 // send returns the outcome of a message to f. The message counts if it arrived or may have arrived.
@@ -132,14 +175,17 @@ func (r *rules) resend(c *ruledChallenge, env mfa.EnvironmentID, fate fate) stri
 	switch {
 	case c.gone || f.deleted || f.Environment != env:
 		return "not found"
-	case f.Type != mfa.SMS:
+	case f.Type != mfa.SMS || c.unsent:
 		return "not sent"
 	case c.verified:
 		return "already verified"
 	case !r.now().Before(c.made.Add(10 * time.Minute)):
 		return "expired"
-	case c.attempts >= ruledAttempts, f.failures >= ruledFactorFailures,
-		f.User != "" && r.failures[f.user()] >= ruledUserFailures:
+	case c.attempts >= ruledAttempts:
+		return "too many attempts, wait 0s"
+	case f.paused:
+		return "suspended"
+	case r.lockedForGood(f):
 		return "too many attempts, wait 0s"
 	case c.resends >= ruledResends:
 		return "sent too often"
@@ -204,6 +250,10 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 		}
 		c.refused = true
 	}
+	var bypass *ruledBypass
+	if len(code) == 10 {
+		bypass = r.bypass(f)
+	}
 	switch {
 	case c.gone || f.deleted || f.Environment != env:
 		return "not found"
@@ -213,8 +263,14 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 	case !r.now().Before(c.made.Add(10 * time.Minute)):
 		refuse("expired")
 		return "expired"
-	case c.attempts >= ruledAttempts, f.failures >= ruledFactorFailures,
-		f.User != "" && r.failures[f.user()] >= ruledUserFailures:
+	case c.attempts >= ruledAttempts:
+		refuse("too_many_attempts")
+		return "too many attempts, wait 0s"
+	case f.paused:
+		refuse("suspended")
+		return "suspended"
+	case bypass != nil:
+	case r.lockedForGood(f):
 		refuse("too_many_attempts")
 		return "too many attempts, wait 0s"
 	case r.now().Before(f.locked):
@@ -222,8 +278,28 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 		return fmt.Sprint("too many attempts, wait ", f.locked.Sub(r.now()))
 	}
 	c.attempts++
+	c.proven = r.now() // counts only if it is verified
+	if bypass != nil && code == bypass.code {
+		c.verified = true
+		delete(r.bypasses, f.BypassKey())
+		r.happened(f, c.id, mfa.ChallengeSucceeded, "bypass")
+		r.happened(f, c.id, mfa.BypassUsed, adaWhy.Reason)
+		return "valid"
+	}
 	step, worth := r.worth(c, code)
+	if bypass != nil && f.Type == mfa.WebAuthn {
+		worth = "wrong_code" // it is checked as a bypass code
+	}
+	if worth == "right" && f.Type == mfa.WebAuthn {
+		f.used = r.now() // the counter is stored
+		if c.creates {
+			f.passkey = c.offered
+		}
+	}
 	if worth == "right" {
+		if step != f.spent || f.failures > 0 || f.used.IsZero() || r.now().Sub(f.used) >= 7*24*time.Hour {
+			f.used = r.now() // the factor is stored
+		}
 		c.verified, f.spent = true, step
 		f.failures, f.locked = 0, time.Time{}
 		delete(r.failures, f.user())
@@ -242,11 +318,30 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 			r.happened(f, c.id, mfa.UserLocked, "")
 		}
 	}
+	if bypass != nil {
+		if bypass.guesses++; bypass.guesses == 5 {
+			r.bypassHappened(f, c.id, mfa.BypassRevoked, "too_many_attempts")
+		}
+	}
 	return "invalid"
 }
 
 // worth says what a code is worth: right, or the reason why not.
 func (r *rules) worth(c *ruledChallenge, code string) (step int64, worth string) {
+	if c.unsent {
+		return 0, "wrong_code"
+	}
+	if c.Type == mfa.WebAuthn {
+		switch to, ok := r.answers[code]; {
+		case !ok:
+			return 0, "unreadable_response"
+		case to != c.id:
+			panic("an answer is given only to its own challenge")
+		case c.creates && c.passkey != nil:
+			return 0, "already_registered"
+		}
+		return 0, "right"
+	}
 	code = strings.NewReplacer(" ", "", "-", "").Replace(code)
 	if c.Type != mfa.TOTP {
 		switch {
@@ -257,15 +352,40 @@ func (r *rules) worth(c *ruledChallenge, code string) (step int64, worth string)
 		}
 		return 0, "wrong_code"
 	}
+	now := c.App.Step(r.now())
+	most := int64(5 * time.Minute / c.App.Period())
+	near := func(s int64) bool { return now-most <= s && s <= now+most }
+	accepted := []int64{now + c.ahead - 1, now + c.ahead, now + c.ahead + 1}
+	for s := c.missed + 1; s <= c.missed+4; s++ {
+		if c.missed != 0 && near(s) {
+			accepted = append(accepted, s)
+		}
+	}
 	worth = "wrong_code"
-	for step := totp.Step(r.now()) - 1; step <= totp.Step(r.now())+1; step++ {
-		if totp.Code(c.key, step) != code {
+	for _, s := range accepted {
+		if c.App.Code(c.key, s) != code {
 			continue
 		}
-		if step > c.spent {
-			return step, "right"
+		if s > c.spent && s != c.missed {
+			c.ahead = min(max(s-now, -most), most)
+			if c.missed <= s {
+				c.missed = 0
+			}
+			return s, "right"
 		}
 		worth = "spent_code"
+	}
+	if worth == "spent_code" {
+		return 0, worth
+	}
+	for s := now - most; s <= now+most; s++ {
+		if c.App.Code(c.key, s) == code {
+			isOver, waits := s < now+c.ahead, c.missed >= now+c.ahead-1
+			if isOver || !waits {
+				c.missed = max(c.missed, s)
+			}
+			break
+		}
 	}
 	return 0, worth
 }
@@ -279,6 +399,43 @@ func (r *rules) remove(f *ruledFactor, env mfa.EnvironmentID) string {
 	return "done"
 }
 
+// mayEnroll says what an enrollment for a user ends in.
+func (r *rules) mayEnroll(u mfa.UserKey, all []*ruledFactor) string {
+	n := 0
+	for _, f := range all {
+		if u.ID != "" && !f.deleted && f.user() == u {
+			n++
+		}
+	}
+	if n >= ruledFactors {
+		return "invalid"
+	}
+	return "done"
+}
+
+// removeWith says what the deletion of a factor by an application ends in. proof may be nil.
+func (r *rules) removeWith(f *ruledFactor, env mfa.EnvironmentID, proof *ruledChallenge) string {
+	if !f.deleted && f.Environment == env && (!f.used.IsZero() || f.spent > 0) {
+		c := proof
+		if c == nil || c.gone || c.deleted || c.ruledFactor == f || c.paused || f.User == "" || c.user() != f.user() ||
+			!c.verified || r.now().Sub(c.proven) > 10*time.Minute {
+			return "invalid"
+		}
+		c.used, c.gone = true, true
+	}
+	return r.remove(f, env)
+}
+
+// expire removes the webauthn factors that wait for a passkey for an hour.
+func (r *rules) expire(all []*ruledFactor) {
+	for _, f := range all {
+		if !f.deleted && f.Type == mfa.WebAuthn && f.passkey == nil && !r.now().Before(f.CreatedAt.Add(time.Hour)) {
+			f.deleted = true
+			r.happened(f, mfa.ChallengeID{}, mfa.FactorDeleted, "not_verified_in_time")
+		}
+	}
+}
+
 func (r *rules) unlockFactor(f *ruledFactor) string {
 	if f.deleted {
 		return "not found"
@@ -288,6 +445,30 @@ func (r *rules) unlockFactor(f *ruledFactor) string {
 	}
 	f.failures, f.locked = 0, time.Time{}
 	r.happened(f, mfa.ChallengeID{}, mfa.FactorUnlocked, "")
+	return "done"
+}
+
+func (r *rules) suspend(f *ruledFactor) string {
+	switch {
+	case f.deleted:
+		return "not found"
+	case f.paused:
+		return "suspended"
+	}
+	f.paused = true
+	r.happened(f, mfa.ChallengeID{}, mfa.FactorSuspended, adaWhy.Reason)
+	return "done"
+}
+
+func (r *rules) resume(f *ruledFactor) string {
+	switch {
+	case f.deleted:
+		return "not found"
+	case !f.paused:
+		return "not suspended"
+	}
+	f.paused = false
+	r.happened(f, mfa.ChallengeID{}, mfa.FactorResumed, adaWhy.Reason)
 	return "done"
 }
 

@@ -23,11 +23,11 @@ func (s *Service) recipient(f *Factor, now time.Time) (*recipient, error) {
 	if !ok {
 		return nil, nil
 	}
-	phone, err := m.recipient(s, f)
+	phone, err := m.recipient(s.keys.Load(), f)
 	if err != nil {
 		return nil, err
 	}
-	return &recipient{phone, f.source(now)}, nil
+	return &recipient{phone, f.Source(now)}, nil
 }
 
 // A dispatch is a message on its way from a request to a phone.
@@ -49,10 +49,10 @@ type dispatch struct {
 func (s *Service) plan(by Caller, to recipient, about, unique [16]byte, once *idempotency.Operation[IssuedChallenge], now time.Time) (dispatch, error) {
 	d := dispatch{recipient: to, by: by, about: about, once: once, now: now}
 	var err error
-	if d.dest, err = s.policy.Destination(by.Environment, to.phone); err != nil {
+	if d.dest, err = s.policy.Destination(by.Tenant(), to.phone); err != nil {
 		return d, err
 	}
-	d.keys = s.policy.Keys(s.keys.Load(), by.Environment, to.phone)
+	d.keys = s.policy.Keys(s.keys.Load(), by.Tenant(), to.phone)
 	if once == nil {
 		d.entry.Ref = delivery.NewRef(unique[:]).From(to.source)
 		return d, nil
@@ -86,9 +86,9 @@ func (s *Service) createAndSend(ctx context.Context, by Caller, id FactorID, c I
 	if d.dest.IsTest() {
 		c.sent = secret.NewString(delivery.TestCode)
 	}
-	text := s.policy.Text(by.Environment, p.text(), to.phone, c.sent.Reveal())
+	text := s.policy.Text(by.Tenant(), p.text(), to.phone, c.sent.Reveal())
 	c.text = secret.NewString(text)
-	c.Messages = delivery.Records{delivery.NewRecord(text, now)}
+	c.Messages = delivery.Records{delivery.NewRecord(text, d.keys, now)}
 	return s.dispatch(ctx, d, func(ctx context.Context, once *idempotency.Operation[IssuedChallenge]) (IssuedChallenge, error) {
 		return s.createCounted(ctx, by, id, c, once, now)
 	})
@@ -163,10 +163,11 @@ func (s *Service) settle(ctx context.Context, d dispatch, c IssuedChallenge, acc
 		if tx.Challenge != nil && number < len(tx.Challenge.Messages) {
 			m := &tx.Challenge.Messages[number]
 			m.Provider, m.ID = accepted.Provider, accepted.Name(s.keys.Load())
-			events.append(tx, Event{Type: messageEvent(delivery.Queued), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Provider})
+			events.append(tx, Event{Type: messageEvent(delivery.Queued), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Provider, Message: m.Trace()})
 			for _, known := range []delivery.Report{{State: accepted.State}, early, d.dest.Simulated()} {
+				before := m.State
 				if m.Advance(known.State, known.Reason, now.Add(known.After)) && known.After == 0 {
-					events.append(tx, Event{Type: messageEvent(m.State), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Reason})
+					events.append(tx, Event{Type: messageEvent(m.State), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: m.Reason, Message: m.Trace().Replacing(before)})
 				}
 			}
 			tx.put(tx.Challenge.Update())
@@ -190,6 +191,7 @@ func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge,
 	if d.once != nil {
 		r.Replay = d.once.Key
 	}
+	trace := c.Messages[number].Trace()
 	return s.store.Update(ctx, r, func(tx *Tx) error {
 		pending := d.once != nil && d.once.Owns(tx.Replay.record(), c.ID)
 		if pending {
@@ -197,7 +199,7 @@ func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge,
 		}
 		if d.entry.First && (pending || d.once == nil) {
 			tx.put(DeleteChallenge{c.ID})
-			events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why)})
+			events.append(tx, Event{Type: ChallengeVoided, Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why), Message: trace})
 			return nil
 		}
 		// A message that may have been sent keeps its state and its number.
@@ -205,7 +207,7 @@ func (s *Service) markUnsent(ctx context.Context, d dispatch, c IssuedChallenge,
 			tx.Challenge.Messages[number].Advance(delivery.Failed, deliveryReason(why), now)
 			tx.put(tx.Challenge.Update())
 		}
-		events.append(tx, Event{Type: messageEvent(delivery.Failed), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why)})
+		events.append(tx, Event{Type: messageEvent(delivery.Failed), Factor: c.Factor, Challenge: c.ID, Kind: c.Type, Reason: deliveryReason(why), Message: trace})
 		return nil
 	})
 }
@@ -229,7 +231,7 @@ func (s *Service) reserve(ctx context.Context, d *dispatch) error {
 	var changes delivery.Changes
 	err := s.store.Update(ctx, d.limits(), func(tx *Tx) error {
 		rows := delivery.Rows{Phone: tx.Phone, Counters: tx.Counters}
-		d.countedAt, changes, refused = s.policy.Reserve(s.keys.Load(), d.by.Environment, d.keys, rows, d.entry, d.now)
+		d.countedAt, changes, refused = s.policy.Reserve(s.keys.Load(), d.by.Tenant(), d.keys, rows, d.entry, d.now)
 		if refused != nil && len(changes.Counters) == 0 {
 			return refused
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/ids"
+	"github.com/countersign-mfa/countersign/internal/passkey"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
@@ -25,6 +26,7 @@ type Service struct {
 	opts   Options
 	policy *delivery.Policy // of messages
 	ids    *ids.Source
+	slow   *slowHashes // of recovery codes
 
 	unsealed atomic.Bool // whether the store may have values that an older release did not seal
 }
@@ -34,6 +36,8 @@ type Options struct {
 	Limits             Limits
 	ChallengeTTL       time.Duration                                  // how long a challenge may be verified; default and maximum 10 min
 	TOTPWindow         *int                                           // time steps accepted on either side of now; 0 to 2; default 1
+	Models             *passkey.Models                                // of authenticators, for webauthn_attestation; or nil
+	PublicURL          string                                         // of the API, without a path; receipts name it; "": the environment must have an issuer
 	Issuer             string                                         // of totp factors enrolled without one; default the environment's name
 	ChallengeRetention time.Duration                                  // how long a challenge is kept; default 24 h
 	EventRetention     time.Duration                                  // how long an event is kept; default 400 days
@@ -45,6 +49,8 @@ type Options struct {
 	SMSOf              map[string]delivery.Rules                      // by the name of an environment, in place of SMS
 	Sandbox            delivery.Sender                                // gets the messages of sandboxes and does not deliver them; nil: sandboxes send only to test numbers
 	SendTimeout        time.Duration                                  // for handing over one message; default 12 s
+	RecoveryIterations int                                            // of the slow hash of new recovery codes; default 600,000
+	SlowHash           SlowHash                                       // of recovery codes; default PBKDF2-HMAC-SHA-256
 	Observe            func(EventType)                                // called for each event of the Service once it is stored; must not wait
 	Logger             *slog.Logger                                   // default slog.Default()
 	Now                func() time.Time
@@ -106,7 +112,10 @@ func NewService(store Store, keys *secret.Keyset, sender delivery.Sender, opts O
 	if opts.Observe != nil {
 		store = observed{store, opts.Observe}
 	}
-	s := &Service{store: store, opts: opts, policy: policy, ids: ids.NewSource(opts.Rand)}
+	if opts.RecoveryIterations == 0 {
+		opts.RecoveryIterations = recoveryIterations
+	}
+	s := &Service{store: store, opts: opts, policy: policy, ids: ids.NewSource(opts.Rand), slow: newSlowHashes(opts.SlowHash)}
 	s.keys.Store(keys)
 	s.unsealed.Store(opts.Unsealed)
 	return s, nil

@@ -39,6 +39,10 @@ type Store interface {
 	// DeletedFactors lists up to limit deleted factors, each once, in an order that the store chooses.
 	DeletedFactors(ctx context.Context, after FactorID, limit int) ([]DeletedFactor, error)
 
+	// ExpiredFactors lists up to limit factors that expired before or at a time, in an order that the
+	// store chooses. The cost does not grow with the number of other factors.
+	ExpiredFactors(ctx context.Context, at time.Time, limit int) ([]Factor, error)
+
 	// Sweep takes one step of removing the rows that are older than h: a transaction of at
 	// most limit rows of each kind. It reports whether more steps are needed now; after the
 	// last step no such row is left. The cost does not grow with the number of rows that
@@ -52,11 +56,25 @@ type Read struct {
 	Bucket    Bucket
 	Challenge ChallengeID // also reads its factor and the user of that factor
 	Factor    FactorID    // also reads its user
+	Created   ReplayKey   // the key in CreatedBy of a challenge of Factor
 	User      UserKey
+	Others    []FactorID // further factors of the user that Challenge or User names, all different
+	Recovery  UserKey    // reads the recovery codes of a user; not locked, so only to look
 	Phone     delivery.PhoneKey
 	Counters  []delivery.CounterKey // all different
 	Message   delivery.MessageKey
+	Bypass    BypassKey
 	Replay    ReplayKey
+	Proof     ChallengeID // another challenge, with its factor
+	Owned     Owned       // not in a View
+}
+
+// Owned asks how many factors a user has, and for the factors themselves. No other Update that asks
+// for the same user decides until this one has ended, also if it runs on another node.
+type Owned struct {
+	User UserKey // in the bucket of the Read
+	Most int     // counts no more; 0: does not count
+	All  bool    // reads the factors
 }
 
 // Rows are the rows of a Read; nil means that the row is not stored. A challenge whose
@@ -64,11 +82,20 @@ type Read struct {
 type Rows struct {
 	Challenge *Challenge
 	Factor    *Factor
+	Created   *Challenge // the newest one with the key of Read.Created
 	User      *User
+	Others    []*Factor // in the order of the Read
+	Recovery  *Factor
 	Phone     *delivery.PhoneLimit
 	Counters  []*delivery.Counter // in the order of the Read
 	Message   *delivery.MessageRef
+	Bypass    *Bypass
 	Replay    *Replay
+
+	Proof       *Challenge
+	ProofFactor *Factor   // of Proof
+	Owned       int       // at most Owned.Most
+	AllOwned    []*Factor // if Owned.All is set, oldest first; only to look
 }
 
 // A Tx has the rows of a Read and collects the writes. The rows are copies for this
@@ -93,12 +120,14 @@ type (
 		ID FactorID
 		FactorState
 	}
-	// SealFactor stores the sealed fields of a factor and empties Old.
+	// SealFactor stores the sealed fields of a factor and the hash of its phone number, and
+	// empties Old.
 	SealFactor struct {
 		ID     FactorID
 		Sealed []byte
 		Label  []byte
 		Replay ReplayKey
+		Phone  PhoneHash
 	}
 	// DeleteFactor removes a factor. Its challenges cannot be read afterwards.
 	DeleteFactor struct{ ID FactorID }
@@ -136,6 +165,13 @@ type (
 	DeleteCounter struct{ Key delivery.CounterKey }
 	// PutMessage stores a message reference, new or changed.
 	PutMessage struct{ *delivery.MessageRef }
+	// PutBypass stores a bypass code, new or in place of an earlier one of the person.
+	PutBypass struct{ *Bypass }
+	// DeleteBypass removes a bypass code, if it is there.
+	DeleteBypass struct {
+		Bucket Bucket
+		Key    BypassKey
+	}
 	// PutReplay stores a replay record, new or in place of an older one.
 	PutReplay struct{ *Replay }
 	// DeleteReplay removes a replay record, if it is there.
@@ -203,6 +239,8 @@ func (PutPhone) write()        {}
 func (PutCounter) write()      {}
 func (DeleteCounter) write()   {}
 func (PutMessage) write()      {}
+func (PutBypass) write()       {}
+func (DeleteBypass) write()    {}
 func (PutReplay) write()       {}
 func (DeleteReplay) write()    {}
 func (ForgetReplay) write()    {}
@@ -225,9 +263,10 @@ func (tx *Tx) put(w Write) {
 // A FactorQuery asks for one page of a user's factors.
 type FactorQuery struct {
 	User      UserKey
-	After     FactorID // only ids after this one in the direction of reading; zero: from the start
-	Until     FactorID // only ids before this one in that direction; zero: to the end
-	Ascending bool     // oldest first
+	After     FactorID   // only ids after this one in the direction of reading; zero: from the start
+	Until     FactorID   // only ids before this one in that direction; zero: to the end
+	Without   FactorType // leaves out the factors of this type; "": none
+	Ascending bool       // oldest first
 	Limit     int
 }
 
@@ -239,7 +278,7 @@ type Horizon struct {
 	Now        time.Time // when the Horizon was computed
 	Challenges time.Time // by creation
 	Events     time.Time // by the time in their ids; with their contexts
-	Expired    time.Time // replays, phone limits, counters, message references and former users by their ExpiresAt
+	Expired    time.Time // replays, phone limits, counters, message references, bypass codes and former users by their ExpiresAt
 }
 
 // Earlier returns h moved back by d.

@@ -19,6 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -27,8 +28,14 @@ import (
 
 // A dumped is a store whose whole content can be read as a thief would read it.
 type dumped struct {
-	mfa.Store
+	loggedStore
 	dump func() []byte
+}
+
+// A loggedStore is a store that operators use.
+type loggedStore interface {
+	mfa.Store
+	operator.Store
 }
 
 // dumpedStores opens an empty store of each kind.

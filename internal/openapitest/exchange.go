@@ -20,9 +20,9 @@ const (
 )
 
 // outside reports whether a path is outside the API: the inbox is a page of
-// `countersign dev`, and SMS providers post receipts.
+// `countersign dev`, which also serves the clock and the faults of tests, and SMS providers post receipts.
 func outside(path string) bool {
-	return path == "/dev/inbox" || strings.HasPrefix(path, "/sms/receipts/")
+	return path == "/dev/inbox" || path == "/dev/clock" || path == "/dev/faults" || strings.HasPrefix(path, "/sms/receipts/")
 }
 
 // UUID matches the id of a request.
@@ -70,9 +70,9 @@ func (d *Document) CheckReply(x Exchange) error {
 			return fmt.Errorf("the header Allow is %q; want %q", header.Get("Allow"), want)
 		}
 		return checkBare(x, http.StatusMethodNotAllowed, NoMethod)
-	case x.Status == http.StatusNoContent && (header.Get("Content-Type") != "" || len(x.Body) > 0):
-		return errors.New("204 has a body, or a Content-Type")
-	case x.Status != http.StatusNoContent && x.Method != http.MethodHead && len(x.Body) == 0:
+	case bodiless(x.Status) && (header.Get("Content-Type") != "" || len(x.Body) > 0):
+		return fmt.Errorf("%d has a body, or a Content-Type", x.Status)
+	case !bodiless(x.Status) && x.Method != http.MethodHead && len(x.Body) == 0:
 		return errors.New("the body is empty")
 	}
 	if want := contentType(target.Path, x.Status); header.Get("Content-Type") != want {
@@ -108,10 +108,17 @@ func allowed(item pathItem) string {
 	return strings.Join(names, ", ")
 }
 
+// bodiless reports whether a reply has neither a body nor a Content-Type.
+func bodiless(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
+}
+
 func contentType(path string, status int) string {
 	switch {
-	case status == http.StatusNoContent:
+	case bodiless(status):
 		return ""
+	case path == "/js/countersign.js":
+		return "text/javascript; charset=utf-8"
 	case path == "/openapi.yaml":
 		return "application/yaml"
 	case path == "/events/stream" && status == http.StatusOK:
@@ -151,7 +158,7 @@ func (d *Document) undocumented(r *reply, x Exchange) error {
 		return fmt.Errorf("no example with the code %q", p.Code)
 	}
 	for _, e := range p.Errors {
-		if !slices.Contains(d.fieldCodes, e.Code) {
+		if !slices.Contains(d.FieldCodes(), e.Code) {
 			return fmt.Errorf("no code %q of a field", e.Code)
 		}
 	}

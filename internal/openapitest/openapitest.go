@@ -27,7 +27,8 @@ type Document struct {
 
 	strict     []byte
 	paths      map[string]pathItem
-	fieldCodes []string
+	fieldCodes map[string][]string // by the schema that lists them
+	part       string              // the schema of FieldCodes; "": all
 }
 
 // A pathItem has the operations of a path by method, in upper case.
@@ -74,8 +75,11 @@ func Parse(text []byte) (*Document, error) {
 		return nil, fmt.Errorf("openapi: %q is not version 3.1", version)
 	}
 	d := &Document{Text: text, paths: map[string]pathItem{}}
-	if d.fieldCodes = fieldCodes(tree); d.fieldCodes == nil {
-		return nil, errors.New("the schema FieldError has no examples of its code")
+	d.fieldCodes = map[string][]string{}
+	for _, schema := range []string{applicationCodes, operatorCodes} {
+		if d.fieldCodes[schema] = fieldCodes(tree, schema); d.fieldCodes[schema] == nil && schema == applicationCodes {
+			return nil, fmt.Errorf("the schema %s has no examples of its code", schema)
+		}
 	}
 	closeReplies(tree)
 	var err error
@@ -124,9 +128,15 @@ func closeSchema(v any, part bool) {
 	}
 }
 
+// The schemas that list the codes of faulty parameters of each face.
+const (
+	applicationCodes = "FieldError"
+	operatorCodes    = "OperatorFieldError"
+)
+
 // fieldCodes returns the documented codes of an entry of errors.
-func fieldCodes(tree map[string]any) (codes []string) {
-	listed, _ := dig(tree, "components", "schemas", "FieldError", "properties", "code")["examples"].([]any)
+func fieldCodes(tree map[string]any, schema string) (codes []string) {
+	listed, _ := dig(tree, "components", "schemas", schema, "properties", "code")["examples"].([]any)
 	for _, code := range listed {
 		codes = append(codes, fmt.Sprint(code))
 	}
@@ -258,7 +268,32 @@ func (d *Document) Operations() []string {
 func (d *Document) Paths() []string { return slices.Sorted(maps.Keys(d.paths)) }
 
 // FieldCodes lists the codes of faulty parameters.
-func (d *Document) FieldCodes() []string { return d.fieldCodes }
+func (d *Document) FieldCodes() []string {
+	if d.part != "" {
+		return d.fieldCodes[d.part]
+	}
+	all := slices.Concat(d.fieldCodes[applicationCodes], d.fieldCodes[operatorCodes])
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// operatorPrefix begins the paths of the operator API.
+const operatorPrefix = "/operator/"
+
+// Part returns the part of the document with the paths that begin with a prefix. With "", it
+// returns the part for applications: all but the operator API.
+func (d *Document) Part(prefix string) *Document {
+	part := &Document{Text: d.Text, strict: d.strict, paths: map[string]pathItem{}, fieldCodes: d.fieldCodes, part: applicationCodes}
+	if prefix != "" {
+		part.part = operatorCodes
+	}
+	for path, item := range d.paths {
+		if prefix != "" && strings.HasPrefix(path, prefix) || prefix == "" && !strings.HasPrefix(path, operatorPrefix) {
+			part.paths[path] = item
+		}
+	}
+	return part
+}
 
 // A Problem is a documented error of an operation.
 type Problem struct {

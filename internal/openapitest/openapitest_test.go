@@ -11,7 +11,7 @@ import (
 
 const (
 	factor = `{"object":"authentication_factor","id":"auth_factor_01FZ4WMXXA09XF6NK1XMKNWB3M",` +
-		`"created_at":"2022-03-27T05:12:43.690Z","updated_at":"2022-03-27T05:12:43.690Z","type":"generic_otp"}`
+		`"created_at":"2022-03-27T05:12:43.690Z","updated_at":"2022-03-27T05:12:43.690Z","type":"generic_otp","status":"unverified","last_used_at":null}`
 	unknown = `{"message":"Authentication Factor not found: 'x'.","code":"entity_not_found","entity_id":"x"}`
 	limited = `{"message":"Too many requests. Try again later.","code":"rate_limit_exceeded","retry_after":1}`
 	invalid = `{"message":"Validation failed","code":"invalid_request_parameters","errors":[{"field":"type","code":"type_required","message":"type is required"}]}`
@@ -117,10 +117,13 @@ func TestCheckRequest(t *testing.T) {
 		{"no body to read", "DELETE", "/auth/factors/x", `{}`, true},
 		{"the inbox", "GET", "/dev/inbox?to=x", ``, true},
 		{"no type", "POST", "/auth/factors/enroll", `{}`, false},
-		{"an unknown type", "POST", "/auth/factors/enroll", `{"type":"webauthn"}`, false},
+		{"an unknown type", "POST", "/auth/factors/enroll", `{"type":"voice"}`, false},
 		{"no phone", "POST", "/auth/factors/enroll", `{"type":"sms"}`, false},
 		{"no list", "POST", "/auth/factors/x/challenge", `[1]`, false},
 		{"no template", "POST", "/auth/factors/x/challenge", `{"sms_template":"Hello"}`, false},
+		{"a code", "POST", "/auth/challenges/x/verify", `{"code":"123456"}`, true},
+		{"a credential", "POST", "/auth/challenges/x/verify", `{"credential":{"id":"x"}}`, true},
+		{"a code and a credential", "POST", "/auth/challenges/x/verify", `{"code":"123456","credential":{"id":"x"}}`, true},
 		{"no code", "POST", "/auth/challenges/x/verify", `{}`, false},
 		{"nothing where a body is required", "POST", "/auth/challenges/x/verify", ``, false},
 		{"no id", "POST", "/auth/factors/verify", `{"code":"123456"}`, false},

@@ -31,6 +31,7 @@ type schema struct {
 	closed     bool  // unevaluatedProperties: false
 	allOf      []*schema
 	oneOf      []*schema
+	anyOf      []*schema
 }
 
 // A span is a range of numbers that includes its ends.
@@ -117,6 +118,8 @@ func (r *reader) compile(at string, object map[string]any, s *schema) {
 			s.allOf = r.schemas(at+".allOf", v)
 		case "oneOf":
 			s.oneOf = r.schemas(at+".oneOf", v)
+		case "anyOf":
+			s.anyOf = r.schemas(at+".anyOf", v)
 		default:
 			ok = slices.Contains(comments, key)
 		}
@@ -208,7 +211,7 @@ func (s *schema) evaluate(at string, v any) (named map[string]bool, err error) {
 		maps.Copy(named, more)
 		faults = append(faults, err)
 	}
-	faults = append(faults, s.checkOneOf(at, v, named))
+	faults = append(faults, checkAlternatives(at, "oneOf", s.oneOf, 1, v, named), checkAlternatives(at, "anyOf", s.anyOf, len(s.anyOf), v, named))
 	if object, ok := v.(map[string]any); ok && s.closed {
 		for key := range object {
 			if !named[key] {
@@ -241,15 +244,15 @@ func (s *schema) checkKeys(at string, object map[string]any, named map[string]bo
 	return errors.Join(faults...)
 }
 
-// checkOneOf checks that exactly one alternative holds, and adds the keys that it
-// names.
-func (s *schema) checkOneOf(at string, v any, named map[string]bool) error {
-	if len(s.oneOf) == 0 {
+// checkAlternatives checks that from one to most of the alternatives hold, and adds the keys
+// that they name. Without alternatives it returns nil.
+func checkAlternatives(at, keyword string, alternatives []*schema, most int, v any, named map[string]bool) error {
+	if len(alternatives) == 0 {
 		return nil
 	}
 	var faults []error
 	valid := 0
-	for _, alternative := range s.oneOf {
+	for _, alternative := range alternatives {
 		more, err := alternative.evaluate(at, v)
 		if err != nil {
 			faults = append(faults, err)
@@ -258,10 +261,10 @@ func (s *schema) checkOneOf(at string, v any, named map[string]bool) error {
 		valid++
 		maps.Copy(named, more)
 	}
-	if valid == 1 {
+	if 1 <= valid && valid <= most {
 		return nil
 	}
-	return fmt.Errorf("%s: %d alternatives of oneOf hold; want one: %w", at, valid, errors.Join(faults...))
+	return fmt.Errorf("%s: %d alternatives of %s hold; want 1 to %d: %w", at, valid, keyword, most, errors.Join(faults...))
 }
 
 func (s span) check(at, what string, n float64) error {

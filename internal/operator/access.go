@@ -30,15 +30,32 @@ func (s *Service) Environment(ctx context.Context, name string) (mfa.Environment
 	return s.access.Environment(ctx, name)
 }
 
-// CreateKey makes an API key of env. The key itself is returned this once.
-func (s *Service) CreateKey(ctx context.Context, by By, env mfa.Environment) (secret.String, access.Key, error) {
+// ChangeSettings changes settings of env and returns it with all of them. changes has texts by the
+// names of settings; "" sets one back to its default. Every node uses the new settings
+// within 5 s. Errors: access.ErrNotFound, and *mfa.InvalidError with the name of each wrong
+// setting.
+func (s *Service) ChangeSettings(ctx context.Context, by By, env mfa.Environment, changes map[string]string) (mfa.Environment, error) {
+	if err := by.Check(); err != nil {
+		return mfa.Environment{}, err
+	}
+	return s.access.ChangeSettings(ctx, by.in(env), changes)
+}
+
+// CreateKey makes a key of env. With a zero env, an operator key opens all environments. The
+// key itself is returned this once. The error for unusable params is a *mfa.InvalidError.
+func (s *Service) CreateKey(ctx context.Context, by By, env mfa.Environment, p access.KeyParams) (secret.String, access.Key, error) {
 	if err := by.Check(); err != nil {
 		return secret.String{}, access.Key{}, err
 	}
-	return s.access.CreateKey(ctx, by.in(env))
+	return s.access.CreateKey(ctx, by.in(env), p)
 }
 
-// Keys lists all API keys, oldest first, revoked ones as well.
+// Key returns the key with that id, or access.ErrNotFound.
+func (s *Service) Key(ctx context.Context, id access.KeyID) (access.Key, error) {
+	return s.access.Key(ctx, id)
+}
+
+// Keys lists all keys, oldest first, revoked and expired ones as well.
 func (s *Service) Keys(ctx context.Context) ([]access.Key, error) { return s.access.Keys(ctx) }
 
 // RevokeKey revokes an API key. Every node refuses it within 5 s. Error: access.ErrNotFound.

@@ -16,7 +16,7 @@ const (
 // KeysetRotated records a step of a rotation of the keyset of the store. The keyset is not
 // in the store, so the event follows the step.
 func (s *Service) KeysetRotated(ctx context.Context, by By, step string) error {
-	return s.record(ctx, By{by.Operator, step}, mfa.KeysetRotated)
+	return s.record(ctx, By{Operator: by.Operator, Reason: step}, mfa.KeysetRotated)
 }
 
 // StoreCopied records that a copy of the store begins. The copy has the event as well.
@@ -33,14 +33,4 @@ func (s *Service) record(ctx context.Context, by By, t mfa.EventType) error {
 		tx.Writes = append(tx.Writes, s.event(by, 0, 0, mfa.Event{Type: t}))
 		return nil
 	})
-}
-
-// EraseUser deletes all factors of a user, and then everything in events that identifies the
-// user. The events stay. It is not an error if the user is unknown: the user's factors may
-// have been deleted before.
-func (s *Service) EraseUser(ctx context.Context, by By, env mfa.Environment, user string) error {
-	if err := by.Check(); err != nil {
-		return err
-	}
-	return s.opts.Erase(ctx, by.in(env), user)
 }

@@ -3,7 +3,6 @@ package operator_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
@@ -38,7 +38,7 @@ func newFixture(t *testing.T, opts mfa.Options) *fixture {
 	if w.keys, err = secret.NewKeyset(); err != nil {
 		t.Fatal(err)
 	}
-	if w.store, err = sqlite.Open(filepath.Join(t.TempDir(), "test.db"), nil); err != nil {
+	if w.store, err = sqlite.Open(sqlitetest.Path(t), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -219,13 +219,19 @@ func TestEveryActionNamesItsOperator(t *testing.T) {
 		{Operator: "ada", Reason: strings.Repeat("ä", 201)},
 	} {
 		_, created := o.CreateEnvironment(t.Context(), by, "new", false)
-		_, _, key := o.CreateKey(t.Context(), by, w.env)
+		_, _, key := o.CreateKey(t.Context(), by, w.env, access.KeyParams{})
 		_, released := o.ReleasePrefix(t.Context(), by, w.env, "+491512")
+		_, _, bypass := o.CreateBypass(t.Context(), by, operator.BypassParams{Environment: w.env, User: "ada"})
 		for action, err := range map[string]error{
+			"CreateBypass":      bypass,
+			"RevokeBypass":      o.RevokeBypass(t.Context(), by, operator.BypassParams{Environment: w.env, User: "ada"}),
+			"DeleteFactor":      o.DeleteFactor(t.Context(), by, mfa.FactorID{0: 1}),
 			"CreateEnvironment": created, "CreateKey": key, "ReleasePrefix": released,
 			"RevokeKey":    o.RevokeKey(t.Context(), by, "key_1"),
 			"UnlockFactor": o.UnlockFactor(t.Context(), by, mfa.FactorID{0: 1}),
 			"UnlockUser":   o.UnlockUser(t.Context(), by, w.env, "ada"),
+			"Suspend":      o.SuspendFactor(t.Context(), by, mfa.FactorID{0: 1}),
+			"Resume":       o.ResumeFactor(t.Context(), by, mfa.FactorID{0: 1}),
 		} {
 			if err == nil || errors.Is(err, mfa.ErrNotFound) || errors.Is(err, access.ErrNotFound) {
 				t.Errorf("%s by %+v = %v; want an error that names the fault", action, by, err)

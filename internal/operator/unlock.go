@@ -15,16 +15,10 @@ func (s *Service) UnlockFactor(ctx context.Context, by By, id mfa.FactorID) erro
 	if err := by.Check(); err != nil {
 		return err
 	}
-	return s.store.Update(ctx, mfa.Read{Bucket: id.Bucket(), Factor: id}, func(tx *mfa.Tx) error {
-		f := tx.Factor
-		if f == nil {
-			return &mfa.NotFoundError{Entity: mfa.EntityFactor, ID: id.String()}
-		}
+	return s.change(ctx, by, id, mfa.FactorUnlocked, func(f *mfa.Factor) error {
 		if !f.Unlock() {
 			return mfa.ErrNotLocked
 		}
-		unlocked := mfa.Event{Type: mfa.FactorUnlocked, Factor: id, Kind: f.Type}
-		tx.Writes = append(tx.Writes, f.Update(), s.event(by, f.Environment, id.Bucket(), unlocked))
 		return nil
 	})
 }
@@ -88,8 +82,5 @@ func (s *Service) unlockUser(ctx context.Context, user, name mfa.UserKey, furthe
 // event returns the write that appends e as an event of this moment. An event without a
 // reason gets that of the operator.
 func (s *Service) event(by By, env mfa.EnvironmentID, b mfa.Bucket, e mfa.Event) mfa.AppendEvent {
-	if e.Reason == "" {
-		e.Reason = by.Reason
-	}
 	return by.in(mfa.Environment{ID: env}).Append(e, s.now(), b)
 }

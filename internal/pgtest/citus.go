@@ -21,6 +21,11 @@ func Citus(t testing.TB, conn *pgx.Conn) {
 const citus = `
 CREATE TABLE pg_dist_partition (logicalrelid regclass PRIMARY KEY, partmethod "char", repmodel "char", colocationid integer);
 CREATE TABLE refused (name text);
+CREATE TABLE pg_dist_shard (logicalrelid regclass, shardid bigint);
+CREATE TABLE pg_dist_placement (shardid bigint, groupid integer);
+INSERT INTO pg_dist_placement VALUES (100, 1), (101, 2), (102, 1), (103, 2);
+
+CREATE FUNCTION get_shard_id_for_distribution_column(t regclass, value smallint) RETURNS bigint LANGUAGE sql AS $$ SELECT 100 + value % 4 $$;
 
 DO $$ BEGIN
 	EXECUTE format('ALTER DATABASE %I SET enable_mergejoin = off', current_database());
@@ -31,7 +36,7 @@ CREATE FUNCTION place(t text, method "char", model "char", colocation integer) R
 DECLARE unlocked text;
 BEGIN
 	SELECT string_agg(relname, ', ') INTO unlocked FROM pg_class c
-	WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN ('schema_versions', 'pg_dist_partition', 'refused')
+	WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN ('schema_versions', 'pg_dist_partition', 'pg_dist_shard', 'pg_dist_placement', 'refused')
 	AND NOT EXISTS (SELECT FROM pg_locks WHERE relation = c.oid AND pid = pg_backend_pid() AND mode = 'AccessExclusiveLock');
 	IF unlocked IS NOT NULL THEN RAISE EXCEPTION 'not locked: %', unlocked; END IF;
 	IF EXISTS (SELECT FROM refused WHERE name = t) THEN RAISE EXCEPTION '% is refused', t; END IF;
@@ -50,6 +55,12 @@ BEGIN
 		IF NOT FOUND THEN RAISE EXCEPTION 'relation % is not distributed', colocate_with; END IF;
 	END IF;
 	PERFORM place(t, 'h', 's', colocation);
+	INSERT INTO pg_dist_shard SELECT t::regclass, n FROM generate_series(100, 103) n;
+END $$;
+
+CREATE FUNCTION create_distributed_function(f text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM f::regprocedure;
 END $$;
 
 CREATE FUNCTION create_reference_table(t text) RETURNS void LANGUAGE plpgsql AS $$

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/countersign-mfa/countersign/internal/atomicfile"
 )
@@ -17,7 +18,9 @@ const maxKeyset = 1 << 20
 var errTooLarge = errors.New("larger than a keyset can be")
 
 // ReadKeysetFile reads a keyset from a file that only its owner may read, write or
-// execute. If other users may, it returns an error that names the remedy.
+// execute. If other users may, it returns an error that names the remedy. systemd
+// makes the files in the directory CREDENTIALS_DIRECTORY for this process, some with
+// access control lists, which look like a mode with more rights.
 func ReadKeysetFile(path string) (*Keyset, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -28,7 +31,7 @@ func ReadKeysetFile(path string) (*Keyset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read keyset file: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && !isCredential(path) {
 		return nil, fmt.Errorf("keyset file %s is open to others than its owner (mode %04o): run chmod 600 %[1]s", path, mode)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyset+1))
@@ -78,4 +81,11 @@ func WriteKeysetFile(path string, k *Keyset) error {
 		return fmt.Errorf("write keyset file: %w", err)
 	}
 	return nil
+}
+
+// isCredential reports whether systemd has passed a file to this service; see LoadCredential=
+// in systemd.exec(5).
+func isCredential(path string) bool {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	return dir != "" && filepath.IsAbs(path) && filepath.Dir(path) == filepath.Clean(dir)
 }

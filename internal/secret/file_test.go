@@ -169,3 +169,30 @@ func TestUnreadableKeysetFiles(t *testing.T) {
 		t.Errorf("rubbish: %v; want %v", err, secret.ErrMalformed)
 	}
 }
+
+func TestCredentialsOfSystemdMayHaveAnyMode(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "countersign.keyset")
+	if _, err := secret.CreateKeysetFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o440); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, dir string
+		want      bool
+	}{
+		{"no credentials", "", false},
+		{"the directory of the file", dir, true},
+		{"its parent", filepath.Dir(dir), false},
+		{"another directory", t.TempDir(), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Setenv("CREDENTIALS_DIRECTORY", tc.dir)
+			if _, err := secret.ReadKeysetFile(path); (err == nil) != tc.want {
+				t.Errorf("ReadKeysetFile = %v; want success %t", err, tc.want)
+			}
+		})
+	}
+}

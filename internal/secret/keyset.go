@@ -28,10 +28,10 @@ var (
 
 // A Keyset holds the keys of an installation: seal keys for stored values
 // (AES-256-GCM, each value under a derived key, X-AES-GCM), MAC keys that
-// authenticate codes (HMAC-SHA-256, tags of 128 bits) and one index key for rows
-// that are found by a keyed hash (HMAC-SHA-256). Seal and MAC keys are ordered. The
-// primary key makes all new values; older keys read old values, and newer keys wait
-// to become primary: see Add.
+// authenticate codes (HMAC-SHA-256, tags of 128 bits), signing keys for receipts (ES256) and
+// one index key for rows that are found by a keyed hash (HMAC-SHA-256). All but the index key are
+// ordered. The primary key makes all new values; older keys read old values, and newer keys
+// wait to become primary: see Add.
 //
 // NewKeyset, ParseKeyset and LoadKeyset return a Keyset; the zero value is not
 // usable. It never changes and is safe for concurrent use. It prints as
@@ -44,12 +44,14 @@ type Keyset struct {
 // keys are the keys of a Keyset in the order in which they were added, and their
 // primitives, made once because making one searches a registry.
 type keys struct {
-	seal, mac, index *keyset.Handle
+	seal, mac, sign, index *keyset.Handle
 
 	aead    tink.AEAD
 	primary []byte // begins every value sealed under the primary key
 	taggers []*tagger
 	tagger  *tagger // of the primary key
+	signer  Signer  // of the primary key
+	public  []PublicKey
 	indexer *hashes
 }
 
@@ -63,11 +65,15 @@ func NewKeyset() (*Keyset, error) {
 	if err != nil {
 		return nil, err
 	}
+	sign, err := freshKey(signing())
+	if err != nil {
+		return nil, err
+	}
 	index, err := freshKey(indexing())
 	if err != nil {
 		return nil, err
 	}
-	return assemble(seal, mac, index)
+	return assemble(seal, mac, sign, index)
 }
 
 // freshKey returns a single random key of the given kind.
@@ -107,9 +113,9 @@ func indexing() (key.Parameters, error) {
 	return hmacprf.NewParameters(32, hmacprf.SHA256)
 }
 
-// assemble makes the primitives of a Keyset.
-func assemble(seal, macs, index *keyset.Handle) (*Keyset, error) {
-	k := &keys{seal: seal, mac: macs, index: index}
+// assemble makes the primitives of a Keyset. Without sign, it derives the signing key.
+func assemble(seal, macs, sign, index *keyset.Handle) (*Keyset, error) {
+	k := &keys{seal: seal, mac: macs, sign: sign, index: index}
 	primary, err := seal.Primary()
 	if err != nil {
 		return nil, fmt.Errorf("find primary key: %w", err)
@@ -124,6 +130,14 @@ func assemble(seal, macs, index *keyset.Handle) (*Keyset, error) {
 	if k.indexer, err = indexer(index); err != nil {
 		return nil, fmt.Errorf("use index key: %w", err)
 	}
+	if sign == nil {
+		if k.sign, err = derivedKey(k.indexer); err != nil {
+			return nil, err
+		}
+	}
+	if k.signer, k.public, err = signers(k.sign); err != nil {
+		return nil, fmt.Errorf("use signing keys: %w", err)
+	}
 	return &Keyset{keys: func() *keys { return k }}, nil
 }
 
@@ -133,6 +147,7 @@ type keysetJSON struct {
 	Format string          `json:"format"`
 	Seal   json.RawMessage `json:"seal"`
 	MAC    json.RawMessage `json:"mac"`
+	Sign   json.RawMessage `json:"sign,omitempty"` // missing in a keyset of an older release
 	Index  json.RawMessage `json:"index"`
 }
 
@@ -168,7 +183,13 @@ func ParseKeyset(data []byte) (*Keyset, error) {
 	if index.Len() != 1 {
 		return nil, fmt.Errorf("index key: %w", ErrMalformed)
 	}
-	return assemble(seal, mac, index)
+	var sign *keyset.Handle
+	if parts.Sign != nil {
+		if sign, err = parseKeys(parts.Sign, signing); err != nil {
+			return nil, fmt.Errorf("signing keys: %w", err)
+		}
+	}
+	return assemble(seal, mac, sign, index)
 }
 
 // parseKeys reads one Tink keyset, all of whose keys are enabled and of one kind.
@@ -199,6 +220,9 @@ func (k *Keyset) Marshal() ([]byte, error) {
 		return nil, err
 	}
 	if parts.MAC, err = marshalKeys(k.keys().mac); err != nil {
+		return nil, err
+	}
+	if parts.Sign, err = marshalKeys(k.keys().sign); err != nil {
 		return nil, err
 	}
 	if parts.Index, err = marshalKeys(k.keys().index); err != nil {

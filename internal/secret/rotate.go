@@ -18,14 +18,15 @@ var (
 	ErrNoOldKey = errors.New("no key is older than the primary")
 )
 
-// Add returns a keyset with one more seal key and MAC key, which read but do not
-// yet write. It is the first of three steps that replace the keys of many nodes
+// Add returns a keyset with one more seal key, MAC key and signing key, which read but do
+// not yet write. It is the first of three steps that replace the keys of many nodes
 // without a pause; each step is given to every node before the next begins:
 //
-//  1. Add: every node learns to open values sealed under the new keys.
+//  1. Add: every node learns to open values sealed under the new keys, and shows the new
+//     signing key to verifiers of receipts.
 //  2. Promote: nodes begin to write under the new keys, one after the other. The
 //     old keys still open values; a background task seals Stale values again.
-//  3. Retire: once nothing is stale and the last MAC of the old keys has expired,
+//  3. Retire: once nothing is stale and the last MAC and receipt of the old keys have expired,
 //     the old keys go. This cannot be undone.
 //
 // The index key never changes: the store holds only hashes under it. They cannot be
@@ -51,7 +52,7 @@ func (k *Keyset) Promote() (*Keyset, error) {
 // Retire returns a keyset without the keys older than the primary. Values sealed
 // under them no longer open. It returns ErrNoOldKey if the keyset has no older keys.
 func (k *Keyset) Retire() (*Keyset, error) {
-	if position(k.keys().seal) == 0 && position(k.keys().mac) == 0 {
+	if position(k.keys().seal) == 0 && position(k.keys().mac) == 0 && position(k.keys().sign) == 0 {
 		return nil, ErrNoOldKey
 	}
 	return k.edit(dropOld)
@@ -86,7 +87,7 @@ func (k *Keyset) Rotate() (*Keyset, error) {
 	return added.Promote()
 }
 
-func (k *keys) anyWaiting() bool { return waiting(k.seal) || waiting(k.mac) }
+func (k *keys) anyWaiting() bool { return waiting(k.seal) || waiting(k.mac) || waiting(k.sign) }
 
 // waiting reports whether a key follows the primary one.
 func waiting(h *keyset.Handle) bool { return position(h) < h.Len()-1 }
@@ -102,7 +103,7 @@ func position(h *keyset.Handle) int {
 	panic("secret: no primary key") // Tink makes no such handle
 }
 
-// edit returns a keyset whose seal and MAC keys have each been through change.
+// edit returns a keyset whose seal, MAC and signing keys have each been through change.
 func (k *Keyset) edit(change func(*keyset.Handle, *keyset.Manager) error) (*Keyset, error) {
 	old := k.keys()
 	seal, err := edited(old.seal, change)
@@ -113,7 +114,11 @@ func (k *Keyset) edit(change func(*keyset.Handle, *keyset.Manager) error) (*Keys
 	if err != nil {
 		return nil, fmt.Errorf("change MAC keys: %w", err)
 	}
-	return assemble(seal, mac, old.index)
+	sign, err := edited(old.sign, change)
+	if err != nil {
+		return nil, fmt.Errorf("change signing keys: %w", err)
+	}
+	return assemble(seal, mac, sign, old.index)
 }
 
 func edited(h *keyset.Handle, change func(*keyset.Handle, *keyset.Manager) error) (*keyset.Handle, error) {

@@ -188,6 +188,14 @@ func (s timedStore) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 	return s.Store.View(ctx, r)
 }
 
+// ExpiredFactors is mfa.Store.ExpiredFactors. It lists nothing while the clock is wrong.
+func (s timedStore) ExpiredFactors(ctx context.Context, at time.Time, limit int) ([]mfa.Factor, error) {
+	if s.clock.err() != nil {
+		return nil, nil
+	}
+	return s.Store.ExpiredFactors(ctx, at, limit)
+}
+
 // Sweep is mfa.Store.Sweep. It removes nothing while the clock is wrong.
 func (s timedStore) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool, err error) {
 	if s.clock.err() != nil {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
@@ -93,7 +94,7 @@ func sandboxKey(t *testing.T, s *server.Server) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, _, err := s.Access().CreateKey(t.Context(), mfa.Caller{Environment: env})
+	key, _, err := s.Access().CreateKey(t.Context(), mfa.Caller{Environment: env}, access.KeyParams{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/stats"
 )
 
 // WithOperator calls fn with the actions of operators on the store that cfg names, which
@@ -31,6 +32,14 @@ func withOperator(ctx context.Context, cfg config.Config, open func(context.Cont
 	if err != nil {
 		return err
 	}
+	prices, err := readPrices(cfg.SMSPrices)
+	if err != nil {
+		return err
+	}
+	limits, err := limitsOf(cfg)
+	if err != nil {
+		return err
+	}
 	store, err := open(ctx, cfg.Store)
 	if err != nil {
 		return err
@@ -40,22 +49,29 @@ func withOperator(ctx context.Context, cfg config.Config, open func(context.Cont
 	if err != nil {
 		return err
 	}
+	providers := testProviders{cfg: cfg, store: store, limits: limits}
+	defer func() { err = errors.Join(err, providers.close()) }()
 	keyset := func(ctx context.Context) (*secret.Keyset, error) { return keysetInUse(ctx, cfg, store.transfer) }
-	return fn(operator.NewService(store.mfa, store.access, operator.Options{
+	return fn(operator.NewService(operatorStore{store.mfa, store.phones, store.events}, store.access, operator.Options{
 		Keys: keyset,
-		Erase: func(ctx context.Context, by mfa.Caller, user string) error {
+		Remover: func(ctx context.Context) (operator.Remover, error) {
 			keys, err := keyset(ctx)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			service, err := mfa.NewService(store.mfa, keys, nil, mfa.Options{})
-			if err != nil {
-				return err
-			}
-			return service.EraseUser(ctx, by, user)
+			return mfa.NewService(store.mfa, keys, nil, mfa.Options{})
 		},
+		Tester: func(ctx context.Context) (operator.Tester, error) {
+			keys, err := keyset(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return providers.open(keys)
+		},
+		Statistics:  stats.NewReader(store.stats, store.events, prices, nil),
 		SMS:         rules.All,
 		SMSOf:       rules.Of,
+		Limits:      limits,
 		Development: development,
 	}))
 }

@@ -5,18 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/operator"
+	"github.com/countersign-mfa/countersign/internal/receipt"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 const rowsAStep = 500
 
-// OldKeysUnused returns an error if a row of the store still needs a key that
-// keys.Retire drops, or if keys is not the keyset of the store. It reads the whole
-// store.
-func OldKeysUnused(ctx context.Context, name string, keys *secret.Keyset, now time.Time) (err error) {
+// OldKeysUnused returns an error if a row of the store, or a receipt that has not expired, still needs a
+// key that keys.Retire drops, or if keys is not the keyset of the store. written is when the
+// file of the keyset was last changed. It reads the whole store, and calls progress from time
+// to time with the kind and the number of its rows so far.
+func OldKeysUnused(ctx context.Context, name string, keys *secret.Keyset, written, now time.Time, progress func(kind string, rows int)) (err error) {
 	opened, err := openInUse(ctx, name)
 	if err != nil {
 		return err
@@ -33,65 +38,120 @@ func OldKeysUnused(ctx context.Context, name string, keys *secret.Keyset, now ti
 	if err := proveKeyset(ctx, store, keys, proof); err != nil {
 		return err
 	}
-	var found []error
+	steps, err := rotationSteps(ctx, opened.events)
+	if err != nil {
+		return err
+	}
+	if until := receiptsUntil(keys, steps, written); now.Before(until) {
+		return fmt.Errorf("receipts that were signed with the old key can be valid until %s, %v after 'keyset promote', and services could not check them any more; wait until then",
+			until.UTC().Format(time.RFC3339), receipt.MaxExpiry)
+	}
+	var found []string
 	for _, kind := range transfer.Kinds {
-		n, err := needing(ctx, store, kind, keys, now)
+		uses, err := usesOf(ctx, store, kind, keys, now, 0, func(rows int) { progress(string(kind), rows) })
 		if err != nil {
 			return fmt.Errorf("read %s: %w", kind, err)
 		}
-		if n > 0 {
-			found = append(found, fmt.Errorf("%d rows of %s", n, kind))
+		if uses.old > 0 {
+			found = append(found, fmt.Sprintf("%d of %s", uses.old, kind))
 		}
 	}
 	if found != nil {
-		return fmt.Errorf("the old keys are still needed by these rows, and the servers could not start or read them without: %w; "+
-			"give the promoted file to every node, wait for \"all rows are sealed under the newest key\" in the log, and then a day", errors.Join(found...))
+		return fmt.Errorf("rows still need the old keys, and without them the servers could not start or read these rows: %s; "+
+			"give the promoted file to every node, wait for \"all rows are sealed under the newest key\" in the log, and then a day", strings.Join(found, ", "))
 	}
 	return nil
 }
 
-// needing counts the rows of a kind that hold a value made under an old key and are
-// still in use.
-func needing(ctx context.Context, store transfer.Store, kind transfer.Kind, keys *secret.Keyset, now time.Time) (n int, err error) {
+// receiptsUntil returns when the last receipt of an old signing key of keys expires, or the zero time if keys
+// does not have such a key. The key signed until it was replaced: at the last recorded promotion, or if no event records it,
+// at the latest when the file of the keyset was written.
+func receiptsUntil(keys *secret.Keyset, steps []KeysetEvent, written time.Time) time.Time {
+	old := slices.ContainsFunc(keys.Keys(), func(k secret.KeyInfo) bool { return k.Use == secret.UseSign && k.State == secret.KeyOld })
+	if !old {
+		return time.Time{}
+	}
+	replaced := written
+	for _, s := range steps {
+		if s.Step == operator.KeysPromoted && s.At.After(replaced) {
+			replaced = s.At
+		}
+	}
+	if replaced.IsZero() {
+		return replaced
+	}
+	return replaced.Add(receipt.MaxExpiry)
+}
+
+// keyUses counts rows by the keys under which their values were made.
+type keyUses struct {
+	rows int            // all rows that were read
+	by   map[string]int // rows with a value under a key, by the id of the key
+	old  int            // rows in use with a value under a key that Retire drops
+	more bool           // whether there are further rows
+}
+
+// usesOf reads rows of a kind, up to most if that is not 0. It calls progress from time to
+// time with the number of rows so far.
+func usesOf(ctx context.Context, store transfer.Store, kind transfer.Kind, keys *secret.Keyset, now time.Time, most int, progress func(rows int)) (keyUses, error) {
+	uses := keyUses{by: make(map[string]int)}
+	finder := keys.Finder()
 	for place := ""; ; {
 		rows, next, err := store.Export(ctx, kind, place, rowsAStep)
 		if err != nil || len(rows) == 0 {
-			return n, err
+			return uses, err
 		}
 		for _, r := range rows {
-			if r.Attempt != nil {
-				continue // an answer of a receiver is not shown any more if it does not open
-			}
-			expired := r.Challenge != nil && !now.Before(r.Challenge.ExpiresAt) || r.Replay != nil && !now.Before(r.Replay.ExpiresAt)
-			if !expired && anyBytes(reflect.ValueOf(r), keys.OfOldKey) {
-				n++
-			}
+			uses.add(r, keys, finder, now)
 		}
-		place = next
+		progress(uses.rows)
+		if place = next; most > 0 && uses.rows >= most {
+			rows, _, err := store.Export(ctx, kind, place, 1)
+			uses.more = len(rows) > 0
+			return uses, err
+		}
 	}
 }
 
-// anyBytes reports whether is holds for a slice of bytes anywhere in v: a new field that
-// is sealed needs no change here.
-func anyBytes(v reflect.Value, is func([]byte) bool) bool {
+// add counts a row.
+func (u *keyUses) add(r transfer.Row, keys *secret.Keyset, finder *secret.KeyFinder, now time.Time) {
+	u.rows++
+	seen, old := make(map[string]bool), false
+	eachBytes(reflect.ValueOf(r), func(value []byte) {
+		if id, ok := finder.Find(value); ok && !seen[id] {
+			seen[id] = true
+			u.by[id]++
+		}
+		old = old || keys.OfOldKey(value)
+	})
+	expired := r.Challenge != nil && !r.Challenge.NeedsKeys(now) || r.Replay != nil && !now.Before(r.Replay.ExpiresAt)
+	// An answer of a receiver is not shown any more if it does not open.
+	if old && !expired && r.Attempt == nil {
+		u.old++
+	}
+}
+
+// eachBytes calls fn with every slice of bytes in v: a new field that is sealed needs no
+// change here.
+func eachBytes(v reflect.Value, fn func([]byte)) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
-		return !v.IsNil() && anyBytes(v.Elem(), is)
+		if !v.IsNil() {
+			eachBytes(v.Elem(), fn)
+		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() && anyBytes(v.Field(i), is) {
-				return true
+			if v.Type().Field(i).IsExported() {
+				eachBytes(v.Field(i), fn)
 			}
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return is(v.Bytes())
+			fn(v.Bytes())
+			return
 		}
 		for i := range v.Len() {
-			if anyBytes(v.Index(i), is) {
-				return true
-			}
+			eachBytes(v.Index(i), fn)
 		}
 	}
-	return false
 }

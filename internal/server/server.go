@@ -16,7 +16,9 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/admission"
+	"github.com/countersign-mfa/countersign/internal/backup"
 	"github.com/countersign-mfa/countersign/internal/config"
+	"github.com/countersign-mfa/countersign/internal/console"
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/smsfile"
@@ -25,7 +27,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/inbox"
 	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/operatorapi"
+	"github.com/countersign-mfa/countersign/internal/passkey"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/stats"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
@@ -34,21 +39,29 @@ import (
 
 // A Server is one process: a store, the services over it and their HTTP face.
 type Server struct {
-	cfg      config.Config
-	log      *slog.Logger
-	now      func() time.Time
-	store    *Store
-	delivery *smsfile.Delivery           // of messages to phones, or nil
-	mfa      atomic.Pointer[mfa.Service] // nil until all is wired
-	access   *access.Service
-	events   *events.Service
-	webhooks *webhook.Service
-	api      *httpapi.API
-	metrics  *metrics.Metrics // or nil
-	clock    *clock
-	remote   web.Remote
-	certs    *certificate // or nil
-	draining atomic.Bool
+	cfg             config.Config
+	log             *slog.Logger
+	version         string
+	started         time.Time
+	now             func() time.Time
+	store           *Store
+	delivery        *smsfile.Delivery           // of messages to phones, or nil
+	mfa             atomic.Pointer[mfa.Service] // nil until all is wired
+	access          *access.Service
+	events          *events.Service
+	webhooks        *webhook.Service
+	api             *httpapi.API
+	console         *console.Console // or nil
+	consoleListener net.Listener     // of the console; nil if it is off, or at the address of the API
+	operator        *operatorapi.API
+	metrics         *metrics.Metrics // or nil
+	prices          stats.Prices
+	models          *passkey.Models // of authenticators; or nil
+	clock           *clock
+	remote          web.Remote
+	certs           *certificate     // or nil
+	backups         *backup.Schedule // or nil
+	draining        atomic.Bool
 
 	dispatcher  *webhook.Dispatcher    // or nil
 	connections *admission.Connections // of callers
@@ -67,22 +80,25 @@ type Parts struct {
 	Logger  *slog.Logger    // default slog.Default()
 	Version string          // of the program, for its metrics
 
-	Now func() time.Time // default time.Now
+	Now   func() time.Time // default time.Now
+	Clock httpapi.Clock    // that /dev/clock moves; then Now is that of Clock. nil: not served
+
+	Faults bool // serve /dev/faults, where tests of applications ask for faults
 }
 
 // New opens what cfg names and starts the background work. Close the Server.
 func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err error) {
-	if err := cfg.Check(); err != nil {
+	if err := checkSettings(cfg); err != nil {
 		return nil, err
 	}
 	if parts.Logger == nil {
 		parts.Logger = slog.Default()
 	}
-	parts.Now = wallclock.Or(parts.Now)
-	s := &Server{cfg: cfg, log: parts.Logger, now: parts.Now}
-	if err := delivery.CheckCountries(cfg.SMSCountries); err != nil {
-		return nil, fmt.Errorf("--sms-countries: %w", err)
+	if parts.Clock != nil {
+		parts.Now = parts.Clock.Now
 	}
+	parts.Now = wallclock.Or(parts.Now)
+	s := &Server{cfg: cfg, log: parts.Logger, version: parts.Version, started: parts.Now(), now: parts.Now}
 	if s.remote, err = remoteOf(cfg); err != nil {
 		return nil, err
 	}
@@ -109,6 +125,12 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if cfg.MetricsAddr != "" {
 		s.metrics = metrics.New(parts.Version)
 	}
+	if s.prices, err = readPrices(cfg.SMSPrices); err != nil {
+		return nil, err
+	}
+	if s.models, err = readModels(cfg.WebAuthnMDS, s.now(), s.log); err != nil {
+		return nil, err
+	}
 	if err := s.openDelivery(parts); err != nil {
 		return nil, err
 	}
@@ -120,6 +142,10 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 			err = errors.Join(err, s.delivery.Close())
 		}
 	}()
+	backups, err := s.newBackups()
+	if err != nil {
+		return nil, err
+	}
 	files := openFiles()
 	if s.cfg.MaxConnections = connectionsWithin(files, cfg.MaxConnections); s.cfg.MaxConnections < cfg.MaxConnections {
 		s.log.Warn("fewer connections are kept than max_connections: too few files may be open; see ulimit -n",
@@ -150,6 +176,16 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if err != nil {
 		return nil, err
 	}
+	if cfg.ConsoleAddr != "" {
+		if err := s.listenConsole(); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, s.consoleListener.Close())
+			}
+		}()
+	}
 	if err := s.wire(ctx, keys, parts); err != nil {
 		return nil, err
 	}
@@ -160,10 +196,16 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		}
 	}
 	sink := s.newSink(target, parts.Version)
+	counter, err := s.newCounter()
+	if err != nil {
+		return nil, err
+	}
 	var work context.Context
 	work, s.stop = context.WithCancel(context.Background())
 	s.background.Go(func() { s.mfa.Load().Maintain(work) })
 	s.background.Go(func() { s.clock.watch(work) })
+	s.background.Go(func() { s.storeUses(work) })
+	s.background.Go(func() { counter.Run(work) })
 	if s.dispatcher != nil {
 		s.background.Go(func() { s.dispatcher.Run(work) })
 	}
@@ -173,8 +215,15 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if s.metrics != nil {
 		s.background.Go(func() { s.serveMetrics(work, scrapes) })
 	}
+	if s.consoleListener != nil {
+		s.log.Info("serving the console", "url", s.ConsoleURL(), "addr", s.consoleListener.Addr().String())
+		s.background.Go(func() { s.serveConsole(work) })
+	}
 	if sink != nil {
 		s.background.Go(func() { sink.Run(work) })
+	}
+	if s.backups = backups; backups != nil {
+		s.background.Go(func() { backups.Run(work) })
 	}
 	return s, nil
 }
@@ -188,6 +237,8 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		Ready:          s.ready,
 		Logger:         s.log,
 		Remote:         s.remote,
+		Clock:          parts.Clock,
+		Faults:         parts.Faults,
 	}
 	if s.metrics != nil {
 		watchStore(s.metrics, s.store.special)
@@ -237,6 +288,8 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		Limits:             limits,
 		ChallengeTTL:       s.cfg.ChallengeTTL,
 		TOTPWindow:         &s.cfg.TOTPWindow,
+		Models:             s.models,
+		PublicURL:          strings.TrimSuffix(s.cfg.PublicURL, "/"),
 		Issuer:             s.cfg.TOTPIssuer,
 		ChallengeRetention: s.cfg.ChallengeRetention,
 		EventRetention:     s.cfg.EventRetention,
@@ -262,8 +315,17 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		return err
 	}
 	opts.Webhooks = s.webhooks
-	s.api, err = httpapi.New(service, s.access, s.events, opts)
-	return err
+	if s.api, err = httpapi.New(service, s.access, s.events, opts); err != nil {
+		return err
+	}
+	operators, err := s.operators(ctx, service, rules, parts)
+	if err != nil {
+		return err
+	}
+	if err := s.wireOperatorAPI(operators, parts); err != nil {
+		return err
+	}
+	return s.wireConsole(operators, parts)
 }
 
 // receive records a provider's report about a message. Some providers report before
@@ -300,8 +362,19 @@ func limitsOf(cfg config.Config) (mfa.Limits, error) {
 	return l, err
 }
 
-// ServeHTTP answers a request to the API.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.api.ServeHTTP(w, r) }
+// ServeHTTP answers a request to the API, or to the console or the operator API if they are at
+// the same address.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.console != nil && s.consoleListener == nil && isConsole(r) {
+		s.console.ServeHTTP(w, r)
+		return
+	}
+	if s.servesOperatorAPI() && operatorapi.Owns(r) {
+		s.operator.ServeHTTP(w, r)
+		return
+	}
+	s.api.ServeHTTP(w, r)
+}
 
 func (s *Server) tellCrowded() {
 	if s.crowded.Due(s.now()) {
@@ -311,6 +384,9 @@ func (s *Server) tellCrowded() {
 
 // Access returns the service of environments and keys.
 func (s *Server) Access() *access.Service { return s.access }
+
+// Factors returns the service of factors and challenges, with the keyset of this moment.
+func (s *Server) Factors() *mfa.Service { return s.mfa.Load() }
 
 func (s *Server) ready(ctx context.Context) error {
 	if s.draining.Load() {
@@ -366,17 +442,21 @@ func (s *Server) environments(ctx context.Context) ([]mfa.EnvironmentID, error) 
 	return ids, err
 }
 
-// metaSealed is set once a search has found no row that an older release left unsealed.
-const metaSealed = "all_sealed"
+// metaSealed is set to sealedVersion once a search has found no row that an older release left
+// unsealed, or whose phone number it did not hash. Earlier releases set it to 1.
+const (
+	metaSealed    = "all_sealed"
+	sealedVersion = 2
+)
 
 func hasUnsealed(ctx context.Context, store metaStore) (bool, error) {
 	done, err := store.Meta(ctx, metaSealed)
-	return done == nil, err
+	return len(done) == 0 || done[0] < sealedVersion, err
 }
 
 func (s *Server) allSealed(ctx context.Context) error {
 	s.log.Info("nothing is left of what an older release stored without sealing it")
-	return s.store.transfer.PutMeta(ctx, metaSealed, []byte{1})
+	return s.store.transfer.PutMeta(ctx, metaSealed, []byte{sealedVersion})
 }
 
 // Listen takes the address of the configuration. The URL is where to reach it, or
@@ -451,6 +531,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
 	s.api.EndStreams() // Shutdown would wait for them
+	if s.console != nil {
+		s.console.EndStreams()
+	}
 	if err := h.Shutdown(grace); err != nil {
 		return errors.Join(fmt.Errorf("requests were still in progress after %v: %w", s.cfg.ShutdownTimeout, err), h.Close())
 	}

@@ -64,6 +64,7 @@ func TestAServerServes(t *testing.T) {
 		{false, "/healthz", http.StatusOK},
 		{false, "/readyz", http.StatusOK},
 		{false, "/openapi.yaml", http.StatusOK},
+		{false, "/js/countersign.js", http.StatusOK},
 		{false, "/auth/factors/x", http.StatusUnauthorized},
 		{false, "/dev/inbox", http.StatusNotFound},
 		{true, "/dev/inbox", http.StatusForbidden}, // httptest asks as example.com

@@ -26,21 +26,30 @@ func openSink(cfg config.Config) (eventsink.Target, error) {
 		}
 		return nil, nil
 	}
-	var header http.Header
-	if cfg.EventsSinkHeaders != "" {
-		if !strings.HasPrefix(cfg.EventsSink, "http") {
-			return nil, errors.New("--events-sink-headers is only for an --events-sink that is a URL")
-		}
-		var err error
-		if header, err = readHeaders(cfg.EventsSinkHeaders); err != nil {
-			return nil, fmt.Errorf("--events-sink-headers: %w", err)
-		}
+	header, err := sinkHeaders(cfg)
+	if err != nil {
+		return nil, err
 	}
 	target, err := eventsink.Open(cfg.EventsSink, header)
 	if err != nil {
 		return nil, fmt.Errorf("--events-sink: %w", err)
 	}
 	return target, nil
+}
+
+// sinkHeaders reads the headers of a sink that is a URL.
+func sinkHeaders(cfg config.Config) (http.Header, error) {
+	if cfg.EventsSinkHeaders == "" {
+		return nil, nil
+	}
+	if !strings.HasPrefix(cfg.EventsSink, "http") {
+		return nil, errors.New("--events-sink-headers is only for an --events-sink that is a URL")
+	}
+	header, err := readHeaders(cfg.EventsSinkHeaders)
+	if err != nil {
+		return nil, fmt.Errorf("--events-sink-headers: %w", err)
+	}
+	return header, nil
 }
 
 // readHeaders reads a file with a header on each line. Errors do not repeat values, which
@@ -81,6 +90,7 @@ func (s *Server) newSink(target eventsink.Target, version string) *eventsink.Sin
 		Writer:   eventexport.Writer{Format: eventexport.Format(s.cfg.EventsSinkFormat), Version: version},
 		Servable: func(ctx context.Context) error { return transfer.Servable(ctx, s.store.transfer) },
 		Logger:   s.log,
+		Now:      s.now,
 	})
 	if s.metrics != nil {
 		s.metrics.Sink(func() (active bool, lag time.Duration, written, failed int64) {

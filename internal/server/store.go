@@ -17,6 +17,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/signin"
+	"github.com/countersign-mfa/countersign/internal/stats"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
@@ -26,19 +28,37 @@ import (
 // A Store is an open store, split into the interfaces of its users. All are implemented by the
 // same sqlite.Store or postgres.Store.
 type Store struct {
-	mfa      mfa.Store
-	events   events.Log
-	access   access.Store
-	webhook  webhook.Store
-	transfer transfer.Store
-	health   health
-	special  any // for what only one of the two has, see keyWatcher and others
+	mfa        mfa.Store
+	phones     phones
+	events     events.Log
+	access     access.Store
+	webhook    webhook.Store
+	deliveries webhook.Queue
+	stats      stats.Store
+	signin     signin.Store
+	transfer   transfer.Store
+	health     health
+	special    any // for what only one of the two has, see keyWatcher and others
+}
+
+// An operatorStore is the store of an operator.Service.
+type operatorStore struct {
+	mfa.Store
+	phones
+	events.Log
+}
+
+// phones finds factors by their phone number.
+type phones interface {
+	FactorsByPhone(ctx context.Context, phone mfa.PhoneHash, limit int) ([]mfa.Factor, error)
 }
 
 // health is what a server asks of a store as a whole.
 type health interface {
 	// Ping reports whether requests can be served.
 	Ping(ctx context.Context) error
+	// Rows returns about how many rows are stored, for the progress of long work.
+	Rows(ctx context.Context) (int64, error)
 	io.Closer
 }
 
@@ -49,14 +69,14 @@ func ofSQLite(s *sqlite.Store, err error) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, s, s, s, s, s, s}, nil
+	return &Store{s, s, s, s, s, s, s, s, s, s, s}, nil
 }
 
 func ofPostgres(s *postgres.Store, err error) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, s, s, s, s, s, s}, nil
+	return &Store{s, s, s, s, s, s, s, s, s, s, s}, nil
 }
 
 // A metaStore keeps named values; see transfer.Store.
@@ -121,12 +141,12 @@ func isMissing(path string) bool {
 }
 
 // Backup writes an SQLite store into a file; see sqlite.Backup.
-func Backup(ctx context.Context, name, file string, overwrite bool) (size int64, err error) {
+func Backup(ctx context.Context, name, file string, overwrite bool, progress func(done, total int64)) (size int64, err error) {
 	path, err := onlySQLite(name, "back it up with pg_dump, or with base backups and an archived write-ahead log (docs/scaling.md)")
 	if err != nil {
 		return 0, err
 	}
-	return sqlite.Backup(ctx, path, file, overwrite)
+	return sqlite.Backup(ctx, path, file, overwrite, progress)
 }
 
 // Restore puts a backup in the place of the SQLite store that cfg names, if the keyset
@@ -149,7 +169,7 @@ func Restore(ctx context.Context, file string, cfg config.Config, at time.Time) 
 		if err != nil {
 			return fmt.Errorf("load the keyset that opens it: %w; put the keyset back, or name it with --keyset", err)
 		}
-		if _, err := keys.Open(proof, []byte(metaKeyset)); err != nil {
+		if !opensProof(keys, proof) {
 			return fmt.Errorf("the keyset %s does not open it; name the right one with --keyset", source)
 		}
 		return nil
@@ -191,7 +211,7 @@ type keyWatcher interface {
 
 // Copy copies everything from one store to another; see transfer.Copy. From its start
 // on the source takes no writes.
-func Copy(ctx context.Context, by operator.By, from, to string, log *slog.Logger, report func(kind string, rows int)) (err error) {
+func Copy(ctx context.Context, by operator.By, from, to string, log *slog.Logger, report func(kind string, rows int), progress func(kind string, done, total int64)) (err error) {
 	source, err := OpenStore(ctx, from, log)
 	if err != nil {
 		return err
@@ -202,10 +222,38 @@ func Copy(ctx context.Context, by operator.By, from, to string, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	record := func() error {
-		return operator.NewService(source.mfa, source.access, operator.Options{}).StoreCopied(ctx, by)
+	total, err := source.health.Rows(ctx)
+	if err != nil {
+		return err
 	}
-	return transfer.Copy(ctx, source.transfer, target.transfer, config.StoreName(to), record, func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
+	work := &watchedCopy{total: total, progress: progress}
+	record := func() error {
+		return operator.NewService(operatorStore{source.mfa, source.phones, source.events}, source.access, operator.Options{}).StoreCopied(ctx, by)
+	}
+	return transfer.Copy(ctx, watched{source.transfer, work}, watched{target.transfer, work}, config.StoreName(to), record, func(kind transfer.Kind, sum transfer.Sum) { report(string(kind), sum.Rows) })
+}
+
+// A watchedCopy reports the progress of a copy.
+type watchedCopy struct {
+	read, total int64
+	progress    func(kind string, done, total int64)
+}
+
+// readsOfARow is how often a copy reads a row: to copy it, and in each store to compare it.
+const readsOfARow = 3
+
+// watched is a store of a copy.
+type watched struct {
+	transfer.Store
+	work *watchedCopy
+}
+
+// Export is transfer.Store.Export.
+func (w watched) Export(ctx context.Context, kind transfer.Kind, after string, limit int) ([]transfer.Row, string, error) {
+	rows, next, err := w.Store.Export(ctx, kind, after, limit)
+	w.work.read += int64(len(rows))
+	w.work.progress(string(kind), w.work.read/readsOfARow, w.work.total)
+	return rows, next, err
 }
 
 // Unmark makes a store that was copied away servable again.
@@ -293,11 +341,17 @@ func proveKeyset(ctx context.Context, store metaStore, keys *secret.Keyset, proo
 			return err
 		}
 	}
-	if _, err := keys.Open(proof, []byte(metaKeyset)); err != nil {
+	if !opensProof(keys, proof) {
 		return errors.New("this keyset is not the one that the store is sealed with; name the right one with --keyset, " +
 			"or put back the key that was retired before all rows were sealed again")
 	}
 	return nil
+}
+
+// opensProof reports whether keys is the keyset of the store with this proof.
+func opensProof(keys *secret.Keyset, proof []byte) bool {
+	_, err := keys.Open(proof, []byte(metaKeyset))
+	return err == nil
 }
 
 // swapProof seals the proof under the newest key in place of old, unless another

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/server"
@@ -31,7 +32,7 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key, _, err := s.Access().CreateKey(t.Context(), mfa.Caller{Environment: env})
+			key, _, err := s.Access().CreateKey(t.Context(), mfa.Caller{Environment: env}, access.KeyParams{})
 			if err != nil {
 				t.Fatal(err)
 			}

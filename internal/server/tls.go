@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/atomicfile"
+	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
 // A certificate is read from its files again when their contents have changed, so a
@@ -105,7 +106,8 @@ func (c *certificate) read() error {
 // MakeCertificate writes a self-signed certificate for this machine, good for a
 // year, unless both files are there and not near their end.
 func MakeCertificate(certFile, keyFile string) error {
-	if pair, err := tls.LoadX509KeyPair(certFile, keyFile); err == nil && time.Until(pair.Leaf.NotAfter) > 7*24*time.Hour {
+	now := wallclock.Or(nil)()
+	if pair, err := tls.LoadX509KeyPair(certFile, keyFile); err == nil && pair.Leaf.NotAfter.Sub(now) > 7*24*time.Hour {
 		return nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -119,8 +121,8 @@ func MakeCertificate(certFile, keyFile string) error {
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: "Countersign development"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().AddDate(1, 0, 0),
+		NotBefore:             now.Add(-time.Hour),
+		NotAfter:              now.AddDate(1, 0, 0),
 		DNSNames:              []string{"localhost"},
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,

@@ -37,7 +37,7 @@ func (s *Server) wireWebhooks(log *events.Service, keys *secret.Keyset, parts Pa
 	if s.metrics != nil {
 		opts.Observe = func(o webhook.Outcome) { s.metrics.WebhookAttempt(string(o)) }
 	}
-	s.dispatcher = webhook.NewDispatcher(s.webhooks, log, post.New(post.Options{Allow: allow, UserAgent: agent, Now: parts.Now}), opts)
+	s.dispatcher = webhook.NewDispatcher(s.webhooks, timedDeliveries{s.store.deliveries, s.clock}, log, post.New(post.Options{Allow: allow, UserAgent: agent, Now: parts.Now}), opts)
 	if s.metrics != nil {
 		var outcomes []string
 		for _, o := range webhook.Outcomes {
@@ -54,8 +54,8 @@ func (s *Server) wireWebhooks(log *events.Service, keys *secret.Keyset, parts Pa
 // Webhooks returns the service of webhook endpoints.
 func (s *Server) Webhooks() *webhook.Service { return s.webhooks }
 
-// timedWebhooks is a webhook.Store that refuses changes and claims while the clock of the
-// node is wrong; see timedStore.
+// timedWebhooks is a webhook.Store that refuses changes while the clock of the node is
+// wrong; see timedStore.
 type timedWebhooks struct {
 	webhook.Store
 	clock *clock
@@ -69,10 +69,17 @@ func (s timedWebhooks) UpdateEndpoint(ctx context.Context, id webhook.EndpointID
 	return s.Store.UpdateEndpoint(ctx, id, fn)
 }
 
-// ClaimEndpoint is webhook.Store.ClaimEndpoint.
-func (s timedWebhooks) ClaimEndpoint(ctx context.Context, id webhook.EndpointID, l webhook.Lease) (*webhook.Endpoint, error) {
+// timedDeliveries is a webhook.Queue that refuses claims while the clock of the node is
+// wrong.
+type timedDeliveries struct {
+	webhook.Queue
+	clock *clock
+}
+
+// ClaimEndpoint is webhook.Queue.ClaimEndpoint.
+func (s timedDeliveries) ClaimEndpoint(ctx context.Context, id webhook.EndpointID, l webhook.Lease) (*webhook.Endpoint, error) {
 	if err := s.clock.err(); err != nil {
 		return nil, err
 	}
-	return s.Store.ClaimEndpoint(ctx, id, l)
+	return s.Queue.ClaimEndpoint(ctx, id, l)
 }

@@ -10,7 +10,6 @@ import (
 )
 
 const (
-	secretSize    = 20  // bytes, as RFC 4226 recommends (section 4, R6)
 	minSecretSize = 10  // bytes, which many services hand out, though R6 asks for 16
 	maxSecretSize = 128 // bytes, the block of SHA-512: no HMAC uses more as it is
 )
@@ -22,9 +21,11 @@ var (
 	ErrSecretTooLong  = errors.New("secret is longer than 1024 bits")
 )
 
-// NewSecret returns a secret of 160 bits read from r, a cryptographic source.
-func NewSecret(r io.Reader) ([]byte, error) {
-	secret := make([]byte, secretSize)
+// NewSecret returns a secret for codes with the hash h, read from r, a cryptographic source.
+// It is as long as the output of h: 160 bits for SHA1, as RFC 4226 recommends (section 4,
+// R6), and more for the others (RFC 6238, section 5.1).
+func (h Hash) NewSecret(r io.Reader) ([]byte, error) {
+	secret := make([]byte, h.size())
 	if _, err := io.ReadFull(r, secret); err != nil {
 		return nil, fmt.Errorf("read random secret: %w", err)
 	}
@@ -34,7 +35,7 @@ func NewSecret(r io.Reader) ([]byte, error) {
 var unpadded = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // EncodeSecret returns secret in base32 as apps expect it: upper case, without
-// padding. A secret of NewSecret comes out as 32 characters.
+// padding. A new secret for SHA1 has 32 characters.
 func EncodeSecret(secret []byte) string {
 	return unpadded.EncodeToString(secret)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func TestNewSecret(t *testing.T) {
-	secret, err := totp.NewSecret(rand.Reader)
+	secret, err := totp.SHA1.NewSecret(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestNewSecretFromBadSource(t *testing.T) {
 		{"too few bytes", strings.NewReader("nineteen bytes only"), io.ErrUnexpectedEOF},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if secret, err := totp.NewSecret(tc.source); !errors.Is(err, tc.want) || secret != nil {
+			if secret, err := totp.SHA1.NewSecret(tc.source); !errors.Is(err, tc.want) || secret != nil {
 				t.Errorf("NewSecret = %d bytes, %v; want none, %v", len(secret), err, tc.want)
 			}
 		})

@@ -45,15 +45,32 @@ func TestTOTPAppendixB(t *testing.T) { // RFC 6238, seeds by its erratum 2866
 		for _, hotp := range []struct {
 			name   string
 			hash   func() hash.Hash
+			params totp.Hash
 			secret []byte
 			want   string
 		}{
-			{"SHA-1", sha1.New, rfcSecret, tc.sha1},
-			{"SHA-256", sha256.New, secret256, tc.sha256},
-			{"SHA-512", sha512.New, secret512, tc.sha512},
+			{"SHA-1", sha1.New, totp.SHA1, rfcSecret, tc.sha1},
+			{"SHA-256", sha256.New, totp.SHA256, secret256, tc.sha256},
+			{"SHA-512", sha512.New, totp.SHA512, secret512, tc.sha512},
 		} {
 			if got := totp.HOTP(hotp.hash, hotp.secret, uint64(step), 8); got != hotp.want {
 				t.Errorf("%s at %d = %q; want %q", hotp.name, tc.unix, got, hotp.want)
+			}
+			for _, p := range []totp.Params{
+				{Hash: hotp.params, Eight: true}, {Hash: hotp.params}, {Hash: hotp.params, Eight: true, Minute: true}, {Hash: hotp.params, Minute: true},
+			} {
+				at := time.Unix(tc.unix, 0)
+				if p.Minute { // the vectors have steps of 30 seconds: the same step is at twice the time
+					at = time.Unix(2*tc.unix, 0)
+				}
+				want := hotp.want[len(hotp.want)-p.Digits():]
+				if got := p.Code(hotp.secret, p.Step(at)); got != want {
+					t.Errorf("%+v at %d = %q; want %q", p, tc.unix, got, want)
+				}
+				app := totp.App{Params: p}
+				if s, outcome := app.Match(hotp.secret, want, at, 1, 0); s != step || outcome != totp.Right {
+					t.Errorf("%+v at %d: Match = %d, %v; want %d, right", p, tc.unix, s, outcome, step)
+				}
 			}
 		}
 		if got, want := totp.Code(rfcSecret, step), tc.sha1[2:]; got != want {
@@ -118,7 +135,7 @@ func TestMatch(t *testing.T) {
 		{"a space within", code(0)[:3] + " " + code(0)[3:], 1, 0, 0, totp.Wrong},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			step, outcome := totp.Match(rfcSecret, tc.code, now, tc.window, tc.after)
+			step, outcome := new(totp.App).Match(rfcSecret, tc.code, now, tc.window, tc.after)
 			if step != tc.step || outcome != tc.outcome {
 				t.Errorf("Match = %d, %d; want %d, %d", step, outcome, tc.step, tc.outcome)
 			}
@@ -146,7 +163,7 @@ func TestMatchTwins(t *testing.T) {
 		{"both spent", second, second, totp.Spent},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			step, outcome := totp.Match(rfcSecret, code, now, 1, tc.after)
+			step, outcome := new(totp.App).Match(rfcSecret, code, now, 1, tc.after)
 			if step != tc.step || outcome != tc.outcome {
 				t.Errorf("Match = %d, %d; want %d, %d", step, outcome, tc.step, tc.outcome)
 			}
@@ -166,6 +183,7 @@ func BenchmarkMatch(b *testing.B) {
 	code := totp.Code(rfcSecret, totp.Step(now))
 	b.ReportAllocs()
 	for b.Loop() {
-		totp.Match(rfcSecret, code, now, 1, 0)
+		var app totp.App
+		app.Match(rfcSecret, code, now, 1, 0)
 	}
 }

@@ -2,19 +2,31 @@ package totp
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // URI returns the address that an authenticator app reads from a QR code:
 //
 //	otpauth://totp/Foo%20Corp:user@example.com?secret=JBSWY3DPEHPK3PXP&issuer=Foo%20Corp
 //
-// It names neither algorithm, digits nor period, because they have the values that
-// apps assume. The only literal colon in the label separates issuer and account.
-func URI(issuer, account string, secret []byte) string {
+// It names algorithm, digits and period only if they are not the values that apps assume.
+// The only literal colon in the label separates issuer and account.
+func (p Params) URI(issuer, account string, secret []byte) string {
 	issuer, account = escape(issuer), escape(account)
-	return "otpauth://totp/" + issuer + ":" + account +
+	uri := "otpauth://totp/" + issuer + ":" + account +
 		"?secret=" + EncodeSecret(secret) + "&issuer=" + issuer
+	if p.Hash != SHA1 {
+		uri += "&algorithm=" + p.Hash.String()
+	}
+	if p.Eight {
+		uri += "&digits=" + strconv.Itoa(p.Digits())
+	}
+	if p.Minute {
+		uri += "&period=" + strconv.Itoa(int(p.Period()/time.Second))
+	}
+	return uri
 }
 
 // escape percent-encodes s for the label and for the query alike. A space must be

@@ -26,7 +26,7 @@ func TestURI(t *testing.T) {
 		{"beyond ASCII", "Zürich", "山田", "Z%C3%BCrich:%E5%B1%B1%E7%94%B0", "Z%C3%BCrich"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			uri := totp.URI(tc.issuer, tc.account, rfcSecret)
+			uri := totp.Params{}.URI(tc.issuer, tc.account, rfcSecret)
 			want := "otpauth://totp/" + tc.label + "?secret=" + secret + "&issuer=" + tc.query
 			if uri != want {
 				t.Errorf("URI =\n%s; want\n%s", uri, want)
@@ -71,6 +71,6 @@ func unescape(t *testing.T, s string) string {
 func BenchmarkURI(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		totp.URI("Foo Corp", "user@foo-corp.com", rfcSecret)
+		totp.Params{}.URI("Foo Corp", "user@foo-corp.com", rfcSecret)
 	}
 }

@@ -49,6 +49,8 @@ type Problem struct {
 	EntityID string       `json:"entity_id,omitempty"`
 	Errors   []FieldError `json:"errors,omitempty"`
 
+	RequiredScope string `json:"required_scope,omitempty"` // the scope that the caller's key lacks
+
 	RetryAfter int `json:"retry_after,omitempty"` // seconds until another try may succeed; 0 if unknown
 
 	Internal  bool `json:"-"` // a fault of the server that matches no Kind
@@ -137,8 +139,11 @@ func (m *Mux) fail(w *recorder, r *Request, p Problem, err error) {
 	if 0 < p.RetryAfter && p.RetryAfter <= maxRetryAfter {
 		w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
-	if p.Status == http.StatusUnauthorized {
+	switch {
+	case p.Status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
+	case p.RequiredScope != "": // RFC 6750, section 3.1
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+p.RequiredScope+`"`)
 	}
 	if err := Respond(w, p.Status, p); err != nil {
 		m.opts.Logger.Error("encode a problem", "request", r.ID, "error", err)

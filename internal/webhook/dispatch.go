@@ -33,6 +33,7 @@ type Log interface {
 type Dispatcher struct {
 	service *Service
 	store   Store
+	queue   Queue
 	log     Log
 	sender  Sender
 	ids     *ids.Source
@@ -92,8 +93,9 @@ type task struct {
 	timer *time.Timer // wakes it then; nil until it is needed
 }
 
-// NewDispatcher returns a Dispatcher for the endpoints of a Service.
-func NewDispatcher(service *Service, log Log, sender Sender, opts DispatcherOptions) *Dispatcher {
+// NewDispatcher returns a Dispatcher for the endpoints of a Service. queue belongs to the
+// same store.
+func NewDispatcher(service *Service, queue Queue, log Log, sender Sender, opts DispatcherOptions) *Dispatcher {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
@@ -108,7 +110,7 @@ func NewDispatcher(service *Service, log Log, sender Sender, opts DispatcherOpti
 		opts.Timeout = attemptTimeout
 	}
 	return &Dispatcher{
-		service: service, store: service.store, log: log, sender: sender, opts: opts, ids: ids.NewSource(opts.Rand),
+		service: service, store: service.store, queue: queue, log: log, sender: sender, opts: opts, ids: ids.NewSource(opts.Rand),
 		tasks: make(map[EndpointID]*task), changed: make(chan struct{}, 1),
 	}
 }
@@ -240,7 +242,7 @@ func (d *Dispatcher) refresh(ctx context.Context) error {
 
 // wakeDue wakes the endpoints with deliveries whose time has come.
 func (d *Dispatcher) wakeDue(ctx context.Context) error {
-	ids, err := d.store.DueEndpoints(ctx, d.now(), 1000)
+	ids, err := d.queue.DueEndpoints(ctx, d.now(), 1000)
 	for _, id := range ids {
 		d.wake(ctx, id)
 	}
@@ -253,7 +255,7 @@ func (d *Dispatcher) check(ctx context.Context) error {
 	var lag time.Duration
 	waits := 0
 	for _, e := range d.enabled() {
-		n, err := d.store.WaitingDeliveries(ctx, e.ID, maxWaiting)
+		n, err := d.queue.WaitingDeliveries(ctx, e.ID, maxWaiting)
 		if err != nil {
 			return err
 		}
@@ -277,7 +279,7 @@ func (d *Dispatcher) check(ctx context.Context) error {
 
 func (d *Dispatcher) sweep(ctx context.Context) error {
 	for {
-		more, err := d.store.SweepWebhooks(ctx, d.now(), sweepBatch)
+		more, err := d.queue.SweepWebhooks(ctx, d.now(), sweepBatch)
 		if err != nil || !more {
 			return err
 		}

@@ -17,6 +17,7 @@ var (
 	ErrURL       = errors.New("the URL cannot be that of an endpoint")
 	ErrTooMany   = errors.New("the environment has as many endpoints as it may have")
 	ErrReplaying = errors.New("a replay of this endpoint is in progress")
+	ErrDisabled  = errors.New("the endpoint is disabled")
 )
 
 // Entity is the name of an endpoint in a mfa.NotFoundError.

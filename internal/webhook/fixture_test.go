@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/webhook"
@@ -52,7 +52,7 @@ type fixture struct {
 // newFixture returns a fixture whose endpoints may be on this machine.
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	w := &fixture{t: t, path: filepath.Join(t.TempDir(), "test.db"), clock: mfatest.NewClock(mfatest.Start)}
+	w := &fixture{t: t, path: sqlitetest.Path(t), clock: mfatest.NewClock(mfatest.Start)}
 	w.by = mfa.Caller{Environment: production, Key: "key_0123456789abcdef", Request: "request-1"}
 	w.log = slog.New(slog.NewJSONHandler(logcapture.Log(t, t.Name()), nil))
 	var err error
@@ -74,10 +74,10 @@ func newFixture(t testing.TB) *fixture {
 }
 
 // dispatcher returns one more Dispatcher, as on another node.
-func (w *fixture) dispatcher(store webhook.Store, opts post.Options, timeout time.Duration) *webhook.Dispatcher {
+func (w *fixture) dispatcher(store *sqlite.Store, opts post.Options, timeout time.Duration) *webhook.Dispatcher {
 	opts.Now = w.clock.Now
 	s := webhook.NewService(store, w.keys, webhook.Options{Now: w.clock.Now})
-	return webhook.NewDispatcher(s, w.events, post.New(opts), webhook.DispatcherOptions{
+	return webhook.NewDispatcher(s, store, w.events, post.New(opts), webhook.DispatcherOptions{
 		Append: func(b []byte, e events.Event) []byte {
 			return fmt.Appendf(b, `{"id":%q,"event":%q,"reason":%q}`, e.ID, e.Type, e.Reason)
 		},

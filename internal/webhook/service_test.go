@@ -408,6 +408,30 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+func TestADisabledEndpointGetsNoReplay(t *testing.T) {
+	w := newFixture(t)
+	d := w.endpoint(hook)
+	disabled, enabled := webhook.Disabled, webhook.Enabled
+	if _, err := w.Update(t.Context(), w.by, d.ID, webhook.Change{Status: &disabled}); err != nil {
+		t.Fatal(err)
+	}
+	for _, onlyFailed := range []bool{false, true} {
+		r := webhook.Range{From: w.clock.Now().Add(-time.Hour), OnlyFailed: onlyFailed}
+		if _, err := w.StartReplay(t.Context(), w.by, d.ID, r); !errors.Is(err, webhook.ErrDisabled) {
+			t.Errorf("StartReplay = %v; want %v", err, webhook.ErrDisabled)
+		}
+	}
+	if e := w.stored(d.ID); !e.Replay.IsZero() {
+		t.Errorf("a refused replay is stored: %+v", e.Replay)
+	}
+	if _, err := w.Update(t.Context(), w.by, d.ID, webhook.Change{Status: &enabled}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.StartReplay(t.Context(), w.by, d.ID, webhook.Range{From: w.clock.Now().Add(-time.Hour)}); err != nil {
+		t.Errorf("StartReplay of an enabled endpoint = %v", err)
+	}
+}
+
 func TestOnlyFailedEventsAreReplayed(t *testing.T) {
 	w := newFixture(t)
 	r := newReceiver(t, nil)

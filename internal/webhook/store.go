@@ -8,8 +8,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// A Store keeps endpoints, deliveries and attempts. storetest.RunWebhooks states its
-// promises.
+// A Store keeps endpoints, and changes them with their deliveries and attempts.
+// storetest.RunWebhooks states its promises, and the promises of Queue.
 type Store interface {
 	// UpdateEndpoint reads an endpoint, runs fn and stores what fn left in tx, all in one
 	// transaction. If fn fails, UpdateEndpoint stores nothing and returns its error. fn may
@@ -22,6 +22,13 @@ type Store interface {
 	Endpoints(ctx context.Context, env mfa.EnvironmentID) ([]Endpoint, error)
 	// AllEndpoints lists all endpoints in an order that the store chooses.
 	AllEndpoints(ctx context.Context) ([]Endpoint, error)
+	// Attempts lists up to limit attempts, newest first. before is the last attempt of the
+	// previous page, zero for the first page.
+	Attempts(ctx context.Context, id EndpointID, before AttemptID, limit int) ([]Attempt, error)
+}
+
+// A Queue finds the deliveries that are due.
+type Queue interface {
 	// ClaimEndpoint leases an enabled endpoint whose lease has ended, and returns it. It
 	// returns nil if the endpoint is leased, disabled or not stored. Of concurrent claims on
 	// all nodes at most one gets the endpoint.
@@ -33,9 +40,6 @@ type Store interface {
 	DueDeliveries(ctx context.Context, id EndpointID, now time.Time, limit int) ([]Delivery, error)
 	// WaitingDeliveries counts the Waiting deliveries, up to limit.
 	WaitingDeliveries(ctx context.Context, id EndpointID, limit int) (int, error)
-	// Attempts lists up to limit attempts, newest first. before is the last attempt of the
-	// previous page, zero for the first page.
-	Attempts(ctx context.Context, id EndpointID, before AttemptID, limit int) ([]Attempt, error)
 	// SweepWebhooks removes up to limit deliveries and up to limit attempts that have expired.
 	// It reports whether there may be more.
 	SweepWebhooks(ctx context.Context, now time.Time, limit int) (more bool, err error)

@@ -51,7 +51,7 @@ func checkURL(text string, allow Allow, plainHTTP bool) (string, error) {
 	host := strings.ToLower(u.Hostname())
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if !allow.Permits(addr) {
-			return refuse("must not have an address that is not public; the operator can allow it")
+			return refuse("must not have an address that is not public, unless the operator allows it with the setting webhook_allow")
 		}
 	} else if strings.ContainsFunc(host, notInName) {
 		return refuse("must have a host name of letters, digits, dots and hyphens (write an international name as xn--…) or an IP address")

@@ -4,14 +4,11 @@ import (
 	"cmp"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -388,15 +385,7 @@ func javaEvents(t *testing.T, s eventServer, p plan, report func(line)) {
 
 // rustEvents uses the crate workos, which scripts/setup downloads and compiles.
 func rustEvents(t *testing.T, s eventServer, p plan, report func(line)) {
-	cargo := testenv.Tool(t, "cargo")
-	if _, err := os.Stat("rust/libraries/debug/events"); errors.Is(err, fs.ErrNotExist) {
-		t.Skip("scripts/setup did not compile the program, because this machine has no Rust that is new enough")
-	}
-	cmd := exec.CommandContext(t.Context(), cargo, "build", "--quiet", "--locked", "--offline", "--target-dir", "libraries")
-	cmd.Dir = "rust"
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	buildRust(t)
 	program, err := filepath.Abs("rust/libraries/debug/events")
 	if err != nil {
 		t.Fatal(err)

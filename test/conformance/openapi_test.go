@@ -134,8 +134,8 @@ func TestSchemathesis(t *testing.T) {
 	t.Parallel()
 	python := testenv.Tool(t, "python3")
 	installed(t, "fuzz", "libraries/schemathesis/schemathesis")
-	store := storeIn(t, t.TempDir())
-	s := start(t, "--store", store, "--rate-limit", "1000000")
+	s := start(t, "--rate-limit", "1000000")
+	store := s.store
 	auth := filepath.Join(t.TempDir(), "auth.json")
 	writeKeys(t, auth, map[string]string{"ours": s.APIKey, "theirs": anotherKey(t, store)})
 

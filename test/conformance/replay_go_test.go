@@ -66,9 +66,9 @@ var go10 = wire{
 			sends: `POST /auth/factors/enroll {"type":"generic_otp"}`,
 			reads: "AuthenticationFactorEnrolled",
 		},
-		enrollWebauthn: {
-			call:  `mfa.EnrollFactor(ctx, &workos.MultiFactorAuthEnrollFactorParams{Type: "webauthn"})`,
-			sends: `POST /auth/factors/enroll {"type":"webauthn"}`,
+		enrollUnknown: {
+			call:  `mfa.EnrollFactor(ctx, &workos.MultiFactorAuthEnrollFactorParams{Type: "hotp"})`,
+			sends: `POST /auth/factors/enroll {"type":"hotp"}`,
 			reads: "AuthenticationFactorEnrolled",
 		},
 		enrollNothing: {

@@ -36,15 +36,15 @@ var java2 = wire{
 	quote: plainJSON, segment: asIs,
 
 	calls: map[string]wireCall{
-		enrollTOTP:     java4.calls[enrollTOTP],
-		enrollBare:     java4.calls[enrollBare],
-		enrollSMS:      java4.calls[enrollSMS],
-		enrollNoPhone:  java4.calls[enrollNoPhone],
-		enrollGeneric:  java4.calls[enrollGeneric],
-		enrollWebauthn: java4.calls[enrollWebauthn],
-		enrollNothing:  java4.calls[enrollNothing],
-		getFactor:      java4.calls[getFactor],
-		deleteFactor:   java4.calls[deleteFactor],
+		enrollTOTP:    java4.calls[enrollTOTP],
+		enrollBare:    java4.calls[enrollBare],
+		enrollSMS:     java4.calls[enrollSMS],
+		enrollNoPhone: java4.calls[enrollNoPhone],
+		enrollGeneric: java4.calls[enrollGeneric],
+		enrollUnknown: java4.calls[enrollUnknown],
+		enrollNothing: java4.calls[enrollNothing],
+		getFactor:     java4.calls[getFactor],
+		deleteFactor:  java4.calls[deleteFactor],
 		challengePlain: {
 			call:  `workos.mfa.challengeFactor(ChallengeFactorOptions.builder().authenticationFactorId(factor.id).build())`,
 			sends: `POST /auth/factors/challenge {"authentication_factor_id":{factor}}`,
@@ -95,8 +95,8 @@ var java4 = wire{
 			sends: `POST /auth/factors/enroll {"type":"generic_otp"}`,
 			reads: "Factor",
 		},
-		enrollWebauthn: {
-			call:    `workos.mfa.enrollFactor(EnrollFactorOptions.builder().type("webauthn").build())`,
+		enrollUnknown: {
+			call:    `workos.mfa.enrollFactor(EnrollFactorOptions.builder().type("hotp").build())`,
 			refuses: "IllegalArgumentException",
 		},
 		enrollNothing: {

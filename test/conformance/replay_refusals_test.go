@@ -189,7 +189,7 @@ var refusalSteps = []replayStep{
 		}{
 			{enrollNoPhone, nil, "phone_number_required"},
 			{enrollSMS, args{"phone": ""}, "phone_number_required"},
-			{enrollWebauthn, nil, "type_unsupported"},
+			{enrollUnknown, nil, "type_unsupported"},
 			{enrollNothing, nil, "type_required"},
 			{enrollTOTP, args{"issuer": "line\nbreak", "user": "user@example.com"}, "totp_issuer_invalid_characters"},
 			{challengeText, args{"factor": factor.text("id"), "template": "no place for it"}, "sms_template_missing_code"},

@@ -78,8 +78,8 @@ var ruby2 = wire{
 			sends: `POST /auth/factors/enroll {"type":"generic_otp","totp_issuer":null,"totp_user":null,"phone_number":null}`,
 			reads: "Factor",
 		},
-		enrollWebauthn: {
-			call:    `WorkOS::MFA.enroll_factor(type: "webauthn")`,
+		enrollUnknown: {
+			call:    `WorkOS::MFA.enroll_factor(type: "hotp")`,
 			refuses: "ArgumentError",
 		},
 		getFactor: {
@@ -142,14 +142,14 @@ var ruby5 = wire{
 	quote: plainJSON, segment: asIs,
 
 	calls: map[string]wireCall{
-		enrollTOTP:     ruby2.calls[enrollTOTP],
-		enrollBare:     ruby2.calls[enrollBare],
-		enrollSMS:      ruby2.calls[enrollSMS],
-		enrollNoPhone:  ruby2.calls[enrollNoPhone],
-		enrollGeneric:  ruby2.calls[enrollGeneric],
-		enrollWebauthn: ruby2.calls[enrollWebauthn],
-		getFactor:      ruby2.calls[getFactor],
-		deleteFactor:   ruby2.calls[deleteFactor],
+		enrollTOTP:    ruby2.calls[enrollTOTP],
+		enrollBare:    ruby2.calls[enrollBare],
+		enrollSMS:     ruby2.calls[enrollSMS],
+		enrollNoPhone: ruby2.calls[enrollNoPhone],
+		enrollGeneric: ruby2.calls[enrollGeneric],
+		enrollUnknown: ruby2.calls[enrollUnknown],
+		getFactor:     ruby2.calls[getFactor],
+		deleteFactor:  ruby2.calls[deleteFactor],
 		challengePlain: {
 			call:  `WorkOS::MFA.challenge_factor(authentication_factor_id: factor.id)`,
 			sends: `POST /auth/factors/{factor}/challenge {"sms_template":null}`,
@@ -255,9 +255,9 @@ var ruby10 = wire{
 			sends: `POST /auth/factors/enroll {"type":"generic_otp"}`,
 			reads: "AuthenticationFactorEnrolled",
 		},
-		enrollWebauthn: {
-			call:  `mfa.enroll_factor(type: "webauthn")`,
-			sends: `POST /auth/factors/enroll {"type":"webauthn"}`,
+		enrollUnknown: {
+			call:  `mfa.enroll_factor(type: "hotp")`,
+			sends: `POST /auth/factors/enroll {"type":"hotp"}`,
 			reads: "AuthenticationFactorEnrolled",
 		},
 		enrollNothing: {

@@ -25,7 +25,7 @@ const (
 	enrollSMS      = "enroll sms" // phone
 	enrollNoPhone  = "enroll sms without a number"
 	enrollGeneric  = "enroll generic_otp"
-	enrollWebauthn = "enroll webauthn" // this type cannot be enrolled
+	enrollUnknown  = "enroll an unknown type"
 	enrollNothing  = "enroll without a type"
 	getUnknown     = "get an unknown path"
 	getFactor      = "get"                             // factor

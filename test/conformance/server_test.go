@@ -36,12 +36,13 @@ func TestMain(m *testing.M) {
 }
 
 // build builds the command once.
-var build = sync.OnceValues(func() (string, error) { return executable.Build(binaries) })
+var build = sync.OnceValues(func() (string, error) { return executable.BuildAsReleased(binaries) })
 
 // A server is a running countersign dev.
 type server struct {
 	URL    string `json:"url"`
 	APIKey string `json:"api_key"`
+	store  string
 }
 
 // start runs countersign dev on a new store until the test ends. The process must then
@@ -53,7 +54,8 @@ func start(t *testing.T, flags ...string) server {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	args := append([]string{"dev", "--json", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir)}, flags...)
+	store := storeIn(t, dir)
+	args := append([]string{"dev", "--json", "--addr", "127.0.0.1:0", "--store", store}, flags...)
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = dir
 	cmd.Env = executable.Environment()
@@ -79,7 +81,15 @@ func start(t *testing.T, flags ...string) server {
 	case <-time.After(time.Minute):
 		t.Fatal("countersign dev was not ready within a minute")
 	}
+	s.store = store
 	logcapture.Secret(t, s.APIKey)
+	// Some tests list hundreds of factors of one user. The server reads the settings with the first
+	// request of the key.
+	set := exec.Command(binary, "environment", "set", "sandbox", "max_factors_per_user=1000", "--store", store)
+	set.Env = executable.Environment()
+	if out, err := set.CombinedOutput(); err != nil {
+		t.Fatalf("environment set: %v\n%s", err, out)
+	}
 	return s
 }
 

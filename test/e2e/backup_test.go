@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -138,6 +139,55 @@ func TestRestoreAfterACrash(t *testing.T) {
 	p3 := serve(t, flags...)
 	p3.key = p.key
 	p3.api().want(http.StatusOK, "GET", "/auth/factors/"+before[0], "")
+}
+
+// TestRestoreOfRecoveryCodes restores a backup that was made between two uses of recovery codes.
+func TestRestoreOfRecoveryCodes(t *testing.T) {
+	t.Parallel()
+	onlySQLite(t)
+	binary, err := releasedBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	store, saved := storeIn(t, dir), filepath.Join(t.TempDir(), "saved.db")
+	p := devBy(t, binary, dir)
+	const path = "/user_management/users/user_42"
+	var set struct{ Codes []string }
+	if err := json.Unmarshal(p.api().want(http.StatusCreated, "POST", path+"/recovery_codes", `{"allow_sole":true}`).body, &set); err != nil {
+		t.Fatal(err)
+	}
+	logcapture.Secret(t, set.Codes...)
+	want := func(valid bool, what string, code int) {
+		t.Helper()
+		if got := p.api().want(http.StatusOK, "POST", path+"/verify", codeBody(set.Codes[code])).Valid; got != valid {
+			t.Errorf("%s: valid = %t; want %t", what, got, valid)
+		}
+	}
+	want(true, "a code before the backup", 0)
+	succeed(t, "backup", saved, "--store", store)
+	want(true, "a code after the backup", 1)
+	if p.stop() != 0 {
+		t.Fatal("the server did not stop")
+	}
+	succeed(t, "restore", saved, "--store", store)
+	p = devBy(t, binary, dir)
+	want(false, "the code that the backup has as used", 0)
+	want(true, "the code whose use is lost", 1)
+	want(true, "another code", 2)
+	want(false, "the same code again", 2)
+	if body := string(p.api().want(http.StatusOK, "GET", path+"/recovery_codes", "").body); !strings.Contains(body, `"remaining":7`) {
+		t.Errorf("after the restore: %s; want 7 left", body)
+	}
+	shown := succeed(t, "user", "show", "user_42", "--env", "sandbox", "--store", store)
+	if !regexp.MustCompile(`(?m)^recovery codes +7 of 10 left, created \d{4}-.*, last used \d{4}-`).MatchString(shown) {
+		t.Errorf("user show does not have the recovery codes:\n%s", shown)
+	}
+	for _, code := range set.Codes {
+		if strings.Contains(shown, code) {
+			t.Error("user show has a code")
+		}
+	}
 }
 
 // checkFile checks a database that no process has open.

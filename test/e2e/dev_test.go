@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -17,7 +18,9 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/testenv"
+	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 func TestDevPrintsOneLineOfJSON(t *testing.T) {
@@ -49,6 +52,130 @@ func TestDevKeepsItsKeyAndFactors(t *testing.T) {
 	api.want(http.StatusOK, "GET", "/auth/factors/"+enrolled.ID, "")
 	if !api.verify(api.challenge(enrolled.ID).ID, codeNow(t, enrolled.TOTP.Secret)) {
 		t.Error("the code of a factor from before the restart is not valid")
+	}
+}
+
+// documentedSeed returns the seed in docs/testing.md.
+func documentedSeed(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/testing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, seed, _ := strings.Cut(string(text), "```yaml\n")
+	seed, _, ok := strings.Cut(seed, "```\n")
+	if !ok {
+		t.Fatal("docs/testing.md has no seed")
+	}
+	return seed
+}
+
+// TestDevIsSeeded starts dev with a key and a seed that a test knows, twice: the second start
+// adds nothing.
+func TestDevIsSeeded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(t.TempDir(), "seed.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seed := documentedSeed(t)
+	write(seed)
+	const key = "sk_test_ci_000000"
+	for range 2 {
+		p := dev(t, dir, "--api-key", key, "--seed", file)
+		if p.key != key {
+			t.Fatalf("api_key %q; want %q", p.key, key)
+		}
+		api := p.api()
+		var list struct {
+			Data []struct{ ID, Type, Name string }
+		}
+		if err := json.Unmarshal(api.want(http.StatusOK, "GET", "/user_management/users/user_42/auth_factors?order=asc", "").body, &list); err != nil {
+			t.Fatal(err)
+		}
+		if len(list.Data) != 2 || list.Data[0].Type != "totp" || list.Data[1].Name != "phone" {
+			t.Fatalf("the factors are %+v; want totp and the phone", list.Data)
+		}
+		newAPI(t, p.url, "sk_test_events_000").want(http.StatusForbidden, "GET", "/auth/factors/"+list.Data[0].ID, "")
+		newAPI(t, p.url, "sk_test_other_0000").want(http.StatusNotFound, "GET", "/auth/factors/"+list.Data[0].ID, "")
+		p.stop()
+	}
+	refused := func(dir, want string) {
+		t.Helper()
+		_, stderr, code := command(t, "dev", "--store", storeIn(t, dir), "--addr", "127.0.0.1:0", "--seed", file)
+		if code == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("dev ended with %d and %q; want an error with %q", code, stderr, want)
+		}
+	}
+	write(seed + "      - {key: sk_test_other_0001}\n")
+	refused(dir, "another content")
+	for text, want := range map[string]string{
+		"environments: [{name: a, keyz: []}]":                                                    "line 1: keyz is not a key of a seed",
+		"environments: [{keys: []}]":                                                             "environments[0]: name is required",
+		`environments: [{name: a, keys: [{key: sk_live_000000000}]}]`:                            "environments[0].keys[0]: key must be sk_test_",
+		`environments: [{name: a, users: [{id: u, factors: [{type: totp, totp_secret: "!"}]}]}]`: "environments[0].users[0].factors[0]: totp_secret",
+		`environments: [{name: a, settings: {max_factors_per_user: many}}]`:                      "environments[0].settings: max_factors_per_user must be",
+		`environments: [{name: a, webhooks: [{endpoint_url: x}]}]`:                               "environments[0].webhooks[0]: ",
+	} {
+		write(text)
+		refused(t.TempDir(), want)
+	}
+}
+
+// TestTestsMoveTheClockOfDev uses two codes of one app at once, and an expired challenge, and
+// starts again.
+func TestTestsMoveTheClockOfDev(t *testing.T) {
+	t.Parallel()
+	if pgtest.Chosen() {
+		t.Skip("--clock needs a SQLite store")
+	}
+	dir := t.TempDir()
+	p := dev(t, dir, "--clock")
+	api := p.api()
+	type clock struct {
+		Object string
+		Now    time.Time
+		Ahead  int `json:"ahead_seconds"`
+	}
+	send := func(method, body string) (c clock) {
+		t.Helper()
+		if err := json.Unmarshal(api.want(http.StatusOK, method, "/dev/clock", body).body, &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	factor := api.enrollTOTP()
+	for range 3 {
+		now := send("GET", "").Now
+		code := codeAt(t, factor.TOTP.Secret, totp.Step(now))
+		if !api.verify(api.challenge(factor.ID).ID, code) {
+			t.Errorf("the code of the clock at %v is not valid", now)
+		}
+		send("POST", `{"advance_seconds":30}`)
+	}
+	old := api.challenge(factor.ID).ID
+	if c := send("POST", `{"advance_seconds":600}`); c.Object != "clock" || c.Ahead != 690 {
+		t.Errorf("the clock is %+v; want it 690 s ahead", c)
+	}
+	api.want(http.StatusUnprocessableEntity, "POST", verifyPath(old), `{"code":"123456"}`)
+	later := send("GET", "").Now.Add(24 * time.Hour).Truncate(time.Second)
+	if c := send("POST", `{"now":"`+later.Format(time.RFC3339)+`"}`); c.Now.Sub(later).Abs() > patience {
+		t.Errorf("the clock is %+v; want %v", c, later)
+	}
+	for _, body := range []string{``, `{"advance_seconds":-1}`, `{"advance_seconds":1.5}`, `{"now":"2020-01-01T00:00:00Z"}`, `{"now":"soon"}`,
+		`{"now":"9999-01-01T00:00:00Z"}`, `{"advance_seconds":1,"now":"2099-01-01T00:00:00Z"}`, `{"advance":1}`} {
+		api.want(http.StatusUnprocessableEntity, "POST", "/dev/clock", body)
+	}
+	newAPI(t, p.url, "sk_test_unknown").want(http.StatusUnauthorized, "POST", "/dev/clock", `{"advance_seconds":1}`)
+	p.stop()
+
+	p = dev(t, dir) // the clock stays, and nothing moves it
+	p.api().want(http.StatusNotFound, "GET", "/dev/clock", "")
+	if made := p.api().challenge(factor.ID); !strings.HasPrefix(made.ExpiresAt, later.Format("2006-01-02T")) && !strings.HasPrefix(made.ExpiresAt, later.AddDate(0, 0, 1).Format("2006-01-02T")) {
+		t.Errorf("after a restart a challenge expires at %s; want it after %v", made.ExpiresAt, later)
 	}
 }
 

@@ -1,7 +1,10 @@
 package e2e_test
 
 import (
+	"bytes"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -136,4 +139,27 @@ func TestABackOffCanBeCutShort(t *testing.T) {
 	if !api.verify(made.ID, made.Code) {
 		t.Error("the right code is not valid")
 	}
+}
+
+// TestRetireWaitsForReceipts rotates the keyset of a running server, and retires the old keys too early.
+func TestRetireWaitsForReceipts(t *testing.T) {
+	t.Parallel()
+	onlySQLite(t)
+	dir := t.TempDir()
+	dev(t, dir)
+	file := filepath.Join(dir, "countersign.db.keyset")
+	succeed(t, "keyset", "add", file)
+	succeed(t, "keyset", "promote", file)
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := command(t, "keyset", "retire", file)
+	if code != 1 || !strings.Contains(stderr, "receipts that were signed with the old key can be valid until") {
+		t.Errorf("retire exits with %d and says %q; want 1 and that receipts can be valid", code, stderr)
+	}
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file has changed (%v)", err)
+	}
+	succeed(t, "keyset", "retire", file, "--unchecked")
 }

@@ -58,7 +58,7 @@ func scrape(t testing.TB, url, line string) string {
 // depend on durations.
 func ours(scrape string) []string {
 	return slices.DeleteFunc(strings.Split(scrape, "\n"), func(line string) bool {
-		return !strings.HasPrefix(line, "countersign_") || strings.HasPrefix(line, "countersign_http_connections ") || strings.Contains(line, "_duration_seconds_bucket{") ||
+		return !strings.HasPrefix(line, "countersign_") || strings.HasPrefix(line, "countersign_http_connections ") || strings.HasPrefix(line, "countersign_statistics_lag_seconds ") || strings.Contains(line, "_duration_seconds_bucket{") ||
 			strings.Contains(line, "_duration_seconds_sum{") || strings.HasPrefix(line, "countersign_events_total") && strings.HasSuffix(line, " 0")
 	})
 }
@@ -108,6 +108,9 @@ breaker: { failures: 1 }
 	scrape(t, url, `countersign_http_requests_total{method="POST",route="POST /auth/factors/enroll",status="201"} 1`)
 	body := scrape(t, url, `countersign_http_requests_total{method="other",route="unknown",status="405"} 1`)
 
+	if !strings.Contains(body, "\ncountersign_statistics_lag_seconds ") {
+		t.Error("the age of the statistics is not shown")
+	}
 	got, want := ours(body), []string{
 		`countersign_build_info{version="` + strings.TrimPrefix(succeed(t, "version"), "countersign ") + `"} 1`,
 		`countersign_events_total{type="authentication.mfa_failed"} 1`,
@@ -161,7 +164,7 @@ breaker: { failures: 1 }
 			t.Errorf("a label holds %s", id)
 		}
 	}
-	if id := regexp.MustCompile(`(auth_factor|auth_challenge|key|environment|sk_live)_\w+`).FindString(labels); id != "" {
+	if id := regexp.MustCompile(`(auth_factor|auth_challenge|environment|sk_live)_\w+|key_[0-9a-f]{8}\w*`).FindString(labels); id != "" {
 		t.Errorf("a label holds %s", id)
 	}
 	problems, err := promlint.New(strings.NewReader(body)).Lint()

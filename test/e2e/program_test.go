@@ -87,8 +87,14 @@ func launchBy(t testing.TB, env []string, cmd *exec.Cmd) *program {
 // is ready.
 func dev(t testing.TB, dir string, flags ...string) *program {
 	t.Helper()
+	return devBy(t, binary, dir, flags...)
+}
+
+// devBy is dev with a program that was built in another way.
+func devBy(t testing.TB, binary, dir string, flags ...string) *program {
+	t.Helper()
 	args := []string{"dev", "--json", "--addr", "127.0.0.1:0", "--store", storeIn(t, dir)}
-	p := launch(t, nil, append(args, flags...)...)
+	p := launchBy(t, nil, exec.Command(binary, append(args, flags...)...))
 	var ready struct {
 		URL    string
 		APIKey string `json:"api_key"`

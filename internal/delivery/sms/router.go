@@ -83,7 +83,10 @@ func (e *DeliveryError) Error() string {
 	text.WriteString("not accepted, " + e.Reason)
 	for _, t := range e.Tries {
 		fmt.Fprintf(&text, "; %s: %s, %s", t.Provider, t.Kind, t.Reason)
-		if t.Code != "" {
+		switch meaning := delivery.Meaning(t.Provider, t.Code); {
+		case meaning != "":
+			fmt.Fprintf(&text, " (%s: %s)", t.Code, meaning)
+		case t.Code != "":
 			fmt.Fprintf(&text, " (%s)", t.Code)
 		}
 		fmt.Fprintf(&text, " after %v", t.Took.Round(time.Millisecond))

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
@@ -43,6 +42,9 @@ func (s *Store) commit(group []*job, decided func(), patience time.Duration, loc
 		return
 	case isLocked(err):
 		locked(group, err)
+		return
+	case s.missed(err):
+		s.commitEach(group, patience, locked)
 		return
 	case len(group) > 1 && (isRefused(err) && !isOutage(err) || isRowError(err)), isConflict(err):
 		s.commitEach(group, patience, locked)
@@ -97,12 +99,13 @@ func (s *Store) lost(err error, start time.Time) bool {
 // transactAlone runs a job in a separate transaction, again after each conflict, and sets
 // its error. It returns the error that prevented the decision or the commit.
 func (s *Store) transactAlone(j *job, patience time.Duration) error {
+	start := s.now()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, maxPause) {
 		err := s.transact([]*job{j}, func() {}, patience)
 		if err == nil {
 			return nil // j.err is the result of fn
 		}
-		if j.tries++; j.tries == maxTries || !isConflict(err) {
+		if j.tries++; j.tries == maxTries || !isConflict(err) || s.now().Sub(start) > s.wait.roundTrip {
 			j.err = domainError(err)
 			return err
 		}
@@ -124,12 +127,14 @@ func (s *Store) transact(group []*job, decided func(), patience time.Duration) e
 	ctx, cancel := context.WithTimeout(context.Background(), s.wait.roundTrip)
 	defer cancel()
 	err := s.transactOnce(ctx, group, decided, patience)
-	if isStale(err) && ctx.Err() == nil {
+	if isStale(err) && ctx.Err() == nil && !s.isLate(err) {
 		s.pool.Reset()
 		err = s.transactOnce(ctx, group, decided, patience)
 	}
 	if unknown, ok := errors.AsType[*unknownError](err); ok {
-		s.pool.Reset()
+		if unknown.backend != 0 {
+			s.pool.Reset()
+		}
 		return s.resolve(group, unknown)
 	}
 	return err
@@ -143,6 +148,12 @@ func isStale(err error) bool {
 		return false
 	}
 	return !isRefused(err) && !isRowError(err) || sqlState(err) == readOnly
+}
+
+// isLate reports whether a machine of distributed tables did not answer in time. Another try
+// would wait again, and the other machines may answer.
+func (s *Store) isLate(err error) bool {
+	return s.spread.Load() && errors.Is(err, context.DeadlineExceeded)
 }
 
 // transactOnce runs the jobs in one transaction, without another try. It reads for at most
@@ -173,7 +184,7 @@ func (s *Store) transactOnce(ctx context.Context, group []*job, decided func(), 
 
 // decideAll lets each job decide on the rows that were read, and commits all writes.
 func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *txRows, group []*job, decided func()) error {
-	out := &writes{shared: len(group) > 1}
+	out := &writes{shared: len(group) > 1, spread: s.spread.Load()}
 	for _, j := range group {
 		if j.err = held.moved; j.err != nil {
 			continue
@@ -205,6 +216,14 @@ func (s *Store) decideAll(ctx context.Context, conn *pgx.Conn, held *txRows, gro
 // share a session. It also reports whether commits wait for a standby.
 const boundLocks = `SELECT ` + isSynchronous + `, set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
 
+// boundWorkers adds statements that set the same limits on the workers: Citus sends SET LOCAL
+// together with the BEGIN of a worker, but not set_config.
+func boundWorkers(batch *pgx.Batch, lock, idle time.Duration) {
+	batch.Queue("SET LOCAL citus.propagate_set_commands TO 'local'")
+	batch.Queue("SET LOCAL lock_timeout TO '" + milliseconds(lock) + "'")
+	batch.Queue("SET LOCAL idle_in_transaction_session_timeout TO '" + milliseconds(idle) + "'")
+}
+
 // searchOnly makes the statements of a group look for each row in the index. A plan may
 // be cached for a long time. A plan made for a table of few rows would read all rows.
 const searchOnly = `set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
@@ -217,7 +236,10 @@ func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Millise
 func (s *Store) begin(ctx context.Context, conn *pgx.Conn, group []*job, patience time.Duration) (*txRows, error) {
 	h := newTxRows()
 	batch := &pgx.Batch{}
-	batch.Queue("BEGIN")
+	batch.Queue(beginCommitted)
+	if s.spread.Load() {
+		boundWorkers(batch, patience, s.wait.idle)
+	}
 	bound, rows := boundLocks, rowsOf(group)
 	if len(group) > 1 {
 		bound += ", " + searchOnly
@@ -255,11 +277,14 @@ func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error
 	stalled := time.AfterFunc(s.wait.stall, func() { s.stall(start) })
 	defer stalled.Stop()
 	var answer string
+	committing := false // whether the statements before COMMIT have succeeded
 	takeWarning(conn)
-	batch.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+	batch.Queue("COMMIT").Fn = func(results pgx.BatchResults) error {
+		committing = true
+		tag, err := results.Exec()
 		answer = tag.String()
-		return nil
-	})
+		return err
+	}
 	err := conn.SendBatch(ctx, batch).Close()
 	switch {
 	case answer == "COMMIT" && takeWarning(conn):
@@ -269,6 +294,8 @@ func (s *Store) end(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error
 		return nil
 	case answer != "":
 		return fmt.Errorf("commit: the server answered %s", answer)
+	case committing && s.spread.Load() && isRefused(err) && (sqlState(err) == internalError || isOutage(err)):
+		return &unknownError{0, err} // the worker may have committed
 	case isRefused(err), isUnsent(err):
 		return err
 	}
@@ -291,7 +318,8 @@ func (s *Store) rollback(ctx context.Context, conn *pgx.Conn) error {
 // resolve finds out whether a transaction with an unanswered COMMIT is stored. It looks
 // for an event of the transaction. If the event exists, all rows exist, and resolve returns
 // nil. If not, the server may still receive COMMIT, so resolve returns unknown: the
-// transaction never counts as failed and never runs again.
+// transaction never counts as failed and never runs again. On distributed tables resolve also
+// knows whether a worker may still commit the event. If none may, it returns errNotStored.
 func (s *Store) resolve(group []*job, unknown *unknownError) error {
 	var event *mfa.Event
 	for _, j := range group {
@@ -307,8 +335,17 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 	defer cancel()
 	for {
 		// The order matters: once the server process has ended, its commit is visible.
-		var running, found bool
-		err := s.pool.QueryRow(ctx, isRunning, unknown.backend).Scan(&running)
+		running, found := false, false
+		var err error
+		if unknown.backend != 0 {
+			err = s.pool.QueryRow(ctx, isRunning, unknown.backend).Scan(&running)
+		}
+		if err == nil && s.spread.Load() && !running {
+			err = s.onAny(ctx, func(conn *pgx.Conn) (err error) {
+				running, err = s.isHeld(ctx, conn, mfa.PositionOf(event.ID).Epoch+1)
+				return err
+			})
+		}
 		if err == nil {
 			var events []bool
 			events, err = collectOn(ctx, s.onAny, func(row *rowReader) (bool, error) { return row.bool(), row.err }, confirmEvent, event.Environment, event.ID, bucket(event.ID))
@@ -317,6 +354,8 @@ func (s *Store) resolve(group []*job, unknown *unknownError) error {
 		switch {
 		case err == nil && found:
 			return nil
+		case err == nil && !running && s.spread.Load():
+			return errNotStored
 		case err == nil && !running:
 			return unknown // the result cannot change
 		}

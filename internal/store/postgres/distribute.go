@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
 // ErrNoCitus means that the database cannot distribute tables.
@@ -21,12 +19,8 @@ var ErrNoCitus = errors.New("the Citus extension is not installed in this databa
 type MixedError struct{ Tables []string }
 
 func (e *MixedError) Error() string {
-	return fmt.Sprintf("these tables are not distributed with the others: %s; stop all nodes and run 'countersign migrate --distribute'", strings.Join(e.Tables, ", "))
+	return fmt.Sprintf("these tables are not on the machines where they belong: %s; stop all nodes and run 'countersign migrate --distribute'", strings.Join(e.Tables, ", "))
 }
-
-// errMoved means that the tables were distributed, or became local again, while this node
-// was running.
-var errMoved = fmt.Errorf("%w: the tables were distributed since this node started; restart it", mfa.ErrUnavailable)
 
 const (
 	hasCitus = `SELECT to_regclass('pg_dist_partition') IS NOT NULL`
@@ -35,23 +29,27 @@ const (
 	selectPlacements = `SELECT t.name, coalesce(p.partmethod::text, ''), coalesce(p.repmodel::text, ''), coalesce(p.colocationid, 0)` +
 		` FROM unnest($1::text[]) WITH ORDINALITY AS t (name, position)` +
 		` LEFT JOIN pg_dist_partition p ON p.logicalrelid = to_regclass(t.name) ORDER BY t.position`
-	distributeTable = `SELECT create_distributed_table($1, 'bucket', colocate_with => $2)`
-	referenceTable  = `SELECT create_reference_table($1)`
+	distributeTable    = `SELECT create_distributed_table($1, 'bucket', colocate_with => $2)`
+	distributeFunction = `SELECT create_distributed_function($1)` // does nothing the second time
 	// Citus refuses to distribute a table if the same transaction has already used several
 	// connections for another table.
 	distributeInOrder = `SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true), set_config('lock_timeout', '30s', true)`
 )
 
 // The spread tables are distributed by bucket and colocated with the first of them.
-// The copied tables are small; every machine has a copy.
+// The tables of the coordinator are small, and change without the workers.
 var (
 	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events", "messages", "tallies", "event_contexts", "deleted_factors", "erasures",
-		"webhook_endpoints", "webhook_deliveries", "webhook_attempts"}
-	copiedTables = []string{"environments", "api_keys", "meta"}
+		"webhook_endpoints", "webhook_deliveries", "webhook_attempts", "statistics", "statistics_positions",
+		"buckets", "bypasses"}
+	coordinatorTables = []string{"environments", "api_keys", "meta", "operators", "operator_passkeys", "operator_tickets"}
 )
 
-// allTables returns the copied tables and then the spread ones.
-func allTables() []string { return slices.Concat(copiedTables, spreadTables) }
+// spreadFunctions run on the machines that store the rows.
+var spreadFunctions = []string{"event_hold(uuid)", "event_held(bigint)"}
+
+// allTables returns the tables of the coordinator and then the spread ones.
+func allTables() []string { return slices.Concat(coordinatorTables, spreadTables) }
 
 // A placement describes where a table is, with the values of pg_dist_partition.
 type placement struct {
@@ -65,36 +63,32 @@ type placement struct {
 func (p placement) isCopied() bool { return p.method == "n" && p.model == "t" }
 
 // isLocal reports whether the table is on the coordinator only. The catalog also lists
-// local tables, if they have a foreign key to a copied table.
+// local tables, if they have a foreign key to a table that every machine has.
 func (p placement) isLocal() bool { return p.method == "" || p.method == "n" && p.model == "s" }
 
 // distributed reports whether the tables are spread over machines. It returns a
-// MixedError if only some of them are, or if they are not colocated.
-func distributed(placements []placement) (bool, error) {
+// MixedError if only some of them are, or if they are not colocated. Earlier programs copied
+// the tables of the coordinator to every machine, which also works.
+func distributed(placements []placement) (spread bool, err error) {
 	first := slices.IndexFunc(placements, func(p placement) bool { return p.table == spreadTables[0] })
 	if first < 0 {
 		return false, fmt.Errorf("the table %s is missing", spreadTables[0])
 	}
 	var local, apart []string
 	for _, p := range placements {
-		ok := p.isCopied()
-		if slices.Contains(spreadTables, p.table) {
-			ok = p.method == "h" && p.colocation == placements[first].colocation
-		}
-		switch {
-		case p.method == "":
+		switch spreads := slices.Contains(spreadTables, p.table); {
+		case spreads && p.method == "h" && p.colocation == placements[first].colocation:
+			spread = true
+		case spreads && p.method == "":
 			local = append(local, p.table)
-		case !ok:
+		case spreads || !p.isLocal() && !p.isCopied():
 			apart = append(apart, p.table)
 		}
 	}
-	switch {
-	case len(local) == len(placements):
-		return false, nil
-	case len(local)+len(apart) > 0:
+	if len(apart) > 0 || spread && len(local) > 0 {
 		return false, &MixedError{append(local, apart...)}
 	}
-	return true, nil
+	return spread, nil
 }
 
 // A querier is a connection, a pool or a transaction.
@@ -156,26 +150,29 @@ func Distribute(ctx context.Context, url string) error {
 	})
 }
 
-// distributeLocal distributes the tables that are local, in the order of allTables: the
-// spread ones are placed next to the first.
+// distributeLocal distributes the spread tables that are local, in their order: they are
+// placed next to the first.
 func distributeLocal(ctx context.Context, tx pgx.Tx) error {
 	before, err := readPlacements(ctx, tx)
 	if err != nil {
 		return err
 	}
 	for _, p := range before {
-		if !p.isLocal() {
+		i := slices.Index(spreadTables, p.table)
+		if i < 0 || !p.isLocal() {
 			continue
 		}
-		sql, args := referenceTable, []any{p.table}
-		if i := slices.Index(spreadTables, p.table); i >= 0 {
-			sql, args = distributeTable, []any{p.table, spreadTables[0]}
-			if i == 0 {
-				args[1] = "default"
-			}
+		next := spreadTables[0]
+		if i == 0 {
+			next = "default"
 		}
-		if _, err := tx.Exec(ctx, sql, args...); err != nil {
+		if _, err := tx.Exec(ctx, distributeTable, p.table, next); err != nil {
 			return fmt.Errorf("distribute %s: %w", p.table, err)
+		}
+	}
+	for _, f := range spreadFunctions {
+		if _, err := tx.Exec(ctx, distributeFunction, f); err != nil {
+			return fmt.Errorf("distribute the function %s: %w", f, err)
 		}
 	}
 	after, err := readPlacements(ctx, tx)

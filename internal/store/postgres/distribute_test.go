@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -30,9 +29,10 @@ func TestPlacements(t *testing.T) {
 		if slices.Contains(spread, table) {
 			return "h", "s", 7
 		}
-		return "n", "t", 1
+		return "", "", 0
 	}
 	local := func(string) (string, string, int) { return "", "", 0 }
+	copied := func(string) (string, string, int) { return "n", "t", 1 }
 	if yes, err := place(local); yes || err != nil {
 		t.Errorf("local tables: %v, %v", yes, err)
 	}
@@ -40,29 +40,28 @@ func TestPlacements(t *testing.T) {
 		t.Errorf("distributed tables: %v, %v", yes, err)
 	}
 	for _, odd := range tables {
-		for name, change := range map[string]func(string) (string, string, int){
-			"local":                       local,
-			"apart":                       func(string) (string, string, int) { return "h", "s", 8 },
-			"not distributed, only known": func(string) (string, string, int) { return "n", "s", 0 },
-		} {
-			_, err := place(func(table string) (string, string, int) {
-				if table == odd {
-					return change(table)
-				}
-				return whole(table)
-			})
-			if mixed, ok := errors.AsType[*postgres.MixedError](err); !ok || len(mixed.Tables) == 0 {
-				t.Errorf("%s is %s: %v; want a MixedError", odd, name, err)
-			}
+		changes := map[string]func(string) (string, string, int){
+			"apart": func(string) (string, string, int) { return "h", "s", 8 },
 		}
-		_, err := place(func(table string) (string, string, int) {
-			if table == odd {
-				return whole(table)
+		if slices.Contains(spread, odd) {
+			changes["copied"], changes["local"] = copied, local
+			changes["not distributed, only known"] = func(string) (string, string, int) { return "n", "s", 0 }
+		}
+		for name, change := range changes {
+			for rest, others := range map[string]func(string) (string, string, int){"distributed": whole, "local": local} {
+				if name == "local" && rest == "local" || name == "apart" && odd == spread[0] && rest == "local" {
+					continue
+				}
+				_, err := place(func(table string) (string, string, int) {
+					if table == odd {
+						return change(table)
+					}
+					return others(table)
+				})
+				if mixed, ok := errors.AsType[*postgres.MixedError](err); !ok || len(mixed.Tables) == 0 {
+					t.Errorf("%s is %s, the others are %s: %v; want a MixedError", odd, name, rest, err)
+				}
 			}
-			return local(table)
-		})
-		if _, ok := errors.AsType[*postgres.MixedError](err); !ok {
-			t.Errorf("only %s is distributed: %v; want a MixedError", odd, err)
 		}
 	}
 }
@@ -93,7 +92,7 @@ func TestDistributeIsWhole(t *testing.T) {
 		}
 		return n
 	}
-	for _, refused := range []string{"environments", "factors", "tallies"} {
+	for _, refused := range []string{"factors", "tallies"} {
 		url := migrated(t)
 		conn := connect(t, url)
 		pgtest.Citus(t, conn)
@@ -117,13 +116,14 @@ func TestDistributeIsWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := count(conn); n != len(postgres.Tables()) {
-		t.Errorf("%d tables are distributed; want %d", n, len(postgres.Tables()))
+	if n := count(conn); n != len(postgres.SpreadTables()) {
+		t.Errorf("%d tables are distributed; want %d", n, len(postgres.SpreadTables()))
 	}
-	if err := s.Ping(t.Context()); !errors.Is(err, mfa.ErrUnavailable) {
-		t.Errorf("Ping of a store that was opened before = %v; want %v", err, mfa.ErrUnavailable)
+	if err := s.Ping(t.Context()); err != nil || !s.Single() {
+		t.Errorf("Ping of a store that was opened before = %v, single = %v; want nil and one Update in each transaction", err, s.Single())
 	}
-	for _, local := range postgres.Tables() {
+	holds(t, s, storeFactor(t, s))
+	for _, local := range postgres.SpreadTables() {
 		exec(t, conn, `CREATE TABLE aside AS SELECT * FROM pg_dist_partition WHERE logicalrelid = $1::text::regclass`, local)
 		exec(t, conn, `DELETE FROM pg_dist_partition WHERE logicalrelid = $1::text::regclass`, local)
 		_, err := postgres.Open(t.Context(), url, postgres.Options{})
@@ -177,10 +177,7 @@ func TestDistributeTheRest(t *testing.T) {
 // TestDistributeUnderLoad distributes the tables of a Citus cluster while nodes race for
 // codes: each code is accepted once.
 func TestDistributeUnderLoad(t *testing.T) {
-	url := os.Getenv("COUNTERSIGN_TEST_CITUS")
-	if url == "" {
-		t.Skip("set COUNTERSIGN_TEST_CITUS to the URL of an empty database of a Citus cluster")
-	}
+	url := pgtest.OnCitus(t).Coordinator
 	if err := postgres.Migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}

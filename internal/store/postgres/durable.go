@@ -87,9 +87,16 @@ func (s *Store) exec(ctx context.Context, sql string, args ...any) (tag pgconn.C
 	return tag, err
 }
 
-// begun runs fn in a transaction and waits until its commit is durable.
+// beginCommitted begins a transaction in which each statement sees all commits before it. A
+// database may set another isolation for its sessions: then a statement after a lock would not
+// see the commit for which the lock waited.
+const beginCommitted = "BEGIN ISOLATION LEVEL READ COMMITTED"
+
+// begun runs fn in a transaction, as beginCommitted begins one, and waits until its commit is durable.
 func (s *Store) begun(ctx context.Context, fn func(pgx.Tx) error) error {
-	return s.on(ctx, func(conn *pgx.Conn) error { return pgx.BeginFunc(ctx, conn, fn) })
+	return s.on(ctx, func(conn *pgx.Conn) error {
+		return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, fn)
+	})
 }
 
 // collect returns the rows of a SELECT when they are durable.

@@ -40,9 +40,10 @@ var (
 )
 
 // An unknownError means that the connection broke before COMMIT was answered: the server
-// may or may not have committed.
+// may or may not have committed. On distributed tables, it also means that the coordinator
+// lost the worker before the worker answered.
 type unknownError struct {
-	backend uint32 // the server process that ran the transaction
+	backend uint32 // the server process that ran the transaction; 0: the server has answered
 	cause   error
 }
 
@@ -52,6 +53,9 @@ func (e *unknownError) Error() string {
 
 func (e *unknownError) Unwrap() []error { return []error{mfa.ErrUnavailable, e.cause} }
 
+// errNotStored means that a COMMIT without an answer did not succeed, and never will.
+var errNotStored = fmt.Errorf("%w: a worker has not committed the transaction", mfa.ErrUnavailable)
+
 // SQLSTATEs that decide how the store continues.
 const (
 	uniqueViolation      = "23505"
@@ -60,7 +64,9 @@ const (
 	deadlock             = "40P01"
 	lockNotAvailable     = "55P03"
 	queryCanceled        = "57014" // by a statement timeout
+	internalError        = "XX000" // of Citus: a worker did not answer COMMIT, or refused it
 	noSuchStatement      = "26000"
+	notSupported         = "0A000" // of Citus: a statement of a group, on distributed tables
 	statementExists      = "42P05"
 )
 
@@ -75,6 +81,9 @@ func sqlState(err error) string {
 // succeed if it runs again. For example, another transaction may insert a row after this
 // one has looked for it and before this one inserts it.
 func isConflict(err error) bool {
+	if errors.Is(err, errNotStored) {
+		return true
+	}
 	switch sqlState(err) {
 	case serializationFailure, deadlock:
 		return isRefused(err)
@@ -86,10 +95,11 @@ func isConflict(err error) bool {
 
 // isDuplicateID reports whether a unique violation comes from a table whose rows
 // are inserted without looking for them first. Another run would fail in the same way.
-// The name of a shard begins with the name of its table.
+// The name of a shard begins with the name of its table. The recovery codes of a user are
+// looked for first.
 func isDuplicateID(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && slices.ContainsFunc([]string{"factors", "challenges", "events"}, func(table string) bool {
+	return ok && !strings.HasPrefix(e.ConstraintName, "factors_recovery") && slices.ContainsFunc([]string{"factors", "challenges", "events"}, func(table string) bool {
 		return strings.HasPrefix(e.TableName, table)
 	})
 }

@@ -10,25 +10,34 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
-// The functions are in migration 5. docs/adr/0027-order-of-events.md explains the order.
+// The functions are in migrations 5 and 11. docs/adr/0027-order-of-events.md explains the order.
 const (
 	selectPosition  = `SELECT epoch, n FROM event_position()`
 	boundPosition   = `SELECT epoch, n FROM set_config('idle_in_transaction_session_timeout', $1, true), event_position()`
 	selectWatermark = `SELECT event_watermark()`
-	advanceEpoch    = `SELECT event_epoch_advance(true, $1)`
-	selectEpoch     = `SELECT last_value FROM event_epochs`
+	// holdEvent makes an insert of events also lock their epoch on the machine that stores them.
+	holdEvent    = ` RETURNING event_hold(id)`
+	advanceEpoch = `SELECT event_epoch_advance(true, $1)`
+	selectEpoch  = `SELECT last_value FROM event_epochs`
+
+	oldestFirst = ` ORDER BY e.id LIMIT $4`
+	newestFirst = ` ORDER BY e.id DESC LIMIT $4`
 
 	nextEnvironment = `SELECT e.environment FROM events e WHERE e.environment > $1 ORDER BY e.environment LIMIT 1`
 )
 
 var (
-	selectEvents = `SELECT ` + eventRows.list("e") + ` FROM events e WHERE e.environment = $1 AND e.id > $2 AND e.id < $3 ORDER BY e.id LIMIT $4`
+	selectEvents       = selectEventsOf + oldestFirst
+	selectNewestEvents = selectEventsOf + newestFirst
+	selectEventsOf     = `SELECT ` + eventRows.list("e") + ` FROM events e WHERE e.environment = $1 AND e.id > $2 AND e.id < $3`
 	// The same with the personal data: an event has the bucket of its factor.
-	selectEventsAndPersons = `SELECT ` + eventRows.list("e") + `, f.user_id, ` + deletedFactors.list("d") + `, ` + contexts.list("c") + ` FROM events e` +
+	selectEventsAndPersons       = selectEventsAndPersonsOf + oldestFirst
+	selectNewestEventsAndPersons = selectEventsAndPersonsOf + newestFirst
+	selectEventsAndPersonsOf     = `SELECT ` + eventRows.list("e") + `, f.user_id, ` + deletedFactors.list("d") + `, ` + contexts.list("c") + ` FROM events e` +
 		` LEFT JOIN factors f ON f.bucket = e.bucket AND f.id = e.factor` +
 		` LEFT JOIN deleted_factors d ON d.bucket = e.bucket AND d.id = e.factor` +
 		` LEFT JOIN event_contexts c ON c.id = e.id AND c.bucket = e.bucket` +
-		` WHERE e.environment = $1 AND e.id > $2 AND e.id < $3 ORDER BY e.id LIMIT $4`
+		` WHERE e.environment = $1 AND e.id > $2 AND e.id < $3`
 	selectNext   = `SELECT e.id FROM events e WHERE e.environment = $1 AND e.id > $2 AND e.id < $3 ORDER BY e.id LIMIT 1`
 	selectNewest = `SELECT e.id FROM events e WHERE e.environment = $1 ORDER BY e.id DESC LIMIT 1`
 	// The owners of factors, stored or deleted, and the contexts of events.
@@ -70,8 +79,12 @@ func appendEvent(ctx context.Context, tx pgx.Tx, e mfa.Event) error {
 	if err := tx.QueryRow(ctx, boundPosition, milliseconds(idleFor)).Scan(&p.Epoch, &p.Counter); err != nil {
 		return err
 	}
-	e.ID = p.ID(e.ID.Bucket())
-	_, err := tx.Exec(ctx, eventRows.insert, eventRows.values(&e)...)
+	at := e.ID.Bucket()
+	if elsewhere, ok := tx.(elsewhereTx); ok && e.Factor == (mfa.FactorID{}) {
+		at = elsewhere.bucket
+	}
+	e.ID = p.ID(at)
+	_, err := tx.Exec(ctx, eventRows.insert+holdEvent, eventRows.values(&e)...)
 	return err
 }
 
@@ -81,6 +94,14 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 	if s.stalled.Load() {
 		return page, errStalled
 	}
+	page, err = s.readEvents(ctx, q)
+	if s.missed(err) {
+		page, err = s.readEvents(ctx, q)
+	}
+	return page, domainError(err)
+}
+
+func (s *Store) readEvents(ctx context.Context, q events.Query) (page events.RawPage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.wait.roundTrip)
 	defer cancel()
 	from, to := q.Range()
@@ -96,8 +117,8 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 			return err
 		}
 		// The watermark has a separate transaction: the next statement must begin after it.
-		var epoch int64
-		if err := conn.QueryRow(ctx, selectWatermark).Scan(&epoch); err != nil {
+		epoch, held, err := s.watermark(ctx, conn)
+		if err != nil || held && !q.Newest { // a reader of the newest events keeps no position
 			return err
 		}
 		if final := (mfa.Position{Epoch: epoch}).ID(0); final.Compare(to) < 0 {
@@ -109,15 +130,14 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 		}
 		batch := &pgx.Batch{}
 		scanned := 0
-		sql := selectEventsAndPersons
-		if s.spread { // Citus joins only the rows of one shard in this way
-			sql = selectEvents
-		}
+		persons := !q.WithoutPersons
+		joined := persons && !s.spread.Load() // Citus joins only the rows of one shard in this way
+		sql := listEvents(q.Newest, joined)
 		batch.Queue("SELECT " + searchOnly)
 		batch.Queue(sql, q.Environment, from, to, limit).Query(each(func(row *rowReader) error {
 			e := eventRows.scan(row)
 			raw := events.RawEvent{Event: *e}
-			if !s.spread {
+			if joined {
 				raw.User = row.text()
 				if d := deletedFactors.scan(row); d.Sealed != nil {
 					raw.Deleted = d
@@ -144,12 +164,39 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 			return err
 		}
 		page.More = page.More || scanned == limit
-		if !s.spread {
+		if joined || !persons {
 			return nil
 		}
 		return readPersons(ctx, conn, page.Events)
 	})
-	return page, domainError(err)
+	return page, err
+}
+
+// listEvents returns the statement that lists events, with their personal data or without it.
+func listEvents(newest, persons bool) string {
+	switch {
+	case newest && persons:
+		return selectNewestEventsAndPersons
+	case newest:
+		return selectNewestEvents
+	case persons:
+		return selectEventsAndPersons
+	}
+	return selectEvents
+}
+
+// watermark returns an epoch: all events of earlier epochs are committed, or never will be,
+// unless held. On distributed tables, a machine may still be committing a transaction that has
+// ended on the coordinator: the coordinator has failed, or has lost its connection. Then
+// the watermark is held, and readers wait until the commit has ended.
+func (s *Store) watermark(ctx context.Context, conn *pgx.Conn) (epoch int64, held bool, err error) {
+	if err := conn.QueryRow(ctx, selectWatermark).Scan(&epoch); err != nil || !s.spread.Load() {
+		return epoch, false, err
+	}
+	// A transaction locks its epoch on its machine before it commits, and has the lock on the
+	// coordinator until then. So this statement comes second.
+	held, err = s.isHeld(ctx, conn, epoch)
+	return epoch, held, err
 }
 
 // readPersons reads the personal data of events from tables that are distributed.

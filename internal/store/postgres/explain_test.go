@@ -13,10 +13,10 @@ import (
 
 // fill stores tens of thousands of rows of each kind, spread over all buckets.
 var fill = []string{
-	`INSERT INTO factors (bucket, id, environment, type, user_id, last_step, failures, created_at, updated_at)
-		SELECT n % 1024, md5('f' || n)::uuid, 1, 'totp', 'user' || n / 2, 0, 0, now(), now() FROM generate_series(1, 40000) n`,
-	`INSERT INTO challenges (bucket, id, factor, attempts, created_at, updated_at, expires_at)
-		SELECT n % 1024, md5('c' || n)::uuid, md5('f' || n)::uuid, 0, now(), now(), now() FROM generate_series(1, 40000) n`,
+	`INSERT INTO factors (bucket, id, environment, type, user_id, last_step, failures, created_at, updated_at, phone)
+		SELECT n % 1024, md5('f' || n)::uuid, 1, 'totp', 'user' || n / 2, 0, 0, now(), now(), sha256(n::text::bytea) FROM generate_series(1, 40000) n`,
+	`INSERT INTO challenges (bucket, id, factor, attempts, created_at, updated_at, expires_at, created_key)
+		SELECT n % 1024, md5('c' || n)::uuid, md5('f' || n)::uuid, 0, now(), now(), now(), n FROM generate_series(1, 40000) n`,
 	`INSERT INTO users (bucket, environment, id, failures) SELECT n % 1024, 1, 'user' || n / 2, 1 FROM generate_series(1, 40000) n`,
 	`INSERT INTO phones (bucket, key, sends, expires_at)
 		SELECT n % 1024, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
@@ -26,12 +26,17 @@ var fill = []string{
 		SELECT n % 1024, sha256(n::text::bytea), 0, now() + n * interval '1s' FROM generate_series(1, 40000) n`,
 	`INSERT INTO replays (bucket, key, fingerprint, expires_at)
 		SELECT n % 1024, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
-	`INSERT INTO events (bucket, id, environment, type)
-		SELECT n % 1024, md5('e' || n)::uuid, 1, 'challenge.created' FROM generate_series(1, 40000) n`,
+	`INSERT INTO bypasses (bucket, key, code_mac, guesses, created_at, expires_at)
+		SELECT n % 1024, sha256(n::text::bytea), '', 0, now(), now() + n * interval '1s' FROM generate_series(1, 40000) n`,
+	`INSERT INTO events (bucket, id, environment, type, factor, challenge)
+		SELECT n % 1024, md5('e' || n)::uuid, 1, 'challenge.created', md5('f' || n / 8)::uuid, md5('c' || n / 2)::uuid FROM generate_series(1, 40000) n`,
 	`INSERT INTO event_contexts (bucket, id, person, sealed) SELECT n % 1024, md5('e' || n)::uuid, sha256(n::text::bytea), '' FROM generate_series(1, 40000) n`,
 	`INSERT INTO deleted_factors (bucket, id, person, sealed, expires_at)
 		SELECT n % 1024, md5('d' || n)::uuid, sha256(n::text::bytea), '', now() + n * interval '1s' FROM generate_series(1, 40000) n`,
 	`INSERT INTO erasures (bucket, person, due_at) SELECT n % 1024, sha256(n::text::bytea), now() + n * interval '1s' FROM generate_series(1, 40000) n`,
+	`INSERT INTO statistics (bucket, environment, series, start, counts)
+		SELECT n % 1024, n % 1024, 'events', now() + n * interval '1h', '' FROM generate_series(1, 40000) n`,
+	`INSERT INTO statistics_positions (bucket, environment) SELECT n % 1024, n FROM generate_series(1, 40000) n`,
 	`ANALYZE`,
 }
 
@@ -65,10 +70,46 @@ func TestRequestsSearch(t *testing.T) {
 			}
 		})
 	}
+	t.Run("selectHoldings", func(t *testing.T) { // reads one bucket, and may sort it
+		plan := explain(t, conn, postgres.HoldingsStatement(), "force_generic_plan")
+		if strings.Contains(plan, "Seq Scan") || !strings.Contains(plan, "Index Cond: (bucket = ") {
+			t.Errorf("%s\n%s", postgres.HoldingsStatement(), plan)
+		}
+	})
 	for _, sql := range postgres.Inserts() {
 		if !strings.Contains(sql, "(bucket, ") || !strings.Contains(sql, "VALUES ($1, ") {
 			t.Errorf("no bucket in %s", sql)
 		}
+	}
+}
+
+// TestSubjectsSearch asks for the plans of the statements that find the events of a factor, a
+// challenge or a user. Each must look for a key: no plan reads all events of an environment,
+// or of a bucket.
+func TestSubjectsSearch(t *testing.T) {
+	conn := connect(t, migrated(t))
+	for _, sql := range fill {
+		exec(t, conn, sql)
+	}
+	key := regexp.MustCompile(`\b(challenge|factor|person|user_id|id) = `)
+	for name, sql := range postgres.SubjectStatements() {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(sql, "bucket = $1") {
+				t.Errorf("no bucket in %s", sql)
+			}
+			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+				plan := explain(t, conn, sql, mode)
+				found := conditions.FindAllString(plan, -1)
+				if len(found) == 0 || strings.Contains(plan, "Seq Scan") {
+					t.Errorf("%s: no search\n%s\n%s", mode, sql, plan)
+				}
+				for _, condition := range found {
+					if !key.MatchString(condition) {
+						t.Errorf("%s: %s\n%s\n%s", mode, condition, sql, plan)
+					}
+				}
+			}
+		})
 	}
 }
 
@@ -106,7 +147,7 @@ func TestGroupsSearch(t *testing.T) {
 						t.Errorf("%s: %d conditions of %d searches\n%s", mode, len(found), searches, plan)
 					}
 					for _, condition := range found {
-						if !strings.Contains(condition, "bucket = ") || !strings.Contains(condition, "id = ") {
+						if !strings.Contains(condition, "bucket = ") || !strings.Contains(condition, "id = ") && !strings.Contains(condition, "key = ") {
 							t.Errorf("%s: %s\n%s", mode, condition, plan)
 						}
 					}

@@ -20,6 +20,9 @@ func (s *Store) Hurry(roundTrip, resolve time.Duration) {
 func (s *Store) Patience(d time.Duration)   { s.wait.patience = d }
 func (s *Store) StallAfter(d time.Duration) { s.wait.stall = d }
 
+// Single reports whether each Update has a separate transaction.
+func (s *Store) Single() bool { return s.single() }
+
 // Known returns how many migrations this program knows.
 func Known() int {
 	all, err := known()
@@ -47,15 +50,20 @@ func RequestStatements() map[string]string {
 		"lockFactor":          selectFactor + forUpdate.on("f"),
 		"selectFactorUser":    selectFactorUser,
 		"lockFactorUser":      selectFactorUser + forUpdate.on("u"),
+		"selectCreated":       selectCreated,
 		"selectUser":          selectUser,
 		"lockUser":            selectUser + forUpdate.on("u"),
 		"selectPhone":         selectPhone,
 		"lockPhone":           selectPhone + forUpdate.on("p"),
 		"selectTally":         selectTally,
 		"lockTally":           selectTally + forUpdate.on("y"),
+		"countOwned":          countOwned,
+		"selectOwned":         selectOwned,
 		"selectTallies":       selectTallies,
 		"selectMessage":       selectMessage,
 		"lockMessage":         selectMessage + forUpdate.on("m"),
+		"selectBypass":        selectBypass,
+		"lockBypass":          selectBypass + forUpdate.on("w"),
 		"selectReplay":        selectReplay,
 		"lockReplay":          selectReplay + forUpdate.on("r"),
 		"confirmEvent":        confirmEvent,
@@ -68,6 +76,8 @@ func RequestStatements() map[string]string {
 		"updatePhone":         phones.update,
 		"updateTally":         tallies.update,
 		"updateMessage":       messages.update,
+		"updateBypass":        bypasses.update,
+		"deleteBypass":        deleteBypass,
 		"updateReplay":        replays.update,
 		"forgetReplay":        forgetReplay,
 		"deleteReplay":        deleteReplay,
@@ -75,6 +85,11 @@ func RequestStatements() map[string]string {
 		"seeChallenge":        seeChallenge,
 		"selectFactorsUp":     selectFactorsUp,
 		"selectFactorsDown":   selectFactorsDown,
+		"selectCounted":       selectCounted,
+		"lockCounted":         lockCounted,
+		"updateCounted":       statisticPosition.update,
+		"selectStatistic":     selectStatistic,
+		"selectStatistics":    selectStatistics,
 	}
 }
 
@@ -86,6 +101,8 @@ func GroupStatements() (first string, byName map[string]string) {
 		"lockFactorsAndFind": lockFactorsAndFind,
 		"lockUsersAndFind":   lockUsersAndFind,
 		"lockFactors":        lockFactors,
+		"lockReplays":        lockReplays,
+		"findCreated":        findCreated,
 		"lockUsers":          lockUsers,
 		"seeFactors":         seeFactors,
 		"seeChallenges":      seeChallenges,
@@ -97,7 +114,7 @@ func GroupStatements() (first string, byName map[string]string) {
 // Inserts returns the statements of the request path that read no table.
 func Inserts() []string {
 	return []string{
-		factors.insert, challenges.insert, users.insert, phones.insert, tallies.insert, messages.insert, replays.insert, eventRows.insert,
+		factors.insert, challenges.insert, users.insert, phones.insert, tallies.insert, messages.insert, bypasses.insert, replays.insert, eventRows.insert,
 	}
 }
 
@@ -106,18 +123,27 @@ func SweepStatements() map[string]string {
 	return map[string]string{
 		"sweepChallenges": sweepChallenges,
 		"sweepReplays":    sweepReplays,
+		"sweepBypasses":   sweepBypasses,
 		"sweepPhones":     sweepPhones,
 		"sweepTallies":    sweepTallies,
 		"sweepMessages":   sweepMessages,
+		"sweepStatistics": sweepStatistics,
 	}
 }
+
+// HoldingsStatement reads the factors of one bucket in the background.
+func HoldingsStatement() string { return selectHoldings }
 
 // PagingStatements returns the statements that read all buckets.
 func PagingStatements() map[string]string {
 	return map[string]string{
 		"selectFactorsAfter": selectFactorsAfter,
+		"factorsByPhone":     selectFactorsByPhone,
+		"selectExpired":      selectExpired,
 		"exportEvents":       exportEvents,
 		"selectEvents":       selectEvents,
+		"selectNewestEvents": selectNewestEvents,
+		"selectNewestBefore": selectNewestBefore,
 		"selectNext":         selectNext,
 		"selectNewest":       selectNewest,
 		"nextEnvironment":    nextEnvironment,
@@ -129,6 +155,22 @@ func PagingStatements() map[string]string {
 		"sweepContexts":      sweepContexts,
 		"selectOldDeleted":   selectOldDeleted,
 		"selectDueErasures":  selectDueErasures,
+		"exportStatistics":   exportStatistics,
+		"exportCounted":      exportCounted,
+	}
+}
+
+// SubjectStatements returns the statements that find the events of a subject.
+func SubjectStatements() map[string]string {
+	return map[string]string{
+		"selectOfChallenge": selectOfChallenge,
+		"newestOfChallenge": newestOfChallenge,
+		"selectOfFactor":    selectOfFactor,
+		"newestOfFactor":    newestOfFactor,
+		"selectOfPerson":    selectOfPerson,
+		"newestOfPerson":    newestOfPerson,
+		"factorsOfUser":     factorsOfUser,
+		"factorsOfPerson":   factorsOfPerson,
 	}
 }
 

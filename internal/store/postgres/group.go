@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	storedrows "github.com/countersign-mfa/countersign/internal/store/rows"
 )
 
 // A group sends its most frequent reads and writes as one statement for all rows of a
@@ -43,6 +44,15 @@ var (
 		` ORDER BY 1, 2, 3) AS k (bucket, environment, id)` +
 		` CROSS JOIN LATERAL (SELECT ` + users.list("u") + ` FROM users u WHERE u.bucket = k.bucket AND u.environment = k.environment AND u.id = k.id FOR UPDATE) u`
 )
+
+// findCreated finds the challenges of selectCreated. It locks nothing: the factors of the
+// challenges are locked.
+var findCreated = `SELECT c.* FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]) AS k (bucket, number, key)` +
+	` CROSS JOIN LATERAL (SELECT ` + challengeColumns + ` FROM challenges c WHERE c.bucket = k.bucket AND c.created_key = k.number AND substr(c.created_by, 1, 16) = k.key` +
+	` ORDER BY c.id DESC LIMIT 1) c`
+
+var lockReplays = `SELECT r.* FROM unnest($1::smallint[], $2::bytea[]) AS k (bucket, key)` +
+	` CROSS JOIN LATERAL (SELECT ` + replays.list("r") + ` FROM replays r WHERE r.bucket = k.bucket AND r.key = k.key FOR UPDATE) r`
 
 // The same statements, for factors with known keys, and for those plus the factors of
 // other challenges. The factor of a challenge never changes, so it is looked up without a
@@ -83,11 +93,12 @@ func arrays(keys []rowKey) []any {
 }
 
 // readGroup adds the SELECTs of rows to batch. They lock all challenges, then all
-// factors, users and the rest, in the order of a read of one row; see rowsOf. factorOf
+// factors, users, replays and the rest, in the order of a read of one row; see rowsOf. factorOf
 // returns the factor of a challenge, if it is known.
 func (h *txRows) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.ChallengeID) (mfa.FactorID, bool)) {
 	var challenges, factors, strangers []rowKey
 	users := arrayWriter{arrays: []array{{element: pgtype.Int2OID}, {element: pgtype.Int8OID}, {element: pgtype.TextOID}}} // the reads may name no user
+	var created, replays arrayWriter
 	named := false
 	none := mfa.Read{}
 	rest := &pgx.Batch{}
@@ -104,11 +115,20 @@ func (h *txRows) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.
 		if r.Factor != none.Factor {
 			factors = append(factors, rowKey{r.Bucket, r.Factor})
 		}
+		for _, id := range r.Others {
+			factors = append(factors, rowKey{r.Bucket, id})
+		}
 		if r.User != none.User {
 			users.row().smallint(int16(r.Bucket)).bigint(int64(r.User.Environment)).text(r.User.ID)
 			named = true
 		}
-		r.Challenge, r.Factor, r.User = none.Challenge, none.Factor, none.User
+		if r.Created != none.Created {
+			created.row().smallint(int16(r.Bucket)).bigint(storedrows.KeyNumber(r.Created)).bytea(r.Created[:])
+		}
+		if r.Replay != none.Replay {
+			replays.row().smallint(int16(r.Bucket)).bytea(r.Replay[:])
+		}
+		r.Challenge, r.Factor, r.User, r.Others, r.Created, r.Replay = none.Challenge, none.Factor, none.User, nil, none.Created, none.Replay
 		h.read(rest, r, forUpdate)
 	}
 	if len(challenges) > 0 {
@@ -125,6 +145,12 @@ func (h *txRows) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.
 	if len(factors)+len(strangers) > 0 || named {
 		batch.Queue(usersSQL, append(users.parameters(), keys...)...).Query(each(h.scanUser))
 	}
+	if len(created.arrays) > 0 {
+		batch.Queue(findCreated, created.parameters()...).Query(each(h.scanCreated))
+	}
+	if len(replays.arrays) > 0 {
+		batch.Queue(lockReplays, replays.parameters()...).Query(each(h.scanReplay))
+	}
 	batch.QueuedQueries = append(batch.QueuedQueries, rest.QueuedQueries...)
 }
 
@@ -134,6 +160,7 @@ func (h *txRows) readGroup(batch *pgx.Batch, rows []mfa.Read, factorOf func(mfa.
 // again, the insert fails because the old row still exists.
 type writes struct {
 	shared bool // several jobs share the transaction; the writes of a single job all stay in order
+	spread bool // the tables are distributed
 
 	newFactors    []*mfa.Factor
 	newChallenges []*mfa.Challenge
@@ -205,10 +232,18 @@ func (w *writes) cancelErasure(c mfa.CancelErasure) {
 
 func (w *writes) insertEvent(e *mfa.Event) {
 	if !w.shared {
-		w.others.Queue(eventRows.insert, eventRows.values(e)...)
+		w.others.Queue(eventRows.insert+w.hold(), eventRows.values(e)...)
 		return
 	}
 	w.events = append(w.events, e)
+}
+
+// hold returns the end of an insert of events.
+func (w *writes) hold() string {
+	if w.spread {
+		return holdEvent
+	}
+	return ""
 }
 
 // batch returns the statements of all writes. Updates follow inserts because the same
@@ -217,7 +252,7 @@ func (w *writes) batch() *pgx.Batch {
 	b := &pgx.Batch{}
 	factors.queueMany(b, factors.insertMany, w.newFactors)
 	challenges.queueMany(b, challenges.insertMany, w.newChallenges)
-	eventRows.queueMany(b, eventRows.insertMany, w.events)
+	eventRows.queueMany(b, eventRows.insertMany+w.hold(), w.events)
 	factorStates.queueMany(b, factorStates.updateMany, w.factors)
 	challengeStates.queueMany(b, challengeStates.updateMany, w.challenges)
 	if len(w.restored) > 0 {

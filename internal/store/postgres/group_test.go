@@ -165,9 +165,9 @@ func TestGroupsStoreTheSameAsSingleUpdates(t *testing.T) {
 			f.Failures, f.LastStep, f.UpdatedAt = i+1, int64(i), later
 			c.Attempts, c.UpdatedAt = i, later
 			if i%2 == 0 {
-				f.LockedUntil, c.VerifiedAt, c.SealedCode = later, later, nil
+				f.LockedUntil, f.LastUsedAt, c.VerifiedAt, c.SealedCode = later, later, later, nil
 			} else {
-				f.LockedUntil, f.Sealed, c.SealedCode = time.Time{}, []byte("again"), []byte("again")
+				f.LockedUntil, f.SuspendedAt, f.Sealed, c.SealedCode = time.Time{}, later, []byte("again"), []byte("again")
 			}
 			passing := storetest.NewChallenge(f)
 			tx.Writes = []mfa.Write{

@@ -91,9 +91,14 @@ func (l *lanes) take(row string, most int) []*job {
 	return waiting[:n]
 }
 
-// rowName returns the name of the row that a read of one row names.
+// rowName returns the name of the row that a read of one row names. A read of several factors
+// has the name of the first of Others: requests of one user, which wait for the same rows,
+// then share a lane.
 func rowName(r mfa.Read) string {
-	return fmt.Sprint(r.Bucket, r.Challenge, r.Factor, r.User, r.Phone, r.Counters, r.Message, r.Replay)
+	if len(r.Others) > 0 {
+		return fmt.Sprint(r.Bucket, r.Others[0])
+	}
+	return fmt.Sprint(r.Bucket, r.Challenge, r.Factor, r.User, r.Recovery, r.Phone, r.Counters, r.Message, r.Bypass, r.Replay, r.Owned)
 }
 
 // keepFromLanes moves the jobs of a group that name a row with a lane to that lane, and
@@ -173,7 +178,7 @@ func (s *Store) openLane(row string, j *job) {
 // empty. If a group cannot lock the row in time, its jobs fail.
 func (s *Store) serveLane(row string) {
 	for {
-		group := s.lanes.take(row, s.group)
+		group := s.lanes.take(row, s.together())
 		if len(group) == 0 {
 			return
 		}
@@ -199,7 +204,10 @@ func (s *Store) probe(j *job) (row string, locked bool) {
 	}
 	defer conn.Release()
 	batch, h := &pgx.Batch{}, newTxRows()
-	batch.Queue("BEGIN")
+	batch.Queue(beginCommitted)
+	if s.spread.Load() {
+		boundWorkers(batch, probeWait, s.wait.roundTrip)
+	}
 	batch.Queue(boundLocks, milliseconds(probeWait), milliseconds(s.wait.roundTrip))
 	for _, r := range rowsOf([]*job{j}) {
 		first := batch.Len()

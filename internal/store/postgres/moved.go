@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
@@ -53,8 +54,35 @@ func (s *Store) MarkMoved(ctx context.Context, target string) error {
 	})
 }
 
-// change runs fn in a transaction, unless the store was copied to another one.
+// An elsewhereTx stores events that concern no factor in a given bucket; see appendEvent.
+type elsewhereTx struct {
+	pgx.Tx
+	bucket mfa.Bucket
+}
+
+// change runs fn in a transaction, unless the store was copied to another one. If a machine of
+// distributed tables does not work, change tries the event of fn on another machine.
 func (s *Store) change(ctx context.Context, fn func(pgx.Tx) error) error {
+	failed := false // whether fn has failed, so nothing was committed
+	try := func(tx pgx.Tx) error {
+		err := fn(tx)
+		failed = err != nil
+		return err
+	}
+	err := s.changeOnce(ctx, try)
+	if m := s.machines.Load(); m != nil {
+		for _, b := range m.buckets {
+			if !failed || !isOutage(err) || ctx.Err() != nil {
+				break
+			}
+			failed = false
+			err = s.changeOnce(ctx, func(tx pgx.Tx) error { return try(elsewhereTx{tx, mfa.Bucket(b)}) })
+		}
+	}
+	return err
+}
+
+func (s *Store) changeOnce(ctx context.Context, fn func(pgx.Tx) error) error {
 	return s.begun(ctx, func(tx pgx.Tx) error {
 		var target []byte
 		switch err := tx.QueryRow(ctx, selectMeta, transfer.MetaMoved).Scan(&target); {

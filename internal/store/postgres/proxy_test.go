@@ -225,9 +225,14 @@ func (l *link) up() {
 	}
 }
 
+// begins reports whether a flight begins a transaction, at any isolation level.
+func begins(flight []string) bool {
+	return slices.ContainsFunc(flight, func(sql string) bool { return strings.HasPrefix(sql, "BEGIN") })
+}
+
 func arrival(flight []string) point {
 	switch {
-	case slices.Contains(flight, "BEGIN"):
+	case begins(flight):
 		return readsArrived
 	case slices.Contains(flight, "COMMIT"):
 		return commitArrived
@@ -310,14 +315,14 @@ func (l *link) down() {
 }
 
 func departure(flight []string) point {
-	if len(flight) > 0 && flight[len(flight)-1] == "COMMIT" && !slices.Contains(flight, "BEGIN") {
+	if len(flight) > 0 && flight[len(flight)-1] == "COMMIT" && !begins(flight) {
 		return commitAnswered
 	}
 	return ""
 }
 
 func afterwards(flight []string) point {
-	if slices.Contains(flight, "BEGIN") {
+	if begins(flight) {
 		return readsAnswered
 	}
 	return ""

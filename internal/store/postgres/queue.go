@@ -53,6 +53,15 @@ func (s *Store) serve() {
 			group[i] = w.Work
 			group[i].waiting = w
 		}
+		if s.single() {
+			hold.Release()
+			dispatch(s, &s.updating, waiting, func(j *job) mfa.Bucket { return j.read.Bucket }, func(w *queue.Job[*job]) (error, bool) {
+				j := w.Work
+				s.commit(s.keepFromLanes([]*job{j}), func() {}, s.wait.patience, func(locked []*job, _ error) { s.part(locked) })
+				return j.err, j.moved
+			})
+			return
+		}
 		// The next group is gathered while this one waits for its commit. If it were
 		// gathered earlier, both groups would be half as large.
 		impatient := time.AfterFunc(longestTurn, hold.Release)

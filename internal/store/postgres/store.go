@@ -27,8 +27,9 @@ type Store struct {
 	pool     *pgxpool.Pool
 	log      *slog.Logger
 	now      func() time.Time
-	group    int  // the largest number of Updates that share a transaction
-	spread   bool // whether the tables are distributed
+	group    int         // the largest number of Updates that share a transaction
+	auto     bool        // whether distributed tables change that number to 1
+	spread   atomic.Bool // whether the tables are distributed
 	wait     waits
 	queue    *queue.Queue[*job]
 	turn     queue.Turn // held by the writer that gathers a group, until the group is decided
@@ -36,6 +37,9 @@ type Store struct {
 	serving  sync.WaitGroup // the goroutines that answer Updates and Views
 	answered atomic.Int64   // when the database last answered, in Unix nanoseconds
 	owners   owners
+	updating dispatcher               // of Updates, if the tables are distributed
+	viewing  dispatcher               // of Views, if the tables are distributed
+	machines atomic.Pointer[machines] // nil until they are read
 
 	lanes     lanes
 	committed atomic.Int64  // when a COMMIT was last answered, in Unix nanoseconds
@@ -45,7 +49,8 @@ type Store struct {
 	sockets   sockets
 	others    chan struct{} // has one element for each connection that on uses
 
-	sweeping int // the bucket to sweep next; guarded by sweepMu
+	sweeping int             // the bucket or shard to sweep next; guarded by sweepMu
+	unswept  map[int32]error // the machines whose shards this pass leaves out; guarded by sweepMu
 	sweepMu  sync.Mutex
 }
 
@@ -76,7 +81,8 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	s.closing = make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(s.closing) })
 	cfg.ConnConfig.DialFunc = s.sockets.dial(cfg.ConnConfig.DialFunc)
-	if err := s.connect(ctx, cfg, cmp.Or(max(opts.Writers, 0), sharingWriters)); err != nil {
+	writers := cmp.Or(max(opts.Writers, 0), sharingWriters)
+	if err := s.connect(ctx, cfg, writers); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -87,30 +93,39 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	if err := s.checkSchema(ctx); err != nil {
 		return nil, err
 	}
-	if s.spread, err = s.distributed(ctx); err != nil {
+	spread, err := s.distributed(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if s.group <= 0 {
+	s.spread.Store(spread)
+	if s.auto = s.group <= 0; s.auto { // a transaction over several shards costs more than sharing saves
 		s.group = sharingGroup
-		if s.spread { // a transaction over several shards costs more than sharing saves
-			s.group = 1
+	}
+	var canSpread bool
+	if err := s.pool.QueryRow(ctx, hasCitus).Scan(&canSpread); err != nil {
+		return nil, domainError(err)
+	}
+	if opts.Writers <= 0 && s.group == 1 {
+		writers = lonelyWriters
+	}
+	most := writers
+	if canSpread && s.auto { // the tables may be distributed while the node runs
+		most = max(writers, lonelyWriters)
+	}
+	if most > cmp.Or(max(opts.Writers, 0), sharingWriters) {
+		s.pool.Close()
+		if err := s.connect(ctx, cfg, most); err != nil {
+			return nil, err
 		}
 	}
-	if opts.Writers <= 0 {
-		opts.Writers = sharingWriters
-		if s.group == 1 {
-			opts.Writers = lonelyWriters
-			s.pool.Close()
-			if err := s.connect(ctx, cfg, opts.Writers); err != nil {
-				return nil, err
-			}
-		}
+	if err := s.locate(ctx); err != nil {
+		return nil, err
 	}
 	if err := s.raiseEpoch(ctx); err != nil {
 		return nil, err
 	}
 	s.queue, s.views = queue.New[*job](maxWaiting), queue.New[*viewJob](maxWaiting)
-	for range opts.Writers {
+	for range writers {
 		s.serving.Go(s.serve)
 		s.serving.Go(s.serveViews)
 	}
@@ -245,9 +260,6 @@ func (s *Store) Ping(ctx context.Context) error {
 		s.pool.Reset() // a new connection may lead to another server
 		return errReadOnly
 	}
-	spread, err := s.distributed(ctx)
-	if err == nil && spread != s.spread {
-		err = errMoved
-	}
+	_, err = s.notice(ctx)
 	return err
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
+	"github.com/countersign-mfa/countersign/internal/signin"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/testenv"
-	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 var cluster *pgtest.Cluster
@@ -106,17 +106,40 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// TestStoreOnMachines runs the statements for distributed tables on one server.
+func TestStoreOnMachines(t *testing.T) {
+	url := migrated(t)
+	pgtest.Citus(t, connect(t, url))
+	if err := postgres.Distribute(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Run(t, func(t *testing.T) mfa.Store { return openEmpty(t, url, postgres.Options{}) })
+}
+
 // openEmpty removes all rows from a database of earlier tests and returns a store of it.
 // A new database for each test would take longer than the test.
 func openEmpty(t *testing.T, url string, opts postgres.Options) *postgres.Store {
 	t.Helper()
-	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, event_contexts, deleted_factors, erasures, environments, api_keys, meta, webhook_endpoints, webhook_deliveries, webhook_attempts RESTART IDENTITY`)
+	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, event_contexts, deleted_factors, erasures, environments, api_keys, meta, webhook_endpoints, webhook_deliveries, webhook_attempts, bypasses, operators, operator_passkeys, operator_tickets, statistics, statistics_positions RESTART IDENTITY`)
 	return openAt(t, url, opts)
+}
+
+func TestSignIn(t *testing.T) {
+	url := migrated(t)
+	storetest.RunSignIn(t, func(t *testing.T) signin.Store { return openEmpty(t, url, postgres.Options{}) })
 }
 
 func TestWebhooks(t *testing.T) {
 	url := migrated(t)
-	storetest.RunWebhooks(t, func(t *testing.T) webhook.Store { return openEmpty(t, url, postgres.Options{}) })
+	storetest.RunWebhooks(t, func(t *testing.T) storetest.Webhooks {
+		s := openEmpty(t, url, postgres.Options{})
+		return storetest.Webhooks{Store: s, Queue: s, Log: s}
+	})
+}
+
+func TestStatistics(t *testing.T) {
+	url := migrated(t)
+	storetest.RunStatistics(t, func(t *testing.T) storetest.StatisticsStore { return openEmpty(t, url, postgres.Options{}) })
 }
 
 func TestAccess(t *testing.T) {

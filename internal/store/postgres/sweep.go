@@ -21,6 +21,7 @@ const (
 	sweepPhones   = `DELETE FROM phones WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM phones WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepTallies  = `DELETE FROM tallies WHERE bucket = $1 AND expires_at <= $2 AND (environment, name) IN (SELECT environment, name FROM tallies WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepUsers    = `DELETE FROM users WHERE bucket = $1 AND expires_at <= $2 AND (environment, id) IN (SELECT environment, id FROM users WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
+	sweepBypasses = `DELETE FROM bypasses WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM bypasses WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 	sweepMessages = `DELETE FROM messages WHERE bucket = $1 AND expires_at <= $2 AND key IN (SELECT key FROM messages WHERE bucket = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`
 
 	selectOldContexts = `SELECT c.id FROM event_contexts c WHERE c.id < $1 ORDER BY c.id LIMIT $2`
@@ -44,6 +45,9 @@ const (
 func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool, err error) {
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
+	if s.spread.Load() {
+		return s.sweepNextShard(ctx, h, limit)
+	}
 	buckets := min(bucketsAStep, limit, mfa.Buckets-s.sweeping)
 	var full bool
 	sweep := func(fn func(pgx.Tx, mfa.Horizon) (bool, error)) error {
@@ -94,6 +98,7 @@ func sweepBuckets(ctx context.Context, tx pgx.Tx, first, n int, h mfa.Horizon, l
 		batch.Queue(sweepTallies, int16(b), h.Expired, limit).Exec(count)
 		batch.Queue(sweepUsers, int16(b), h.Expired, limit).Exec(count)
 		batch.Queue(sweepMessages, int16(b), h.Expired, limit).Exec(count)
+		batch.Queue(sweepBypasses, int16(b), h.Expired, limit).Exec(count)
 	}
 	return full, tx.SendBatch(ctx, batch).Close()
 }
@@ -148,10 +153,17 @@ func sweepPersons(ctx context.Context, tx pgx.Tx, h mfa.Horizon, limit int) (ful
 			return false, err
 		}
 	}
+	full, err = eraseDue(ctx, tx, limit, selectDueErasures, h.Expired, limit)
+	return full || len(old) == limit || len(deleted) == limit, err
+}
+
+// eraseDue erases the persons that a statement selects, up to limit contexts, and reports
+// whether there may be more.
+func eraseDue(ctx context.Context, tx pgx.Tx, limit int, sql string, args ...any) (full bool, err error) {
 	due, err := query(ctx, tx, pgx.RowToStructByPos[struct {
 		Bucket int16
 		ID     []byte
-	}], selectDueErasures, h.Expired, limit)
+	}], sql, args...)
 	if err != nil {
 		return false, err
 	}
@@ -170,7 +182,7 @@ func sweepPersons(ctx context.Context, tx pgx.Tx, h mfa.Horizon, limit int) (ful
 			}
 		}
 	}
-	return len(old) == limit || len(deleted) == limit || len(due) == limit, nil
+	return len(due) == limit, nil
 }
 
 func query[T any](ctx context.Context, tx pgx.Tx, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {

@@ -103,6 +103,7 @@ func TestSweepKeepsReusedRows(t *testing.T) {
 	url := migrated(t)
 	y, m, r := storetest.NewTally(0), storetest.NewMessage(0), storetest.NewReplay(0)
 	p := &delivery.PhoneLimit{Key: delivery.PhoneKey{31: 1}, ExpiresAt: y.ExpiresAt}
+	w := storetest.NewBypass(0)
 	for _, tc := range []struct {
 		table string
 		put   mfa.Write
@@ -111,11 +112,12 @@ func TestSweepKeepsReusedRows(t *testing.T) {
 		{"tallies", mfa.PutCounter{Counter: y}, func(r mfa.Rows) bool { return r.Counters[0] != nil }},
 		{"messages", mfa.PutMessage{MessageRef: m}, func(r mfa.Rows) bool { return r.Message != nil }},
 		{"phones", mfa.PutPhone{PhoneLimit: p}, func(r mfa.Rows) bool { return r.Phone != nil }},
+		{"bypasses", mfa.PutBypass{Bypass: w}, func(r mfa.Rows) bool { return r.Bypass != nil }},
 		{"replays", mfa.PutReplay{Replay: r}, func(r mfa.Rows) bool { return r.Replay != nil }},
 	} {
 		t.Run(tc.table, func(t *testing.T) {
 			s := openAt(t, url, postgres.Options{}) // a new store sweeps bucket 0 first
-			read := mfa.Read{Counters: []delivery.CounterKey{y.CounterKey}, Message: m.Key, Phone: p.Key, Replay: r.Key}
+			read := mfa.Read{Counters: []delivery.CounterKey{y.CounterKey}, Message: m.Key, Phone: p.Key, Bypass: w.Key, Replay: r.Key}
 			if err := s.Update(t.Context(), read, storetest.Writing(tc.put)); err != nil {
 				t.Fatal(err)
 			}

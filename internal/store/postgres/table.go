@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/store/rows"
@@ -33,6 +34,7 @@ var (
 	phones          = newTable("phones", 2, rows.Phone)
 	tallies         = newTable("tallies", 3, rows.Counter)
 	messages        = newTable("messages", 2, rows.Message)
+	bypasses        = newTable("bypasses", 2, rows.Bypass)
 	replays         = newTable("replays", 2, rows.Replay)
 	contexts        = newTable("event_contexts", 2, rows.EventContext)
 	deletedFactors  = newTable("deleted_factors", 2, rows.DeletedFactor)
@@ -147,6 +149,9 @@ func (c *columns) Column(name string, field any) {
 		kind = "bigint"
 	case *string, *rows.Name, *rows.Word, *rows.Owner:
 		kind = "text"
+	case *rows.CreatedBy:
+		*c = append(*c, column{rows.CreatedKey, "bigint"})
+		kind = "bytea"
 	case *[]byte, rows.Bytes:
 		kind = "bytea"
 	case *time.Time, *rows.OptionalTime, *rows.Expiry:
@@ -199,6 +204,14 @@ func (p *values) Column(_ string, field any) {
 		value = instant(time.Time(*v))
 	case *rows.Expiry:
 		value = instant(time.Time(*v))
+	case *rows.CreatedBy:
+		b := v.Encode()
+		if b == nil {
+			*p = append(*p, nil)
+		} else {
+			*p = append(*p, v.Number())
+		}
+		value = b
 	case rows.Number:
 		value = v.Number()
 	case rows.Bytes:
@@ -242,6 +255,14 @@ func (w *arrayWriter) Column(_ string, field any) {
 		w.time(time.Time(*v))
 	case *rows.Expiry:
 		w.time(time.Time(*v))
+	case *rows.CreatedBy:
+		b := v.Encode()
+		if b == nil {
+			w.null(pgtype.Int8OID)
+		} else {
+			w.bigint(v.Number())
+		}
+		w.bytea(b)
 	case rows.Number:
 		w.integer(v.Number())
 	case rows.Bytes:
@@ -287,10 +308,17 @@ func (r *rowReader) Column(_ string, field any) {
 		*v = rows.Expiry(r.time())
 	case rows.Number:
 		v.SetNumber(r.integer())
+	case *rows.CreatedBy:
+		r.next() // skips the number
+		r.decode(v)
 	case rows.Bytes:
-		if err := v.Decode(r.next()); err != nil && r.err == nil {
-			r.err = err
-		}
+		r.decode(v)
+	}
+}
+
+func (r *rowReader) decode(v rows.Bytes) {
+	if err := v.Decode(r.next()); err != nil && r.err == nil {
+		r.err = err
 	}
 }
 

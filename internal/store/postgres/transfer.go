@@ -3,24 +3,25 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/stats"
 	"github.com/countersign-mfa/countersign/internal/store/rows"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 const (
-	exportEnvironments = `SELECT id, name, production, created_at FROM environments WHERE id > $1 ORDER BY id LIMIT $2`
-	exportKeys         = `SELECT k.hash, k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
-		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > $1 ORDER BY k.hash LIMIT $2`
-	exportMeta        = `SELECT name, value FROM meta WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2`
-	importEnvironment = `INSERT INTO environments (id, name, production, created_at) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	exportEnvironments = `SELECT id, name, production, settings, created_at FROM environments WHERE id > $1 ORDER BY id LIMIT $2`
+	exportKeys         = `SELECT k.hash, ` + keyColumns + fromKeys + ` WHERE k.hash > $1 ORDER BY k.hash LIMIT $2`
+	exportMeta         = `SELECT name, value FROM meta WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2`
+	importEnvironment  = `INSERT INTO environments (id, name, production, created_at, settings) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 	// The next environment gets an id above the imported ones.
 	advanceEnvironments = `SELECT setval(pg_get_serial_sequence('environments', 'id'), greatest($1::bigint, (SELECT max(id) FROM environments)))`
-	importKey           = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+	importKey           = insertKey + ` ON CONFLICT DO NOTHING`
 	deleteMeta          = `DELETE FROM meta WHERE name = $1`
 	keep                = ` ON CONFLICT DO NOTHING`
 )
@@ -30,6 +31,7 @@ var (
 	exportUsers      = `SELECT ` + users.list("u") + ` FROM users u WHERE (u.bucket, u.environment, u.id) > ($1, $2, $3) ORDER BY u.bucket, u.environment, u.id LIMIT $4`
 	exportPhones     = `SELECT ` + phones.list("p") + ` FROM phones p WHERE (p.bucket, p.key) > ($1, $2) ORDER BY p.bucket, p.key LIMIT $3`
 	exportReplays    = `SELECT ` + replays.list("r") + ` FROM replays r WHERE length(r.key) = 16 AND (r.bucket, r.key) > ($1, $2) ORDER BY r.bucket, r.key LIMIT $3`
+	exportBypasses   = `SELECT ` + bypasses.list("w") + ` FROM bypasses w WHERE (w.bucket, w.key) > ($1, $2) ORDER BY w.bucket, w.key LIMIT $3`
 	exportMessages   = `SELECT ` + messages.list("m") + ` FROM messages m WHERE (m.bucket, m.key) > ($1, $2) ORDER BY m.bucket, m.key LIMIT $3`
 	exportEvents     = `SELECT ` + eventRows.list("e") + ` FROM events e WHERE (e.environment, e.id) > ($1, $2) ORDER BY e.environment, e.id LIMIT $3`
 	exportTallies    = `SELECT ` + tallies.list("y") + ` FROM tallies y WHERE (y.bucket, y.environment, y.name) > ($1, $2, $3) ORDER BY y.bucket, y.environment, y.name LIMIT $4`
@@ -38,11 +40,19 @@ var (
 	exportAttempts   = `SELECT ` + attempts.list("a") + ` FROM webhook_attempts a WHERE (a.bucket, a.endpoint, a.id) > ($1, $2, $3) ORDER BY a.bucket, a.endpoint, a.id LIMIT $4`
 )
 
+var (
+	exportStatistics = `SELECT ` + statisticRows.list("s") + ` FROM statistics s` +
+		` WHERE (s.bucket, s.environment, s.series, s.start) > ($1, $2, $3, $4) ORDER BY s.bucket, s.environment, s.series, s.start LIMIT $5`
+	exportCounted = `SELECT ` + statisticPosition.list("p") + ` FROM statistics_positions p` +
+		` WHERE (p.bucket, p.environment) > ($1, $2) ORDER BY p.bucket, p.environment LIMIT $3`
+)
+
 // Export returns rows of a kind; see transfer.Store.
 func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, limit int) ([]transfer.Row, string, error) {
 	var number, env int64
 	var name string
 	var id, second [16]byte
+	var at time.Time
 	key := []byte{}
 	var err error
 	var sql string
@@ -130,6 +140,12 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			m := messages.scan(row)
 			return transfer.Row{Message: m}, transfer.Place(m.Bucket, m.Key[:])
 		}
+	case "bypasses":
+		sql, args, err = exportBypasses, func() []any { return []any{number, key} }, transfer.ReadPlace(place, &number, &key)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			b := bypasses.scan(row)
+			return transfer.Row{Bypass: b}, transfer.Place(b.Bucket, b.Key[:])
+		}
 	case "tallies":
 		sql, args, err = exportTallies, func() []any { return []any{number, env, name} }, transfer.ReadPlace(place, &number, &env, &name)
 		scan = func(row *rowReader) (transfer.Row, string) {
@@ -153,6 +169,33 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		scan = func(row *rowReader) (transfer.Row, string) {
 			a := attempts.scan(row)
 			return transfer.Row{Attempt: a}, transfer.Place(a.Endpoint, a.ID)
+		}
+	case "operators":
+		sql, args, err = exportOperators, func() []any { return []any{name} }, transfer.ReadPlace(place, &name)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			o := operators.scan(row)
+			return transfer.Row{Operator: o}, transfer.Place(o.Name)
+		}
+	case "operator_passkeys":
+		sql, args, err = exportPasskeys, func() []any { return []any{key} }, transfer.ReadPlace(place, &key)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			k := passkeys.scan(row)
+			return transfer.Row{Passkey: k}, transfer.Place(k.ID)
+		}
+	case "statistics":
+		env = math.MinInt64 // some of them are negative
+		sql, args = exportStatistics, func() []any { return []any{number, env, name, at} }
+		err = transfer.ReadPlace(place, &number, &env, &name, &at)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			s := statisticRows.scan(row)
+			return transfer.Row{Statistic: s}, transfer.Place(stats.BucketOf(s.Environment), s.Environment, s.Series, s.Start)
+		}
+	case "statistics_positions":
+		env = math.MinInt64 // one of them is negative
+		sql, args, err = exportCounted, func() []any { return []any{number, env} }, transfer.ReadPlace(place, &number, &env)
+		scan = func(row *rowReader) (transfer.Row, string) {
+			p := statisticPosition.scan(row)
+			return transfer.Row{StatisticPosition: p}, transfer.Place(stats.BucketOf(p.Environment), p.Environment)
 		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
@@ -196,11 +239,11 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 	switch {
 	case r.Environment != nil:
 		e := r.Environment
-		batch.Queue(importEnvironment, e.ID, e.Name, e.Production, e.CreatedAt)
+		batch.Queue(importEnvironment, e.ID, e.Name, e.Production, e.CreatedAt, rows.EncodeSettings(e.Settings))
 		batch.Queue(advanceEnvironments, e.ID)
 	case r.Key != nil:
 		k := r.Key
-		batch.Queue(importKey, k.Hash[:], k.ID, k.Environment.ID, k.Hint, k.CreatedAt, instant(k.RevokedAt))
+		batch.Queue(importKey, keyValues(k.Key, k.Hash)...)
 	case r.Meta != nil:
 		batch.Queue(putMeta, r.Meta.Name, r.Meta.Value)
 	case r.Factor != nil:
@@ -221,6 +264,8 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 		queueNew(batch, deletedFactors, r.DeletedFactor)
 	case r.Erasure != nil:
 		queueNew(batch, erasures, r.Erasure)
+	case r.Bypass != nil:
+		queueNew(batch, bypasses, r.Bypass)
 	case r.Message != nil:
 		queueNew(batch, messages, r.Message)
 	case r.Counter != nil:
@@ -231,6 +276,14 @@ func queueImport(batch *pgx.Batch, r transfer.Row) {
 		queueNew(batch, deliveries, r.Delivery)
 	case r.Attempt != nil:
 		queueNew(batch, attempts, r.Attempt)
+	case r.Operator != nil:
+		queueNew(batch, operators, r.Operator)
+	case r.Passkey != nil:
+		queueNew(batch, passkeys, r.Passkey)
+	case r.Statistic != nil:
+		queueNew(batch, statisticRows, r.Statistic)
+	case r.StatisticPosition != nil:
+		queueNew(batch, statisticPosition, r.StatisticPosition)
 	}
 }
 

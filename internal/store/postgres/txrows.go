@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/rows"
 )
 
 // txRows holds the rows that a transaction has read, with the changes of its jobs. The
@@ -13,12 +15,15 @@ import (
 // A row is in its map if it is stored or will be stored.
 type txRows struct {
 	challenges map[mfa.ChallengeID]*mfa.Challenge
+	created    map[mfa.ReplayKey]*mfa.Challenge // by the key in CreatedBy; the newest of each
 	factors    map[mfa.FactorID]*mfa.Factor
 	users      map[mfa.UserKey]*mfa.User
 	phones     map[delivery.PhoneKey]*delivery.PhoneLimit
 	tallies    map[delivery.CounterKey]*delivery.Counter
 	messages   map[delivery.MessageKey]*delivery.MessageRef
+	bypasses   map[bypassRow]*mfa.Bypass
 	replays    map[replayRow]*mfa.Replay
+	owned      map[mfa.UserKey]int // numbers of factors of the users that are locked
 
 	synchronous bool         // whether the commit will wait for a standby
 	moved       error        // the error of a store that was copied to another one, or nil
@@ -30,15 +35,23 @@ type replayRow struct {
 	key    mfa.ReplayKey
 }
 
+type bypassRow struct {
+	bucket mfa.Bucket
+	key    mfa.BypassKey
+}
+
 func newTxRows() *txRows {
 	return &txRows{
 		challenges: make(map[mfa.ChallengeID]*mfa.Challenge),
+		created:    make(map[mfa.ReplayKey]*mfa.Challenge),
 		factors:    make(map[mfa.FactorID]*mfa.Factor),
 		users:      make(map[mfa.UserKey]*mfa.User),
 		phones:     make(map[delivery.PhoneKey]*delivery.PhoneLimit),
 		tallies:    make(map[delivery.CounterKey]*delivery.Counter),
 		messages:   make(map[delivery.MessageKey]*delivery.MessageRef),
+		bypasses:   make(map[bypassRow]*mfa.Bypass),
 		replays:    make(map[replayRow]*mfa.Replay),
+		owned:      make(map[mfa.UserKey]int),
 	}
 }
 
@@ -54,11 +67,22 @@ func (h *txRows) rows(r mfa.Read) (rows mfa.Rows) {
 	if f := h.factors[r.Factor]; f != nil {
 		rows.Factor = clone(f)
 	}
+	rows.Created = clone(h.created[r.Created])
 	if f := rows.Factor; f != nil && f.User != "" {
 		rows.User = clone(h.users[mfa.UserKey{Environment: f.Environment, ID: f.User}])
 	}
 	if u := h.users[r.User]; u != nil {
 		rows.User = clone(u)
+	}
+	for _, id := range r.Others {
+		rows.Others = append(rows.Others, clone(h.factors[id]))
+	}
+	if r.Recovery != (mfa.UserKey{}) {
+		for _, f := range h.factors {
+			if f.Type == mfa.RecoveryCodes && f.UserKey() == r.Recovery {
+				rows.Recovery = clone(f)
+			}
+		}
 	}
 	if p := h.phones[r.Phone]; p != nil {
 		rows.Phone = clone(p)
@@ -72,7 +96,20 @@ func (h *txRows) rows(r mfa.Read) (rows mfa.Rows) {
 		rows.Counters = append(rows.Counters, t)
 	}
 	rows.Message = clone(h.messages[r.Message])
+	rows.Bypass = clone(h.bypasses[bypassRow{r.Bucket, r.Bypass}])
 	rows.Replay = clone(h.replays[replayRow{r.Bucket, r.Replay}])
+	if c := h.challenges[r.Proof]; c != nil && h.factors[c.Factor] != nil {
+		rows.Proof, rows.ProofFactor = clone(c), clone(h.factors[c.Factor])
+	}
+	rows.Owned = min(h.owned[r.Owned.User], r.Owned.Most)
+	if r.Owned.All {
+		for _, f := range h.factors {
+			if f.UserKey() == r.Owned.User {
+				rows.AllOwned = append(rows.AllOwned, clone(f))
+			}
+		}
+		slices.SortFunc(rows.AllOwned, func(a, b *mfa.Factor) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	}
 	return rows
 }
 
@@ -148,11 +185,12 @@ func (h *txRows) apply(out *writes, all []mfa.Write) {
 		case mfa.InsertFactor:
 			out.insertFactor(w.Factor)
 			h.factors[w.ID] = clone(w.Factor)
+			h.owned[w.UserKey()]++ // a factor that is deleted in the same transaction still counts
 		case mfa.UpdateFactor:
 			out.updateFactor(&w)
 			h.changeFactor(w.ID, func(f *mfa.Factor) { f.FactorState = w.FactorState })
 		case mfa.SealFactor:
-			out.others.Queue(sealFactor, w.Sealed, w.Label, sealedReplay(w.Replay), bucket(w.ID), w.ID)
+			out.others.Queue(sealFactor, w.Sealed, w.Label, sealedReplay(w.Replay), rows.EncodePhone(w.Phone), bucket(w.ID), w.ID)
 			h.changeFactor(w.ID, func(f *mfa.Factor) {
 				f.Sealed, f.Label, f.Replay, f.Old = w.Sealed, w.Label, w.Replay, mfa.Unsealed{}
 			})
@@ -162,6 +200,9 @@ func (h *txRows) apply(out *writes, all []mfa.Write) {
 		case mfa.InsertChallenge:
 			out.insertChallenge(w.Challenge)
 			h.challenges[w.ID] = clone(w.Challenge)
+			if key := w.CreatedBy.Key; key != (mfa.ReplayKey{}) {
+				h.created[key] = h.challenges[w.ID]
+			}
 		case mfa.UpdateChallenge:
 			out.updateChallenge(&w)
 			if c := clone(h.challenges[w.ID]); c != nil {
@@ -194,6 +235,13 @@ func (h *txRows) apply(out *writes, all []mfa.Write) {
 		case mfa.PutMessage:
 			put(out, messages, w.MessageRef, h.messages[w.Key] != nil)
 			h.messages[w.Key] = clone(w.MessageRef)
+		case mfa.PutBypass:
+			row := bypassRow{w.Bucket, w.Key}
+			put(out, bypasses, w.Bypass, h.bypasses[row] != nil)
+			h.bypasses[row] = clone(w.Bypass)
+		case mfa.DeleteBypass:
+			out.others.Queue(deleteBypass, int16(w.Bucket), w.Key[:])
+			delete(h.bypasses, bypassRow{w.Bucket, w.Key})
 		case mfa.PutReplay:
 			row := replayRow{w.Bucket, w.Key}
 			put(out, replays, w.Replay, h.replays[row] != nil)

@@ -49,8 +49,20 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (mfa.Rows, error) {
 // rows of all waiting Views together.
 func (s *Store) serveViews() {
 	s.views.Serve(s.group, nil, func(waiting []*queue.Job[*viewJob], _ *queue.Hold) {
+		if s.single() {
+			dispatch(s, &s.viewing, waiting, func(v *viewJob) mfa.Bucket { return v.read.Bucket }, func(w *queue.Job[*viewJob]) (error, bool) {
+				return domainError(s.see([]*queue.Job[*viewJob]{w})), false
+			})
+			return
+		}
 		start := s.now()
 		err := s.see(waiting)
+		if s.missed(err) {
+			for _, w := range waiting {
+				w.Err = domainError(s.see([]*queue.Job[*viewJob]{w}))
+			}
+			return
+		}
 		if len(waiting) > 1 && isRowError(err) {
 			for _, w := range waiting { // only the reads of an unreadable row fail
 				if !s.lost(err, start) {

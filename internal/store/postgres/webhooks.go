@@ -110,7 +110,7 @@ func (s *Store) queueEvents(ctx context.Context, db pgx.Tx, batch *pgx.Batch, al
 	for _, e := range all {
 		e.ID = p.ID(e.ID.Bucket())
 		p.Ordinal++
-		batch.Queue(eventRows.insert, eventRows.values(&e)...)
+		batch.Queue(eventRows.insert+holdEvent, eventRows.values(&e)...)
 		last = e.ID
 	}
 	return last, nil

@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 // sends are encoded in 16 bytes each: the time in milliseconds and the reference.
@@ -65,13 +67,21 @@ func (c *counts) Decode(b []byte) error {
 
 // deliveries are encoded one after another: five texts, each after its length, the
 // number of segments, and two times in milliseconds. All numbers are varints. An empty
-// list is encoded as nil.
+// list is encoded as nil. The first text has the provider and, since a later release, the
+// country and the prefix: nodes of an older release can still read it.
 type deliveries []delivery.Record
+
+// nul separates the parts of the first text.
+const nul = "\x00"
 
 func (d *deliveries) Encode() (b []byte) {
 	for i := range *d {
 		one := &(*d)[i]
-		for _, text := range [...]string{one.Provider, one.ID, string(one.State), one.Reason, string(one.Sealed)} {
+		first := one.Provider
+		if one.Country != "" || one.Prefix != "" {
+			first += nul + one.Country + nul + one.Prefix
+		}
+		for _, text := range [...]string{first, one.ID, string(one.State), one.Reason, string(one.Sealed)} {
 			b = binary.AppendUvarint(b, uint64(len(text)))
 			b = append(b, text...)
 		}
@@ -101,8 +111,10 @@ func (d *deliveries) Decode(b []byte) error {
 		if err1 != nil || err2 != nil || err3 != nil {
 			return errDeliveries
 		}
+		provider, place, _ := strings.Cut(texts[0], nul)
+		country, prefix, _ := strings.Cut(place, nul)
 		one := delivery.Record{
-			Provider: texts[0], ID: texts[1], State: delivery.State(texts[2]), Reason: texts[3], Segments: int(segments),
+			Provider: provider, Country: country, Prefix: prefix, ID: texts[1], State: delivery.State(texts[2]), Reason: texts[3], Segments: int(segments),
 			At: time.UnixMilli(at).UTC(), UpdatedAt: time.UnixMilli(updated).UTC(),
 		}
 		if texts[4] != "" {
@@ -115,11 +127,45 @@ func (d *deliveries) Decode(b []byte) error {
 
 var errDeliveries = errors.New("deliveries: cut short")
 
-// counters are Attempts and RefusalEvents in one integer. Attempts has the low 8 bits.
+// counters are Attempts, RefusalEvents and AcceptsRecovery in one integer: most challenges then
+// need no further column. Attempts has the low 8 bits, RefusalEvents the next 22.
 type counters mfa.ChallengeState
 
-func (c *counters) Number() int     { return c.RefusalEvents<<8 | c.Attempts }
-func (c *counters) SetNumber(n int) { c.RefusalEvents, c.Attempts = n>>8, n&0xff }
+// acceptsRecovery is the bit of AcceptsRecovery.
+const acceptsRecovery = 1 << 30
+
+func (c *counters) Number() int {
+	n := c.RefusalEvents<<8 | c.Attempts
+	if c.AcceptsRecovery {
+		n |= acceptsRecovery
+	}
+	return n
+}
+
+func (c *counters) SetNumber(n int) {
+	c.AcceptsRecovery = n&acceptsRecovery != 0
+	c.RefusalEvents, c.Attempts = n>>8&(1<<22-1), n&0xff
+}
+
+// An app is the Params of a totp.App in the low four bits, and Ahead in the others. The
+// default is 0.
+type app totp.App
+
+func (a *app) Number() int {
+	n := a.Ahead<<4 | int(a.Hash)&3
+	if a.Eight {
+		n |= 4
+	}
+	if a.Minute {
+		n |= 8
+	}
+	return n
+}
+
+func (a *app) SetNumber(n int) {
+	a.Ahead = n >> 4
+	a.Params = totp.Params{Hash: totp.Hash(n & 3), Eight: n&4 != 0, Minute: n&8 != 0}
+}
 
 // A factorReplay is the replay key of a factor. An older release stored a hash with a
 // different length and without a key.
@@ -194,3 +240,24 @@ func (k *personKey) Decode(b []byte) error {
 	copy(k[:], b)
 	return nil
 }
+
+// A phoneHash has 16 bytes, or is NULL if it is not known.
+type phoneHash mfa.PhoneHash
+
+// Encode implements Bytes.
+func (h *phoneHash) Encode() []byte {
+	if *h == (phoneHash{}) {
+		return nil
+	}
+	return h[:]
+}
+
+// Decode implements Bytes.
+func (h *phoneHash) Decode(b []byte) error {
+	*h = phoneHash{}
+	copy(h[:], b)
+	return nil
+}
+
+// EncodePhone returns the stored form of a hash, nil for a zero one.
+func EncodePhone(h mfa.PhoneHash) []byte { return (*phoneHash)(&h).Encode() }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 var at = time.Date(2026, 3, 27, 12, 0, 0, 432e6, time.UTC)
@@ -49,6 +50,8 @@ func TestDeliveriesAreReadAsTheyWereWritten(t *testing.T) {
 		{
 			{Provider: `g "1"`, ID: "\n", State: delivery.Undelivered, Reason: "30003", Segments: 3, At: at, UpdatedAt: at.Add(time.Millisecond)},
 			{State: delivery.Failed, Reason: "delivery_failed", At: at, UpdatedAt: at},
+			{Provider: "twilio", Country: "DE", Prefix: "prefix_0123456789ab", State: delivery.Queued, Segments: 1, At: at, UpdatedAt: at},
+			{Country: "US", State: delivery.Queued, At: at, UpdatedAt: at},
 		},
 	} {
 		var got deliveries
@@ -58,6 +61,23 @@ func TestDeliveriesAreReadAsTheyWereWritten(t *testing.T) {
 	}
 	if err := new(deliveries).Decode([]byte("{")); err == nil {
 		t.Error("half a brace was read as deliveries")
+	}
+}
+
+func TestAnAppIsOneInteger(t *testing.T) {
+	if n := (&app{}).Number(); n != 0 {
+		t.Errorf("the default is %d; want 0, which older rows have", n)
+	}
+	for ahead := -20; ahead <= 20; ahead++ {
+		for _, hash := range []totp.Hash{totp.SHA1, totp.SHA256, totp.SHA512} {
+			for flags := range 4 {
+				want := app{Params: totp.Params{Hash: hash, Eight: flags&1 != 0, Minute: flags&2 != 0}, Ahead: ahead}
+				var got app
+				if got.SetNumber(want.Number()); got != want {
+					t.Errorf("read %+v; want %+v", got, want)
+				}
+			}
+		}
 	}
 }
 

@@ -9,6 +9,8 @@
 package rows
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
@@ -18,7 +20,7 @@ import (
 // A Columns visits the columns of one row. The field is a pointer of one of these
 // types. The type determines how the column is stored:
 //
-//	*Key, *Ref, *mfa.Bucket, *KeyBucket, *UserBucket, *TallyBucket, *Owner,
+//	*Key, *Ref, *mfa.Bucket, *KeyBucket, *UserBucket, *TallyBucket, *Owner, *CreatedBy,
 //	*int, *int64, *string, *Name, *Word, *[]byte,
 //	*time.Time, *OptionalTime, *Expiry,
 //	or a pointer that implements Number or Bytes
@@ -81,6 +83,7 @@ func Factor(c Columns, f *mfa.Factor) {
 	c.Column("replay", (*factorReplay)(f))
 	c.Column("created_at", &f.CreatedAt)
 	c.Column("label", &f.Label)
+	c.Column("phone", (*phoneHash)(&f.PhoneHash))
 	factorState(c, &f.FactorState)
 }
 
@@ -95,6 +98,11 @@ func factorState(c Columns, s *mfa.FactorState) {
 	c.Column("last_step", &s.LastStep)
 	c.Column("failures", &s.Failures)
 	c.Column("locked_until", (*OptionalTime)(&s.LockedUntil))
+	c.Column("last_used_at", (*OptionalTime)(&s.LastUsedAt))
+	c.Column("suspended_at", (*OptionalTime)(&s.SuspendedAt))
+	c.Column("app", (*app)(&s.App))
+	c.Column("missed_step", &s.App.Missed)
+	c.Column("expires_at", (*Expiry)(&s.ExpiresAt))
 	c.Column("updated_at", &s.UpdatedAt)
 }
 
@@ -106,6 +114,8 @@ func Challenge(c Columns, ch *mfa.Challenge) {
 	c.Column("code_mac", &ch.CodeMAC)
 	c.Column("created_at", &ch.CreatedAt)
 	c.Column("expires_at", &ch.ExpiresAt)
+	c.Column("created_by", (*CreatedBy)(&ch.CreatedBy))
+	c.Column("receipt", &ch.Receipt)
 	challengeState(c, &ch.ChallengeState)
 }
 
@@ -121,6 +131,7 @@ func challengeState(c Columns, s *mfa.ChallengeState) {
 	c.Column("attempts", (*counters)(s))
 	c.Column("updated_at", &s.UpdatedAt)
 	c.Column("verified_at", (*OptionalTime)(&s.VerifiedAt))
+	c.Column("verified_by", &s.VerifiedBy)
 }
 
 // User describes a user.
@@ -173,6 +184,18 @@ func Message(c Columns, m *delivery.MessageRef) {
 	c.Column("expires_at", &m.ExpiresAt)
 }
 
+// Bypass describes a bypass code.
+func Bypass(c Columns, b *mfa.Bypass) {
+	c.Column("bucket", &b.Bucket)
+	c.Column("key", (*hash)(&b.Key))
+	c.Column("code_mac", &b.CodeMAC)
+	c.Column("guesses", &b.Guesses)
+	c.Column("created_at", &b.CreatedAt)
+	c.Column("expires_at", &b.ExpiresAt)
+	c.Column("operator", &b.Operator)
+	c.Column("reason", &b.Reason)
+}
+
 // Replay describes a replay record.
 func Replay(c Columns, r *mfa.Replay) {
 	c.Column("bucket", &r.Bucket)
@@ -213,7 +236,7 @@ func Event(c Columns, e *mfa.Event) {
 	c.Column("type", (*Word)(&e.Type))
 	c.Column("factor", (*Ref)(&e.Factor))
 	c.Column("challenge", (*Ref)(&e.Challenge))
-	c.Column("reason", (*Word)(&e.Reason))
+	reason(c, e)
 	c.Column("at", &e.At)
 	if e.At.IsZero() { // an event of an older release: its id has the time
 		e.At = mfa.TimeOf(e.ID)
@@ -221,4 +244,22 @@ func Event(c Columns, e *mfa.Event) {
 	c.Column("kind", (*Word)(&e.Kind))
 	c.Column("caller", &e.Caller)
 	c.Column("request", &e.Request)
+	c.Column("message", &e.Message)
+}
+
+// reason describes the reason of an event. The clock offset of a checked code follows it in
+// the same column, because most codes have none: "wrong_code@-4", or "@1" without a reason.
+func reason(c Columns, e *mfa.Event) {
+	if e.ClockOffset != 0 {
+		e.Reason += "@" + strconv.Itoa(e.ClockOffset)
+	}
+	c.Column("reason", (*Word)(&e.Reason))
+	if e.Type != mfa.ChallengeSucceeded && e.Type != mfa.ChallengeFailed {
+		return // an operator's text may have the same form
+	}
+	if i := strings.LastIndexByte(e.Reason, '@'); i >= 0 {
+		if steps, err := strconv.Atoi(e.Reason[i+1:]); err == nil {
+			e.Reason, e.ClockOffset = e.Reason[:i], steps
+		}
+	}
 }

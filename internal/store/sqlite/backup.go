@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -16,8 +18,9 @@ import (
 // Backup writes a consistent snapshot of the store at path to a file and returns the
 // size of the file in bytes. Other processes may use the store at the same time. The
 // file appears after it is complete, durable and checked. Backup replaces an existing
-// file only if overwrite is set.
-func Backup(ctx context.Context, path, to string, overwrite bool) (size int64, err error) {
+// file only if overwrite is set. If progress is not nil, Backup calls it a few times a second
+// with the number of bytes that are written, and the size of the store.
+func Backup(ctx context.Context, path, to string, overwrite bool, progress func(done, total int64)) (size int64, err error) {
 	files, err := claim(path, false)
 	if err != nil {
 		return 0, err
@@ -34,7 +37,10 @@ func Backup(ctx context.Context, path, to string, overwrite bool) (size int64, e
 	if err := temp.Close(); err != nil {
 		return 0, err
 	}
-	if err := files.copyInto(ctx, temp.Name()); err != nil {
+	done := watch(temp.Name(), path, progress)
+	err = files.copyInto(ctx, temp.Name())
+	done()
+	if err != nil {
 		return 0, fmt.Errorf("write the backup: %w", err)
 	}
 	if err := stamp(temp.Name()); err != nil {
@@ -57,6 +63,35 @@ func Backup(ctx context.Context, path, to string, overwrite bool) (size int64, e
 		return 0, err
 	}
 	return info.Size(), syncFile(filepath.Dir(to))
+}
+
+// watchEvery is the time between two reports of the progress of a backup.
+const watchEvery = 100 * time.Millisecond
+
+// watch reports the size of the file temp until done is called.
+func watch(temp, path string, progress func(done, total int64)) (done func()) {
+	if progress == nil {
+		return func() {}
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				written, err := os.Stat(temp)
+				whole, err2 := os.Stat(path)
+				if err == nil && err2 == nil {
+					progress(written.Size(), whole.Size())
+				}
+			}
+		}
+	})
+	return func() { close(stop); wg.Wait() }
 }
 
 // refuseTarget returns an error if a backup must not be written to the file named to.

@@ -180,6 +180,12 @@ func (s *statement) id(v [16]byte) *statement {
 	return s.int(hi).int(lo)
 }
 
+// upper binds the first number of an id.
+func (s *statement) upper(v [16]byte) *statement {
+	hi, _ := numbers(v)
+	return s.int(hi)
+}
+
 // idOrNull binds the numbers of an id, or NULL for the zero id.
 func (s *statement) idOrNull(v [16]byte) *statement {
 	if v == ([16]byte{}) {

@@ -28,7 +28,10 @@ var (
 	exportErasures      = `SELECT ` + erasures.columns + ` FROM erasures WHERE (bucket, person) > (?, ?) ORDER BY bucket, person LIMIT ?`
 )
 
-var selectEvents = `SELECT ` + eventRows.columns + ` FROM events WHERE environment = ? AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?`
+var (
+	selectEvents       = `SELECT ` + eventRows.columns + ` FROM events WHERE environment = ? AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?`
+	selectNewestEvents = `SELECT ` + eventRows.columns + ` FROM events WHERE environment = ? AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi DESC, lo DESC LIMIT ?`
+)
 
 // nextEvent returns the id for an event that happened at a time: greater than the ids of all
 // events in the file. There is one writer, so the order of the ids is that of the commits.
@@ -81,9 +84,14 @@ func lastEvent(c *conn) (last mfa.EventID, err error) {
 
 // eachEnvironment calls fn for each environment that has events.
 func eachEnvironment(c *conn, fn func(env int64) error) error {
+	return eachOf(c, nextEnvironment, fn)
+}
+
+// eachOf calls fn for each environment that next finds after the one before.
+func eachOf(c *conn, next string, fn func(env int64) error) error {
 	for env, more := int64(-1), true; more; {
 		more = false
-		err := c.prepare(nextEnvironment).int(env).each(func(row *rowReader) error {
+		err := c.prepare(next).int(env).each(func(row *rowReader) error {
 			env, more = row.int(), true
 			return nil
 		})
@@ -105,9 +113,13 @@ var errFull = errors.New("the page is full")
 func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.RawPage, err error) {
 	from, to := q.Range()
 	page.Last = q.After
+	sql := selectEvents
+	if q.Newest {
+		sql = selectNewestEvents
+	}
 	err = s.scan(ctx, func(c *conn) error {
 		scanned := 0
-		err := c.prepare(selectEvents).int(int64(q.Environment)).id(from).id(to).int(mostScanned).each(func(row *rowReader) error {
+		err := c.prepare(sql).int(int64(q.Environment)).id(from).id(to).int(mostScanned).each(func(row *rowReader) error {
 			if len(page.Events) == q.Limit {
 				page.More = true
 				return errFull
@@ -126,6 +138,9 @@ func (s *Store) ReadEvents(ctx context.Context, q events.Query) (page events.Raw
 			return err
 		}
 		page.More = page.More || scanned == mostScanned
+		if q.WithoutPersons {
+			return nil
+		}
 		for i := range page.Events {
 			if err := readPerson(c, &page.Events[i]); err != nil {
 				return err

@@ -290,7 +290,7 @@ func (f *files) prepare(create bool) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errEmpty):
 		if info, err := os.Stat(log); err == nil && info.Size() > 0 {
-			return fmt.Errorf("the database %s is missing or empty, but its log %s is there; put the database back, or restore a backup with 'countersign restore'", f.path, log)
+			return errLogOnly(f.path)
 		}
 		if !create {
 			return fmt.Errorf("there is no store at %s: %w", f.path, fs.ErrNotExist)

@@ -50,7 +50,7 @@ func move(t *testing.T, from, to string) {
 func backUp(t *testing.T, path string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "backup.db")
-	if _, err := sqlite.Backup(t.Context(), path, to, false); err != nil {
+	if _, err := sqlite.Backup(t.Context(), path, to, false, nil); err != nil {
 		t.Fatal(err)
 	}
 	return to
@@ -298,7 +298,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	stop()
 	wg.Wait()
 	to := filepath.Join(t.TempDir(), "canceled")
-	if _, err := sqlite.Backup(ctx, path, to, false); err == nil {
+	if _, err := sqlite.Backup(ctx, path, to, false, nil); err == nil {
 		t.Error("a canceled backup succeeds")
 	}
 	if left, err := os.ReadDir(filepath.Dir(to)); err != nil || len(left) > 0 {

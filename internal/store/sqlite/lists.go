@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -10,11 +11,13 @@ import (
 
 var (
 	selectFactorsUp = `SELECT ` + factors.columns + ` FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ?` +
-		` AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi, lo LIMIT ?`
+		` AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) AND type IS NOT ? ORDER BY hi, lo LIMIT ?`
 	selectFactorsDown = `SELECT ` + factors.columns + ` FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ?` +
-		` AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) ORDER BY hi DESC, lo DESC LIMIT ?`
-	selectFactorsAfter = `SELECT ` + factors.columns + ` FROM factors WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
-	selectTallies      = `SELECT ` + tallies.columns + ` FROM tallies WHERE environment = ?`
+		` AND (hi, lo) > (?, ?) AND (hi, lo) < (?, ?) AND type IS NOT ? ORDER BY hi DESC, lo DESC LIMIT ?`
+	selectFactorsAfter   = `SELECT ` + factors.columns + ` FROM factors WHERE (hi, lo) > (?, ?) ORDER BY hi, lo LIMIT ?`
+	selectFactorsByPhone = `SELECT ` + factors.columns + ` FROM factors WHERE phone = ? ORDER BY hi DESC, lo DESC LIMIT ?`
+	selectExpired        = `SELECT ` + factors.columns + ` FROM factors WHERE expires_at <= ? ORDER BY expires_at LIMIT ?`
+	selectTallies        = `SELECT ` + tallies.columns + ` FROM tallies WHERE environment = ?`
 )
 
 // highest is above every id until the year 10889, and the zero id is below every id.
@@ -32,7 +35,7 @@ func (s *Store) Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, e
 	env := int64(q.User.Environment)
 	var found []mfa.Factor
 	err := s.read(ctx, func(c *conn) error {
-		return factors.list(c.prepare(sql).int(userHash(env, q.User.ID)).int(env).text(q.User.ID).id(low).id(high).int(int64(q.Limit)), &found)
+		return factors.list(c.prepare(sql).int(userHash(env, q.User.ID)).int(env).text(q.User.ID).id(low).id(high).word(string(q.Without)).int(int64(q.Limit)), &found)
 	})
 	return found, err
 }
@@ -41,6 +44,22 @@ func (s *Store) Factors(ctx context.Context, q mfa.FactorQuery) ([]mfa.Factor, e
 func (s *Store) FactorsAfter(ctx context.Context, after mfa.FactorID, limit int) (found []mfa.Factor, err error) {
 	err = s.scan(ctx, func(c *conn) error {
 		return factors.list(c.prepare(selectFactorsAfter).id(after).int(int64(limit)), &found)
+	})
+	return found, err
+}
+
+// FactorsByPhone lists factors with a phone number; see mfa.Store.
+func (s *Store) FactorsByPhone(ctx context.Context, phone mfa.PhoneHash, limit int) (found []mfa.Factor, err error) {
+	err = s.scan(ctx, func(c *conn) error {
+		return factors.list(c.prepare(selectFactorsByPhone).blob(phone[:]).int(int64(limit)), &found)
+	})
+	return found, err
+}
+
+// ExpiredFactors lists the factors that expired first; see mfa.Store.
+func (s *Store) ExpiredFactors(ctx context.Context, at time.Time, limit int) (found []mfa.Factor, err error) {
+	err = s.scan(ctx, func(c *conn) error {
+		return factors.list(c.prepare(selectExpired).time(at).int(int64(limit)), &found)
 	})
 	return found, err
 }
@@ -71,6 +90,7 @@ const (
 	sweepPhones   = `DELETE FROM phones WHERE key IN (SELECT key FROM phones WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepTallies  = `DELETE FROM tallies WHERE (environment, name) IN (SELECT environment, name FROM tallies WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepUsers    = `DELETE FROM users WHERE (environment, id) IN (SELECT environment, id FROM users WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	sweepBypasses = `DELETE FROM bypasses WHERE (bucket, key) IN (SELECT bucket, key FROM bypasses WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	sweepMessages = `DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 )
 
@@ -90,6 +110,7 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 			c.prepare(sweepTallies).time(h.Expired),
 			c.prepare(sweepMessages).time(h.Expired),
 			c.prepare(sweepUsers).time(h.Expired),
+			c.prepare(sweepBypasses).time(h.Expired),
 		} {
 			n, err := sweep.int(int64(limit)).exec()
 			if err != nil {
@@ -101,5 +122,9 @@ func (s *Store) Sweep(ctx context.Context, h mfa.Horizon, limit int) (more bool,
 		more = more || n == limit
 		return domainError(err)
 	})
-	return more, err
+	if err != nil {
+		return more, err
+	}
+	segments, err := s.segment(ctx, h.EventsBefore())
+	return more || segments, err
 }

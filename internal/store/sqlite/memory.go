@@ -68,7 +68,7 @@ func (m *memory) wrote(w mfa.Write) {
 		}
 	case mfa.SealFactor:
 		if f, ok := m.factors.Get(w.ID); ok {
-			f.Sealed, f.Label, f.Replay, f.Old = w.Sealed, w.Label, w.Replay, mfa.Unsealed{}
+			f.Sealed, f.Label, f.Replay, f.PhoneHash, f.Old = w.Sealed, w.Label, w.Replay, w.Phone, mfa.Unsealed{}
 		}
 	case mfa.DeleteFactor:
 		m.factors.Remove(w.ID)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	storedrows "github.com/countersign-mfa/countersign/internal/store/rows"
 )
 
 // Update runs fn on the writer; see mfa.Store.
@@ -52,12 +53,20 @@ func (s *Store) View(ctx context.Context, r mfa.Read) (rows mfa.Rows, err error)
 var (
 	selectChallenge = `SELECT ` + challenges.columns + ` FROM challenges WHERE hi = ? AND lo = ?`
 	selectFactor    = `SELECT ` + factors.columns + ` FROM factors WHERE hi = ? AND lo = ?`
+	selectCreated   = `SELECT ` + challenges.columns + ` FROM challenges WHERE created_key = ? AND substr(created_by, 1, 16) = ? ORDER BY hi DESC, lo DESC LIMIT 1`
 	selectUser      = `SELECT ` + users.columns + ` FROM users WHERE environment = ? AND id = ?`
+	selectRecovery  = `SELECT ` + factors.columns + ` FROM factors WHERE environment = ? AND user_id = ? AND type = '` + string(mfa.RecoveryCodes) + `'`
+	selectOwned     = `SELECT ` + factors.columns + ` FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ? ORDER BY hi, lo`
 	selectPhone     = `SELECT ` + phones.columns + ` FROM phones WHERE key = ?`
 	selectTally     = `SELECT ` + tallies.columns + ` FROM tallies WHERE environment = ? AND name = ?`
 	selectMessage   = `SELECT ` + messages.columns + ` FROM messages WHERE key = ?`
+	selectBypass    = `SELECT ` + bypasses.columns + ` FROM bypasses WHERE bucket = ? AND key = ?`
 	selectReplay    = `SELECT ` + replays.columns + ` FROM replays WHERE bucket = ? AND key = ?`
 )
+
+// countOwned counts the factors of a user. Updates run one after another, so none of them needs a lock.
+// The same applies to selectOwned.
+const countOwned = `SELECT count(*) FROM (SELECT 1 FROM factors WHERE user_hash = ? AND environment = ? AND user_id = ? LIMIT ?)`
 
 // load reads the rows that r names.
 func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
@@ -76,8 +85,22 @@ func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 			user = mfa.UserKey{Environment: rows.Factor.Environment, ID: rows.Factor.User}
 		}
 	}
+	if err == nil && r.Created != none.Created {
+		rows.Created, err = challenges.one(c.prepare(selectCreated).int(storedrows.KeyNumber(r.Created)).blob(r.Created[:]))
+	}
 	if err == nil && user != none.User {
 		rows.User, err = users.one(c.prepare(selectUser).int(int64(user.Environment)).text(user.ID))
+	}
+	if err == nil && len(r.Others) > 0 {
+		rows.Others = make([]*mfa.Factor, len(r.Others))
+		for i, id := range r.Others {
+			if rows.Others[i], err = loadFactor(c, id); err != nil {
+				return rows, err
+			}
+		}
+	}
+	if err == nil && r.Recovery != none.Recovery {
+		rows.Recovery, err = factors.one(c.prepare(selectRecovery).int(int64(r.Recovery.Environment)).text(r.Recovery.ID))
 	}
 	if err == nil && r.Phone != none.Phone {
 		if rows.Phone, err = phones.one(c.prepare(selectPhone).blob(r.Phone[:])); rows.Phone != nil {
@@ -92,8 +115,33 @@ func load(c *conn, r mfa.Read) (rows mfa.Rows, err error) {
 			rows.Message.Bucket = r.Bucket
 		}
 	}
+	if err == nil && r.Bypass != none.Bypass {
+		rows.Bypass, err = bypasses.one(c.prepare(selectBypass).int(int64(r.Bucket)).blob(r.Bypass[:]))
+	}
 	if err == nil && r.Replay != none.Replay {
 		rows.Replay, err = replays.one(c.prepare(selectReplay).int(int64(r.Bucket)).blob(r.Replay[:]))
+	}
+	if err == nil && r.Proof != none.Proof {
+		if rows.Proof, err = loadChallenge(c, r.Proof); err == nil && rows.Proof != nil {
+			if rows.ProofFactor, err = loadFactor(c, rows.Proof.Factor); rows.ProofFactor == nil {
+				rows.Proof = nil
+			}
+		}
+	}
+	if o := r.Owned; err == nil && o.All {
+		env := int64(o.User.Environment)
+		var all []mfa.Factor
+		err = factors.list(c.prepare(selectOwned).int(userHash(env, o.User.ID)).int(env).text(o.User.ID), &all)
+		for i := range all {
+			rows.AllOwned = append(rows.AllOwned, &all[i])
+		}
+	}
+	if o := r.Owned; err == nil && o.Most > 0 {
+		env := int64(o.User.Environment)
+		err = c.prepare(countOwned).int(userHash(env, o.User.ID)).int(env).text(o.User.ID).int(int64(o.Most)).each(func(row *rowReader) error {
+			rows.Owned = int(row.int())
+			return nil
+		})
 	}
 	return rows, err
 }
@@ -137,7 +185,7 @@ func loadTallies(c *conn, keys []delivery.CounterKey) (found []*delivery.Counter
 }
 
 const (
-	sealFactor      = `UPDATE factors SET sealed = ?, label = ?, issuer = NULL, account = NULL, replay = ? WHERE hi = ? AND lo = ?`
+	sealFactor      = `UPDATE factors SET sealed = ?, label = ?, issuer = NULL, account = NULL, replay = ?, phone = ? WHERE hi = ? AND lo = ?`
 	deleteFactor    = `DELETE FROM factors WHERE hi = ? AND lo = ?`
 	deleteChallenge = `DELETE FROM challenges WHERE hi = ? AND lo = ?`
 	deleteUser      = `DELETE FROM users WHERE environment = ? AND id = ?`
@@ -148,6 +196,7 @@ const (
 		` ON CONFLICT DO UPDATE SET failures = failures + excluded.failures`
 	deleteTally  = `DELETE FROM tallies WHERE environment = ? AND name = ?`
 	forgetReplay = `UPDATE replays SET sealed = x'' WHERE bucket = ? AND key = ? AND about_hi = ? AND about_lo = ?`
+	deleteBypass = `DELETE FROM bypasses WHERE bucket = ? AND key = ?`
 	deleteReplay = `DELETE FROM replays WHERE bucket = ? AND key = ?`
 )
 
@@ -171,7 +220,7 @@ func apply(c *conn, w mfa.Write) (err error) {
 	case mfa.UpdateFactor:
 		return factorStates.bind(c.prepare(factorStates.update), &w).one()
 	case mfa.SealFactor:
-		return c.prepare(sealFactor).blob(w.Sealed).blob(w.Label).replay(w.Replay).id(w.ID).one()
+		return c.prepare(sealFactor).blob(w.Sealed).blob(w.Label).replay(w.Replay).blob(storedrows.EncodePhone(w.Phone)).id(w.ID).one()
 	case mfa.DeleteFactor:
 		return c.prepare(deleteFactor).id(w.ID).one()
 	case mfa.InsertChallenge:
@@ -205,6 +254,10 @@ func apply(c *conn, w mfa.Write) (err error) {
 		_, err = c.prepare(deleteTally).int(int64(w.Key.Environment)).string(w.Key.Name).exec()
 	case mfa.PutMessage:
 		return messages.bind(c.prepare(messages.put), w.MessageRef).one()
+	case mfa.PutBypass:
+		return bypasses.bind(c.prepare(bypasses.put), w.Bypass).one()
+	case mfa.DeleteBypass:
+		_, err = c.prepare(deleteBypass).int(int64(w.Bucket)).blob(w.Key[:]).exec()
 	case mfa.PutReplay:
 		return replays.bind(c.prepare(replays.put), w.Replay).one()
 	case mfa.DeleteReplay:

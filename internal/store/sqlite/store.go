@@ -33,6 +33,8 @@ type Store struct {
 	scanning   int        // how many scanners exist
 	checkpoint *checkpointer
 	log        *slog.Logger
+
+	segmentSize int // of events; see segments.go
 }
 
 // The sizes of the page caches of connections, in pages of 4 KiB.
@@ -58,8 +60,11 @@ func open(path string, log *slog.Logger, create bool) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{
-		files:    files,
-		now:      wallclock.Or(nil),
+		files: files,
+		now:   wallclock.Or(nil),
+
+		segmentSize: segmentSize,
+
 		writes:   queue.New[func(*conn) error](maxWaiting),
 		reads:    queue.New[func(*conn) error](maxWaiting),
 		scanners: make(chan *conn, scanners),

@@ -12,10 +12,10 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/signin"
 	"github.com/countersign-mfa/countersign/internal/store/migrate"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
-	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
 func TestStore(t *testing.T) {
@@ -259,6 +259,17 @@ func TestCloseWaitsForReads(t *testing.T) {
 	}
 }
 
+func TestSignIn(t *testing.T) {
+	storetest.RunSignIn(t, func(t *testing.T) signin.Store { return open(t, newPath(t)) })
+}
+
 func TestWebhooks(t *testing.T) {
-	storetest.RunWebhooks(t, func(t *testing.T) webhook.Store { return open(t, newPath(t)) })
+	storetest.RunWebhooks(t, func(t *testing.T) storetest.Webhooks {
+		s := open(t, newPath(t))
+		return storetest.Webhooks{Store: s, Queue: s, Log: s}
+	})
+}
+
+func TestStatistics(t *testing.T) {
+	storetest.RunStatistics(t, func(t *testing.T) storetest.StatisticsStore { return open(t, newPath(t)) })
 }

@@ -30,6 +30,7 @@ var (
 	phones          = newTable("phones", rows.Phone, "key")
 	tallies         = newTable("tallies", rows.Counter, "environment", "name")
 	messages        = newTable("messages", rows.Message, "key")
+	bypasses        = newTable("bypasses", rows.Bypass, "bucket", "key")
 	replays         = newTable("replays", rows.Replay, "bucket", "key")
 	contexts        = newTable("event_contexts", rows.EventContext, "hi", "lo")
 	deletedFactors  = newTable("deleted_factors", rows.DeletedFactor, "hi", "lo")
@@ -56,6 +57,11 @@ func newTable[R any](name string, describe func(rows.Columns, *R), key ...string
 	t.put = t.insert + " ON CONFLICT DO UPDATE SET " + strings.Join(replace, ", ")
 	t.update = "UPDATE " + name + " SET " + strings.Join(set, ", ") + " WHERE " + strings.Join(where, " AND ")
 	return t
+}
+
+// of returns the columns for a SELECT statement in which the table has the given alias.
+func (t *table[R]) of(alias string) string {
+	return alias + "." + strings.ReplaceAll(t.columns, ", ", ", "+alias+".")
 }
 
 // bind binds the values of a row to s.
@@ -105,6 +111,8 @@ func (n *names) Column(name string, field any) {
 		n.all = append(n.all, name+"_hi", name+"_lo")
 	case *rows.Owner:
 		n.all = append(n.all, "user_hash", name)
+	case *rows.CreatedBy:
+		n.all = append(n.all, rows.CreatedKey, name)
 	case *rows.KeyBucket, *rows.TallyBucket:
 	case *time.Time, *rows.OptionalTime:
 		if n.hasKey { // times are relative to the time in the key
@@ -133,6 +141,12 @@ func (s *statement) Column(_ string, field any) {
 		}
 		s.int(userHash(int64(v.Environment), v.User)).string(v.User)
 	case *rows.KeyBucket, *rows.TallyBucket:
+	case *rows.CreatedBy:
+		if b := v.Encode(); b != nil {
+			s.int(v.Number()).blob(b)
+			return
+		}
+		s.null().null()
 	case *rows.UserBucket:
 		if v.ExpiresAt.IsZero() {
 			s.null()
@@ -191,6 +205,9 @@ func (c *rowReader) Column(_ string, field any) {
 	case *rows.Owner:
 		c.next() // skips the hash
 		v.User = c.text()
+	case *rows.CreatedBy:
+		c.next() // skips the number
+		c.decode(v)
 	case *rows.KeyBucket, *rows.TallyBucket:
 	case *rows.UserBucket:
 		v.At = mfa.Bucket(c.int())
@@ -217,9 +234,13 @@ func (c *rowReader) Column(_ string, field any) {
 	case rows.Number:
 		v.SetNumber(int(c.int()))
 	case rows.Bytes:
-		if err := v.Decode(c.ColumnRawBlob(c.next())); err != nil && c.err == nil {
-			c.err = err
-		}
+		c.decode(v)
+	}
+}
+
+func (c *rowReader) decode(v rows.Bytes) {
+	if err := v.Decode(c.ColumnRawBlob(c.next())); err != nil && c.err == nil {
+		c.err = err
 	}
 }
 

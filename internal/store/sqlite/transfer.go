@@ -3,20 +3,22 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"math"
+	"time"
 
-	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/rows"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 )
 
 const (
-	exportEnvironments = `SELECT id, name, production, created_at FROM environments WHERE id > ? ORDER BY id LIMIT ?`
-	exportKeys         = `SELECT k.hash, k.id, k.hint, k.created_at, k.revoked_at, e.id, e.name, e.production` +
-		` FROM api_keys k JOIN environments e ON e.id = k.environment WHERE k.hash > ? ORDER BY k.hash LIMIT ?`
-	exportMeta        = `SELECT name, value FROM meta WHERE name > ? ORDER BY name LIMIT ?`
-	importEnvironment = `INSERT INTO environments (id, name, production, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
-	importKey         = `INSERT INTO api_keys (hash, id, environment, hint, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING`
-	deleteMeta        = `DELETE FROM meta WHERE name = ?`
-	keep              = ` ON CONFLICT DO NOTHING`
+	exportEnvironments = `SELECT id, name, production, settings, created_at FROM environments WHERE id > ? ORDER BY id LIMIT ?`
+	exportKeys         = `SELECT k.hash, ` + keyColumns + fromKeys + ` WHERE k.hash > ? ORDER BY k.hash LIMIT ?`
+	exportMeta         = `SELECT name, value FROM meta WHERE name > ? ORDER BY name LIMIT ?`
+	importEnvironment  = `INSERT INTO environments (id, name, production, created_at, settings) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	importKey          = insertKey + ` ON CONFLICT (hash) DO NOTHING`
+	deleteMeta         = `DELETE FROM meta WHERE name = ?`
+	keep               = ` ON CONFLICT DO NOTHING`
 )
 
 var (
@@ -24,6 +26,7 @@ var (
 	exportUsers      = `SELECT ` + users.columns + ` FROM users WHERE (environment, id) > (?, ?) ORDER BY environment, id LIMIT ?`
 	exportPhones     = `SELECT ` + phones.columns + ` FROM phones WHERE key > ? ORDER BY key LIMIT ?`
 	exportReplays    = `SELECT ` + replays.columns + ` FROM replays WHERE length(key) = 16 AND (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
+	exportBypasses   = `SELECT ` + bypasses.columns + ` FROM bypasses WHERE (bucket, key) > (?, ?) ORDER BY bucket, key LIMIT ?`
 	exportMessages   = `SELECT ` + messages.columns + ` FROM messages WHERE key > ? ORDER BY key LIMIT ?`
 	exportEvents     = `SELECT ` + eventRows.columns + ` FROM events WHERE (environment, hi, lo) > (?, ?, ?) ORDER BY environment, hi, lo LIMIT ?`
 	exportTallies    = `SELECT ` + tallies.columns + ` FROM tallies WHERE (environment, name) > (?, ?) ORDER BY environment, name LIMIT ?`
@@ -32,6 +35,11 @@ var (
 		` ORDER BY endpoint_hi, endpoint_lo, event_hi, event_lo LIMIT ?`
 	exportAttempts = `SELECT ` + attempts.columns + ` FROM webhook_attempts WHERE (endpoint_hi, endpoint_lo, id_hi, id_lo) > (?, ?, ?, ?)` +
 		` ORDER BY endpoint_hi, endpoint_lo, id_hi, id_lo LIMIT ?`
+)
+
+var (
+	exportStatistics = `SELECT ` + statisticRows.columns + ` FROM statistics WHERE (environment, series, start) > (?, ?, ?) ORDER BY environment, series, start LIMIT ?`
+	exportCounted    = `SELECT ` + statisticPosition.columns + ` FROM statistics_positions WHERE environment > ? ORDER BY environment LIMIT ?`
 )
 
 // Export lists rows of one kind; see transfer.Store.
@@ -47,17 +55,20 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		err = transfer.ReadPlace(place, &number)
 		query = func(c *conn) *statement { return c.prepare(exportEnvironments).int(number) }
 		add = func(row *rowReader) (transfer.Row, string, error) {
-			e := &transfer.Environment{Environment: scanEnvironment(row), CreatedAt: row.time()}
-			return transfer.Row{Environment: e}, transfer.Place(e.ID), nil
+			e := new(transfer.Environment)
+			var err error
+			e.Environment, err = scanEnvironment(row)
+			e.CreatedAt = row.time()
+			return transfer.Row{Environment: e}, transfer.Place(e.ID), err
 		}
 	case "api_keys":
 		err = transfer.ReadPlace(place, &key)
 		query = func(c *conn) *statement { return c.prepare(exportKeys).blob(key) }
 		add = func(row *rowReader) (transfer.Row, string, error) {
 			k := &transfer.Key{Hash: row.hash()}
-			k.ID, k.Hint, k.CreatedAt, k.RevokedAt = access.KeyID(row.text()), row.text(), row.time(), row.time()
-			k.Environment = scanEnvironment(row)
-			return transfer.Row{Key: k}, transfer.Place(k.Hash[:]), nil
+			var err error
+			k.Key, err = scanKey(row)
+			return transfer.Row{Key: k}, transfer.Place(k.Hash[:]), err
 		}
 	case "meta":
 		err = transfer.ReadPlace(place, &name)
@@ -138,6 +149,13 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 			m.Bucket = m.Key.Bucket()
 			return transfer.Row{Message: m}, transfer.Place(m.Key[:]), err
 		}
+	case "bypasses":
+		err = transfer.ReadPlace(place, &number, &key)
+		query = func(c *conn) *statement { return c.prepare(exportBypasses).int(number).blob(key) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			b, err := bypasses.scan(row)
+			return transfer.Row{Bypass: b}, transfer.Place(b.Bucket, b.Key[:]), err
+		}
 	case "tallies":
 		err = transfer.ReadPlace(place, &number, &name)
 		query = func(c *conn) *statement { return c.prepare(exportTallies).int(number).string(name) }
@@ -165,6 +183,37 @@ func (s *Store) Export(ctx context.Context, kind transfer.Kind, place string, li
 		add = func(row *rowReader) (transfer.Row, string, error) {
 			a, err := attempts.scan(row)
 			return transfer.Row{Attempt: a}, transfer.Place(a.Endpoint[:], a.ID[:]), err
+		}
+	case "operators":
+		err = transfer.ReadPlace(place, &name)
+		query = func(c *conn) *statement { return c.prepare(exportOperators).string(name) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			o, err := operators.scan(row)
+			return transfer.Row{Operator: o}, transfer.Place(o.Name), err
+		}
+	case "operator_passkeys":
+		err = transfer.ReadPlace(place, &key)
+		query = func(c *conn) *statement { return c.prepare(exportPasskeys).blob(key) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			k, err := passkeys.scan(row)
+			return transfer.Row{Passkey: k}, transfer.Place(k.ID), err
+		}
+	case "statistics":
+		var start time.Time
+		number = math.MinInt64 // the environment of some of them is negative
+		err = transfer.ReadPlace(place, &number, &name, &start)
+		query = func(c *conn) *statement { return c.prepare(exportStatistics).int(number).string(name).time(start) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			s, err := statisticRows.scan(row)
+			return transfer.Row{Statistic: s}, transfer.Place(s.Environment, s.Series, s.Start), err
+		}
+	case "statistics_positions":
+		number = math.MinInt64
+		err = transfer.ReadPlace(place, &number)
+		query = func(c *conn) *statement { return c.prepare(exportCounted).int(number) }
+		add = func(row *rowReader) (transfer.Row, string, error) {
+			p, err := statisticPosition.scan(row)
+			return transfer.Row{StatisticPosition: p}, transfer.Place(p.Environment), err
 		}
 	default:
 		err = fmt.Errorf("unknown kind of row %q", kind)
@@ -202,11 +251,10 @@ func importRow(c *conn, r transfer.Row) (err error) {
 	switch {
 	case r.Environment != nil:
 		e := r.Environment
-		_, err = c.prepare(importEnvironment).int(int64(e.ID)).text(e.Name).int(boolean(e.Production)).time(e.CreatedAt).exec()
+		_, err = c.prepare(importEnvironment).int(int64(e.ID)).text(e.Name).int(boolean(e.Production)).time(e.CreatedAt).string(rows.EncodeSettings(e.Settings)).exec()
 	case r.Key != nil:
 		k := r.Key
-		_, err = c.prepare(importKey).blob(k.Hash[:]).text(string(k.ID)).int(int64(k.Environment.ID)).text(k.Hint).
-			time(k.CreatedAt).time(k.RevokedAt).exec()
+		_, err = bindKey(c.prepare(importKey), k.Key, k.Hash).exec()
 	case r.Meta != nil:
 		_, err = c.prepare(putMeta).text(r.Meta.Name).blob(r.Meta.Value).exec()
 	case r.Factor != nil:
@@ -220,13 +268,18 @@ func importRow(c *conn, r transfer.Row) (err error) {
 	case r.Replay != nil:
 		err = replays.add(c, r.Replay)
 	case r.Event != nil:
-		err = eventRows.add(c, r.Event)
+		if err = eventRows.add(c, r.Event); err == nil && r.Event.Factor != (mfa.FactorID{}) {
+			e := r.Event
+			_, err = c.prepare(addToSegment).upper(e.Factor).id(e.ID).int(int64(e.Environment)).id(e.ID).exec()
+		}
 	case r.EventContext != nil:
 		err = contexts.add(c, r.EventContext)
 	case r.DeletedFactor != nil:
 		err = deletedFactors.add(c, r.DeletedFactor)
 	case r.Erasure != nil:
 		err = erasures.add(c, r.Erasure)
+	case r.Bypass != nil:
+		err = bypasses.add(c, r.Bypass)
 	case r.Message != nil:
 		err = messages.add(c, r.Message)
 	case r.Counter != nil:
@@ -237,6 +290,14 @@ func importRow(c *conn, r transfer.Row) (err error) {
 		err = deliveries.add(c, r.Delivery)
 	case r.Attempt != nil:
 		err = attempts.add(c, r.Attempt)
+	case r.Operator != nil:
+		err = operators.add(c, r.Operator)
+	case r.Passkey != nil:
+		err = passkeys.add(c, r.Passkey)
+	case r.Statistic != nil:
+		err = statisticRows.add(c, r.Statistic)
+	case r.StatisticPosition != nil:
+		err = statisticPosition.add(c, r.StatisticPosition)
 	}
 	return err
 }

@@ -3,7 +3,7 @@ package sqlite
 // words are stored as numbers, counted from 1, because most rows contain them. Other
 // words are stored as text: a new type in package mfa needs no entry here, it only
 // takes more space. Files contain these numbers, so append new words and never move
-// one.
+// one. The factor type "recovery_codes" must stay text: the index factors_recovery names it.
 var words = []string{
 	"totp", "sms", "generic_otp",
 	"factor.enrolled", "factor.locked", "factor.unlocked", "factor.deleted", "factor.user_locked", "factor.user_unlocked",
@@ -14,6 +14,15 @@ var words = []string{
 	"recipient_refused", "environment.created", "api_key.created", "api_key.revoked",
 	"webhook_endpoint.created", "webhook_endpoint.updated", "webhook_endpoint.deleted", "webhook_endpoint.disabled",
 	"webhook_endpoint.secret_rotated", "operator.keyset_rotated", "operator.store_copied",
+	"factor.suspended", "factor.resumed", "suspended",
+	"operator.created", "operator.link_created", "operator.role_changed", "operator.disabled", "operator.enabled",
+	"operator.signed_in", "operator.sign_in_failed", "operator.confirmed", "operator.signed_out", "operator.sessions_ended",
+	"operator.passkey_added", "operator.passkey_removed", "operator.passkey_clone_suspected",
+	"factor.bypass_created", "factor.bypass_used", "factor.bypass_revoked", "bypass",
+	"operator.viewed", "@-1", "@1", "message.test_sent",
+	"webauthn", "factor.clone_suspected", "unknown_credential", "wrong_origin", "user_not_verified",
+	"environment.updated",
+	"recovery_codes.used", "recovery_codes.low", "recovery_codes.regenerated", "recovery",
 }
 
 // renamed has the earlier names of words. Their numbers are the same, so files need no change.

@@ -149,6 +149,12 @@ func eventsAreFiltered(t *testing.T, s mfa.Store) {
 		{"after the first", events.Query{After: all[0].ID}, []int{1, 2}},
 		{"after the last", events.Query{After: all[2].ID}, nil},
 		{"a factor, after its first", events.Query{Factor: f.ID, After: all[0].ID}, []int{2}},
+		{"all, newest first", events.Query{Newest: true}, []int{2, 1, 0}},
+		{"newest first, before the last", events.Query{Newest: true, After: all[2].ID}, []int{1, 0}},
+		{"newest first, before the first", events.Query{Newest: true, After: all[0].ID}, nil},
+		{"newest first, a factor", events.Query{Newest: true, Factor: f.ID}, []int{2, 0}},
+		{"newest first, until the second", events.Query{Newest: true, Until: all[1].At}, []int{0}},
+		{"newest first, since the second, before the last", events.Query{Newest: true, Since: all[1].At, After: all[2].ID}, []int{1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if tc.q.Environment == 0 {
@@ -176,6 +182,39 @@ func eventsAreFiltered(t *testing.T, s mfa.Store) {
 				}
 			}
 		})
+	}
+}
+
+// eventsNewestFirst reads the events of an environment from the end.
+func eventsNewestFirst(t *testing.T, s mfa.Store) {
+	var all []mfa.Event
+	for i := range 7 {
+		at := morning.Add(time.Duration(i) * time.Hour)
+		all = append(all, mfa.Event{ID: newID(at, 7), At: at, Environment: 1, Type: mfa.UserLocked})
+	}
+	importEvents(t, s, all...)
+	slices.Reverse(all)
+	for _, limit := range []int{1, 3, 100} {
+		for name, tc := range map[string]struct {
+			q    events.Query
+			want []mfa.Event
+		}{
+			"all":           {events.Query{}, all},
+			"before one":    {events.Query{After: all[2].ID}, all[3:]},
+			"between times": {events.Query{Since: all[5].At, Until: all[1].At}, all[2:6]},
+		} {
+			q := tc.q
+			q.Environment, q.Newest, q.Limit = 1, true, limit
+			var got []mfa.Event
+			for more := true; more; {
+				page := read(t, s, q)
+				for _, e := range page.Events {
+					got = append(got, e.Event)
+				}
+				q.After, more = page.Last, page.More
+			}
+			t.Run(name, func(t *testing.T) { sameList(t, got, tc.want) })
+		}
 	}
 }
 

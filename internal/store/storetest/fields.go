@@ -9,6 +9,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 // The earliest and the latest time that a store must keep.
@@ -30,7 +31,9 @@ func unknownIsNil(t *testing.T, s mfa.Store) {
 		"phone":     {Bucket: b, Phone: newKey()},
 		"tallies":   {Bucket: b, Counters: []delivery.CounterKey{NewTally(b).CounterKey, NewTally(b).CounterKey}},
 		"message":   {Bucket: b, Message: newKey()},
+		"bypass":    {Bucket: b, Bypass: newKey()},
 		"replay":    {Bucket: b, Replay: newReplayKey()},
+		"recovery":  {Bucket: b, Recovery: u},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, rows := range readBoth(t, s, r) {
@@ -60,8 +63,14 @@ func factorComesBack(t *testing.T, s mfa.Store) {
 			ID: newID(morning, b), Environment: bigEnvironment, Type: mfa.TOTP, User: awkward,
 			Label: []byte{0xff, 0}, Replay: newReplayKey(), CreatedAt: longAgo,
 			FactorState: mfa.FactorState{
-				Sealed: []byte{0, 1, 0xff, 0}, LastStep: math.MaxInt64, Failures: math.MaxInt32, LockedUntil: atLast, UpdatedAt: morning,
+				Sealed: []byte{0, 1, 0xff, 0}, LastStep: math.MaxInt64, Failures: math.MaxInt32, LockedUntil: atLast,
+				LastUsedAt: longAgo, SuspendedAt: atLast, ExpiresAt: atLast, UpdatedAt: morning,
+				App: totp.App{Params: totp.Params{Hash: totp.SHA512, Eight: true, Minute: true}, Ahead: -10, Missed: math.MaxInt64},
 			},
+		},
+		"with an app that is ahead": {
+			ID: newID(morning, 3), Environment: 1, Type: mfa.TOTP, CreatedAt: morning,
+			FactorState: mfa.FactorState{App: totp.App{Params: totp.Params{Hash: totp.SHA256}, Ahead: 10, Missed: 1}, UpdatedAt: morning},
 		},
 		"of an older release": {
 			ID: newID(morning, 1), Environment: 1, Type: mfa.TOTP, CreatedAt: morning, FactorState: mfa.FactorState{Sealed: []byte{1}, UpdatedAt: morning},
@@ -87,13 +96,15 @@ func challengeComesBack(t *testing.T, s mfa.Store) {
 	for name, c := range map[string]*mfa.Challenge{
 		"full": {
 			ID: newID(morning, b), Factor: f.ID, Type: mfa.SMS, CodeMAC: []byte{0, 1, 0xff}, CreatedAt: longAgo, ExpiresAt: atLast,
+			CreatedBy: idempotency.Mark{Key: mfa.ReplayKey{0: 0xff, 15: 1}, Request: [16]byte{15: 2}}, Receipt: []byte{1, 0, 0xff},
 			ChallengeState: mfa.ChallengeState{
-				SealedCode: []byte{0}, Attempts: 255, RefusalEvents: math.MaxInt32 >> 8,
+				SealedCode: []byte{0}, Attempts: 255, RefusalEvents: math.MaxInt32 >> 9, AcceptsRecovery: true,
 				Messages: []delivery.Record{
 					{Provider: awkward, ID: awkward, State: delivery.Undelivered, Reason: awkward, Segments: 3, At: longAgo, UpdatedAt: atLast},
 					{State: delivery.Queued, At: morning, UpdatedAt: morning},
 				},
 				UpdatedAt: morning, VerifiedAt: morning.Add(time.Millisecond),
+				VerifiedBy: idempotency.Mark{Key: mfa.ReplayKey{15: 3}, Request: [16]byte{0: 4}},
 			},
 		},
 		"bare":        {ID: newID(morning, b), Factor: f.ID, CreatedAt: morning, ExpiresAt: morning, ChallengeState: mfa.ChallengeState{UpdatedAt: morning}},
@@ -106,6 +117,29 @@ func challengeComesBack(t *testing.T, s mfa.Store) {
 				same(t, rows.Challenge, &want)
 			}
 		})
+	}
+}
+
+// keyFindsChallenge stores challenges of two requests, of which one came twice.
+func keyFindsChallenge(t *testing.T, s mfa.Store) {
+	f := storeFactor(t, s, NewUser())
+	b := f.ID.Bucket()
+	once, twice := newReplayKey(), newReplayKey()
+	newest := make(map[mfa.ReplayKey]*mfa.Challenge)
+	for i, key := range []mfa.ReplayKey{twice, {}, once, twice, {}} {
+		c := NewChallenge(f)
+		c.ID = newID(morning.Add(time.Duration(i)*time.Second), b)
+		if key != (mfa.ReplayKey{}) {
+			c.CreatedBy = idempotency.Mark{Key: key, Request: [16]byte{0: byte(i)}}
+			newest[key] = c
+		}
+		store(t, s, b, mfa.InsertChallenge{Challenge: c})
+	}
+	for _, key := range []mfa.ReplayKey{once, twice, newReplayKey(), {}} {
+		for _, rows := range readBoth(t, s, mfa.Read{Bucket: b, Factor: f.ID, Created: key}) {
+			same(t, rows.Created, newest[key])
+			same(t, rows.Factor, f)
+		}
 	}
 }
 
@@ -158,6 +192,24 @@ func messageComesBack(t *testing.T, s mfa.Store) {
 	}
 }
 
+func bypassComesBack(t *testing.T, s mfa.Store) {
+	for name, w := range map[string]*mfa.Bypass{
+		"full": {
+			Bucket: 7, Key: newKey(), CodeMAC: []byte{0, 0xff}, Guesses: math.MaxInt32, CreatedAt: longAgo, ExpiresAt: atLast,
+			Operator: awkward, Reason: awkward,
+		},
+		"bare": {Bucket: 7, Key: newKey(), CodeMAC: []byte{1}, CreatedAt: morning, ExpiresAt: morning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store(t, s, 7, mfa.PutBypass{Bypass: w})
+			for _, rows := range readBoth(t, s, mfa.Read{Bucket: 7, Bypass: w.Key}) {
+				same(t, rows.Bypass, w)
+			}
+			same(t, view(t, s, mfa.Read{Bucket: 8, Bypass: w.Key}).Bypass, nil)
+		})
+	}
+}
+
 func replayComesBack(t *testing.T, s mfa.Store) {
 	for name, r := range map[string]*mfa.Replay{
 		"answered": {Bucket: 7, Record: idempotency.Record{
@@ -180,7 +232,9 @@ func eventComesBack(t *testing.T, s mfa.Store) {
 			At: morning, Environment: bigEnvironment, Type: mfa.ChallengeFailed,
 			Factor: newID(morning, 7), Challenge: newID(morning, 7), Kind: mfa.SMS, Reason: awkward,
 			Caller: "operator:" + awkward, Request: awkward,
+			Message: delivery.Trace{Provider: "twilio", Country: "DE", Prefix: "prefix_0123456789ab", Segments: 2, Replaced: delivery.Undelivered},
 		},
+		{At: morning, Environment: bigEnvironment, Type: mfa.ChallengeVoided, Message: delivery.Trace{Country: "US"}},
 		{At: morning.Add(-24 * time.Hour), Environment: 1, Type: mfa.UserUnlocked, Kind: "another kind", Caller: "key_1"},
 		{At: morning, Environment: 1, Type: "another type"},
 	}

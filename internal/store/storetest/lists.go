@@ -66,6 +66,42 @@ func list(t *testing.T, s mfa.Store, q mfa.FactorQuery) []mfa.Factor {
 	return found
 }
 
+func expiredAreListed(t *testing.T, s mfa.Store) {
+	expiring := func(at time.Time) mfa.FactorID {
+		f := NewFactor(NewUser())
+		f.ExpiresAt = at
+		store(t, s, f.ID.Bucket(), mfa.InsertFactor{Factor: f})
+		return f.ID
+	}
+	list := func(at time.Time, limit int, want ...mfa.FactorID) {
+		t.Helper()
+		found, err := s.ExpiredFactors(t.Context(), at, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []mfa.FactorID
+		for i := range found {
+			got = append(got, found[i].ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the factors that expired until %v are %v; want %v", at, got, want)
+		}
+	}
+	list(morning, 10)
+	storeFactor(t, s, NewUser()) // never expires
+	second, first := expiring(morning.Add(-time.Millisecond)), expiring(morning.Add(-time.Hour))
+	third := expiring(morning)
+	expiring(morning.Add(time.Millisecond))
+	list(morning, 10, first, second, third)
+	list(morning, 2, first, second)
+	list(longAgo, 10)
+	found := view(t, s, readFactor(second)).Factor
+	found.ExpiresAt = time.Time{}
+	store(t, s, second.Bucket(), found.Update())
+	store(t, s, first.Bucket(), mfa.DeleteFactor{ID: first})
+	list(morning, 10, third)
+}
+
 func factorsBothWays(t *testing.T, s mfa.Store) {
 	u := NewUser()
 	up := storeFactors(t, s, u, 7)

@@ -136,6 +136,45 @@ func talliesAreExact(t *testing.T, s mfa.Store) {
 	}
 }
 
+// oneUserOfABypass uses a bypass code in challenges of different factors of one user at once.
+func oneUserOfABypass(t *testing.T, s mfa.Store) {
+	const callers = 64
+	u := NewUser()
+	b := u.Bucket()
+	w := NewBypass(b)
+	store(t, s, b, mfa.PutBypass{Bypass: w})
+	var challenges []mfa.ChallengeID
+	for range callers {
+		f := storeFactor(t, s, u)
+		c := NewChallenge(f)
+		store(t, s, b, mfa.InsertChallenge{Challenge: c})
+		challenges = append(challenges, c.ID)
+	}
+	found := make([]bool, callers)
+	errs := together(callers, func(i int) error {
+		return s.Update(t.Context(), mfa.Read{Bucket: b, Challenge: challenges[i], Bypass: w.Key}, func(tx *mfa.Tx) error {
+			if found[i] = tx.Bypass != nil; found[i] {
+				tx.Challenge.VerifiedAt = morning
+				tx.Writes = []mfa.Write{tx.Challenge.Update(), mfa.DeleteBypass{Bucket: b, Key: w.Key}}
+			}
+			return nil
+		})
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range found {
+		if f {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d uses found the code; want 1", n)
+	}
+	same(t, view(t, s, mfa.Read{Bucket: b, Bypass: w.Key}).Bypass, nil)
+}
+
 // refusedLeavesRowsAlone runs Updates whose fn changes all rows that it reads and then
 // refuses. Concurrent Updates must not see these changes.
 func refusedLeavesRowsAlone(t *testing.T, s mfa.Store) {
@@ -233,6 +272,40 @@ func guessesAreBounded(t *testing.T, s mfa.Store) {
 	}
 	if got := view(t, s, readFactor(f.ID)).Factor; guessed != allowed || counted != allowed || got.Failures != allowed {
 		t.Errorf("%d guesses were let through, %d and %d counted; want %d", guessed, counted, got.Failures, allowed)
+	}
+}
+
+// keyOrdersRequests sends several copies of each request concurrently. Each request must
+// create exactly one challenge, which its copies find by the key.
+func keyOrdersRequests(t *testing.T, s mfa.Store) {
+	const requests, copies = 16, 6
+	f := storeFactor(t, s, NewUser())
+	b := f.ID.Bucket()
+	var keys [requests]mfa.ReplayKey
+	for i := range keys {
+		keys[i] = newReplayKey()
+	}
+	errs := together(requests*copies, func(i int) error {
+		c := NewChallenge(f)
+		c.CreatedBy.Key = keys[i%requests]
+		return s.Update(t.Context(), mfa.Read{Bucket: b, Factor: f.ID, Created: c.CreatedBy.Key}, func(tx *mfa.Tx) error {
+			if tx.Created != nil {
+				return errOfFn
+			}
+			tx.Writes = []mfa.Write{mfa.InsertChallenge{Challenge: c}}
+			return nil
+		})
+	})
+	var created [requests]int
+	for i, err := range errs {
+		if err == nil {
+			created[i%requests]++
+		}
+	}
+	for i, n := range created {
+		if n != 1 {
+			t.Errorf("request %d created %d challenges; want one", i, n)
+		}
 	}
 }
 

@@ -91,6 +91,11 @@ func NewMessage(b mfa.Bucket) *delivery.MessageRef {
 	return &delivery.MessageRef{Bucket: b, Key: newKey(), Challenge: newID(morning, b), ExpiresAt: morning}
 }
 
+// NewBypass returns a bypass code in bucket b that is not stored yet.
+func NewBypass(b mfa.Bucket) *mfa.Bypass {
+	return &mfa.Bypass{Bucket: b, Key: newKey(), CodeMAC: []byte("the code's MAC"), CreatedAt: morning, ExpiresAt: morning}
+}
+
 // Writing returns an fn for Update that makes these writes and ignores the rows of the
 // read.
 func Writing(writes ...mfa.Write) func(*mfa.Tx) error {
@@ -131,6 +136,8 @@ func reading(b mfa.Bucket, w mfa.Write) mfa.Read {
 		r.Counters = []delivery.CounterKey{w.CounterKey}
 	case mfa.PutMessage:
 		r.Message = w.Key
+	case mfa.PutBypass:
+		r.Bypass = w.Key
 	case mfa.PutReplay:
 		r.Replay = w.Key
 	}

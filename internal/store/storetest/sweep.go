@@ -21,12 +21,13 @@ type aged struct {
 	phone     *delivery.PhoneLimit
 	tally     *delivery.Counter
 	message   *delivery.MessageRef
+	bypass    *mfa.Bypass
 }
 
 // kept records which rows of an aged are still stored.
-type kept struct{ challenge, event, replay, phone, tally, message bool }
+type kept struct{ challenge, event, replay, phone, tally, message, bypass bool }
 
-var allKept = kept{true, true, true, true, true, true}
+var allKept = kept{true, true, true, true, true, true, true}
 
 // storeAged stores rows in the bucket of f whose creation time, or expiry, is at.
 func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
@@ -36,11 +37,11 @@ func storeAged(t *testing.T, s mfa.Store, f *mfa.Factor, at time.Time) aged {
 	a.challenge.ID, a.event.ID, a.event.At = newID(at, b), newID(at, b), at
 	a.challenge.CreatedAt, a.replay.ExpiresAt = at, at
 	a.phone = &delivery.PhoneLimit{Bucket: b, Key: newKey(), Sends: []delivery.Send{{At: at}}, ExpiresAt: at}
-	a.tally, a.message = NewTally(b), NewMessage(b)
-	a.tally.ExpiresAt, a.message.ExpiresAt = at, at
+	a.tally, a.message, a.bypass = NewTally(b), NewMessage(b), NewBypass(b)
+	a.tally.ExpiresAt, a.message.ExpiresAt, a.bypass.ExpiresAt = at, at, at
 	store(t, s, b, mfa.InsertChallenge{Challenge: a.challenge},
 		mfa.PutReplay{Replay: a.replay}, mfa.PutPhone{PhoneLimit: a.phone},
-		mfa.PutCounter{Counter: a.tally}, mfa.PutMessage{MessageRef: a.message})
+		mfa.PutCounter{Counter: a.tally}, mfa.PutMessage{MessageRef: a.message}, mfa.PutBypass{Bypass: a.bypass})
 	importEvents(t, s, a.event)
 	return a
 }
@@ -68,11 +69,11 @@ func (a aged) among(t *testing.T, s mfa.Store, events []mfa.Event) kept {
 	t.Helper()
 	rows := view(t, s, mfa.Read{
 		Bucket: a.replay.Bucket, Challenge: a.challenge.ID, Replay: a.replay.Key, Phone: a.phone.Key,
-		Counters: []delivery.CounterKey{a.tally.CounterKey}, Message: a.message.Key,
+		Counters: []delivery.CounterKey{a.tally.CounterKey}, Message: a.message.Key, Bypass: a.bypass.Key,
 	})
 	return kept{
 		rows.Challenge != nil, slices.Contains(events, a.event), rows.Replay != nil, rows.Phone != nil,
-		rows.Counters[0] != nil, rows.Message != nil,
+		rows.Counters[0] != nil, rows.Message != nil, rows.Bypass != nil,
 	}
 }
 
@@ -130,17 +131,17 @@ func sweepKeepsLimit(t *testing.T, s mfa.Store) {
 		all = append(all, storeAged(t, s, shared, morning.Add(-time.Hour)))
 	}
 	const limit = 4
-	before := [6]int{10, 10, 10, 10, 10, 10}
+	before := [7]int{10, 10, 10, 10, 10, 10, 10}
 	for more := true; more; {
 		var err error
 		if more, err = s.Sweep(t.Context(), horizon, limit); err != nil {
 			t.Fatal(err)
 		}
-		var left [6]int
+		var left [7]int
 		events := eventsOf(t, s, 1)
 		for _, a := range all {
 			k := a.among(t, s, events)
-			for i, there := range []bool{k.challenge, k.event, k.replay, k.phone, k.tally, k.message} {
+			for i, there := range []bool{k.challenge, k.event, k.replay, k.phone, k.tally, k.message, k.bypass} {
 				if there {
 					left[i]++
 				}
@@ -153,7 +154,7 @@ func sweepKeepsLimit(t *testing.T, s mfa.Store) {
 		}
 		before = left
 	}
-	if before != ([6]int{}) {
+	if before != ([7]int{}) {
 		t.Errorf("left %v of each kind; want none", before)
 	}
 }

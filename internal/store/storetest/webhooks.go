@@ -7,14 +7,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
-// RunWebhooks tests every promise of webhook.Store. open returns an empty store, which also
-// implements events.Log.
-func RunWebhooks(t *testing.T, open func(*testing.T) webhook.Store) {
-	check := func(promise string, test func(*testing.T, webhook.Store)) {
+// Webhooks is one store, as the interfaces of package webhook.
+type Webhooks struct {
+	webhook.Store
+	webhook.Queue
+	Log events.Log
+}
+
+// RunWebhooks tests every promise of webhook.Store and webhook.Queue. open returns an empty
+// store.
+func RunWebhooks(t *testing.T, open func(*testing.T) Webhooks) {
+	check := func(promise string, test func(*testing.T, Webhooks)) {
 		t.Run(promise, func(t *testing.T) { test(t, open(t)) })
 	}
 	check("every field of an endpoint comes back", endpointComesBack)
@@ -53,20 +61,20 @@ func newAttempt(e *webhook.Endpoint) webhook.Attempt {
 	}
 }
 
-func changeEndpoint(t *testing.T, s webhook.Store, id webhook.EndpointID, fn func(tx *webhook.Tx)) {
+func changeEndpoint(t *testing.T, s Webhooks, id webhook.EndpointID, fn func(tx *webhook.Tx)) {
 	t.Helper()
 	if err := s.UpdateEndpoint(t.Context(), id, func(tx *webhook.Tx) error { fn(tx); return nil }); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func storeEndpoint(t *testing.T, s webhook.Store, e *webhook.Endpoint) *webhook.Endpoint {
+func storeEndpoint(t *testing.T, s Webhooks, e *webhook.Endpoint) *webhook.Endpoint {
 	t.Helper()
 	changeEndpoint(t, s, e.ID, func(tx *webhook.Tx) { tx.Endpoint = e })
 	return e
 }
 
-func findEndpoint(t *testing.T, s webhook.Store, id webhook.EndpointID) *webhook.Endpoint {
+func findEndpoint(t *testing.T, s Webhooks, id webhook.EndpointID) *webhook.Endpoint {
 	t.Helper()
 	e, err := s.Endpoint(t.Context(), id)
 	if err != nil {
@@ -75,7 +83,7 @@ func findEndpoint(t *testing.T, s webhook.Store, id webhook.EndpointID) *webhook
 	return e
 }
 
-func endpointComesBack(t *testing.T, s webhook.Store) {
+func endpointComesBack(t *testing.T, s Webhooks) {
 	full := newEndpoint(bigEnvironment)
 	full.Sandbox, full.Status, full.DisabledFor, full.Creation = true, webhook.Disabled, webhook.Gone, newKey()
 	full.NextSealed, full.SwitchAt, full.Replay = []byte{0, 0xff}, atLast, webhook.Replay{After: newID(morning, 1), Since: longAgo, Until: atLast, End: newID(morning, 2)}
@@ -100,7 +108,7 @@ func endpointComesBack(t *testing.T, s webhook.Store) {
 	}
 }
 
-func unknownEndpointIsNil(t *testing.T, s webhook.Store) {
+func unknownEndpointIsNil(t *testing.T, s Webhooks) {
 	e := newEndpoint(1)
 	same(t, findEndpoint(t, s, e.ID), nil)
 	changeEndpoint(t, s, e.ID, func(tx *webhook.Tx) { same(t, tx.Endpoint, nil) })
@@ -109,14 +117,14 @@ func unknownEndpointIsNil(t *testing.T, s webhook.Store) {
 	}
 }
 
-func endpointBeginsAtItsEvent(t *testing.T, s webhook.Store) {
+func endpointBeginsAtItsEvent(t *testing.T, s Webhooks) {
 	e := newEndpoint(1)
 	e.Cursor = mfa.EventID{}
 	event := mfa.Event{ID: newID(time.UnixMilli(0), e.ID.Bucket()), At: morning, Environment: 1, Type: mfa.EndpointCreated, Reason: e.ID.String()}
 	changeEndpoint(t, s, e.ID, func(tx *webhook.Tx) {
 		tx.Endpoint, tx.Events = e, []mfa.Event{event}
 	})
-	all := eventsOf(t, s, 1)
+	all := eventsOf(t, s.Log, 1)
 	if len(all) != 1 || all[0].Type != mfa.EndpointCreated || all[0].Reason != e.ID.String() {
 		t.Fatalf("the events are %+v", all)
 	}
@@ -125,7 +133,7 @@ func endpointBeginsAtItsEvent(t *testing.T, s webhook.Store) {
 	}
 }
 
-func urlsAreUnique(t *testing.T, s webhook.Store) {
+func urlsAreUnique(t *testing.T, s Webhooks) {
 	one := storeEndpoint(t, s, newEndpoint(1))
 	other := newEndpoint(1)
 	other.URL = one.URL
@@ -145,7 +153,7 @@ func urlsAreUnique(t *testing.T, s webhook.Store) {
 	storeEndpoint(t, s, elsewhere)
 }
 
-func endpointChangesTogether(t *testing.T, s webhook.Store) {
+func endpointChangesTogether(t *testing.T, s Webhooks) {
 	e := storeEndpoint(t, s, newEndpoint(1))
 	d, a := newDelivery(e, morning), newAttempt(e)
 	a.Took, a.Status, a.Answer, a.NextAt = 1234*time.Millisecond, 500, []byte{0, 1}, atLast
@@ -159,7 +167,7 @@ func endpointChangesTogether(t *testing.T, s webhook.Store) {
 	}
 	sameList(t, due(t, s, e, atLast), []webhook.Delivery{d})
 	sameList(t, attemptsOf(t, s, e), []webhook.Attempt{a})
-	if n := len(eventsOf(t, s, 1)); n != 1 {
+	if n := len(eventsOf(t, s.Log, 1)); n != 1 {
 		t.Errorf("%d events are stored; want 1", n)
 	}
 	d.Attempts, d.NextAt = 3, morning.Add(time.Hour)
@@ -169,7 +177,7 @@ func endpointChangesTogether(t *testing.T, s webhook.Store) {
 	sameList(t, due(t, s, e, atLast), nil)
 }
 
-func failedEndpointUpdateLeavesNothing(t *testing.T, s webhook.Store) {
+func failedEndpointUpdateLeavesNothing(t *testing.T, s Webhooks) {
 	e := storeEndpoint(t, s, newEndpoint(1))
 	want := *e
 	failure := errors.New("no")
@@ -184,7 +192,7 @@ func failedEndpointUpdateLeavesNothing(t *testing.T, s webhook.Store) {
 	sameList(t, due(t, s, e, atLast), nil)
 }
 
-func deletedEndpointIsGone(t *testing.T, s webhook.Store) {
+func deletedEndpointIsGone(t *testing.T, s Webhooks) {
 	e, other := storeEndpoint(t, s, newEndpoint(1)), storeEndpoint(t, s, newEndpoint(1))
 	d := newDelivery(other, morning)
 	changeEndpoint(t, s, e.ID, func(tx *webhook.Tx) { tx.Put = []webhook.Delivery{newDelivery(e, morning)} })
@@ -195,7 +203,7 @@ func deletedEndpointIsGone(t *testing.T, s webhook.Store) {
 	sameList(t, due(t, s, other, atLast), []webhook.Delivery{d})
 }
 
-func claimsExclude(t *testing.T, s webhook.Store) {
+func claimsExclude(t *testing.T, s Webhooks) {
 	e := storeEndpoint(t, s, newEndpoint(1))
 	for now := morning; now.Before(morning.Add(3 * time.Minute)); now = now.Add(time.Minute) {
 		var wins atomic.Int32
@@ -227,7 +235,7 @@ func claimsExclude(t *testing.T, s webhook.Store) {
 	}
 }
 
-func disabledIsNotClaimed(t *testing.T, s webhook.Store) {
+func disabledIsNotClaimed(t *testing.T, s Webhooks) {
 	e := newEndpoint(1)
 	e.Status = webhook.Disabled
 	storeEndpoint(t, s, e)
@@ -236,7 +244,7 @@ func disabledIsNotClaimed(t *testing.T, s webhook.Store) {
 	}
 }
 
-func endpointUpdatesFollow(t *testing.T, s webhook.Store) {
+func endpointUpdatesFollow(t *testing.T, s Webhooks) {
 	e := storeEndpoint(t, s, newEndpoint(1))
 	const callers, rounds = 8, 5
 	for _, err := range together(callers, func(int) error {
@@ -256,7 +264,7 @@ func endpointUpdatesFollow(t *testing.T, s webhook.Store) {
 	}
 }
 
-func due(t *testing.T, s webhook.Store, e *webhook.Endpoint, now time.Time) []webhook.Delivery {
+func due(t *testing.T, s Webhooks, e *webhook.Endpoint, now time.Time) []webhook.Delivery {
 	t.Helper()
 	found, err := s.DueDeliveries(t.Context(), e.ID, now, 100)
 	if err != nil {
@@ -265,7 +273,7 @@ func due(t *testing.T, s webhook.Store, e *webhook.Endpoint, now time.Time) []we
 	return found
 }
 
-func dueInOrder(t *testing.T, s webhook.Store) {
+func dueInOrder(t *testing.T, s Webhooks) {
 	e, other := storeEndpoint(t, s, newEndpoint(1)), storeEndpoint(t, s, newEndpoint(2))
 	var all []webhook.Delivery
 	for i := range 6 {
@@ -305,7 +313,7 @@ func dueInOrder(t *testing.T, s webhook.Store) {
 	}
 }
 
-func deliveriesAreRescheduled(t *testing.T, s webhook.Store) {
+func deliveriesAreRescheduled(t *testing.T, s Webhooks) {
 	e, other := storeEndpoint(t, s, newEndpoint(1)), storeEndpoint(t, s, newEndpoint(1))
 	at := func(e *webhook.Endpoint, hour int, state webhook.DeliveryState) webhook.Delivery {
 		d := newDelivery(e, atLast)
@@ -343,7 +351,7 @@ func deliveriesAreRescheduled(t *testing.T, s webhook.Store) {
 	sameList(t, due(t, s, other, atLast), nil)
 }
 
-func attemptsOf(t *testing.T, s webhook.Store, e *webhook.Endpoint) (all []webhook.Attempt) {
+func attemptsOf(t *testing.T, s Webhooks, e *webhook.Endpoint) (all []webhook.Attempt) {
 	t.Helper()
 	for before := (webhook.AttemptID{}); ; before = all[len(all)-1].ID {
 		page, err := s.Attempts(t.Context(), e.ID, before, 3)
@@ -356,7 +364,7 @@ func attemptsOf(t *testing.T, s webhook.Store, e *webhook.Endpoint) (all []webho
 	}
 }
 
-func attemptsArePaged(t *testing.T, s webhook.Store) {
+func attemptsArePaged(t *testing.T, s Webhooks) {
 	e, other := storeEndpoint(t, s, newEndpoint(1)), storeEndpoint(t, s, newEndpoint(1))
 	var want []webhook.Attempt
 	for range 7 {
@@ -369,7 +377,7 @@ func attemptsArePaged(t *testing.T, s webhook.Store) {
 	sameList(t, attemptsOf(t, s, e), want)
 }
 
-func webhooksAreSwept(t *testing.T, s webhook.Store) {
+func webhooksAreSwept(t *testing.T, s Webhooks) {
 	all := []*webhook.Endpoint{storeEndpoint(t, s, newEndpoint(1)), storeEndpoint(t, s, newEndpoint(2))}
 	for _, e := range all {
 		changeEndpoint(t, s, e.ID, func(tx *webhook.Tx) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/totp"
 )
 
 func factorBringsUser(t *testing.T, s mfa.Store) {
@@ -109,15 +110,18 @@ func factorUpdateIsPartial(t *testing.T, s mfa.Store) {
 	before, bystander := storeFactor(t, s, NewUser()), storeFactor(t, s, NewUser())
 	later := morning.Add(time.Hour)
 	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{ID: before.ID, FactorState: mfa.FactorState{
-		Sealed: []byte("new"), LastStep: 4, Failures: 5, LockedUntil: later, UpdatedAt: later,
+		Sealed: []byte("new"), LastStep: 4, Failures: 5, LockedUntil: later, LastUsedAt: later, SuspendedAt: later, UpdatedAt: later,
+		App: totp.App{Params: totp.Params{Minute: true}, Ahead: -3, Missed: 9},
 	}})
 	want := *before
-	want.Sealed, want.LastStep, want.Failures, want.LockedUntil, want.UpdatedAt = []byte("new"), 4, 5, later, later
+	want.Sealed, want.LastStep, want.Failures, want.LockedUntil, want.LastUsedAt, want.SuspendedAt, want.UpdatedAt = []byte("new"), 4, 5, later, later, later, later
+	want.App = totp.App{Params: totp.Params{Minute: true}, Ahead: -3, Missed: 9}
 	same(t, view(t, s, readFactor(before.ID)).Factor, &want)
 	same(t, view(t, s, readFactor(bystander.ID)).Factor, bystander)
 
 	store(t, s, before.ID.Bucket(), mfa.UpdateFactor{ID: before.ID, FactorState: mfa.FactorState{UpdatedAt: later}})
 	want.Sealed, want.LastStep, want.Failures, want.LockedUntil = nil, 0, 0, time.Time{}
+	want.LastUsedAt, want.SuspendedAt, want.App = time.Time{}, time.Time{}, totp.App{}
 	same(t, view(t, s, readFactor(before.ID)).Factor, &want)
 }
 
@@ -232,9 +236,9 @@ func challengeUpdateIsPartial(t *testing.T, s mfa.Store) {
 func putReplaces(t *testing.T, s mfa.Store) {
 	u, p, r := NewUser(), &delivery.PhoneLimit{Key: newKey()}, NewReplay(0)
 	p.Bucket, r.Bucket = u.Bucket(), u.Bucket()
-	y, m := NewTally(u.Bucket()), NewMessage(u.Bucket())
+	y, m, w := NewTally(u.Bucket()), NewMessage(u.Bucket()), NewBypass(u.Bucket())
 	tallies := []delivery.CounterKey{y.CounterKey}
-	read := mfa.Read{Bucket: u.Bucket(), User: u, Phone: p.Key, Counters: tallies, Message: m.Key, Replay: r.Key}
+	read := mfa.Read{Bucket: u.Bucket(), User: u, Phone: p.Key, Counters: tallies, Message: m.Key, Bypass: w.Key, Replay: r.Key}
 	for n := 1; n <= 3; n++ {
 		p.Sends = append(p.Sends, delivery.Send{At: morning, Ref: delivery.Ref{byte(n)}})
 		p.ExpiresAt = morning.Add(time.Duration(n) * time.Second)
@@ -243,14 +247,16 @@ func putReplaces(t *testing.T, s mfa.Store) {
 		y.PausedUntil, y.ExpiresAt = p.ExpiresAt.Add(time.Hour), p.ExpiresAt
 		m.Challenge, m.Number, m.State = newID(morning, m.Bucket), n, []delivery.State{"", delivery.Sent, delivery.Delivered, ""}[n]
 		m.Reason, m.ExpiresAt = string(m.State), p.ExpiresAt
+		w.CodeMAC, w.Guesses, w.ExpiresAt = []byte{byte(n)}, n, p.ExpiresAt
 		user := &mfa.User{UserKey: u, Failures: 10 - n}
 		store(t, s, u.Bucket(), mfa.PutUser{User: user}, mfa.PutPhone{PhoneLimit: p}, mfa.PutCounter{Counter: y},
-			mfa.PutMessage{MessageRef: m}, mfa.PutReplay{Replay: r})
+			mfa.PutMessage{MessageRef: m}, mfa.PutBypass{Bypass: w}, mfa.PutReplay{Replay: r})
 		for _, rows := range readBoth(t, s, read) {
 			same(t, rows.User, user)
 			same(t, rows.Phone, p)
 			same(t, rows.Counters[0], y)
 			same(t, rows.Message, m)
+			same(t, rows.Bypass, w)
 			same(t, rows.Replay, r)
 		}
 	}
@@ -267,15 +273,18 @@ func deleteRemoves(t *testing.T, s mfa.Store) {
 	b := f.ID.Bucket()
 	u := mfa.UserKey{Environment: f.Environment, ID: f.User}
 	r, keptReplay := NewReplay(b), NewReplay(b)
+	w, keptBypass := NewBypass(b), NewBypass(b)
 	store(t, s, b, mfa.InsertChallenge{Challenge: kept}, mfa.PutUser{User: &mfa.User{UserKey: u, Failures: 1}},
-		mfa.PutReplay{Replay: r}, mfa.PutReplay{Replay: keptReplay})
+		mfa.PutReplay{Replay: r}, mfa.PutReplay{Replay: keptReplay}, mfa.PutBypass{Bypass: w}, mfa.PutBypass{Bypass: keptBypass})
 
-	store(t, s, b, mfa.DeleteChallenge{ID: c.ID}, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: r.Key})
-	gone := view(t, s, mfa.Read{Bucket: b, Challenge: c.ID, User: u, Replay: r.Key})
+	store(t, s, b, mfa.DeleteChallenge{ID: c.ID}, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: r.Key},
+		mfa.DeleteBypass{Bucket: b, Key: w.Key})
+	gone := view(t, s, mfa.Read{Bucket: b, Challenge: c.ID, User: u, Bypass: w.Key, Replay: r.Key})
 	if !nothing(gone) {
 		t.Errorf("View = %+v; want nothing", gone)
 	}
-	left := view(t, s, mfa.Read{Bucket: b, Challenge: kept.ID, Replay: keptReplay.Key})
+	left := view(t, s, mfa.Read{Bucket: b, Challenge: kept.ID, Bypass: keptBypass.Key, Replay: keptReplay.Key})
+	same(t, left.Bypass, keptBypass)
 	same(t, left.Challenge, kept)
 	same(t, left.Factor, f)
 	same(t, left.Replay, keptReplay)
@@ -300,7 +309,8 @@ func replayIsForgotten(t *testing.T, s mfa.Store) {
 func deleteRepeats(t *testing.T, s mfa.Store) {
 	u := NewUser()
 	b := u.Bucket()
-	store(t, s, b, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: newReplayKey()}, mfa.DeleteChallenge{ID: newID(morning, b)})
+	store(t, s, b, mfa.DeleteUser{Key: u}, mfa.DeleteReplay{Bucket: b, Key: newReplayKey()}, mfa.DeleteChallenge{ID: newID(morning, b)},
+		mfa.DeleteBypass{Bucket: b, Key: newKey()})
 }
 
 func writesKeepOrder(t *testing.T, s mfa.Store) {

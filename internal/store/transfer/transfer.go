@@ -14,6 +14,8 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/signin"
+	"github.com/countersign-mfa/countersign/internal/stats"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
@@ -27,6 +29,9 @@ var Kinds = []Kind{
 	"environments", "api_keys", "meta", "factors", "challenges", "users", "phones", "replays", "events",
 	"messages", "tallies", "webhook_endpoints", "webhook_deliveries", "webhook_attempts",
 	"event_contexts", "deleted_factors", "erasures",
+	"operators", "operator_passkeys", // but no sessions and links: operators sign in again
+	"statistics", "statistics_positions",
+	"bypasses",
 }
 
 // A Row is one row of any kind. Only the field of its kind is set.
@@ -53,6 +58,13 @@ type Row struct {
 	EventContext  *mfa.EventContext  `json:",omitempty"`
 	DeletedFactor *mfa.DeletedFactor `json:",omitempty"`
 	Erasure       *mfa.Erasure       `json:",omitempty"`
+
+	Operator *signin.Operator `json:",omitempty"`
+	Passkey  *signin.Passkey  `json:",omitempty"`
+
+	Statistic         *stats.StoredRow      `json:",omitempty"`
+	StatisticPosition *stats.StoredPosition `json:",omitempty"`
+	Bypass            *mfa.Bypass           `json:",omitempty"`
 }
 
 // An Environment is an environment with all its stored values.
@@ -61,10 +73,49 @@ type Environment struct {
 	CreatedAt time.Time
 }
 
+// MarshalJSON returns the text for the digest of a copy. It is that of older releases for an
+// environment without settings.
+func (e Environment) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		tenant
+		CreatedAt time.Time
+		Settings  map[string]string `json:",omitempty"`
+	}{tenantOf(e.Environment), e.CreatedAt, e.Settings.Texts()})
+}
+
+// A tenant is an environment without its settings.
+type tenant struct {
+	ID         mfa.EnvironmentID
+	Name       string
+	Production bool
+}
+
+func tenantOf(e mfa.Environment) tenant { return tenant{e.ID, e.Name, e.Production} }
+
 // A Key is an API key with all its stored values.
 type Key struct {
 	access.Key
 	Hash access.Hash
+}
+
+// MarshalJSON returns the text for the digest of a copy. Values that older releases do not
+// know are left out of keys that have the defaults, so the digest of their keys does not
+// change. The last use is left out: it may change while a copy begins.
+func (k Key) MarshalJSON() ([]byte, error) {
+	text := struct {
+		ID                   access.KeyID
+		Environment          tenant
+		Hint                 string
+		CreatedAt, RevokedAt time.Time
+		Hash                 access.Hash
+		Name                 string        `json:",omitempty"`
+		Scopes               access.Scopes `json:",omitempty"`
+		ExpiresAt            time.Time     `json:",omitzero"`
+	}{k.ID, tenantOf(k.Environment), k.Hint, k.CreatedAt, k.RevokedAt, k.Hash, k.Name, k.Scopes, k.ExpiresAt}
+	if k.Scopes == access.DefaultScopes {
+		text.Scopes = 0
+	}
+	return json.Marshal(text)
 }
 
 // Meta is a named value.
@@ -96,10 +147,9 @@ type Store interface {
 	DeleteMeta(ctx context.Context, name string) error
 }
 
-// Names of values that record the progress of a copy. The copy does not include them.
-const (
-	metaProgress = "copy_progress" // in the target, until the copy is verified
-)
+// MetaProgress is the name of the value, in the target of a copy, that records its progress
+// until the copy is verified. The copy does not include it.
+const MetaProgress = "copy_progress"
 
 // MetaMoved is the name of the mark in a store that was copied away, or that is being
 // copied. Its value is the name of the target. A store with the mark refuses every
@@ -112,9 +162,14 @@ func Moved(target []byte) error {
 		"use that store, finish the copy, or remove the mark with 'countersign copy --unmark'", mfa.ErrUnavailable, target)
 }
 
+// A MetaReader reads the values of a store by their names; see Store.
+type MetaReader interface {
+	Meta(ctx context.Context, name string) ([]byte, error)
+}
+
 // Servable returns an error if a server must not use the store, because the store was
 // copied away or because a copy into it is not finished.
-func Servable(ctx context.Context, s Store) error {
+func Servable(ctx context.Context, s MetaReader) error {
 	moved, err := s.Meta(ctx, MetaMoved)
 	if err != nil {
 		return err
@@ -122,7 +177,7 @@ func Servable(ctx context.Context, s Store) error {
 	if moved != nil {
 		return Moved(moved)
 	}
-	progress, err := s.Meta(ctx, metaProgress)
+	progress, err := s.Meta(ctx, MetaProgress)
 	if err == nil && progress != nil {
 		err = errors.New("the copy into this store is not finished; run 'countersign copy' again")
 	}
@@ -203,7 +258,7 @@ func copyAll(ctx context.Context, from, to Store, at progress, report func(Kind,
 		}
 		report(kind, here)
 	}
-	return to.DeleteMeta(ctx, metaProgress)
+	return to.DeleteMeta(ctx, MetaProgress)
 }
 
 func copyKind(ctx context.Context, from, to Store, at *progress) error {
@@ -230,7 +285,7 @@ func begin(ctx context.Context, from, to Store) (at progress, err error) {
 	if err != nil {
 		return at, err
 	}
-	saved, err := to.Meta(ctx, metaProgress)
+	saved, err := to.Meta(ctx, MetaProgress)
 	if err != nil {
 		return at, err
 	}
@@ -264,7 +319,7 @@ func save(ctx context.Context, to Store, at *progress) error {
 	if err != nil {
 		return err
 	}
-	saved, err := to.SwapMeta(ctx, metaProgress, at.stored, b)
+	saved, err := to.SwapMeta(ctx, MetaProgress, at.stored, b)
 	if err != nil {
 		return err
 	}
@@ -293,7 +348,7 @@ func identity(ctx context.Context, s Store) (string, error) {
 func withoutOwn(rows []Row) []Row {
 	kept := rows[:0:0]
 	for _, r := range rows {
-		if r.Meta == nil || r.Meta.Name != metaProgress && r.Meta.Name != MetaMoved {
+		if r.Meta == nil || r.Meta.Name != MetaProgress && r.Meta.Name != MetaMoved {
 			kept = append(kept, r)
 		}
 	}

@@ -16,8 +16,11 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/passkey"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/signin"
+	"github.com/countersign-mfa/countersign/internal/stats"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
@@ -30,6 +33,8 @@ type store interface {
 	access.Store
 	transfer.Store
 	webhook.Store
+	signin.Store
+	stats.Store
 }
 
 func newSQLite(t *testing.T) store {
@@ -138,10 +143,16 @@ func TestNothingAcknowledgedIsLeftBehind(t *testing.T) {
 			if err := transfer.Servable(t.Context(), serving); !errors.Is(err, mfa.ErrUnavailable) {
 				t.Errorf("the source: Servable = %v; want ErrUnavailable", err)
 			}
-			_, _, key := access.NewService(serving, nil).CreateKey(t.Context(), mfa.Caller{Environment: l.env})
+			_, _, key := access.NewService(serving, nil).CreateKey(t.Context(), mfa.Caller{Environment: l.env}, access.KeyParams{})
 			_, environment := access.NewService(serving, nil).CreateEnvironment(t.Context(), mfa.Caller{}, "third", false)
 			_, sweep := serving.Sweep(t.Context(), mfa.Horizon{}, 1000)
-			for name, err := range map[string]error{"CreateKey": key, "CreateEnvironment": environment, "Sweep": sweep} {
+			_, sweepStatistics := serving.SweepStatistics(t.Context(), l.env.ID, stats.Events, time.Now(), 1000)
+			for name, err := range map[string]error{
+				"CreateKey": key, "CreateEnvironment": environment, "Sweep": sweep, "SweepStatistics": sweepStatistics,
+				"UpdateStatistics": serving.UpdateStatistics(t.Context(), l.env.ID, nil, func(*stats.Tx) error { return nil }),
+				"TouchKeys":        serving.TouchKeys(t.Context(), []access.Use{{Key: "key", At: time.Now()}}),
+				"UpdateSignIn":     serving.UpdateSignIn(t.Context(), func(signin.Tx) error { return nil }),
+			} {
 				if !errors.Is(err, mfa.ErrUnavailable) {
 					t.Errorf("the source: %s = %v; want ErrUnavailable", name, err)
 				}
@@ -222,7 +233,7 @@ func (p *phone) Send(_ context.Context, m delivery.Message) (delivery.Accepted, 
 func newService(t *testing.T, s store, keys *secret.Keyset) (*mfa.Service, *phone) {
 	t.Helper()
 	p := new(phone)
-	service, err := mfa.NewService(s, keys, nil, mfa.Options{Sandbox: p})
+	service, err := mfa.NewService(s, keys, nil, mfa.Options{Sandbox: p, RecoveryIterations: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +249,11 @@ type lived struct {
 	challenge mfa.IssuedChallenge
 	once      *idempotency.Request[mfa.IssuedChallenge]
 	answer    string
+	recovery  []secret.String // the codes of recovering; the first is used
 }
+
+// recovering is a user who has only recovery codes.
+const recovering = "recovering"
 
 // live uses a store and leaves rows of every kind.
 func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
@@ -255,9 +270,11 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	must(err)
 	l.env, err = a.CreateEnvironment(t.Context(), mfa.Caller{}, "second", false)
 	must(err)
-	l.key, _, err = a.CreateKey(t.Context(), mfa.Caller{Environment: l.env})
+	l.env, err = a.ChangeSettings(t.Context(), mfa.Caller{Environment: l.env}, map[string]string{"max_factors_per_user": "50", "delete_requires_challenge": "1h"})
 	must(err)
-	_, revoked, err := a.CreateKey(t.Context(), mfa.Caller{Environment: l.env})
+	l.key, _, err = a.CreateKey(t.Context(), mfa.Caller{Environment: l.env}, access.KeyParams{})
+	must(err)
+	_, revoked, err := a.CreateKey(t.Context(), mfa.Caller{Environment: l.env}, access.KeyParams{})
 	must(err)
 	must(a.Revoke(t.Context(), mfa.Caller{}, revoked.ID))
 	must(s.PutMeta(t.Context(), "keyset_check", []byte("proof")))
@@ -276,6 +293,8 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	must(err)
 	deliver(t, s, l.env.ID, sent.ID, users)
 	deliverWebhooks(t, s, keys, l.env, users)
+	addOperators(t, s, 3)
+	countEvents(t, s, l.env, users)
 	g, err := m.Enroll(t.Context(), mfa.Caller{Environment: l.env}, mfa.EnrollParams{Type: mfa.GenericOTP}, nil)
 	must(err)
 	l.once = &idempotency.Request[mfa.IssuedChallenge]{
@@ -285,12 +304,20 @@ func live(t *testing.T, s store, keys *secret.Keyset, users int) (l lived) {
 	l.challenge, err = m.Challenge(t.Context(), mfa.Caller{Environment: l.env}, g.ID, mfa.ChallengeParams{}, l.once)
 	must(err)
 	l.answer = l.challenge.ID.String()
+	set, err := m.CreateRecoveryCodes(t.Context(), mfa.Caller{Environment: l.env}, mfa.RecoveryParams{User: recovering, AllowSole: true}, nil)
+	must(err)
+	l.recovery = set.Codes
+	used, err := m.VerifyUser(t.Context(), mfa.Caller{Environment: l.env}, recovering, mfa.VerifyParams{Code: l.recovery[0].Reveal()}, nil)
+	must(err)
+	if !used.Valid {
+		t.Fatal("a recovery code is wrong")
+	}
 	must(m.DeleteFactor(t.Context(), mfa.Caller{Environment: l.env}, l.factors[0]))
 	l.factors = l.factors[1:]
 	return l
 }
 
-// deliver stores n messages with their tallies, and a challenge that refers to them.
+// deliver stores n messages with their tallies, n bypass codes, n replay records, and a challenge that refers to them.
 func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n int) {
 	t.Helper()
 	at := time.Date(2026, 3, 29, 8, 30, 0, 123e6, time.UTC)
@@ -307,6 +334,10 @@ func deliver(t *testing.T, s store, env mfa.EnvironmentID, id mfa.ChallengeID, n
 		}
 		m.Bucket = m.Key.Bucket()
 		update(mfa.Read{Bucket: m.Bucket, Message: m.Key}, storetest.Writing(mfa.PutMessage{MessageRef: m}))
+		w := &mfa.Bypass{Bucket: m.Bucket, Key: mfa.BypassKey(m.Key), CodeMAC: []byte{byte(i)}, Guesses: i, CreatedAt: at, ExpiresAt: at, Operator: "ada", Reason: "ticket"}
+		update(mfa.Read{Bucket: w.Bucket, Bypass: w.Key}, storetest.Writing(mfa.PutBypass{Bypass: w}))
+		r := storetest.NewReplay(m.Bucket)
+		update(mfa.Read{Bucket: r.Bucket, Replay: r.Key}, storetest.Writing(mfa.PutReplay{Replay: r}))
 		y := &delivery.Counter{CounterKey: delivery.CounterKey{Environment: env, Name: fmt.Sprintf("+%d", i)}, Sealed: []byte("sealed"), ExpiresAt: at}
 		if i%2 == 1 {
 			y.Environment++
@@ -349,6 +380,52 @@ func deliverWebhooks(t *testing.T, s store, keys *secret.Keyset, env mfa.Environ
 	}
 }
 
+// addOperators stores two operators, one of them with n passkeys.
+func addOperators(t *testing.T, s store, n int) {
+	t.Helper()
+	at := time.Date(2026, 3, 29, 8, 30, 0, 123e6, time.UTC)
+	if err := s.UpdateSignIn(t.Context(), func(tx signin.Tx) error {
+		errs := []error{
+			tx.PutOperator(signin.Operator{Name: "ada", Role: access.RoleAdmin, Handle: []byte{1}, CreatedAt: at}),
+			tx.PutOperator(signin.Operator{Name: "Ada", Role: access.RoleViewer, Handle: []byte{2}, Subject: "https://id.example.com 7", CreatedAt: at, DisabledAt: at}),
+		}
+		for k := range n {
+			errs = append(errs, tx.PutPasskey(signin.Passkey{
+				Credential: passkey.Credential{ID: []byte{byte(k >> 8), byte(k)}, PublicKey: []byte{7}, SignCount: 9}, Operator: "ada", Name: "key", CreatedAt: at,
+			}))
+		}
+		return errors.Join(errs...)
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// countEvents stores statistics of n hours, and positions.
+func countEvents(t *testing.T, s store, env mfa.Environment, n int) {
+	t.Helper()
+	hour := time.Date(2026, 3, 29, 8, 0, 0, 0, time.UTC)
+	for _, id := range []mfa.EnvironmentID{-1, env.ID} {
+		var keys []stats.Key
+		for i := range n {
+			keys = append(keys, stats.Key{Series: stats.Events, Start: hour.Add(time.Duration(i) * time.Hour)})
+		}
+		if err := s.UpdateStatistics(t.Context(), id, keys, func(tx *stats.Tx) error {
+			tx.Position = stats.Position{At: mfa.EventID{1, 2, 3}, LeasedBy: [16]byte{4}, LeasedUntil: hour}
+			for i := range tx.Rows {
+				tx.Rows[i].Counts = fmt.Append(nil, i)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for kind, want := range map[transfer.Kind]int{"statistics": 2 * n, "statistics_positions": 2} {
+		if sum, err := transfer.SumOf(t.Context(), s, kind); err != nil || sum.Rows != want {
+			t.Fatalf("the export has %d %s, %v; want %d", sum.Rows, kind, err, want)
+		}
+	}
+}
+
 // goesOn checks that a client of the first store can continue with s as if the store
 // had not changed.
 func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
@@ -370,9 +447,22 @@ func (l lived) goesOn(t *testing.T, s store, keys *secret.Keyset) {
 	if err != nil || !v.Valid {
 		t.Errorf("Verify = %v, %v; want valid", v.Valid, err)
 	}
+	for i, want := range []bool{false, true} { // the first was used before the copy
+		tried, err := m.VerifyUser(t.Context(), mfa.Caller{Environment: l.env}, recovering, mfa.VerifyParams{Code: l.recovery[i].Reveal()}, nil)
+		if err != nil || tried.Valid != want {
+			t.Errorf("recovery code %d: valid = %v, %v; want %v", i, tried.Valid, err, want)
+		}
+	}
+	if set, err := m.RecoveryCodes(t.Context(), mfa.Caller{Environment: l.env}, recovering); err != nil || set.Recovery.Remaining != 8 {
+		t.Errorf("the recovery codes: %+v, %v; want 8 left", set.Recovery, err)
+	}
 	hooks, err := webhook.NewService(s, keys, webhook.Options{}).List(t.Context(), l.env.ID)
 	if err != nil || len(hooks) != 3 || hooks[0].Current.Reveal() == "" {
 		t.Errorf("%d webhook endpoints, %v; want 3 with their secrets", len(hooks), err)
+	}
+	people, err := signin.NewService(s, nil, signin.Options{}).Accounts(t.Context())
+	if err != nil || len(people) != 2 || people[0].Name != "Ada" || people[0].DisabledAt.IsZero() || len(people[1].Passkeys) != 3 {
+		t.Errorf("the operators are %+v, %v", people, err)
 	}
 	if _, err := access.NewService(s, nil).CreateEnvironment(t.Context(), mfa.Caller{}, "third", false); err != nil {
 		t.Errorf("a new environment: %v", err)
@@ -498,6 +588,58 @@ func TestACopyOfAnOlderReleaseGoesOn(t *testing.T) {
 		`"Factor":null,"Challenge":null,"User":null,"Phone":null,"Replay":null,"Event":null}`
 	if string(b) != want {
 		t.Errorf("a row is written as %s\nwant %s", b, want)
+	}
+}
+
+// TestTheDigestOfAKeyIsThatOfAnOlderRelease checks the text of a key without the values that
+// older releases do not know.
+func TestTheDigestOfAKeyIsThatOfAnOlderRelease(t *testing.T) {
+	at := time.Date(2026, 3, 27, 12, 0, 0, 0, time.UTC)
+	k := transfer.Key{Key: access.Key{
+		ID: "key_1", Environment: mfa.Environment{ID: 7, Name: "Acme", Production: true}, Hint: "ABCD", CreatedAt: at, LastUsedAt: at,
+		Scopes: access.DefaultScopes,
+	}, Hash: access.Hash{1}}
+	type olderEnvironment struct {
+		ID         mfa.EnvironmentID
+		Name       string
+		Production bool
+	}
+	older := struct {
+		ID          access.KeyID
+		Environment olderEnvironment
+		Hint        string
+		CreatedAt   time.Time
+		RevokedAt   time.Time
+		Hash        access.Hash
+	}{k.ID, olderEnvironment{7, "Acme", true}, k.Hint, k.CreatedAt, k.RevokedAt, k.Hash}
+	got, err := json.Marshal(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, _ := json.Marshal(older); string(got) != string(want) {
+		t.Errorf("a key is written as %s\nwant %s", got, want)
+	}
+	e := transfer.Environment{Environment: k.Environment, CreatedAt: at}
+	text, err := json.Marshal(e)
+	if want := `{"ID":7,"Name":"Acme","Production":true,"CreatedAt":"2026-03-27T12:00:00Z"}`; err != nil || string(text) != want {
+		t.Errorf("an environment is written as %s, %v\nwant %s", text, err, want)
+	}
+	if e.Settings, err = e.Settings.With(map[string]string{"max_factors_per_user": "5"}); err != nil {
+		t.Fatal(err)
+	}
+	if changed, _ := json.Marshal(e); string(changed) == string(text) {
+		t.Error("the digest does not contain the settings")
+	}
+	for name, change := range map[string]func(*transfer.Key){
+		"name":   func(k *transfer.Key) { k.Name = "x" },
+		"scopes": func(k *transfer.Key) { k.Scopes = access.ScopesOf(access.ScopeAPI) },
+		"expiry": func(k *transfer.Key) { k.ExpiresAt = at },
+	} {
+		other := k
+		change(&other)
+		if text, _ := json.Marshal(other); string(text) == string(got) {
+			t.Errorf("the digest does not contain the %s", name)
+		}
 	}
 }
 

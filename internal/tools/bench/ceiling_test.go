@@ -12,6 +12,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -53,7 +54,7 @@ func open(t *testing.T, path string) *site {
 			t.Fatal(err)
 		}
 	}
-	key, _, err := s.Access().CreateKey(t.Context(), mfa.Caller{Environment: env})
+	key, _, err := s.Access().CreateKey(t.Context(), mfa.Caller{Environment: env}, access.KeyParams{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ var parts = []part{
 	{"overload", false, (*bench).measureOverload},
 	{"sizes", false, (*bench).measureSizes},
 	{"steady", false, (*bench).measureSteady},
+	{"recovery", false, (*bench).measureRecovery},
 }
 
 // options are the flags.
@@ -83,7 +84,7 @@ func parseFlags(args []string, problems io.Writer) (o options, err error) {
 	f.StringVar(&o.binary, "binary", "bin/countersign", "the server")
 	f.StringVar(&o.beside, "beside", "", "another build of the server, which flows, single and open measure in the same rounds")
 	f.StringVar(&o.dir, "dir", ".cache/bench", "where stores and results are kept, on the disk to measure")
-	partNames := f.String("parts", "", "what to measure, of flows,single,open,overload,sizes,steady; default the first three")
+	partNames := f.String("parts", "", "what to measure, of flows,single,open,overload,sizes,steady,recovery; default the first three")
 	stores := f.String("stores", "sqlite,postgres", "the stores to measure")
 	flows := f.String("flows", "", "the flows that the part of that name measures; default all")
 	f.BoolVar(&o.profile, "profile", false, "write a CPU profile of each server into -dir as well; it costs a little")

@@ -94,7 +94,7 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 func TestFullMeasuresAllParts(t *testing.T) {
 	for _, tc := range []struct{ args, parts string }{
 		{"", "flows single open"},
-		{"-full", "flows single open overload sizes steady"},
+		{"-full", "flows single open overload sizes steady recovery"},
 		{"-full -parts steady", "steady"},
 	} {
 		o, err := parseFlags(strings.Fields(tc.args), t.Output())

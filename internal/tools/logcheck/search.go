@@ -61,6 +61,7 @@ var shapes = []struct {
 	literal string // part of every match of pattern; found faster
 	pattern *regexp.Regexp
 }{
+	{"an operator key", "ok_", regexp.MustCompile(`\bok_[A-Z2-7]{26}`)},
 	{"an API key", "sk_", regexp.MustCompile(`sk_(test|live)_[A-Za-z0-9]{8,}`)},
 	{"an otpauth URI", "otpauth:", regexp.MustCompile(`otpauth://`)},
 	{"a QR code", "data:image/", regexp.MustCompile(`data:image/png;base64`)},
@@ -143,9 +144,26 @@ func newSecrets(values []string) (secrets, error) {
 
 const codeLen = 6
 
+// quantities are the names of attributes whose value is a measured number. Six digits there
+// equal the code of a test by chance.
+var quantities = []string{"bytes", "limit", "of", "took_ms"}
+
+// isQuantity reports whether before ends with the name of a quantity and its separator, as
+// the handlers for text and for JSON of log/slog write them.
+func isQuantity(before []byte) bool {
+	for _, name := range quantities {
+		for _, end := range []string{" " + name + "=", `"` + name + `":`} {
+			if bytes.HasSuffix(before, []byte(end)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // codeAt returns the code that starts at line[at], if six separate digits are
-// there: not inside a longer run of letters and digits, and not part of a number
-// with a fraction, such as a time or a duration.
+// there: not inside a longer run of letters and digits, not part of a number
+// with a fraction, such as a time or a duration, and not the value of a quantity.
 func (s secrets) codeAt(line []byte, at int) (string, bool) {
 	end := at + codeLen
 	if end > len(line) || len(s.codes) == 0 {
@@ -172,6 +190,9 @@ func (s secrets) codeAt(line []byte, at int) (string, bool) {
 		if after[0] == '.' && len(after) > 1 && digit(after[1]) {
 			return "", false
 		}
+	}
+	if isQuantity(line[:at]) {
+		return "", false
 	}
 	return string(line[at:end]), true
 }

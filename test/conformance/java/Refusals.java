@@ -74,7 +74,7 @@ class Refusals {
       Check.fails(NullPointerException.class, () -> mfa.enrollFactor(null));
       Check.fails(JsonMappingException.class, () -> mfa.enrollFactor(AuthenticationFactorsCreateRequestType.Unknown));
       fixture.invalid("type", "required", () -> fixture.post("/auth/factors/enroll", Map.of()));
-      fixture.invalid("type", "unsupported", () -> fixture.post("/auth/factors/enroll", Map.of("type", "webauthn")));
+      fixture.invalid("type", "unsupported", () -> fixture.post("/auth/factors/enroll", Map.of("type", "hotp")));
       return "UnprocessableEntityException invalid_request_parameters, with its list of errors";
     });
 

@@ -30,9 +30,13 @@ const (
 	createdAt = `"created_at":"2026-01-01T00:00:00.000Z","updated_at":"2026-01-01T00:00:00.000Z",`
 	factor    = `{"object":"authentication_factor","id":"` + FactorID + `",` + createdAt
 
-	generic = factor + `"type":"generic_otp"}`
-	ofUser  = factor + `"type":"totp","user_id":"` + User + `","totp":{"issuer":"Example","user":"ada@example.com"}}`
-	list    = `{"object":"list","data":[` + ofUser + `],"list_metadata":{"before":null,"after":null}}`
+	unused          = `"status":"unverified","last_used_at":null`
+	enrolledGeneric = factor + `"type":"generic_otp",` + unused + `}`
+
+	verified = `"status":"verified","last_used_at":"2026-01-01T00:00:00.000Z"`
+	generic  = factor + `"type":"generic_otp",` + verified + `}`
+	ofUser   = factor + `"type":"totp",` + unused + `,"user_id":"` + User + `","totp":{"issuer":"Example","user":"ada@example.com"}}`
+	list     = `{"object":"list","data":[` + ofUser + `],"list_metadata":{"before":null,"after":null}}`
 
 	challengeStart = `{"object":"authentication_challenge","id":"` + challengeID + `",` + createdAt +
 		`"expires_at":"2026-01-01T00:10:00.000Z",`
@@ -51,7 +55,7 @@ func totp() string {
 	if err := encoder.Encode(&b, picture); err != nil {
 		panic(err) // an encoder that fails in memory
 	}
-	return factor + `"type":"totp","totp":{"issuer":"Example","user":"ada@example.com",` +
+	return factor + `"type":"totp",` + unused + `,"totp":{"issuer":"Example","user":"ada@example.com",` +
 		`"secret":"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP","qr_code":"data:image/png;base64,` + base64.StdEncoding.EncodeToString(b.Bytes()) +
 		`","uri":"otpauth://totp/Example:ada@example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Example"}}`
 }
@@ -89,7 +93,7 @@ func Handler() http.Handler {
 		if r.Type == "totp" {
 			return enrolled
 		}
-		return generic
+		return enrolledGeneric
 	})
 	post("POST /auth/factors/{id}/challenge", func(request) string { return challenge })
 	post("POST /auth/challenges/{id}/verify", func(r request) string {

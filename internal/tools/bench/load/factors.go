@@ -102,7 +102,7 @@ func Enroll(clients []*Client, generic, totp int) (ofGeneric, ofTOTP []Factor, e
 			}
 			users := i * totp / n // among the earlier ones
 			if (i+1)*totp/n == users {
-				ofGeneric[i-users].ID, err = c.enrollGeneric()
+				ofGeneric[i-users].ID, err = c.enrollUsed()
 			} else {
 				user := fmt.Sprintf("user_01BENCH%019d", users)
 				ofTOTP[users].User = user

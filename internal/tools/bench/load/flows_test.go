@@ -3,8 +3,10 @@ package load_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -251,5 +253,34 @@ func TestFactorsAreAllTakenInTurn(t *testing.T) {
 				t.Errorf("of %d factors %d were taken in a turn", n, len(seen))
 			}
 		}
+	}
+}
+
+func TestRecoveryCodesAreTriedInTurn(t *testing.T) {
+	var got []string
+	answer := `{"valid":false}`
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body bytes.Buffer
+		body.ReadFrom(r.Body)
+		got = append(got, r.URL.Path+" "+body.String())
+		io.WriteString(w, answer)
+	}))
+	flow := load.RecoverWrong(load.NewFactors([]load.Factor{{User: "ada"}, {User: "alan"}}))
+	for range 2 {
+		if err := flow(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		`/user_management/users/ada/verify {"code":"0000-0000-0000-0000"}`,
+		`/user_management/users/alan/verify {"code":"0000-0000-0000-0000"}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("requests were %q; want %q", got, want)
+	}
+	answer = `{"valid":true}`
+	if _, ok := errors.AsType[*load.WrongError](flow(c)); !ok {
+		t.Error("a wrong code that is valid is not noticed")
 	}
 }

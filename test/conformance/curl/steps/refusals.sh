@@ -67,7 +67,7 @@ bad_input() {
 phone_number required {"type":"sms"}
 phone_number required {"type":"sms","phone_number":""}
 phone_number required {"type":"sms","phone_number":null}
-type unsupported {"type":"webauthn"}
+type unsupported {"type":"hotp"}
 type unsupported {"type":"none"}
 type required {}
 type required {"type":null}

@@ -3,6 +3,8 @@
 //
 //	life 1 | 4 | 6 | 9
 //
+// With a second argument, "calls", it makes the calls that it reads from standard input instead.
+//
 // ../../README.md documents its environment and its output.
 package main
 
@@ -19,8 +21,8 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("want one argument, the major version of the library")
+	if len(args) == 0 || len(args) > 2 || len(args) == 2 && args[1] != "calls" {
+		return fmt.Errorf("want the major version of the library, and nothing or calls")
 	}
 	v, ok := versions[args[0]]
 	if !ok {
@@ -29,6 +31,9 @@ func run(args []string) error {
 	installed, err := installedVersion(v.module)
 	if err != nil {
 		return err
+	}
+	if len(args) == 2 {
+		return calls(v, installed)
 	}
 	w, err := newFixture(v, &report{library: v.module, version: installed})
 	if err != nil {

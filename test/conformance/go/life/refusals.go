@@ -64,7 +64,7 @@ func refusals(w *fixture) {
 			field, code string
 		}{
 			{enrollment{}, w.errType, "type", "type_required"},
-			{enrollment{kind: "webauthn"}, w.errType, "type", "type_unsupported"},
+			{enrollment{kind: "hotp"}, w.errType, "type", "type_unsupported"},
 			{enrollment{kind: "sms"}, w.errPhone, "phone_number", "phone_number_required"},
 			{enrollment{kind: "totp", issuer: "line\nbreak", user: "user"}, nil, "totp_issuer", "totp_issuer_invalid_characters"},
 		} {

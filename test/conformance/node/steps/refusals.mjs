@@ -60,7 +60,7 @@ export async function refusals(fixture) {
     for (const [call, requirement] of [
       [() => mfa.enrollFactor({ type: "sms" }), "phone_number_required"],
       [() => mfa.enrollFactor({ type: "sms", phoneNumber: "" }), "phone_number_required"],
-      [() => mfa.enrollFactor({ type: "webauthn" }), "type_unsupported"],
+      [() => mfa.enrollFactor({ type: "hotp" }), "type_unsupported"],
       [() => mfa.enrollFactor({}), "type_required"],
       [() => mfa.enrollFactor({ type: "totp", issuer: "line\nbreak" }), "totp_issuer_invalid_characters"],
       [() => fixture.challenge(factor, { smsTemplate: "no place for it" }), "sms_template_missing_code"],

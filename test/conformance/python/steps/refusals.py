@@ -52,7 +52,7 @@ def run(fixture):
         for what, fields, body in (
             ("no phone number", {"type": "sms"}, no_phone),
             ("empty phone number", {"type": "sms", "phone_number": ""}, no_phone),
-            ("unknown type", {"type": "webauthn"}, invalid("type", "type_unsupported")),
+            ("unknown type", {"type": "hotp"}, invalid("type", "type_unsupported")),
             ("no type", {}, invalid("type", "type_required")),
             ("a line break", {"type": "totp", **two_lines}, bad_name),
         ):
