@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,16 +66,19 @@ func (s *Service) Forget() {
 }
 
 // Authenticate returns the key that text is. ErrUnauthorized if there is no such
-// key or it was revoked; any other error means that this could not be found out,
+// key, or it was revoked or has expired; any other error means that this could not be found out,
 // mfa.ErrUnavailable that too many unknown keys are being read.
 func (s *Service) Authenticate(ctx context.Context, text string) (Key, error) {
-	if !strings.HasPrefix(text, sandboxPrefix) && !strings.HasPrefix(text, productionPrefix) {
+	if !hasPrefix(text) {
 		return Key{}, ErrUnauthorized
 	}
 	h, now := hash(text), s.now()
 	e := s.cache.get(h)
 	if e == nil {
 		return s.readOnce(ctx, h, now)
+	}
+	if !e.key.valid(now) { // it has expired
+		return Key{}, ErrUnauthorized
 	}
 	age := now.Sub(time.Unix(0, e.read.Load()))
 	if age < recheck && age >= 0 {
@@ -96,13 +98,14 @@ func (s *Service) Authenticate(ctx context.Context, text string) (Key, error) {
 func (s *Service) read(ctx context.Context, h Hash, now time.Time) (Key, error) {
 	k, err := s.store.KeyByHash(ctx, h)
 	switch {
-	case errors.Is(err, ErrNotFound) || err == nil && !k.RevokedAt.IsZero():
+	case errors.Is(err, ErrNotFound) || err == nil && !k.valid(now):
 		s.cache.drop(h)
 		return Key{}, ErrUnauthorized
 	case err != nil:
 		return Key{}, fmt.Errorf("read a key: %w", err)
 	}
 	s.cache.put(h, k, now)
+	s.uses.add(k, now)
 	return k, nil
 }
 
@@ -157,6 +160,11 @@ func (s *Service) readOnce(ctx context.Context, h Hash, now time.Time) (Key, err
 			func() {
 				defer s.reads.end(h, x)
 				x.err = errors.New("read a key: given up") // after a panic
+				// Another request may have read the key since this one looked.
+				if e := s.cache.get(h); e != nil && e.key.valid(now) {
+					x.key, x.err = e.key, nil
+					return
+				}
 				x.key, x.err = s.read(ctx, h, now)
 			}()
 			return x.key, x.err
