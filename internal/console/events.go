@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/countersign-mfa/countersign/internal/eventexport"
 	"github.com/countersign-mfa/countersign/internal/events"
@@ -19,6 +20,8 @@ type eventsView struct {
 	Stream  string     // the path of the live events; "" on older pages
 	First   string     // the path of the newest page; "" on that page
 	Next    string     // the path of the next older page; "" on the last one
+	Partial bool       // the search has ended before the page was full
+	Back    time.Time  // how far a partial search has looked
 	Exports []exportLink
 }
 
@@ -141,7 +144,7 @@ func (c *Console) listEvents(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return c.showAgain(w, r, "Events", "events.html", v, err)
 	}
-	q.Newest, q.Limit = true, eventPage
+	q.Newest, q.Limit, q.Search = true, eventPage, events.BriefSearch
 	page, err := c.parts.Events.List(r.Context(), q)
 	if err != nil {
 		return err
@@ -149,6 +152,9 @@ func (c *Console) listEvents(w http.ResponseWriter, r *request) error {
 	v.Rows = rowsOf(r.env, page.Events)
 	here := in(r.env, "events")
 	if page.More {
+		if v.Partial = len(page.Events) < eventPage; v.Partial {
+			v.Back = mfa.TimeOf(page.Last)
+		}
 		v.Next = f.link(here, "before", page.Last.String())
 	}
 	if before != "" {

@@ -13,7 +13,7 @@ import (
 type overviewView struct {
 	Activity  activityView
 	Attention []attention
-	Locks     []eventRow // the newest locks
+	Locks     []eventRow // the newest locks, of the newest events
 	Recent    []eventRow // the newest events
 }
 
@@ -60,7 +60,7 @@ func (c *Console) overview(w http.ResponseWriter, r *request) error {
 
 // newest returns the newest events of the given types, or of all.
 func (c *Console) newest(r *request, limit int, types ...mfa.EventType) ([]eventRow, error) {
-	page, err := c.parts.Events.List(r.Context(), events.Query{Environment: r.env.ID, Types: types, Newest: true, Limit: limit})
+	page, err := c.parts.Events.List(r.Context(), events.Query{Environment: r.env.ID, Types: types, Newest: true, Limit: limit, Search: events.BriefSearch})
 	return rowsOf(r.env, page.Events), err
 }
 

@@ -28,6 +28,9 @@ type Query struct {
 	Limit       int    // the largest number of events; 0 means 100, more than 1,000 means 1,000
 	Newest      bool   // newest first, and only events before After; zero: from the newest event
 
+	// Search is how long List goes on reading while it finds too few events; 0 means 10 s.
+	Search time.Duration
+
 	WithoutPersons bool // the store reads no personal data; then User must be ""
 }
 
@@ -192,8 +195,12 @@ func NewService(log Log, opts Options) *Service {
 	return &Service{log: log, opts: opts}
 }
 
-// maxSearch is how long List goes on reading while it finds too few events.
+// maxSearch is the default of Query.Search.
 const maxSearch = 10 * time.Second
+
+// BriefSearch is the Query.Search of pages that people wait for. A store looks at some thousand
+// events in this time, and at least once at a part of them.
+const BriefSearch = 40 * time.Millisecond
 
 // List returns the next page of the events that q asks for. It finds the events of a factor,
 // a challenge or a user by key. Otherwise a page may have fewer events than q.Limit, or none,
@@ -203,6 +210,7 @@ func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 		q.Limit = defaultLimit
 	}
 	q.Limit = min(q.Limit, maxLimit)
+	search := cmp.Or(q.Search, maxSearch)
 	read := s.log.ReadEvents
 	of, ok, err := s.subject(ctx, &q)
 	switch {
@@ -226,7 +234,7 @@ func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 				page.Events = append(page.Events, e)
 			}
 		}
-		if !page.More || len(page.Events) == limit || searching.Elapsed() > maxSearch {
+		if !page.More || len(page.Events) == limit || searching.Elapsed() >= search {
 			return page, nil
 		}
 		if err := ctx.Err(); err != nil {

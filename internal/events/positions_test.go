@@ -179,6 +179,26 @@ func TestNoFollowerMissesAnEvent(t *testing.T) {
 	})
 }
 
+// TestABriefSearchLooksOnceAtASlowLog asks for an event behind many others.
+func TestABriefSearchLooksOnceAtASlowLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &slowLog{scans: 10, takes: events.BriefSearch}
+		for range 100 {
+			l.append(time.Now())
+		}
+		start := time.Now()
+		page, err := events.NewService(l, events.Options{}).List(t.Context(), events.Query{
+			Environment: environment, Types: []mfa.EventType{mfa.FactorLocked}, Limit: 10, Search: events.BriefSearch,
+		})
+		if err != nil || !page.More || len(page.Events) != 0 || page.Last != l.all[9].ID {
+			t.Errorf("List = %+v, %v; want the position of the tenth event", page, err)
+		}
+		if took := time.Since(start); took != events.BriefSearch {
+			t.Errorf("it took %v; want one read", took)
+		}
+	})
+}
+
 // TestASearchOfALongLogEnds asks for one event at the end of a log that is slow to read.
 func TestASearchOfALongLogEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

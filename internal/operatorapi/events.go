@@ -27,7 +27,7 @@ func (a *API) listEvents(r *request) (result, error) {
 		Environment: env.ID, Types: eventTypes(q), Since: q.time("range_start"), Until: q.time("range_end"),
 		Factor:    queryID(q, "factor_id", "a factor, auth_factor_…", mfa.ParseFactorID),
 		Challenge: queryID(q, "challenge_id", "a challenge, auth_challenge_…", mfa.ParseChallengeID),
-		User:      q.text("user_id"), Caller: q.text("caller"), Limit: q.limit(),
+		User:      q.text("user_id"), Caller: q.text("caller"), Limit: q.limit(), Search: events.BriefSearch,
 	}
 	if c := query.Caller; c != "" && !strings.HasPrefix(c, "key_") && !strings.HasPrefix(c, "operator:") {
 		q.fail("caller", "invalid", "caller must be the id of a key, key_…, or operator: and a name")

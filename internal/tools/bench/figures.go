@@ -19,6 +19,7 @@ type Results struct {
 	Fill        string        `json:"fill"` // the type of the factors that make a store large
 	Figures     []Figure      `json:"figures"`
 	Flows       []Measurement `json:"flows"`
+	Pages       []Page        `json:"pages,omitempty"`
 }
 
 // A Figure is one number that a run comes to: the median over its rounds.

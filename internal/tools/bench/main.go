@@ -52,7 +52,11 @@ var parts = []part{
 	{"sizes", false, (*bench).measureSizes},
 	{"steady", false, (*bench).measureSteady},
 	{"recovery", false, (*bench).measureRecovery},
+	{partConsole, false, (*bench).measureConsole},
 }
+
+// partConsole is the part that uses none of the stores and servers of the others.
+const partConsole = "console"
 
 // options are the flags.
 type options struct {
@@ -72,6 +76,9 @@ type options struct {
 	sizes       []int
 	fill        string // the type of the factors that make a store large
 	steady      time.Duration
+	people      int // factors of the console's store
+	events      int // in it
+	requests    int // for each of its pages
 
 	read, compare string
 	row           bool
@@ -84,7 +91,7 @@ func parseFlags(args []string, problems io.Writer) (o options, err error) {
 	f.StringVar(&o.binary, "binary", "bin/countersign", "the server")
 	f.StringVar(&o.beside, "beside", "", "another build of the server, which flows, single and open measure in the same rounds")
 	f.StringVar(&o.dir, "dir", ".cache/bench", "where stores and results are kept, on the disk to measure")
-	partNames := f.String("parts", "", "what to measure, of flows,single,open,overload,sizes,steady,recovery; default the first three")
+	partNames := f.String("parts", "", "what to measure, of flows,single,open,overload,sizes,steady,recovery,console; default the first three")
 	stores := f.String("stores", "sqlite,postgres", "the stores to measure")
 	flows := f.String("flows", "", "the flows that the part of that name measures; default all")
 	f.BoolVar(&o.profile, "profile", false, "write a CPU profile of each server into -dir as well; it costs a little")
@@ -98,6 +105,9 @@ func parseFlags(args []string, problems io.Writer) (o options, err error) {
 	sizes := f.String("sizes", "10000,1000000,10000000", "numbers of stored factors to compare")
 	f.StringVar(&o.fill, "fill", "totp", "what most of them are: totp, each of a user, or generic_otp")
 	f.DurationVar(&o.steady, "steady", 10*time.Minute, "how long the steady load lasts")
+	f.IntVar(&o.people, "console-factors", 1_000_000, "factors in the store of the part console")
+	f.IntVar(&o.events, "console-events", 10_000_000, "events in that store")
+	f.IntVar(&o.requests, "console-requests", 100, "requests for each page of the part console")
 	f.StringVar(&o.read, "read", "", "print the results in this `file` instead of measuring")
 	f.StringVar(&o.compare, "compare", "", "print the results in this `file` beside the others")
 	f.BoolVar(&o.row, "row", false, "print a row for the history in docs/performance.md as well")
@@ -158,7 +168,7 @@ func (o *options) check() error {
 	if o.fill != "totp" && o.fill != "generic_otp" {
 		return fmt.Errorf("-fill: stores are not filled with %q", o.fill)
 	}
-	if min(o.rounds, o.connections, o.crowd, o.generic, o.totp, slices.Min(o.sizes)) < 1 || min(o.window, o.steady) <= 0 || o.warm < 0 {
+	if min(o.rounds, o.connections, o.crowd, o.generic, o.totp, o.people, o.events, o.requests, slices.Min(o.sizes)) < 1 || min(o.window, o.steady) <= 0 || o.warm < 0 {
 		return errors.New("numbers and lengths must be positive")
 	}
 	return nil
@@ -227,8 +237,10 @@ func measure(ctx context.Context, o options, progress io.Writer) (_ Results, err
 		return Results{}, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	if err := b.start(ctx); err != nil {
-		return Results{}, err
+	if slices.ContainsFunc(o.parts, func(name string) bool { return name != partConsole }) {
+		if err := b.start(ctx); err != nil {
+			return Results{}, err
+		}
 	}
 	for _, p := range parts {
 		if !slices.Contains(o.parts, p.name) {

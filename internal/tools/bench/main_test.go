@@ -35,9 +35,10 @@ func TestBenchFromEndToEnd(t *testing.T) {
 		stores += ",postgres"
 	}
 	args := []string{
-		"-binary", binary, "-beside", binary, "-dir", filepath.Join(dir, "bench"), "-stores", stores, "-parts", "flows,single,open,overload,sizes",
+		"-binary", binary, "-beside", binary, "-dir", filepath.Join(dir, "bench"), "-stores", stores, "-parts", "flows,single,open,overload,sizes,console",
 		"-rounds", "1", "-window", "500ms", "-warm", "20ms", "-connections", "4", "-crowd", "16",
 		"-factors", "50", "-totp", "2000", "-sizes", "100,3000", "-row",
+		"-console-factors", "500", "-console-events", "5000", "-console-requests", "2",
 	}
 	var out, progress bytes.Buffer
 	if err := run(t.Context(), args, &out, &progress); err != nil {
@@ -52,6 +53,11 @@ func TestBenchFromEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, store := range strings.Split(stores, ",") {
+		if !slices.ContainsFunc(r.Pages, func(p Page) bool {
+			return p.Server == store && p.Name == "console: events, rare caller" && p.Requests == 2 && p.P95 >= p.P50 && p.P50 > 0
+		}) {
+			t.Errorf("the pages of the console on %s: %+v", store, r.Pages)
+		}
 		if f, ok := r.find("flow", store+" beside"); !ok || f.Value <= 0 {
 			t.Errorf("of the other build: %+v", f)
 		}
@@ -83,7 +89,7 @@ func TestBenchFromEndToEnd(t *testing.T) {
 
 func TestFlagsThatMakeNoSense(t *testing.T) {
 	for _, args := range []string{
-		"-parts flow", "-flows sign-in", "-stores mysql", "-rounds -1", "-sizes many", "-sizes 0", "-window -1s", "-fill sms", "-connections 0", "more", "-read missing.json",
+		"-parts flow", "-flows sign-in", "-stores mysql", "-rounds -1", "-sizes many", "-sizes 0", "-window -1s", "-fill sms", "-connections 0", "-console-events 0", "more", "-read missing.json",
 	} {
 		if err := run(t.Context(), strings.Fields(args), t.Output(), t.Output()); err == nil {
 			t.Errorf("bench %s: no error", args)
@@ -94,7 +100,7 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 func TestFullMeasuresAllParts(t *testing.T) {
 	for _, tc := range []struct{ args, parts string }{
 		{"", "flows single open"},
-		{"-full", "flows single open overload sizes steady recovery"},
+		{"-full", "flows single open overload sizes steady recovery console"},
 		{"-full -parts steady", "steady"},
 	} {
 		o, err := parseFlags(strings.Fields(tc.args), t.Output())

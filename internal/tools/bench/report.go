@@ -16,7 +16,26 @@ func (r *Results) print(out io.Writer, old *Results) {
 	if len(r.Flows) > 0 {
 		r.printFlows(out, old)
 	}
-	r.printFigures(out, old)
+	if len(r.Figures) > 0 {
+		r.printFigures(out, old)
+	}
+	if len(r.Pages) > 0 {
+		r.printPages(out)
+	}
+}
+
+// printPages writes how long the pages of operators took.
+func (r *Results) printPages(out io.Writer) {
+	w := newTable(out)
+	defer w.Flush()
+	fmt.Fprintf(w, "PAGE\tSERVER\tREQUESTS\tP50 MS\tP95 MS\tMAX MS\tP95 ≤ %d MS\n", mostOfPage)
+	for _, p := range r.Pages {
+		verdict := "no"
+		if p.P95 <= mostOfPage {
+			verdict = "yes"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.1f\t%.1f\t%.1f\t%s\n", p.Name, p.Server, p.Requests, p.P50, p.P95, p.Max, verdict)
+	}
 }
 
 func newTable(out io.Writer) *tabwriter.Writer {
