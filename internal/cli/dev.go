@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -86,6 +87,9 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
+	if err := d.trySeed(ctx, seeds, path+".seed"); err != nil {
+		return fmt.Errorf("--seed: %w", err)
+	}
 	if err := server.ClaimDevelopment(ctx, d.Store, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
@@ -108,27 +112,31 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	if d.Clock {
 		with.Clock = moved
 	}
-	srv, err := server.New(ctx, cfg, with)
+	box, err := server.NewSandbox(ctx, cfg, with, moved.Reset)
 	if err != nil {
 		return err
 	}
+	srv := box.Server()
 	if d.AllowRemote && !config.IsLocal(d.Addr) {
 		log.Warn("other machines can reach this server: its inbox needs no key, and nothing is encrypted without --tls", "addr", d.Addr)
 	}
 	key, err := d.key(ctx, srv.Access(), path+".apikey")
 	if err != nil {
-		return errors.Join(err, srv.Close())
+		return errors.Join(err, box.Close())
 	}
 	if err := seeds.fill(ctx, srv, path+".seed"); err != nil {
-		return errors.Join(fmt.Errorf("--seed: %w", err), srv.Close())
+		return errors.Join(fmt.Errorf("--seed: %w", err), box.Close())
 	}
 	webhookSecret, err := d.webhookSecret(ctx, srv)
 	if err != nil {
-		return errors.Join(err, srv.Close())
+		return errors.Join(err, box.Close())
+	}
+	if err := box.Keep(ctx); err != nil {
+		return errors.Join(err, box.Close())
 	}
 	ln, url, err := srv.Listen()
 	if err != nil {
-		return errors.Join(err, srv.Close())
+		return errors.Join(err, box.Close())
 	}
 	if d.JSON {
 		ready := map[string]string{"url": url, "api_key": key}
@@ -139,15 +147,14 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	} else {
 		con.printf("%s", d.welcome(url, key, cfg.TLSCert, webhookSecret))
 	}
-	return errors.Join(err, srv.Serve(ctx, ln), srv.Close())
+	return errors.Join(err, box.Serve(ctx, ln), box.Close())
 }
 
 // configure returns the settings. Unlike serve, dev logs text, has an inbox and allows
 // plain HTTP.
 func (d *devCommand) configure(path string) (config.Config, error) {
-	cfg := d.Settings
-	cfg.Addr, cfg.Store, cfg.Keyset, cfg.Inbox, cfg.PlainHTTP = d.Addr, d.Store, d.Keyset, true, true
-	cfg.WebhookAllow = append(cfg.WebhookAllow, "127.0.0.0/8", "::1/128") // the developer's own server
+	cfg := d.settings()
+	cfg.Addr, cfg.Store, cfg.Keyset = d.Addr, d.Store, d.Keyset
 	if cfg.PublicURL == "" && !strings.HasPrefix(d.Addr, "unix:") {
 		cfg.PublicURL = "http://" + d.Addr
 		if d.TLS {
@@ -171,6 +178,14 @@ func (d *devCommand) configure(path string) (config.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// settings returns the settings that do not name files of dev.
+func (d *devCommand) settings() config.Config {
+	cfg := d.Settings
+	cfg.Inbox, cfg.PlainHTTP = true, true
+	cfg.WebhookAllow = append(slices.Clone(cfg.WebhookAllow), "127.0.0.0/8", "::1/128") // the developer's own server
+	return cfg
 }
 
 // key returns the API key of --api-key, or else the one kept in a file. It makes a key that

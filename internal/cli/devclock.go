@@ -18,6 +18,7 @@ import (
 // A file keeps that time for the next start, because the store has rows of that time.
 type devClock struct {
 	path  string
+	start time.Duration // ahead at the start of the process
 	mu    sync.Mutex
 	ahead atomic.Int64 // nanoseconds
 }
@@ -34,6 +35,7 @@ func readDevClock(path string) (*devClock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	c.start = ahead
 	c.ahead.Store(int64(ahead))
 	return c, nil
 }
@@ -45,7 +47,21 @@ func (c *devClock) Ahead() time.Duration { return time.Duration(c.ahead.Load()) 
 func (c *devClock) Advance(by time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ahead := c.Ahead() + by
+	return c.set(c.Ahead() + by)
+}
+
+// Reset moves the clock back to where it was at the start of the process. The store must have
+// no row of a later time.
+func (c *devClock) Reset() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.Ahead() == c.start {
+		return nil
+	}
+	return c.set(c.start)
+}
+
+func (c *devClock) set(ahead time.Duration) error {
 	if err := atomicfile.Replace(c.path, []byte(ahead.String()+"\n"), 0o600); err != nil {
 		return err
 	}

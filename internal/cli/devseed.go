@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/countersign-mfa/countersign/internal/atomicfile"
@@ -34,6 +36,37 @@ func readSeed(path string) (f seedFile, err error) {
 	return f, err
 }
 
+// trySeed applies f to a store that is deleted afterwards, unless the file at mark says that
+// the store of dev has a seed. So a mistake in f is found before anything is written.
+func (d *devCommand) trySeed(ctx context.Context, f seedFile, mark string) (err error) {
+	if _, err := os.Stat(mark); err == nil || f.hash == "" {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "countersign-seed-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "trial.db")
+	trial := d.settings()
+	trial.Store, trial.Distribute, trial.StoreMustExist = "sqlite:"+path, false, false
+	trial.ConsoleAddr, trial.MetricsAddr, trial.EventsSink, trial.BackupDir, trial.SMS = "", "", "", "", ""
+	trial.Webhooks = "off" // delivers nothing; endpoints are checked all the same
+	srv, err := server.New(ctx, trial, server.Parts{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, srv.Close()) }()
+	if _, err := d.key(ctx, srv.Access(), path+".apikey"); err != nil {
+		return err
+	}
+	return f.apply(ctx, srv)
+}
+
+func (f seedFile) apply(ctx context.Context, srv *server.Server) error {
+	return f.Apply(ctx, seed.Services{Access: srv.Access(), Factors: srv.Factors(), Webhooks: srv.Webhooks()}, accountName())
+}
+
 // fill adds the content of f to the store of srv, once. The file at mark remembers it.
 func (f seedFile) fill(ctx context.Context, srv *server.Server, mark string) error {
 	if f.hash == "" {
@@ -54,7 +87,7 @@ func (f seedFile) fill(ctx context.Context, srv *server.Server, mark string) err
 	if err := atomicfile.Replace(mark, []byte(f.hash+begun+"\n"), 0o600); err != nil {
 		return err
 	}
-	if err := f.Apply(ctx, seed.Services{Access: srv.Access(), Factors: srv.Factors(), Webhooks: srv.Webhooks()}, accountName()); err != nil {
+	if err := f.apply(ctx, srv); err != nil {
 		return err
 	}
 	return atomicfile.Replace(mark, []byte(f.hash+"\n"), 0o600)

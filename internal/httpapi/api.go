@@ -48,6 +48,7 @@ type Options struct {
 	Inbox          http.Handler                    // serves /dev/inbox; not served if nil
 	Clock          Clock                           // moved by /dev/clock; not served if nil
 	Faults         bool                            // serve /dev/faults
+	Reset          func(ctx context.Context) error // called by POST /dev/reset; not served if nil
 	Callbacks      http.Handler                    // receives the reports of the SMS provider in the path value "provider"; not served if nil
 	Logger         *slog.Logger                    // default slog.Default()
 	Remote         web.Remote                      // finds the addresses in the request log
@@ -95,7 +96,7 @@ func New(service *mfa.Service, keys *access.Service, log *events.Service, opts O
 		streams: newStreams(opts.MaxStreams, opts.StreamsPerKey),
 	}
 	if opts.Faults {
-		a.faults = &faults{}
+		a.faults = &faults{closing: a.streams.closing}
 	}
 	a.routes()
 	return a, nil
@@ -162,6 +163,9 @@ func (a *API) routes() {
 	}
 	if a.faults != nil {
 		a.faultRoutes()
+	}
+	if a.opts.Reset != nil {
+		a.unboundedRoute("POST /dev/reset", a.reset, access.CallAPI)
 	}
 	if a.opts.Callbacks != nil {
 		a.mux.Handle("GET /sms/receipts/{provider}", web.Wrap(a.opts.Callbacks))

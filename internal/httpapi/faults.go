@@ -17,6 +17,8 @@ import (
 
 // faults are the faults that tests of applications have asked for.
 type faults struct {
+	closing chan struct{} // ends the faults in progress
+
 	mu   sync.Mutex
 	next []fault
 }
@@ -37,20 +39,23 @@ const (
 var errFault = errors.New("a test has asked for this fault")
 
 // faultKinds has what happens to a request, by the name of the fault.
-var faultKinds = map[string]func(w http.ResponseWriter, r request, h handler) error{
-	"429": func(http.ResponseWriter, request, handler) error { return &web.RateError{Wait: time.Second} },
-	"500": func(http.ResponseWriter, request, handler) error { return errFault },
-	"503": func(http.ResponseWriter, request, handler) error {
+var faultKinds = map[string]func(w http.ResponseWriter, r request, h handler, closing <-chan struct{}) error{
+	"429": func(http.ResponseWriter, request, handler, <-chan struct{}) error {
+		return &web.RateError{Wait: time.Second}
+	},
+	"500": func(http.ResponseWriter, request, handler, <-chan struct{}) error { return errFault },
+	"503": func(http.ResponseWriter, request, handler, <-chan struct{}) error {
 		return fmt.Errorf("%w: %w", mfa.ErrUnavailable, errFault)
 	},
-	"timeout": func(_ http.ResponseWriter, r request, _ handler) error {
+	"timeout": func(_ http.ResponseWriter, r request, _ handler, closing <-chan struct{}) error {
 		select {
+		case <-closing:
 		case <-r.Context().Done():
 		case <-time.After(longestFault):
 		}
 		panic(http.ErrAbortHandler) // closes the connection
 	},
-	"lost_answer": func(w http.ResponseWriter, r request, h handler) error {
+	"lost_answer": func(w http.ResponseWriter, r request, h handler, _ <-chan struct{}) error {
 		if err := h(unsent{w.Header().Clone()}, r); err != nil {
 			return err
 		}
@@ -69,7 +74,7 @@ func (unsent) WriteHeader(int)             {}
 func (f *faults) around(route string, h handler) handler {
 	return func(w http.ResponseWriter, r request) error {
 		if kind := f.take(r.key.Environment.ID, route); kind != "" {
-			return faultKinds[kind](w, r, h)
+			return faultKinds[kind](w, r, h, f.closing)
 		}
 		return h(w, r)
 	}
@@ -161,7 +166,7 @@ func (a *API) orderFault(w http.ResponseWriter, r request) error {
 // faultyRoutes lists the routes that can have faults.
 func (a *API) faultyRoutes() (all []string) {
 	for _, route := range a.needs.All() {
-		if !strings.Contains(route.Pattern, " /dev/faults") && !strings.HasSuffix(route.Pattern, "/stream") {
+		if !strings.Contains(route.Pattern, " /dev/faults") && route.Pattern != "POST /dev/reset" && !strings.HasSuffix(route.Pattern, "/stream") {
 			all = append(all, route.Pattern)
 		}
 	}

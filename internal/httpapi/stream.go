@@ -88,7 +88,8 @@ func (s *streams) leave(key access.Key) {
 	}
 }
 
-// EndStreams ends all streams of events and refuses new ones. A server calls it when it
+// EndStreams ends all streams of events, and requests that time out by a fault, and refuses new
+// streams. A server calls it when it
 // shuts down, because http.Server.Shutdown would wait for them.
 func (a *API) EndStreams() { a.streams.once.Do(func() { close(a.streams.closing) }) }
 

@@ -84,6 +84,9 @@ type Parts struct {
 	Clock httpapi.Clock    // that /dev/clock moves; then Now is that of Clock. nil: not served
 
 	Faults bool // serve /dev/faults, where tests of applications ask for faults
+
+	// Reset serves POST /dev/reset; nil: not served. It may replace the Server.
+	Reset func(ctx context.Context) error
 }
 
 // New opens what cfg names and starts the background work. Close the Server.
@@ -239,6 +242,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		Remote:         s.remote,
 		Clock:          parts.Clock,
 		Faults:         parts.Faults,
+		Reset:          parts.Reset,
 	}
 	if s.metrics != nil {
 		watchStore(s.metrics, s.store.special)
@@ -493,9 +497,19 @@ func (s *Server) Listen() (_ net.Listener, url string, err error) {
 const maxStreams = 250
 
 // Serve answers requests on ln until ctx ends, then lets those in flight finish.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, s) }
+
+// An answerer answers the requests of a listener.
+type answerer interface {
+	http.Handler
+	drain()      // reports that it is not ready any more
+	endStreams() // ends what http.Server.Shutdown would wait for
+}
+
+// serve is Serve with the answers of to.
+func (s *Server) serve(ctx context.Context, ln net.Listener, to answerer) error {
 	h := &http.Server{
-		Handler:           s.connections.Handler(s),
+		Handler:           s.connections.Handler(to),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second, // no body is longer than 64 KiB
 		WriteTimeout:      60 * time.Second,
@@ -521,7 +535,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	s.draining.Store(true)
+	to.drain()
 	s.log.Info("shutting down", "delay", s.cfg.ShutdownDelay.String(), "timeout", s.cfg.ShutdownTimeout.String())
 	select {
 	case err := <-failed:
@@ -530,14 +544,20 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
-	s.api.EndStreams() // Shutdown would wait for them
-	if s.console != nil {
-		s.console.EndStreams()
-	}
+	to.endStreams()
 	if err := h.Shutdown(grace); err != nil {
 		return errors.Join(fmt.Errorf("requests were still in progress after %v: %w", s.cfg.ShutdownTimeout, err), h.Close())
 	}
 	return nil
+}
+
+func (s *Server) drain() { s.draining.Store(true) }
+
+func (s *Server) endStreams() {
+	s.api.EndStreams()
+	if s.console != nil {
+		s.console.EndStreams()
+	}
 }
 
 // Close ends the background work and closes the store.
