@@ -103,6 +103,8 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	}
 	keepWithoutReader()
 	with := server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version(), Faults: true}
+	var key string // the page at / is served when it is known
+	with.Key = func() string { return key }
 	// Without --clock, a store with a clock that was moved keeps its time.
 	moved, err := readDevClock(path + ".clock")
 	if err != nil {
@@ -120,7 +122,7 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	if d.AllowRemote && !config.IsLocal(d.Addr) {
 		log.Warn("other machines can reach this server: its inbox needs no key, and nothing is encrypted without --tls", "addr", d.Addr)
 	}
-	key, err := d.key(ctx, srv.Access(), path+".apikey")
+	key, err = d.key(ctx, srv.Access(), path+".apikey")
 	if err != nil {
 		return errors.Join(err, box.Close())
 	}
@@ -289,6 +291,7 @@ Countersign is ready, for development.
 
   URL       {url}
   API key   {key}
+  Start     {url}/
   Inbox     {url}/dev/inbox
   Console   {url}/console
   Events    {command} events tail --store {store}

@@ -45,6 +45,7 @@ type Options struct {
 	OpenAPI        []byte                          // served at /openapi.yaml; not served if empty
 	Ready          func(ctx context.Context) error // returns an error while requests cannot be served; nil: they always can
 	Webhooks       *webhook.Service                // manages webhook endpoints; not served if nil
+	Home           http.Handler                    // serves the page at /; not served if nil
 	Inbox          http.Handler                    // serves /dev/inbox; not served if nil
 	Clock          Clock                           // moved by /dev/clock; not served if nil
 	Faults         bool                            // serve /dev/faults
@@ -158,14 +159,12 @@ func (a *API) routes() {
 		a.mux.Handle("/dev/inbox", web.Wrap(a.opts.Inbox))
 	}
 	// docs/testing.md describes the routes of these, instead of openapi.yaml.
+	a.developmentRoutes()
 	if a.opts.Clock != nil {
 		a.clockRoutes()
 	}
 	if a.faults != nil {
 		a.faultRoutes()
-	}
-	if a.opts.Reset != nil {
-		a.unboundedRoute("POST /dev/reset", a.reset, access.CallAPI)
 	}
 	if a.opts.Callbacks != nil {
 		a.mux.Handle("GET /sms/receipts/{provider}", web.Wrap(a.opts.Callbacks))

@@ -3,13 +3,13 @@ package inbox
 import (
 	"bytes"
 	"embed"
-	"encoding/hex"
 	"fmt"
 	"html/template"
-	"io"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/web"
 )
 
 // html/template escapes each value for its context in the page. This is necessary,
@@ -18,7 +18,7 @@ import (
 //go:embed page.html page.css page.js
 var pageFiles embed.FS
 
-var pageTemplate = template.Must(template.ParseFS(pageFiles, "page.*"))
+var pageTemplate = template.Must(template.Must(web.PageStyle.Clone()).ParseFS(pageFiles, "page.*"))
 
 // page is the data of page.html.
 type page struct {
@@ -51,8 +51,8 @@ func (in *Inbox) servePage(w http.ResponseWriter, r *http.Request) {
 // this policy.
 func (in *Inbox) renderPage(r *http.Request) (body []byte, policy string, err error) {
 	now := in.opts.Now()
-	p := page{API: apiURL(r), To: strings.TrimSpace(r.URL.Query().Get("to"))}
-	if p.Nonce, err = newNonce(in.opts.Rand); err != nil {
+	p := page{API: web.Origin(r), To: strings.TrimSpace(r.URL.Query().Get("to"))}
+	if p.Nonce, err = web.NewNonce(in.opts.Rand); err != nil {
 		return nil, "", err
 	}
 	for _, m := range in.newest(containing(p.To)) {
@@ -67,32 +67,7 @@ func (in *Inbox) renderPage(r *http.Request) (body []byte, policy string, err er
 	if err := pageTemplate.ExecuteTemplate(&buf, "page.html", p); err != nil {
 		return nil, "", fmt.Errorf("render inbox: %w", err)
 	}
-	return buf.Bytes(), contentPolicy(p.Nonce), nil
-}
-
-// contentPolicy allows the style and the script with the nonce, the icon, and requests for
-// messages. It allows nothing else: scripts cannot, for example, make HTML from text.
-func contentPolicy(nonce string) string {
-	return "default-src 'none'; script-src 'nonce-" + nonce + "'; style-src 'nonce-" + nonce + "'; " +
-		"img-src data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; " +
-		"require-trusted-types-for 'script'; trusted-types 'none'"
-}
-
-func newNonce(random io.Reader) (string, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(random, b[:]); err != nil {
-		return "", fmt.Errorf("make nonce: %w", err)
-	}
-	return hex.EncodeToString(b[:]), nil
-}
-
-// apiURL returns the URL under which r reached this server. web.Hosts has accepted its
-// host, so it contains no character with a meaning in a shell.
-func apiURL(r *http.Request) string {
-	if r.TLS != nil {
-		return "https://" + r.Host
-	}
-	return "http://" + r.Host
+	return buf.Bytes(), web.PagePolicy(p.Nonce), nil
 }
 
 // ago describes a time d before now. page.js has the same rule.

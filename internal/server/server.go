@@ -25,6 +25,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/inbox"
+	"github.com/countersign-mfa/countersign/internal/landing"
 	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/operatorapi"
@@ -84,6 +85,9 @@ type Parts struct {
 	Clock httpapi.Clock    // that /dev/clock moves; then Now is that of Clock. nil: not served
 
 	Faults bool // serve /dev/faults, where tests of applications ask for faults
+
+	// Key returns the API key that the page at / shows. nil: there is no page.
+	Key func() string
 
 	// Reset serves POST /dev/reset; nil: not served. It may replace the Server.
 	Reset func(ctx context.Context) error
@@ -251,6 +255,9 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		}
 		s.metrics.Connections(s.connections.Open, s.cfg.MaxConnections)
 		opts.Observe = s.metrics.Request
+	}
+	if parts.Key != nil {
+		opts.Home = landing.New(landing.Options{Key: parts.Key, Environment: "sandbox", Version: parts.Version, Resets: parts.Reset != nil, Clock: parts.Clock != nil})
 	}
 	// Without providers, the sender of sandboxes takes all messages.
 	sandbox := parts.Sender
