@@ -18,3 +18,11 @@ func (a *API) Routes() (all []NeededRoute) {
 
 // Describe is describe.
 var Describe = describe
+
+// Codes returns the code of every error that the operator API knows.
+func Codes() (codes []string) {
+	for _, p := range problems {
+		codes = append(codes, p.Code)
+	}
+	return codes
+}
