@@ -81,26 +81,11 @@ func (c *sendTestSMS) productionEnvironment(ctx context.Context, s *operator.Ser
 	return mfa.Environment{}, fmt.Errorf("name one of the production environments with --env: %s", strings.Join(names, ", "))
 }
 
-// testOutcome returns the outcome of a test message, as JSON has it.
-func testOutcome(err error, m mfa.TestMessage) string {
-	switch {
-	case m.Provider != "":
-		return "accepted"
-	case errors.Is(err, delivery.ErrUncertain):
-		return "uncertain"
-	case errors.Is(err, delivery.ErrRecipientRefused):
-		return "recipient_refused"
-	case errors.Is(err, delivery.ErrNotDelivered):
-		return "not_delivered"
-	}
-	return "refused"
-}
-
 // show prints the result of a test message. In text, an error is left to the caller.
 func (c *sendTestSMS) show(con console, env mfa.Environment, m mfa.TestMessage, err error) error {
 	if c.JSON {
 		answer := map[string]any{
-			"environment": env.Name, "outcome": testOutcome(err, m), "country": m.Country, "segments": m.Segments,
+			"environment": env.Name, "outcome": operator.TestOutcomeOf(m, err), "country": m.Country, "segments": m.Segments,
 			"provider": m.Provider, "provider_message_id": m.ID,
 		}
 		if err != nil {

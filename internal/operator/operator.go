@@ -95,6 +95,8 @@ type By struct {
 	Key      string // the id of the operator key of a program; or ""
 	Request  string // the id of the request; or ""
 
+	KeyExpires time.Time // when Key ends; zero: never
+
 	// Only is the only environment whose factors and challenges exist for who acts; 0 means all.
 	Only mfa.EnvironmentID
 }

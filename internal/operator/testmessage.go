@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -10,6 +11,33 @@ import (
 // A Tester sends test messages; every *mfa.Service with a sender is one.
 type Tester interface {
 	SendTest(ctx context.Context, by mfa.Caller, phone delivery.Phone) (mfa.TestMessage, error)
+}
+
+// A TestOutcome is the result of a test message.
+type TestOutcome string
+
+// The outcomes.
+const (
+	TestAccepted         TestOutcome = "accepted"          // by a provider
+	TestUncertain        TestOutcome = "uncertain"         // it may have been sent
+	TestRecipientRefused TestOutcome = "recipient_refused" // no provider delivers to the phone number
+	TestNotDelivered     TestOutcome = "not_delivered"     // no provider accepted it
+	TestRefused          TestOutcome = "refused"           // it was not given to a provider
+)
+
+// TestOutcomeOf returns the outcome of what SendTest returned.
+func TestOutcomeOf(m mfa.TestMessage, err error) TestOutcome {
+	switch {
+	case m.Provider != "":
+		return TestAccepted
+	case errors.Is(err, delivery.ErrUncertain):
+		return TestUncertain
+	case errors.Is(err, delivery.ErrRecipientRefused):
+		return TestRecipientRefused
+	case errors.Is(err, delivery.ErrNotDelivered):
+		return TestNotDelivered
+	}
+	return TestRefused
 }
 
 // SendTest sends a test message to a phone number in international form through the providers

@@ -11,6 +11,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
+	"github.com/countersign-mfa/countersign/internal/signin"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
 	"github.com/countersign-mfa/countersign/internal/webhook"
@@ -28,6 +29,7 @@ type Parts struct {
 	Operator *operator.Service
 	Events   *events.Service
 	Webhooks *webhook.Service
+	SignIn   *signin.Service // the operators of the console
 }
 
 // Options change how an API behaves; zero fields take their defaults.
@@ -36,6 +38,7 @@ type Options struct {
 	MaxRequests int              // requests of one operator key in progress, and an eighth more of all keys; default 64
 	Logger      *slog.Logger     // default slog.Default()
 	Remote      web.Remote       // finds the addresses in the request log
+	ConsoleURL  string           // of the console, for one-time links; "" without sign-in to a console
 	Now         func() time.Time // default time.Now
 
 	// Observe is web.Options.Observe.
@@ -133,7 +136,7 @@ func (a *API) authenticate(r *web.Request) (access.Key, error) {
 
 // by returns who acts, for the domain. The reason is the key of the body.
 func (r *request) by() (operator.By, error) {
-	by := operator.By{Key: string(r.key.ID), Request: r.ID, Reason: r.body.text("reason"), Only: r.key.Environment.ID}
+	by := operator.By{Key: string(r.key.ID), Request: r.ID, Reason: r.body.text("reason"), Only: r.key.Environment.ID, KeyExpires: r.key.ExpiresAt}
 	if err := by.Check(); err != nil {
 		return by, invalid("reason", "invalid", err.Error())
 	}

@@ -39,19 +39,19 @@ func TestTheDocumentedExamplesWork(t *testing.T) {
 			continue
 		}
 		var object struct {
-			Object, Key, Secret, Code string
+			Object, Key, Secret, Code, Token string
 		}
 		if err := json.Unmarshal(line, &object); err != nil || object.Object == "" {
 			t.Errorf("an example prints %s", line)
 		}
-		for _, secret := range []string{object.Key, object.Secret, object.Code} {
+		for _, secret := range []string{object.Key, object.Secret, object.Code, object.Token} {
 			if secret != "" {
 				logcapture.Secret(t, secret)
 			}
 		}
 		answers++
 	}
-	if len(blocks) != 5 || answers != 14 {
-		t.Errorf("%d answers to %d blocks; want 14 and 5", answers, len(blocks))
+	if len(blocks) != 6 || answers != 17 {
+		t.Errorf("%d answers to %d blocks; want 17 and 6", answers, len(blocks))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -20,6 +21,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/operatorapi"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/signin"
 	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/stats"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
@@ -36,9 +38,13 @@ type fixture struct {
 	store   *sqlite.Store
 	service *mfa.Service
 	access  *access.Service
+	signIn  *signin.Service
+	carrier *mfatest.Carrier
 	key     string // operator:write, all environments
 
 	acme, other place
+
+	production mfa.Environment
 }
 
 // A place is what a fixture has in one environment.
@@ -50,13 +56,16 @@ type place struct {
 }
 
 const (
+	consoleURL = "https://console.example.com/console"
+
 	limit   = 200
 	adaUser = "ada@example.com"
+	grace   = "grace" // an operator of the console
 )
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	w := &fixture{t: t, clock: mfatest.NewClock(mfatest.Start)}
+	w := &fixture{t: t, clock: mfatest.NewClock(mfatest.Start), carrier: &mfatest.Carrier{Secrets: t}}
 	keys, err := secret.NewKeyset()
 	if err != nil {
 		t.Fatal(err)
@@ -66,20 +75,22 @@ func newFixture(t testing.TB) *fixture {
 	}
 	t.Cleanup(func() { w.store.Close() })
 	limits := mfa.Limits{FactorFailures: 3, UserFailures: 4}
-	if w.service, err = mfa.NewService(w.store, keys, &mfatest.Carrier{}, mfa.Options{Now: w.clock.Now, Limits: limits}); err != nil {
+	if w.service, err = mfa.NewService(w.store, keys, w.carrier, mfa.Options{Now: w.clock.Now, Limits: limits, SMS: delivery.Rules{Countries: []string{"US"}}}); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(logcapture.Log(t, "operatorapi"), nil))
 	w.access = access.NewService(w.store, w.clock.Now)
+	w.signIn = signin.NewService(w.store, nil, signin.Options{Now: w.clock.Now})
 	hooks := webhook.NewService(w.store, keys, webhook.Options{Now: w.clock.Now})
 	w.api, err = operatorapi.New(operatorapi.Parts{
 		Keys: w.access,
 		Operator: operator.NewService(w.store, w.store, operator.Options{
-			Keys: func(context.Context) (*secret.Keyset, error) { return keys, nil }, Remover: func(context.Context) (operator.Remover, error) { return w.service, nil }, Limits: limits, Now: w.clock.Now,
+			Keys: func(context.Context) (*secret.Keyset, error) { return keys, nil }, Remover: func(context.Context) (operator.Remover, error) { return w.service, nil },
+			Tester: func(context.Context) (operator.Tester, error) { return w.service, nil }, Limits: limits, Now: w.clock.Now,
 			Statistics: stats.NewReader(w.store, w.store, stats.Prices{}, w.clock.Now),
 		}),
-		Events: events.NewService(w.store, events.Options{Keys: w.service.Keys, Logger: log, Now: w.clock.Now}), Webhooks: hooks,
-	}, operatorapi.Options{RateLimit: limit, Logger: log, Now: w.clock.Now})
+		Events: events.NewService(w.store, events.Options{Keys: w.service.Keys, Logger: log, Now: w.clock.Now}), Webhooks: hooks, SignIn: w.signIn,
+	}, operatorapi.Options{RateLimit: limit, Logger: log, Now: w.clock.Now, ConsoleURL: consoleURL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +98,14 @@ func newFixture(t testing.TB) *fixture {
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	w.key, _ = w.newKey(mfa.Environment{}, access.ScopeOperatorWrite)
+	if w.production, err = w.access.CreateEnvironment(t.Context(), mfa.Caller{}, "Production", true); err != nil {
+		t.Fatal(err)
+	}
+	l, err := w.signIn.CreateLink(t.Context(), operator.By{Operator: "root"}, grace, access.RoleSupport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logcapture.Secret(t, l.Token.Reveal())
 	for p, name := range map[*place]string{&w.acme: "Acme", &w.other: "Other"} {
 		if p.env, err = w.access.CreateEnvironment(t.Context(), mfa.Caller{}, name, false); err != nil {
 			t.Fatal(err)

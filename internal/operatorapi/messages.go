@@ -3,6 +3,7 @@ package operatorapi
 import (
 	"errors"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/operator"
 )
 
@@ -62,4 +63,43 @@ func (a *API) releasePrefix(r *request) (result, error) {
 		return result{}, err
 	}
 	return nothing()
+}
+
+// sendTest serves POST /environments/{environment}/messages/send_test. What providers answer is an
+// outcome; a message that the rules refuse is an error.
+func (a *API) sendTest(r *request) (result, error) {
+	env, err := a.environment(r)
+	if err != nil {
+		return result{}, err
+	}
+	phone := r.body.required("phone_number")
+	by, err := r.by()
+	if err != nil {
+		return result{}, err
+	}
+	m, err := a.parts.Operator.SendTest(r.Context(), by, env, phone)
+	outcome := operator.TestOutcomeOf(m, err)
+	if _, ok := errors.AsType[*delivery.InvalidPhoneError](err); ok {
+		return result{}, invalid("phone_number", "invalid", "phone_number must be in international form, such as +16073517112")
+	}
+	if outcome == operator.TestRefused || outcome == operator.TestAccepted && err != nil {
+		return result{}, err
+	}
+	return ok(struct {
+		Object            string               `json:"object"`
+		Environment       string               `json:"environment"`
+		Outcome           operator.TestOutcome `json:"outcome"`
+		Country           string               `json:"country"`
+		Segments          int                  `json:"segments"`
+		Provider          *string              `json:"provider"`
+		ProviderMessageID *string              `json:"provider_message_id"`
+	}{"test_message", env.Name, outcome, m.Country, m.Segments, textOrNull(m.Provider), textOrNull(m.ID)})
+}
+
+// textOrNull returns nil for "".
+func textOrNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }

@@ -9,9 +9,12 @@ import (
 	"strings"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/operator"
+	"github.com/countersign-mfa/countersign/internal/ratelimit"
+	"github.com/countersign-mfa/countersign/internal/signin"
 	"github.com/countersign-mfa/countersign/internal/web"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
@@ -39,6 +42,15 @@ var problems = slices.Concat([]web.Kind{
 	{Err: operator.ErrNoBypass, Status: http.StatusConflict, Code: "no_bypass_code", Message: "There is no bypass code that can be used."},
 	{Err: operator.ErrAllSuspended, Status: http.StatusConflict, Code: "factors_suspended", Message: "All factors of the user are suspended. Resume one of them first: a bypass code is entered in place of the code of a factor."},
 	{Err: errNotPaused, Status: http.StatusConflict, Code: "prefix_not_paused", Message: "The prefix is not paused."},
+	{Err: delivery.ErrSandboxNumber, Status: http.StatusConflict, Code: "sandbox_environment", Message: "A sandbox sends no messages to providers. Name a production environment."},
+	{Err: delivery.ErrCountry, Status: http.StatusForbidden, Code: "sms_country_not_allowed", Message: "Messages to this country are not allowed. The file of providers and sms_countries list the allowed countries."},
+	{Err: delivery.ErrNumberType, Status: http.StatusForbidden, Code: "sms_number_type_not_allowed", Message: "No messages go to this kind of phone number."},
+	{Err: delivery.ErrSendLimit, Status: http.StatusTooManyRequests, Code: "sms_rate_limited", Message: "Too many messages to this phone number. Try again later."},
+	{Err: delivery.ErrDailyLimit, Status: http.StatusTooManyRequests, Code: "sms_quota_reached", Message: "Too many messages in a day. Try again later."},
+	{Err: delivery.ErrPrefixPaused, Status: http.StatusTooManyRequests, Code: "sms_prefix_paused", Message: "Messages to numbers like this one are paused: too few of their codes were entered."},
+	{Err: signin.ErrExpiringKey, Status: http.StatusForbidden, Code: "expiring_key_not_allowed", Message: "This operator key expires, and the access of an operator would last longer. Use a key that does not expire."},
+	{Err: signin.ErrExternal, Status: http.StatusConflict, Code: "operator_external", Message: "The operator signs in at the identity provider, whose groups decide the role."},
+	{Err: signin.ErrDisabled, Status: http.StatusConflict, Code: "operator_disabled", Message: "The operator is disabled. Enable the operator first."},
 	{Err: idempotency.ErrKeyReused, Status: http.StatusUnprocessableEntity, Code: "idempotency_error", Message: "This Idempotency-Key was used before: with another request, or for an answer that is no longer given again."},
 	{Err: operator.ErrInterrupted, Status: http.StatusConflict, Code: "idempotency_unknown", Message: "A request with this Idempotency-Key is in progress or was interrupted. Read the state, and use a new key for another try."},
 	{Err: webhook.ErrURL, Status: http.StatusUnprocessableEntity, Code: "invalid_url"},
@@ -62,6 +74,9 @@ func describe(err error) web.Problem {
 	}
 	if e, ok := errors.AsType[*mfa.NotFoundError](err); ok {
 		p.Message, p.EntityID = fmt.Sprintf("%s not found: '%s'.", e.Entity, e.ID), e.ID
+	}
+	if e, ok := errors.AsType[*delivery.LimitError](err); ok && e.After > 0 {
+		p.RetryAfter = ratelimit.Seconds(e.After)
 	}
 	if e, ok := errors.AsType[*webhook.URLError](err); ok {
 		p.Message = "The URL is not acceptable: " + e.Error() + "."

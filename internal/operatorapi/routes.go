@@ -20,6 +20,13 @@ func (a *API) addRoutes() {
 	add("GET /keys/{id}", a.getKey, access.ReadKeys)
 	add("DELETE /keys/{id}", a.revokeKey, access.ManageKeys)
 
+	add("GET /operators", a.operators, access.ReadOperators)
+	add("POST /operators", a.inviteOperator, access.ManageOperators)
+	add("GET /operators/{name}", a.getOperator, access.ReadOperators)
+	add("PATCH /operators/{name}", a.updateOperator, access.ManageOperators)
+	add("GET /operators/{name}/sessions", a.operatorSessions, access.ReadOperators)
+	add("POST /operators/{name}/sign_out", a.signOutOperator, access.ManageOperators)
+
 	const user = "/environments/{environment}/users/{user_id}"
 	add("POST /environments/{environment}/find", a.find, access.ReadPeople)
 	add("GET "+user, a.user, access.ReadPeople)
@@ -55,4 +62,5 @@ func (a *API) addRoutes() {
 
 	add("GET /environments/{environment}/messages", a.messages, access.ReadMessages)
 	add("POST /environments/{environment}/messages/release", a.releasePrefix, access.ManageMessages)
+	add("POST /environments/{environment}/messages/send_test", a.sendTest, access.ManageMessages)
 }

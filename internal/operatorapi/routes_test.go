@@ -18,16 +18,22 @@ import (
 // roles has the roles that may use each route: v(iewer), s(upport), a(dmin). A key with
 // operator:read is a viewer, one with operator:write an admin.
 var roles = map[string]string{
-	"GET /me":                           "vsa",
-	"GET /environments":                 "vsa",
-	"POST /environments":                "a",
-	"GET /environments/{environment}":   "vsa",
-	"PATCH /environments/{environment}": "a",
-	"GET /keys":                         "vsa",
-	"POST /keys":                        "a",
-	"GET /keys/{id}":                    "vsa",
-	"DELETE /keys/{id}":                 "a",
-	"GET /environments/{environment}/users/{user_id}":                       "vsa",
+	"GET /me":                                         "vsa",
+	"GET /operators":                                  "vsa",
+	"POST /operators":                                 "a",
+	"GET /operators/{name}":                           "vsa",
+	"PATCH /operators/{name}":                         "a",
+	"GET /operators/{name}/sessions":                  "vsa",
+	"POST /operators/{name}/sign_out":                 "a",
+	"GET /environments":                               "vsa",
+	"POST /environments":                              "a",
+	"GET /environments/{environment}":                 "vsa",
+	"PATCH /environments/{environment}":               "a",
+	"GET /keys":                                       "vsa",
+	"POST /keys":                                      "a",
+	"GET /keys/{id}":                                  "vsa",
+	"DELETE /keys/{id}":                               "a",
+	"GET /environments/{environment}/users/{user_id}": "vsa",
 	"POST /environments/{environment}/users/{user_id}/unlock":               "sa",
 	"POST /environments/{environment}/users/{user_id}/erase":                "a",
 	"GET /environments/{environment}/users/{user_id}/bypass_code":           "vsa",
@@ -54,6 +60,7 @@ var roles = map[string]string{
 	"GET /environments/{environment}/events":                                "vsa",
 	"GET /environments/{environment}/messages":                              "vsa",
 	"POST /environments/{environment}/messages/release":                     "a",
+	"POST /environments/{environment}/messages/send_test":                   "a",
 }
 
 // in returns the path of a route for the things of an environment.
@@ -67,13 +74,16 @@ func (p place) in(path string) string {
 	case strings.Contains(path, "/keys/"):
 		id = string(p.apiKey.ID)
 	}
-	return strings.NewReplacer("{environment}", p.env.Name, "{user_id}", adaUser, "{id}", id).Replace(path)
+	return strings.NewReplacer("{environment}", p.env.Name, "{user_id}", adaUser, "{name}", grace, "{id}", id).Replace(path)
 }
 
 // bodies has a body for each route that needs one. ENV means the name of the environment.
 var bodies = map[string]string{
 	"PATCH /environments/{environment}": `{"settings":{"max_factors_per_user":50,"delete_requires_challenge":"15m"},"reason":"ticket 4711"}`,
 	"POST /environments":                `{"name":"New","kind":"sandbox"}`,
+	"POST /operators":                   `{"name":"ada","role":"support","reason":"ticket 4711"}`,
+	"PATCH /operators/{name}":           `{"role":"viewer","reason":"ticket 4711"}`,
+	"POST /operators/{name}/sign_out":   `{"reason":"ticket 4711"}`,
 	"POST /keys":                        `{"name":"checkout","environment":"ENV","scopes":["api"],"expires_at":"2099-01-01T00:00:00Z"}`,
 	"POST /environments/{environment}/users/{user_id}/unlock":               `{"reason":"ticket 4711"}`,
 	"POST /environments/{environment}/users/{user_id}/erase":                `{"reason":"ticket 4711"}`,
@@ -89,6 +99,7 @@ var bodies = map[string]string{
 	"POST /environments/{environment}/webhook_endpoints/{id}/rotate_secret": `{}`,
 	"POST /environments/{environment}/webhook_endpoints/{id}/replay":        `{"from":"2026-01-01T00:00:00Z"}`,
 	"POST /environments/{environment}/messages/release":                     `{"prefix":"+491512"}`,
+	"POST /environments/{environment}/messages/send_test":                   `{"phone_number":"+16073517112","reason":"ticket 4711"}`,
 }
 
 // patterns lists all routes without the prefix.
@@ -177,7 +188,9 @@ func TestAForeignEnvironmentDoesNotExist(t *testing.T) {
 				t.Errorf("%s shows another environment: %s", pattern, r.body)
 			}
 			continue
-		case "POST /environments":
+		case "POST /environments", "GET /operators", "POST /operators", "GET /operators/{name}", "PATCH /operators/{name}",
+			"GET /operators/{name}/sessions", "POST /operators/{name}/sign_out":
+			path = strings.Replace(path, "{name}", grace, 1)
 			w.do(method, path, body).says(http.StatusForbidden, "environment_key_not_allowed")
 			continue
 		}
@@ -291,6 +304,15 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"POST", hooks + "/" + w.acme.endpoint + "/replay", `{"from":"2026-01-02T00:00:00Z","to":"2026-01-01T00:00:00Z"}`, "to_out_of_range"},
 		{"POST", hooks + "/" + w.acme.endpoint + "/rotate_secret", `{"overlap_seconds":1.5}`, "overlap_seconds_not_a_whole_number"},
 		{"POST", hooks + "/" + w.acme.endpoint + "/rotate_secret", `{"overlap_seconds":-1}`, "overlap_seconds_out_of_range"},
+		{"POST", "/operators", `{}`, "name_required"},
+		{"POST", "/operators", `{"name":1,"role":1}`, "name_not_a_string role_not_a_string"},
+		{"POST", "/operators", `{"name":"a/b","role":"root"}`, "name_invalid role_unknown"},
+		{"PATCH", "/operators/grace", `{"role":"root","status":"gone","sessions":0}`, "role_unknown status_unknown body_unknown_key"},
+		{"POST", "/operators/grace/sign_out", `{"session_id":7}`, "session_id_not_a_string"},
+		{"GET", "/operators/grace/sessions?after=x", ``, "after_invalid_cursor"},
+		{"POST", "/environments/Production/messages/send_test", `{}`, "phone_number_required"},
+		{"POST", "/environments/Production/messages/send_test", `{"phone_number":1}`, "phone_number_not_a_string"},
+		{"POST", "/environments/Production/messages/send_test", `{"phone_number":"911"}`, "phone_number_invalid"},
 		{"POST", "/environments/Acme/messages/release", `{}`, "prefix_required"},
 		{"POST", "/environments/Acme/messages/release", `{"prefix":1}`, "prefix_not_a_string"},
 		{"GET", "/environments?limit=0&order=x&after=x&before=y&page=1", ``, "limit_out_of_range order_unsupported after_invalid_cursor before_invalid_cursor query_unknown_parameter"},

@@ -3,15 +3,18 @@ package server
 import (
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/operatorapi"
+	"github.com/countersign-mfa/countersign/internal/signin"
 )
 
 // wireOperatorAPI makes the operator API.
 func (s *Server) wireOperatorAPI(operators *operator.Service, parts Parts) (err error) {
-	opts := operatorapi.Options{RateLimit: s.cfg.RateLimit, Logger: s.log, Remote: s.remote, Now: parts.Now}
+	opts := operatorapi.Options{RateLimit: s.cfg.RateLimit, Logger: s.log, Remote: s.remote, Now: parts.Now, ConsoleURL: s.ConsoleURL()}
 	if s.metrics != nil {
 		opts.Observe = s.metrics.Request
 	}
-	s.operator, err = operatorapi.New(operatorapi.Parts{Keys: s.access, Operator: operators, Events: s.events, Webhooks: s.webhooks}, opts)
+	s.operator, err = operatorapi.New(operatorapi.Parts{
+		Keys: s.access, Operator: operators, Events: s.events, Webhooks: s.webhooks, SignIn: signin.NewService(s.store.signin, nil, signin.Options{Now: parts.Now}),
+	}, opts)
 	return err
 }
 

@@ -19,9 +19,12 @@ type Link struct {
 
 // CreateLink makes a one-time link for the operator of that name, and the operator if the
 // name is new. It replaces an earlier link. A role of "" keeps the role; a new operator is a
-// viewer then. Errors: ErrExternal, or one that describes the fault of a name or a role.
+// viewer then. Errors: ErrExternal, ErrDisabled, ErrExpiringKey, or one that describes the fault of a name or a role.
 func (s *Service) CreateLink(ctx context.Context, by operator.By, name string, role access.Role) (l Link, err error) {
 	if err := by.Check(); err != nil {
+		return l, err
+	}
+	if err := mayGrant(by); err != nil {
 		return l, err
 	}
 	if err := (operator.By{Operator: name}).Check(); err != nil {
@@ -82,59 +85,118 @@ func (s *Service) CreateLink(ctx context.Context, by operator.By, name string, r
 	return l, err
 }
 
-// SetRole changes the role of an operator, at once in all sessions. Errors: ErrNotFound,
-// ErrExternal.
+// A Status says whether an operator may sign in.
+type Status string
+
+// The statuses.
+const (
+	Enabled  Status = "enabled"
+	Disabled Status = "disabled"
+)
+
+// A Change says what of an operator is to change. Empty fields stay as they are.
+type Change struct {
+	Role   access.Role
+	Status Status
+}
+
+// Update changes an operator, at once in all sessions on every node. A disabled operator cannot
+// sign in, and has no sessions and links. Errors: ErrNotFound; ErrExternal for another role;
+// ErrExpiringKey for a role or for enabling.
+func (s *Service) Update(ctx context.Context, by operator.By, name string, c Change) error {
+	if c.Role != "" {
+		if _, err := access.ParseRole(string(c.Role)); err != nil {
+			return err
+		}
+	}
+	return s.change(ctx, by, name, func(tx Tx, o *Operator) error {
+		if c.Role != "" {
+			if err := s.setRole(tx, by, o, c.Role); err != nil {
+				return err
+			}
+		}
+		switch c.Status {
+		case Enabled:
+			return s.enable(tx, by, o)
+		case Disabled:
+			return s.disable(tx, by, o)
+		}
+		return nil
+	})
+}
+
+// mayGrant returns ErrExpiringKey if by must not give access to an operator: a key could
+// otherwise keep its access after it expires.
+func mayGrant(by operator.By) error {
+	if !by.KeyExpires.IsZero() {
+		return ErrExpiringKey
+	}
+	return nil
+}
+
+func (s *Service) setRole(tx Tx, by operator.By, o *Operator, role access.Role) error {
+	if o.IsExternal() {
+		return ErrExternal
+	}
+	if o.Role == role {
+		return nil
+	}
+	if err := mayGrant(by); err != nil {
+		return err
+	}
+	o.Role = role
+	if err := tx.PutOperator(*o); err != nil {
+		return err
+	}
+	return s.act(tx, by, mfa.OperatorRoleChanged, o.Name, string(role))
+}
+
+func (s *Service) disable(tx Tx, by operator.By, o *Operator) error {
+	if !o.DisabledAt.IsZero() {
+		return nil
+	}
+	o.DisabledAt = s.now()
+	if err := tx.PutOperator(*o); err != nil {
+		return err
+	}
+	for _, kind := range []Kind{KindSession, KindLink, KindCeremony} {
+		if err := tx.DeleteTickets(kind, o.Name); err != nil {
+			return err
+		}
+	}
+	return s.act(tx, by, mfa.OperatorDisabled, o.Name, "")
+}
+
+func (s *Service) enable(tx Tx, by operator.By, o *Operator) error {
+	if o.DisabledAt.IsZero() {
+		return nil
+	}
+	if err := mayGrant(by); err != nil {
+		return err
+	}
+	o.DisabledAt = time.Time{}
+	if err := tx.PutOperator(*o); err != nil {
+		return err
+	}
+	return s.act(tx, by, mfa.OperatorEnabled, o.Name, "")
+}
+
+// SetRole changes the role of an operator; see Update.
 func (s *Service) SetRole(ctx context.Context, by operator.By, name string, role access.Role) error {
 	if _, err := access.ParseRole(string(role)); err != nil {
 		return err
 	}
-	return s.change(ctx, by, name, func(tx Tx, o *Operator) error {
-		if o.IsExternal() {
-			return ErrExternal
-		}
-		if o.Role == role {
-			return nil
-		}
-		o.Role = role
-		if err := tx.PutOperator(*o); err != nil {
-			return err
-		}
-		return s.act(tx, by, mfa.OperatorRoleChanged, name, string(role))
-	})
+	return s.Update(ctx, by, name, Change{Role: role})
 }
 
-// Disable keeps an operator from signing in, and ends all sessions and links at once, on
-// every node. Error: ErrNotFound.
+// Disable keeps an operator from signing in; see Update.
 func (s *Service) Disable(ctx context.Context, by operator.By, name string) error {
-	return s.change(ctx, by, name, func(tx Tx, o *Operator) error {
-		if !o.DisabledAt.IsZero() {
-			return nil
-		}
-		o.DisabledAt = s.now()
-		if err := tx.PutOperator(*o); err != nil {
-			return err
-		}
-		for _, kind := range []Kind{KindSession, KindLink, KindCeremony} {
-			if err := tx.DeleteTickets(kind, name); err != nil {
-				return err
-			}
-		}
-		return s.act(tx, by, mfa.OperatorDisabled, name, "")
-	})
+	return s.Update(ctx, by, name, Change{Status: Disabled})
 }
 
-// Enable lets a disabled operator sign in again. Error: ErrNotFound.
+// Enable lets a disabled operator sign in again; see Update.
 func (s *Service) Enable(ctx context.Context, by operator.By, name string) error {
-	return s.change(ctx, by, name, func(tx Tx, o *Operator) error {
-		if o.DisabledAt.IsZero() {
-			return nil
-		}
-		o.DisabledAt = time.Time{}
-		if err := tx.PutOperator(*o); err != nil {
-			return err
-		}
-		return s.act(tx, by, mfa.OperatorEnabled, name, "")
-	})
+	return s.Update(ctx, by, name, Change{Status: Enabled})
 }
 
 // EndSessions ends all sessions of an operator, or the one with the given id. Error:
@@ -205,6 +267,6 @@ func (s *Service) act(tx Tx, by operator.By, typ mfa.EventType, name, what strin
 	if by.Reason != "" {
 		reason += " (" + by.Reason + ")"
 	}
-	caller := mfa.Caller{Operator: by.Operator, Request: by.Request}
+	caller := mfa.Caller{Operator: by.Operator, Key: by.Key, Request: by.Request}
 	return tx.Append(caller.Append(mfa.Event{Type: typ, Reason: reason}, s.now(), 0).Event)
 }

@@ -33,6 +33,7 @@ var (
 	ErrLastPasskey = errors.New("this is the only passkey of the operator; add another one first")
 	ErrTooMany     = errors.New("the operator has too many passkeys; remove one first")
 	ErrDisabled    = errors.New("the operator is disabled; enable the operator first")
+	ErrExpiringKey = errors.New("an operator key that expires gives no operator access that lasts longer")
 )
 
 // A BlockedError means that too many attempts failed, from one address or in all.

@@ -1,6 +1,6 @@
 // Package history fills a store with the factors and events of a year, for the bench. It writes
-// the rows with the import of the stores, so that millions of them take minutes. The factors are
-// those of mfa.Service, with real sealed values: all pages of operators can open them.
+// the rows with the import of the stores: millions of them take minutes. mfa.Service makes the
+// factors, with real sealed values: all pages of operators can open them.
 package history
 
 import (
