@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
@@ -180,7 +181,7 @@ func TestOnlyBadUpdateFails(t *testing.T) {
 }
 
 func TestCancelledWhileWaitingIsNotRun(t *testing.T) {
-	s := open(t, newPath(t))
+	s := open(t, sqlitetest.Path(t))
 	release := hold(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	f := storetest.NewFactor(storetest.NewUser())
@@ -197,7 +198,7 @@ func TestCancelledWhileWaitingIsNotRun(t *testing.T) {
 }
 
 func TestCancelledBeforeIsNotQueued(t *testing.T) {
-	s := open(t, newPath(t))
+	s := open(t, sqlitetest.Path(t))
 	release := hold(t, s)
 	defer release()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -211,7 +212,7 @@ func TestCancelledBeforeIsNotQueued(t *testing.T) {
 }
 
 func TestFullQueueRefusesAtOnce(t *testing.T) {
-	s := open(t, newPath(t))
+	s := open(t, sqlitetest.Path(t))
 	release := hold(t, s)
 	results := make(chan error, sqlite.MaxWaiting)
 	for range sqlite.MaxWaiting {

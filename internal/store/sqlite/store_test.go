@@ -13,21 +13,22 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/signin"
+	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/store/migrate"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) mfa.Store { return open(t, newPath(t)) })
+	storetest.Run(t, func(t *testing.T) mfa.Store { return open(t, sqlitetest.Path(t)) })
 }
 
 func TestAccess(t *testing.T) {
-	storetest.RunAccess(t, func(t *testing.T) access.Store { return open(t, newPath(t)) })
+	storetest.RunAccess(t, func(t *testing.T) access.Store { return open(t, sqlitetest.Path(t)) })
 }
 
 func TestMeta(t *testing.T) {
-	storetest.RunMeta(t, func(t *testing.T) storetest.MetaStore { return open(t, newPath(t)) })
+	storetest.RunMeta(t, func(t *testing.T) storetest.MetaStore { return open(t, sqlitetest.Path(t)) })
 }
 
 // newPath returns the path of a database that does not exist yet, in a directory that
@@ -163,7 +164,7 @@ func TestFileThatIsNotADatabaseIsRefused(t *testing.T) {
 }
 
 func TestMetaIsReplaced(t *testing.T) {
-	s := open(t, newPath(t))
+	s := open(t, sqlitetest.Path(t))
 	for _, value := range [][]byte{{0, 1}, {2}, {}} {
 		if err := s.PutMeta(t.Context(), "name", value); err != nil {
 			t.Fatal(err)
@@ -201,7 +202,7 @@ func TestCloseWaitsForAcceptedWrites(t *testing.T) {
 }
 
 func TestClosedStoreIsUnavailable(t *testing.T) {
-	s := open(t, newPath(t))
+	s := open(t, sqlitetest.Path(t))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +230,7 @@ func TestClosedStoreIsUnavailable(t *testing.T) {
 
 // TestCloseWaitsForReads closes a store during several kinds of concurrent reads.
 func TestCloseWaitsForReads(t *testing.T) {
-	s := open(t, newPath(t))
+	s := open(t, sqlitetest.Path(t))
 	f := storeFactor(t, s)
 	const readers = 16
 	first, results := make(chan struct{}, readers), make(chan error, readers)
@@ -260,16 +261,16 @@ func TestCloseWaitsForReads(t *testing.T) {
 }
 
 func TestSignIn(t *testing.T) {
-	storetest.RunSignIn(t, func(t *testing.T) signin.Store { return open(t, newPath(t)) })
+	storetest.RunSignIn(t, func(t *testing.T) signin.Store { return open(t, sqlitetest.Path(t)) })
 }
 
 func TestWebhooks(t *testing.T) {
 	storetest.RunWebhooks(t, func(t *testing.T) storetest.Webhooks {
-		s := open(t, newPath(t))
+		s := open(t, sqlitetest.Path(t))
 		return storetest.Webhooks{Store: s, Queue: s, Log: s}
 	})
 }
 
 func TestStatistics(t *testing.T) {
-	storetest.RunStatistics(t, func(t *testing.T) storetest.StatisticsStore { return open(t, newPath(t)) })
+	storetest.RunStatistics(t, func(t *testing.T) storetest.StatisticsStore { return open(t, sqlitetest.Path(t)) })
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/signin"
+	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/stats"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
 	"github.com/countersign-mfa/countersign/internal/store/sqlite"
@@ -39,7 +39,7 @@ type store interface {
 
 func newSQLite(t *testing.T) store {
 	t.Helper()
-	s, err := sqlite.Open(filepath.Join(t.TempDir(), "test.db"), nil)
+	s, err := sqlite.Open(sqlitetest.Path(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 type reopen func(t *testing.T) store
 
 func sqliteTwice(t *testing.T) (store, reopen) {
-	path := filepath.Join(t.TempDir(), "test.db")
+	path := sqlitetest.Path(t)
 	again := func(t *testing.T) store {
 		s, err := sqlite.Open(path, nil)
 		if err != nil {
