@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -35,6 +36,7 @@ type Cluster struct {
 	exited  <-chan struct{}
 	source  string // of a standby: how it connects to its primary
 	names   atomic.Int64
+	filled  sync.Once // fill of Copy
 }
 
 // startWithin is the time in which a server must answer. Other tests may keep the
@@ -273,8 +275,26 @@ func (c *Cluster) URL(database string) string {
 // its URL.
 func (c *Cluster) Database(t testing.TB) string {
 	t.Helper()
+	return c.database(t, "template1")
+}
+
+// Copy is like Database, but the database has what fill writes. fill runs once: the
+// database is a copy of the one that it filled.
+func (c *Cluster) Copy(t testing.TB, fill func(ctx context.Context, url string) error) string {
+	t.Helper()
+	c.filled.Do(func() {
+		c.Exec(t, "CREATE DATABASE filled")
+		if err := fill(t.Context(), c.URL("filled")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return c.database(t, "filled")
+}
+
+func (c *Cluster) database(t testing.TB, template string) string {
+	t.Helper()
 	name := fmt.Sprintf("test%d", c.names.Add(1))
-	c.Exec(t, "CREATE DATABASE "+name)
+	c.Exec(t, "CREATE DATABASE "+name+" TEMPLATE "+template)
 	t.Cleanup(func() {
 		if c.Running() {
 			c.Exec(t, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")

@@ -62,10 +62,7 @@ var stores = []struct {
 		}
 	}},
 	{"postgres", func(t *testing.T) func() store {
-		url := pgtest.Shared(t).Database(t)
-		if err := postgres.Migrate(t.Context(), url); err != nil {
-			t.Fatal(err)
-		}
+		url := pgtest.Shared(t).Copy(t, postgres.Migrate)
 		return func() store {
 			s, err := postgres.Open(t.Context(), url, postgres.Options{})
 			return opened(t, s, err)

@@ -29,7 +29,7 @@ type fixture struct {
 	network *network
 
 	// At brief, challenges expire after 50 ms, and one number may receive a message
-	// every second.
+	// every three seconds.
 	brief        server
 	briefNetwork *network
 }
@@ -37,7 +37,7 @@ type fixture struct {
 func newFixture(t *testing.T) fixture {
 	f := fixture{
 		server: watched(t, start(t)),
-		brief:  watched(t, start(t, "--challenge-ttl", "50ms", "--sms-spacing", "1s")),
+		brief:  watched(t, start(t, "--challenge-ttl", "50ms", "--sms-spacing", "3s")),
 	}
 	f.network = startNetwork(t, f.server.URL)
 	f.briefNetwork = startNetwork(t, f.brief.URL)

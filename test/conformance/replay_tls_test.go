@@ -21,7 +21,7 @@ func (r *replayer) overTLS(t *testing.T) {
 		flags   []string
 	}{
 		{&r.main, &r.network, []string{"--tls"}},
-		{&r.brief, &r.briefNetwork, []string{"--tls", "--challenge-ttl", "50ms", "--sms-spacing", "1s"}},
+		{&r.brief, &r.briefNetwork, []string{"--tls", "--challenge-ttl", "50ms", "--sms-spacing", "3s"}},
 	} {
 		server := start(t, s.flags...)
 		trust, err := trustOf(server.URL)

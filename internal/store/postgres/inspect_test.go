@@ -60,10 +60,7 @@ func TestInspectReportsADatabaseThatDoesNotAnswer(t *testing.T) {
 }
 
 func TestRowsIsTheEstimateOfTheDatabase(t *testing.T) {
-	url := cluster.Database(t)
-	if err := postgres.Migrate(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
+	url := cluster.Copy(t, postgres.Migrate)
 	s := openAt(t, url, postgres.Options{})
 	for i := range 40 {
 		if err := s.PutMeta(t.Context(), string(rune('a'+i)), []byte("value")); err != nil {

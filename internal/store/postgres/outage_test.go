@@ -66,9 +66,9 @@ func TestPoolExhausted(t *testing.T) {
 // TestViewsTimeOut makes Views, single and grouped, wait longer than their time limit.
 func TestViewsTimeOut(t *testing.T) {
 	direct := migrated(t)
+	f := storeFactor(t, openAt(t, direct, postgres.Options{}))
 	s := openAt(t, direct, postgres.Options{})
 	s.Hurry(300*time.Millisecond, time.Second)
-	f := storeFactor(t, s)
 	unlock := lockTable(t, direct)
 	var work sync.WaitGroup
 	for range 8 {
@@ -80,7 +80,10 @@ func TestViewsTimeOut(t *testing.T) {
 	}
 	work.Wait()
 	unlock()
-	holds(t, s, f)
+	await(func() bool {
+		rows, err := s.View(t.Context(), readFactor(f.ID))
+		return err == nil && rows.Factor != nil
+	})
 }
 
 // TestViewsSurviveLostSessions ends the sessions of the pool, as a restart of the
@@ -422,9 +425,9 @@ func TestUnreplicatedCommit(t *testing.T) {
 	if err := postgres.Migrate(t.Context(), direct); err != nil {
 		t.Fatal(err)
 	}
+	f := storeFactor(t, openAt(t, direct, postgres.Options{}))
 	s := openAt(t, direct, postgres.Options{})
 	s.Hurry(time.Second, time.Second)
-	f := storeFactor(t, s)
 	own.Exec(t, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
 	own.Exec(t, `SELECT pg_reload_conf()`)
 	released := awaitWaiting(t, direct)

@@ -40,11 +40,7 @@ func open(t testing.TB, opts postgres.Options) *postgres.Store {
 
 func migrated(t testing.TB) string {
 	t.Helper()
-	url := cluster.Database(t)
-	if err := postgres.Migrate(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
-	return url
+	return cluster.Copy(t, postgres.Migrate)
 }
 
 func openAt(t testing.TB, url string, opts postgres.Options) *postgres.Store {

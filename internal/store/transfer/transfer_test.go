@@ -70,10 +70,7 @@ func sqliteTwice(t *testing.T) (store, reopen) {
 }
 
 func postgresTwice(t *testing.T) (store, reopen) {
-	url := pgtest.Shared(t).Database(t)
-	if err := postgres.Migrate(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
+	url := pgtest.Shared(t).Copy(t, postgres.Migrate)
 	again := func(t *testing.T) store {
 		s, err := postgres.Open(t.Context(), url, postgres.Options{})
 		if err != nil {

@@ -55,8 +55,14 @@ async function enterPassword(page, { name, password }) {
   await press(page, "Sign in");
 }
 
-// enter types a code; the page sends it without a click.
-const enter = (page, code) => page.getByLabel("Code", { exact: true }).pressSequentially(code);
+// enter types a code; the page sends it without a click, if its script has run when the last
+// character comes.
+async function enter(page, code) {
+  const field = page.getByLabel("Code", { exact: true });
+  await field.waitFor();
+  await page.waitForLoadState("domcontentloaded");
+  await field.pressSequentially(code);
+}
 
 async function message(to) {
   const reply = await fetch(`${countersign}/dev/inbox?to=${encodeURIComponent(to)}`, { headers: { Accept: "application/json" } });

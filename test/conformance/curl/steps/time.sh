@@ -37,7 +37,7 @@ wait_for_a_message() {
   call POST "/auth/factors/$factor/challenge" '{}' --retry 3 --header "Idempotency-Key: $(new_uuid)"
   same status "$status" 201
   same "the tries" "$(tries '.[-3:] | map({status, key: (.key != "")} | "\(.status) \(.key)")')" '["201 false","429 true","201 true"]'
-  same Retry-After "$(tries '.[-2].reply_headers[] | select(.[0] == "Retry-After") | .[1]')" 1
+  [[ $(tries '.[-2].reply_headers[] | select(.[0] == "Retry-After") | .[1]') == [1-3] ]]
   same "the number of keys" "$(tries '.[-2:] | map(.key) | unique | length')" 1
   at=$COUNTERSIGN_BRIEF_URL
   same "the number of messages" "$(messages "$phone" | jq length)" 2
