@@ -59,7 +59,7 @@ func TestActionsOnPeopleNeedAFreshPasskey(t *testing.T) {
 	for _, route := range f.console.Routes() {
 		method, target := path(route.Pattern)
 		switch route.Permission {
-		case access.ActOnPeople, access.BypassCodes, access.DeleteData, access.ManageOperators, access.ManageKeys:
+		case access.ActOnPeople, access.BypassCodes, access.DeleteData, access.ManageOperators, access.ManageKeys, access.ManageMessages:
 			if got := f.send(method, target, url.Values{"reason": {"ticket 4711"}}); got.Code != http.StatusForbidden || !strings.Contains(got.Body.String(), "passkey") {
 				t.Errorf("%s = %d; want 403 and the passkey named", route.Pattern, got.Code)
 			}

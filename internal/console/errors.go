@@ -32,7 +32,7 @@ func kinds() []web.Kind {
 		{Err: errProvider, Status: http.StatusForbidden, Message: "The identity provider did not confirm who you are. Try again; if it fails again, the log of this server has the reason."},
 		{Err: errInput, Status: http.StatusUnprocessableEntity},
 		{Err: ErrSignedOut, Status: http.StatusUnauthorized, Message: "Sign in to see this page."},
-		{Err: errStale, Status: http.StatusForbidden, Message: "Confirm with your passkey, and then try again: actions on people, operators, keys, webhooks and settings need a recent use of it."},
+		{Err: errStale, Status: http.StatusForbidden, Message: "Confirm with your passkey, and then try again: actions on people, operators, keys, webhooks, messages and settings need a recent use of it."},
 		{Err: access.ErrDenied, Status: http.StatusForbidden},
 		{Err: mfa.ErrNotFound, Status: http.StatusNotFound, Message: "There is nothing with this id in this environment. It may have been deleted."},
 		{Err: access.ErrNotFound, Status: http.StatusNotFound, Message: "There is nothing with this name or id."},

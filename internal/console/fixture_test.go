@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/console"
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
@@ -61,7 +62,7 @@ func newFixture(t *testing.T, opts console.Options) *fixture {
 			t.Errorf("close the store: %v", err)
 		}
 	})
-	if f.service, err = mfa.NewService(store, keys, f.carrier, mfa.Options{Now: f.clock.Now, Logger: log, Sandbox: f.carrier, RecoveryIterations: 2}); err != nil {
+	if f.service, err = mfa.NewService(store, keys, f.carrier, mfa.Options{Now: f.clock.Now, Logger: log, Sandbox: f.carrier, RecoveryIterations: 2, SMS: delivery.Rules{Countries: []string{"US"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if f.counter, err = stats.NewCounter(store, store, stats.Options{
@@ -72,6 +73,7 @@ func newFixture(t *testing.T, opts console.Options) *fixture {
 	f.operator = operator.NewService(store, store, operator.Options{
 		Keys:    func(context.Context) (*secret.Keyset, error) { return keys, nil },
 		Remover: func(context.Context) (operator.Remover, error) { return f.service, nil }, Now: f.clock.Now,
+		Tester:     func(context.Context) (operator.Tester, error) { return f.service, nil },
 		Statistics: stats.NewReader(store, store, stats.Prices{}, f.clock.Now),
 	})
 	f.webhooks = webhook.NewService(store, keys, webhook.Options{Allow: webhook.Loopback, Now: f.clock.Now})

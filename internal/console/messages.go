@@ -2,11 +2,15 @@ package console
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
+	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/operator"
 )
 
@@ -16,6 +20,7 @@ type messagesView struct {
 	Totals   []countRow // of all messages, and of those to other countries
 	Prefixes []countRow // paused ones first, then by the number of messages
 	Prefix   string     // whose release failed, as entered
+	Test     *testView  // the result of a test message; or nil
 }
 
 // A countRow is the number of messages to a group of phone numbers.
@@ -95,4 +100,55 @@ func (c countRow) Hours() string {
 		return number(int(c.Period/(24*time.Hour))*24) + " h"
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(c.Period.String(), "0s"), "0m")
+}
+
+// A testView is the view of the result of a test message.
+type testView struct {
+	Tone, Outcome string
+	mfa.TestMessage
+}
+
+// testOutcomes has the words for each outcome of a test message that reached the providers.
+var testOutcomes = map[operator.TestOutcome]testView{
+	operator.TestAccepted:         {Tone: "good", Outcome: "A provider accepted the message. It may still not arrive: look at the phone, or search the provider's records for the id."},
+	operator.TestUncertain:        {Tone: "warn", Outcome: "The message may have been sent. Look at the phone before you try again."},
+	operator.TestRecipientRefused: {Tone: "bad", Outcome: "No provider delivers messages to this phone number."},
+	operator.TestNotDelivered:     {Tone: "bad", Outcome: "No provider accepted the message. The log of the server has the reasons."},
+}
+
+// sendTest serves POST /console/e/{env}/messages/test. It shows the result this once, so it does
+// not redirect; the limits refuse a message that a reload would send again.
+func (c *Console) sendTest(w http.ResponseWriter, r *request) error {
+	m, err := c.parts.Operator.SendTest(r.Context(), r.by(), r.env, r.text("phone"))
+	found, sent := testOutcomes[operator.TestOutcomeOf(m, err)]
+	v, viewErr := c.messagesView(r)
+	switch {
+	case viewErr != nil:
+		return viewErr
+	case !sent:
+		return c.showAgain(w, r, "Messages", "messages.html", v, testFault(err))
+	case m.Provider != "" && err != nil: // it was sent, and not recorded
+		return err
+	}
+	found.TestMessage = m
+	v.Test = &found
+	return c.showPage(w, r, "Messages", "messages.html", v)
+}
+
+// testFault turns the refusal of a test message into words.
+func testFault(err error) error {
+	limit, limited := errors.AsType[*delivery.LimitError](err)
+	switch {
+	case errors.Is(err, delivery.ErrSandboxNumber):
+		return fault("A sandbox sends no messages to providers.")
+	case errors.Is(err, delivery.ErrInvalid):
+		return fault("The phone number needs a + and the code of its country, such as +16073517112.")
+	case errors.Is(err, delivery.ErrCountry):
+		return fault("No messages go to this country. The file of providers and sms_countries list the allowed ones.")
+	case errors.Is(err, delivery.ErrNumberType):
+		return fault(sentence(err.Error()))
+	case limited:
+		return fault(fmt.Sprintf("%s; try again in %v.", strings.TrimSuffix(sentence(err.Error()), "."), limit.After.Round(time.Second)))
+	}
+	return asFault(err)
 }

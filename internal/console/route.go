@@ -37,9 +37,9 @@ func (c *Console) Routes() []Route { return c.list() }
 // needsPasskey lists the permissions for which an operator must have used a passkey a short
 // time ago. A stolen session must not act on people, and must not prepare such acts: a new
 // operator key may do all of them, a webhook endpoint receives all events, its secret signs
-// them, and settings say which proofs are enough.
+// them, settings say which proofs are enough, and messages cost money.
 var needsPasskey = []access.Permission{
-	access.ActOnPeople, access.BypassCodes, access.DeleteData, access.ManageOperators, access.ManageKeys, access.ManageWebhooks, access.ManageSettings,
+	access.ActOnPeople, access.BypassCodes, access.DeleteData, access.ManageOperators, access.ManageKeys, access.ManageWebhooks, access.ManageSettings, access.ManageMessages,
 }
 
 // serve returns the handler of a route: it identifies the operator, checks the permission,

@@ -35,6 +35,7 @@ func (c *Console) list() []Route {
 
 		{"GET /console/e/{env}/messages", access.ReadMessages, c.messages},
 		{"POST /console/e/{env}/messages/release", access.ManageMessages, c.releasePrefix},
+		{"POST /console/e/{env}/messages/test", access.ManageMessages, c.sendTest},
 
 		{"GET /console/e/{env}/keys", access.ReadKeys, c.keys},
 		{"POST /console/e/{env}/keys", access.ManageKeys, c.createKey},
