@@ -109,6 +109,11 @@ docs: ## Write the generated parts of docs/ again: settings, clients, screenshot
 	scripts/test -run 'TestClients|Examples' ./test/conformance -update
 	scripts/test -run 'TestConsole$$' ./test/conformance -screenshots
 
+.PHONY: site
+site: ## Build the site of the documents in .cache/site (SITE_BASE=/path/)
+	@scripts/setup test
+	node tools/site/build.mjs .cache/site
+
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf bin .cache test/conformance/*/node_modules test/conformance/*/libraries internal/delivery/sms/smpp/smpptest/node_modules
+	rm -rf bin .cache test/conformance/*/node_modules test/conformance/*/libraries internal/delivery/sms/smpp/smpptest/node_modules tools/site/node_modules

@@ -15,6 +15,7 @@ import (
 const root = "../.."
 
 // documents returns the Markdown files of the repository, from its root, without those of libraries.
+// The build of the site checks its own pages.
 func documents(t *testing.T) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -22,7 +23,7 @@ func documents(t *testing.T) (paths []string) {
 			return err
 		}
 		switch {
-		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "libraries" || d.Name() == "bin" || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != root):
+		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "libraries" || d.Name() == "bin" || path == filepath.Join(root, "tools", "site") || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != root):
 			return filepath.SkipDir
 		case d.Type().IsRegular() && strings.HasSuffix(path, ".md"):
 			paths = append(paths, path)
