@@ -105,6 +105,7 @@ func formatUntil(t time.Time) string {
 type releasePrefix struct {
 	operatorFlags
 	keysetFlag
+	reasonFlag
 	Env    string `required:"" placeholder:"NAME" help:"The environment."`
 	Prefix string `arg:"" help:"The prefix, as 'countersign sms sent' shows it: +491512."`
 }
@@ -115,7 +116,7 @@ at zero.
 
 Example:
 
-  countersign sms release +491512 --env production --store sqlite:/var/lib/countersign/countersign.db`
+  countersign sms release +491512 --env production --reason ticket-4711 --store sqlite:/var/lib/countersign/countersign.db`
 }
 
 func (c *releasePrefix) Run(ctx context.Context, con console) error {
@@ -126,7 +127,7 @@ func (c *releasePrefix) Run(ctx context.Context, con console) error {
 		if err != nil {
 			return err
 		}
-		released, err := s.ReleasePrefix(ctx, c.by(""), env, c.Prefix)
+		released, err := s.ReleasePrefix(ctx, c.by(c.Reason), env, c.Prefix)
 		switch {
 		case err != nil:
 			return err

@@ -41,9 +41,10 @@ func (f endpointFlags) webhooks(ctx context.Context, fn func(*server.Webhooks) e
 	}, fn)
 }
 
-// caller returns who changes an endpoint of an environment.
-func (f endpointFlags) caller(env mfa.Environment) mfa.Caller {
-	return mfa.Caller{Environment: env, Operator: f.by("").Operator}
+// caller returns who changes an endpoint of an environment, and why.
+func (f endpointFlags) caller(env mfa.Environment, reason string) (mfa.Caller, error) {
+	by := f.by(reason)
+	return mfa.Caller{Environment: env, Operator: by.Operator, Reason: by.Reason}, by.Check()
 }
 
 // endpointArg names an endpoint.
@@ -140,6 +141,7 @@ var signIns = []string{string(mfa.ChallengeSucceeded), string(mfa.ChallengeFaile
 
 type createEndpoint struct {
 	endpointFlags
+	reasonFlag
 	Env    string   `required:"" placeholder:"NAME" help:"The environment whose events it receives."`
 	URL    string   `arg:"" help:"Where webhooks are sent, such as https://example.com/webhooks."`
 	Events []string `sep:"," placeholder:"TYPE" help:"Types of event, or 'factor.*' for all that begin so. Default authentication.mfa_succeeded,authentication.mfa_failed."`
@@ -166,7 +168,11 @@ func (c *createEndpoint) Run(ctx context.Context, con console) error {
 		if err != nil {
 			return fmt.Errorf("%w; 'countersign environment list --store %s' shows all", err, c.name())
 		}
-		e, err := s.Create(ctx, c.caller(env), webhook.Params{URL: c.URL, Events: names})
+		by, err := c.caller(env, c.Reason)
+		if err != nil {
+			return err
+		}
+		e, err := s.Create(ctx, by, webhook.Params{URL: c.URL, Events: names})
 		if err != nil {
 			return plainError(err)
 		}
@@ -202,6 +208,7 @@ func plainError(err error) error {
 
 type updateEndpoint struct {
 	endpointArg
+	reasonFlag
 	URL     string   `placeholder:"URL" help:"The new URL."`
 	Events  []string `sep:"," placeholder:"TYPE" help:"The new types of event, in place of all earlier ones."`
 	Enable  bool     `xor:"status" help:"Deliver again, beginning with the events since it was disabled."`
@@ -231,7 +238,11 @@ func (c *updateEndpoint) Run(ctx context.Context, con console) error {
 		return errors.New("give --url, --events, --enable or --disable")
 	}
 	return c.endpoint(ctx, func(s *server.Webhooks, id webhook.EndpointID, env mfa.Environment) error {
-		e, err := s.Update(ctx, c.caller(env), id, change)
+		by, err := c.caller(env, c.Reason)
+		if err != nil {
+			return err
+		}
+		e, err := s.Update(ctx, by, id, change)
 		if err != nil {
 			return plainError(err)
 		}
@@ -240,11 +251,17 @@ func (c *updateEndpoint) Run(ctx context.Context, con console) error {
 	})
 }
 
-type deleteEndpoint struct{ endpointArg }
+type deleteEndpoint struct {
+	endpointArg
+	reasonFlag
+}
 
 func (c *deleteEndpoint) Run(ctx context.Context, con console) error {
 	return c.endpoint(ctx, func(s *server.Webhooks, id webhook.EndpointID, env mfa.Environment) error {
-		err := s.Delete(ctx, c.caller(env), id)
+		by, err := c.caller(env, c.Reason)
+		if err == nil {
+			err = s.Delete(ctx, by, id)
+		}
 		if err == nil {
 			con.printf("deleted %s\n", id)
 		}
@@ -254,6 +271,7 @@ func (c *deleteEndpoint) Run(ctx context.Context, con console) error {
 
 type rotateEndpoint struct {
 	endpointArg
+	reasonFlag
 	Overlap time.Duration `default:"24h" placeholder:"DURATION" help:"How long the old secret signs too, at most 168h; 0s replaces it now. Default ${default}."`
 }
 
@@ -271,7 +289,11 @@ func (c *rotateEndpoint) Run(ctx context.Context, con console) error {
 		if s.Sealed != nil {
 			return s.Sealed
 		}
-		e, err := s.RotateSecret(ctx, c.caller(env), id, c.Overlap)
+		by, err := c.caller(env, c.Reason)
+		if err != nil {
+			return err
+		}
+		e, err := s.RotateSecret(ctx, by, id, c.Overlap)
 		if err != nil {
 			return plainError(err)
 		}
@@ -311,7 +333,11 @@ func (c *replayEndpoint) Run(ctx context.Context, con console) error {
 		return fmt.Errorf("--to: %w", err)
 	}
 	return c.endpoint(ctx, func(s *server.Webhooks, id webhook.EndpointID, env mfa.Environment) error {
-		r, err := s.StartReplay(ctx, c.caller(env), id, webhook.Range{From: from, To: to, OnlyFailed: c.OnlyFailed})
+		by, err := c.caller(env, "")
+		if err != nil {
+			return err
+		}
+		r, err := s.StartReplay(ctx, by, id, webhook.Range{From: from, To: to, OnlyFailed: c.OnlyFailed})
 		if err != nil {
 			return plainError(err)
 		}

@@ -101,9 +101,14 @@ func (r *request) viewer() operator.By {
 	return operator.By{Operator: r.operator.Name, Request: r.ID, Only: r.env.ID}
 }
 
-// caller is by as the caller of a service that records no reasons.
-func (r *request) caller() mfa.Caller {
-	return mfa.Caller{Environment: r.env, Operator: r.operator.Name, Request: r.ID}
+// caller is by as the caller of a service that does not know operators. The error describes an
+// unusable reason.
+func (r *request) caller() (mfa.Caller, error) {
+	by := r.by()
+	if err := by.Check(); err != nil {
+		return mfa.Caller{}, fault(sentence(err.Error()))
+	}
+	return mfa.Caller{Environment: r.env, Operator: by.Operator, Request: by.Request, Reason: by.Reason}, nil
 }
 
 // isFragment reports whether htmx asks for a part of a page.

@@ -46,7 +46,11 @@ func (c *Console) listWebhooks(w http.ResponseWriter, r *request) error {
 // createWebhook serves POST /console/e/{env}/webhooks.
 func (c *Console) createWebhook(w http.ResponseWriter, r *request) error {
 	url, types := r.text("url"), r.PostForm["events"]
-	d, err := c.parts.Webhooks.Create(r.Context(), r.caller(), webhook.Params{URL: url, Events: types})
+	var d webhook.Details
+	by, err := r.caller()
+	if err == nil {
+		d, err = c.parts.Webhooks.Create(r.Context(), by, webhook.Params{URL: url, Events: types})
+	}
 	if err != nil {
 		all, listErr := c.parts.Webhooks.List(r.Context(), r.env.ID)
 		if listErr != nil {
@@ -140,13 +144,17 @@ func (c *Console) showWebhook(w http.ResponseWriter, r *request) error {
 }
 
 // webhookAction returns the handler of a form of an endpoint. The notice is shown after it.
-func (c *Console) webhookAction(notice string, act func(r *request, id webhook.EndpointID) error) handler {
+func (c *Console) webhookAction(notice string, act func(r *request, by mfa.Caller, id webhook.EndpointID) error) handler {
 	return func(w http.ResponseWriter, r *request) error {
 		id, err := webhook.ParseEndpointID(r.PathValue("id"))
 		if err != nil {
 			return err
 		}
-		if err := act(r, id); err != nil {
+		by, err := r.caller()
+		if err == nil {
+			err = act(r, by, id)
+		}
+		if err != nil {
 			v, viewErr := c.webhookView(r)
 			if viewErr != nil {
 				return errors.Join(err, viewErr)
@@ -158,39 +166,39 @@ func (c *Console) webhookAction(notice string, act func(r *request, id webhook.E
 }
 
 // updateWebhook changes the URL and the types of an endpoint.
-func (c *Console) updateWebhook(r *request, id webhook.EndpointID) error {
+func (c *Console) updateWebhook(r *request, by mfa.Caller, id webhook.EndpointID) error {
 	url, types := r.text("url"), r.PostForm["events"]
 	if len(types) == 0 {
 		return fault("Choose at least one type of event.")
 	}
-	_, err := c.parts.Webhooks.Update(r.Context(), r.caller(), id, webhook.Change{URL: &url, Events: types})
+	_, err := c.parts.Webhooks.Update(r.Context(), by, id, webhook.Change{URL: &url, Events: types})
 	return err
 }
 
 // switchWebhook enables or disables an endpoint.
-func (c *Console) switchWebhook(r *request, id webhook.EndpointID) error {
+func (c *Console) switchWebhook(r *request, by mfa.Caller, id webhook.EndpointID) error {
 	status := webhook.Status(r.text("status"))
-	_, err := c.parts.Webhooks.Update(r.Context(), r.caller(), id, webhook.Change{Status: &status})
+	_, err := c.parts.Webhooks.Update(r.Context(), by, id, webhook.Change{Status: &status})
 	return err
 }
 
 // rotateWebhook replaces the secret of an endpoint.
-func (c *Console) rotateWebhook(r *request, id webhook.EndpointID) error {
+func (c *Console) rotateWebhook(r *request, by mfa.Caller, id webhook.EndpointID) error {
 	overlap := webhook.DefaultOverlap
 	if r.text("overlap") == "none" {
 		overlap = 0
 	}
-	_, err := c.parts.Webhooks.RotateSecret(r.Context(), r.caller(), id, overlap)
+	_, err := c.parts.Webhooks.RotateSecret(r.Context(), by, id, overlap)
 	return err
 }
 
 // replayWebhook sends past events again.
-func (c *Console) replayWebhook(r *request, id webhook.EndpointID) error {
+func (c *Console) replayWebhook(r *request, by mfa.Caller, id webhook.EndpointID) error {
 	from, err := parseLocalTime(r.text("from"), "The start of the replay")
 	if err != nil {
 		return err
 	}
-	_, err = c.parts.Webhooks.StartReplay(r.Context(), r.caller(), id, webhook.Range{From: from, OnlyFailed: r.text("only_failed") != ""})
+	_, err = c.parts.Webhooks.StartReplay(r.Context(), by, id, webhook.Range{From: from, OnlyFailed: r.text("only_failed") != ""})
 	return err
 }
 
@@ -203,7 +211,11 @@ func (c *Console) deleteWebhook(w http.ResponseWriter, r *request) error {
 	if r.text("sure") == "" {
 		return fault("Confirm that the endpoint is to be deleted.")
 	}
-	if err := c.parts.Webhooks.Delete(r.Context(), r.caller(), id); err != nil {
+	by, err := r.caller()
+	if err != nil {
+		return err
+	}
+	if err := c.parts.Webhooks.Delete(r.Context(), by, id); err != nil {
 		return err
 	}
 	return done(w, r, in(r.env, "webhooks"), "webhook-deleted")

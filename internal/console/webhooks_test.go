@@ -9,6 +9,9 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/console"
+	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/store/storetest"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 )
 
@@ -77,5 +80,27 @@ func TestTheLifeOfAnEndpoint(t *testing.T) {
 	}
 	if w := f.get(path); w.Code != http.StatusNotFound {
 		t.Errorf("a deleted endpoint = %d; want 404", w.Code)
+	}
+}
+
+// TestEventsOfEndpointsHaveTheReasonOfTheForm deletes an endpoint with a reason, and with an unusable
+// one.
+func TestEventsOfEndpointsHaveTheReasonOfTheForm(t *testing.T) {
+	f := newFixture(t, console.Options{})
+	d, err := f.webhooks.Create(t.Context(), mfa.Caller{Environment: f.sandbox}, webhook.Params{URL: "https://example.com/hook", Events: []string{"factor.locked"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logcapture.Secret(t, d.Current.Reveal())
+	path := "/console/e/Acme%20Test/webhooks/" + d.ID.String()
+	if w := f.post(path+"/status", url.Values{"status": {"disabled"}, "reason": {"a\nb"}}); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("a reason of two lines: %d", w.Code)
+	}
+	if w := f.post(path+"/delete", url.Values{"sure": {"yes"}, "reason": {"ticket 4711"}}); w.Code != http.StatusSeeOther {
+		t.Fatalf("POST delete = %d: %s", w.Code, w.Body)
+	}
+	last := storetest.Events(t, f.store)
+	if e := last[len(last)-1]; e.Type != mfa.EndpointDeleted || e.Reason != d.ID.String()+":ticket 4711" || e.Caller != "operator:ada" {
+		t.Errorf("the event is %+v", e)
 	}
 }

@@ -76,6 +76,9 @@ func (s *Service) ReleasePrefix(ctx context.Context, by By, env mfa.Environment,
 			return nil
 		}
 		event := mfa.Event{Type: mfa.PrefixReleased, Reason: key.Reference()}
+		if by.Reason != "" {
+			event.Reason += ": " + by.Reason
+		}
 		tx.Writes = append(tx.Writes, mfa.PutCounter{Counter: t}, s.event(by, env.ID, key.Bucket(), event))
 		return nil
 	})

@@ -318,3 +318,26 @@ func TestAnIdempotencyKeyMakesOneEffect(t *testing.T) {
 		t.Error("another key gets the answer")
 	}
 }
+
+// TestEventsOfEndpointsHaveTheReason gives a reason for each change of a webhook endpoint.
+func TestEventsOfEndpointsHaveTheReason(t *testing.T) {
+	w := newFixture(t)
+	const hooks = "/environments/Acme/webhook_endpoints"
+	created := w.do("POST", hooks, `{"endpoint_url":"https://example.com/new","events":["factor.locked"],"reason":"ticket: 1"}`).is(http.StatusCreated)
+	logcapture.Secret(t, created.text("secret"))
+	id := created.text("id")
+	w.do("PATCH", hooks+"/"+id, `{"status":"disabled","events":["factor.unlocked"],"reason":"ticket 2"}`).is(http.StatusOK)
+	rotated := w.do("POST", hooks+"/"+id+"/rotate_secret", `{"overlap_seconds":0,"reason":"ticket 3"}`).is(http.StatusOK)
+	logcapture.Secret(t, rotated.text("secret"))
+	for typ, want := range map[mfa.EventType]string{
+		mfa.EndpointCreated: "ticket: 1", mfa.EndpointUpdated: "ticket 2", mfa.EndpointDisabled: "requested: ticket 2", mfa.EndpointSecretRotated: "ticket 3",
+	} {
+		r := w.do("GET", "/environments/Acme/events?limit=100&events="+string(typ), "").is(http.StatusOK)
+		list := r.at("data").([]any)
+		data := list[len(list)-1].(map[string]any)["data"].(map[string]any)
+		if data["reason"] != want || data["webhook_endpoint_id"] != id {
+			t.Errorf("%s has %v; want the reason %q", typ, data, want)
+		}
+	}
+	w.do("PATCH", hooks+"/"+id, `{"status":"enabled","reason":"a\nb"}`).says(http.StatusUnprocessableEntity, "invalid_request_parameters")
+}

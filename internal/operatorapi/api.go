@@ -167,7 +167,7 @@ func (r *request) sees(env mfa.EnvironmentID) bool {
 }
 
 // caller returns the caller of an action in an environment, for services other than
-// operator.Service.
-func (r *request) caller(env mfa.Environment) mfa.Caller {
-	return mfa.Caller{Environment: env, Key: string(r.key.ID), Request: r.ID}
+// operator.Service. by checks the reason.
+func (r *request) caller(env mfa.Environment, reason string) mfa.Caller {
+	return mfa.Caller{Environment: env, Key: string(r.key.ID), Request: r.ID, Reason: reason}
 }

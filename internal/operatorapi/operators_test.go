@@ -127,7 +127,7 @@ func TestATestMessageIsSentOnce(t *testing.T) {
 	if n := w.carrier.Sent(); n != 1 {
 		t.Errorf("%d messages were sent; want 1", n)
 	}
-	if r := w.do("POST", path, body).says(http.StatusTooManyRequests, "sms_rate_limited"); r.header.Get("Retry-After") == "" {
+	if r := w.do("POST", path, body).says(http.StatusTooManyRequests, "sms_challenge_rate_limited"); r.header.Get("Retry-After") == "" {
 		t.Errorf("the refusal %v has no Retry-After", r.header)
 	}
 	w.do("POST", path, `{"phone_number":"+4915123456789"}`).says(http.StatusForbidden, "sms_country_not_allowed")

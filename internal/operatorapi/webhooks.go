@@ -73,14 +73,15 @@ func (a *API) createEndpoint(r *request) (result, error) {
 		return result{}, err
 	}
 	p := webhook.Params{URL: r.body.required("endpoint_url"), Events: r.body.texts("events")}
-	if err := r.body.err(); err != nil {
+	by, err := r.by()
+	if err != nil {
 		return result{}, err
 	}
 	if key := r.Header.Get("Idempotency-Key"); key != "" {
 		// Also an interrupted request is found again.
 		p.Creation = sha256.Sum256(fmt.Appendf(nil, "operator\x00%s\x00%q\x00%s", r.key.ID, key, r.Content))
 	}
-	d, err := a.parts.Webhooks.Create(r.Context(), r.caller(env), p)
+	d, err := a.parts.Webhooks.Create(r.Context(), r.caller(env, by.Reason), p)
 	if err != nil {
 		return result{}, err
 	}
@@ -128,10 +129,11 @@ func (a *API) updateEndpoint(r *request) (result, error) {
 		if status := webhook.Status(r.body.text("status")); status != "" {
 			c.Status = &status
 		}
-		if err := r.body.err(); err != nil {
+		by, err := r.by()
+		if err != nil {
 			return nil, err
 		}
-		d, err := a.parts.Webhooks.Update(r.Context(), r.caller(env), id, c)
+		d, err := a.parts.Webhooks.Update(r.Context(), r.caller(env, by.Reason), id, c)
 		return r.showEndpoint(env, &d), err
 	})
 }
@@ -139,7 +141,7 @@ func (a *API) updateEndpoint(r *request) (result, error) {
 // deleteEndpoint serves DELETE …/webhook_endpoints/{id}.
 func (a *API) deleteEndpoint(r *request) (result, error) {
 	return a.onEndpoint(r, func(env mfa.Environment, id webhook.EndpointID) (any, error) {
-		return nil, a.parts.Webhooks.Delete(r.Context(), r.caller(env), id)
+		return nil, a.parts.Webhooks.Delete(r.Context(), r.caller(env, ""), id)
 	})
 }
 
@@ -147,10 +149,11 @@ func (a *API) deleteEndpoint(r *request) (result, error) {
 func (a *API) rotateSecret(r *request) (result, error) {
 	return a.onEndpoint(r, func(env mfa.Environment, id webhook.EndpointID) (any, error) {
 		overlap := r.body.seconds("overlap_seconds", webhook.DefaultOverlap)
-		if err := r.body.err(); err != nil {
+		by, err := r.by()
+		if err != nil {
 			return nil, err
 		}
-		d, err := a.parts.Webhooks.RotateSecret(r.Context(), r.caller(env), id, overlap)
+		d, err := a.parts.Webhooks.RotateSecret(r.Context(), r.caller(env, by.Reason), id, overlap)
 		return r.showEndpoint(env, &d), err
 	})
 }
@@ -162,7 +165,7 @@ func (a *API) replay(r *request) (result, error) {
 		if err := r.body.err(); err != nil {
 			return nil, err
 		}
-		events, err := a.parts.Webhooks.StartReplay(r.Context(), r.caller(env), id, events)
+		events, err := a.parts.Webhooks.StartReplay(r.Context(), r.caller(env, ""), id, events)
 		return struct {
 			Object     string  `json:"object"`
 			Endpoint   string  `json:"webhook_endpoint_id"`

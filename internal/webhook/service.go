@@ -179,10 +179,13 @@ func (s *Service) drawSecret(e *Endpoint) ([]byte, error) {
 }
 
 // record appends an event about an endpoint. Its reason is the id of the endpoint, and after
-// a colon why it was disabled.
+// a colon why it was disabled, and the reason of the caller.
 func (tx *Tx) record(by mfa.Caller, now time.Time, id EndpointID, typ mfa.EventType, why string) {
+	if why != "" && by.Reason != "" {
+		why += ": "
+	}
 	reason := id.String()
-	if why != "" {
+	if why += by.Reason; why != "" {
 		reason += ":" + why
 	}
 	tx.Events = append(tx.Events, newEvent(by, now, id.Bucket(), typ, reason))
