@@ -14,7 +14,7 @@ import (
 
 const root = "../.."
 
-// documents returns the Markdown files of the repository, from its root, without those of libraries.
+// documents returns the Markdown files of the repository, without the files of libraries.
 // The build of the site checks its own pages.
 func documents(t *testing.T) (paths []string) {
 	t.Helper()

@@ -98,8 +98,17 @@ func release(ctx context.Context, opts options) error {
 		if err := writeBill(opts, p, binary); err != nil {
 			return err
 		}
-		if p.os != "linux" || p.fips {
+		if p.fips {
 			continue // packages and images have the default variant
+		}
+		if err := writeNPM(opts, p, binary); err != nil {
+			return err
+		}
+		if err := writeWheel(opts, p, binary); err != nil {
+			return err
+		}
+		if p.os != "linux" {
+			continue
 		}
 		if err := writePackages(opts, p, binary, shared, filepath.Join(work, p.name())); err != nil {
 			return err
@@ -112,6 +121,9 @@ func release(ctx context.Context, opts options) error {
 		if err := writeImage(opts, images, filepath.Join(work, "image")); err != nil {
 			return err
 		}
+	}
+	if err := writeNPMLauncher(opts); err != nil {
+		return err
 	}
 	return writeSums(opts)
 }

@@ -82,7 +82,7 @@ func TestTwoDirectoriesGiveTheSameFiles(t *testing.T) {
 // copyRepository copies the files of the repository, without ignored ones.
 func copyRepository(t *testing.T) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "*.go", "go.mod", "go.sum", "openapi.yaml", "LICENSE", "deploy", "internal")
+	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "*.go", "go.mod", "go.sum", "openapi.yaml", "LICENSE", "deploy", "internal", "packaging")
 	cmd.Dir = repository
 	names, err := cmd.Output()
 	if err != nil {

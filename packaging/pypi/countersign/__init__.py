@@ -1,0 +1,1 @@
+"""The program of Countersign. `python -m countersign` starts it."""
