@@ -103,11 +103,11 @@ conformance: ## Drive the built server with client libraries, old and new; print
 	@cat .cache/conformance.txt
 
 .PHONY: docs
-docs: ## Write the generated parts of docs/ again: settings, clients, screenshots of the console
+docs: ## Write the generated parts of docs/ again: settings, clients, screenshots
 	go test -run TestOperatingListsEverySetting ./internal/cli -update
 	@scripts/setup test
 	scripts/test -run 'TestClients|Examples' ./test/conformance -update
-	scripts/test -run 'TestConsole$$' ./test/conformance -screenshots
+	scripts/test -run 'TestConsole$$|TestLanding$$' ./test/conformance -screenshots
 
 .PHONY: site
 site: ## Build the site of the documents in .cache/site (SITE_BASE=/path/)

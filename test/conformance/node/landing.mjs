@@ -1,6 +1,7 @@
 // Opens the first page of countersign dev in a real browser and prints the result of each
 // step (see report.mjs). COUNTERSIGN_URL and COUNTERSIGN_API_KEY name the server. If
-// COUNTERSIGN_SCREENSHOTS names a directory, screenshots are saved there.
+// COUNTERSIGN_SCREENSHOTS names a directory, screenshots are saved there; if COUNTERSIGN_PICTURES
+// names one, those of the documents.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { accessible, browser, close, fits, open, themes, widths } from "./pages.mjs";
@@ -75,6 +76,22 @@ await report.step("the links lead to pages of the server", async () => {
   await page.goto(url + "/");
   for (const path of await page.locator("nav a").evaluateAll((links) => links.map((link) => link.pathname))) {
     assert.equal((await fetch(url + path, { headers: { Accept: "text/html" } })).status, 200, path);
+  }
+  await close(page);
+});
+
+await report.step("the inbox has the message of a challenge", async () => {
+  const headers = { Authorization: "Bearer " + key, "Content-Type": "application/json" };
+  const call = async (path, body) => (await fetch(url + path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+  for (const phone_number of ["+15005550006", "+16073517112"]) {
+    const factor = await call("/auth/factors/enroll", { type: "sms", phone_number });
+    await call(`/auth/factors/${factor.id}/challenge`, { sms_template: "{{code}} is your Example code." });
+  }
+  const page = await open(url, { viewport: { width: 720, height: 520 } });
+  await page.goto(url + "/dev/inbox");
+  assert.match(await page.locator(".message .text").first().textContent(), /^\d{6} is your Example code\.$/);
+  if (process.env.COUNTERSIGN_PICTURES) {
+    await page.screenshot({ path: join(process.env.COUNTERSIGN_PICTURES, "inbox.png") });
   }
   await close(page);
 });
