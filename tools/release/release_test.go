@@ -120,6 +120,25 @@ var wanted = []string{
 	"/usr/share/zsh/vendor-completions/_countersign",
 }
 
+// TestTheProgramStaysSmall holds the program to the limits of ADR 49.
+func TestTheProgramStaysSmall(t *testing.T) {
+	const mostBytes, mostModules = 40_000_000, 40
+	binary := filepath.Join(t.TempDir(), "countersign")
+	if err := build(t.Context(), optionsOfTests(repository, ""), platform{"linux", "amd64", false}, binary); err != nil {
+		t.Fatal(err)
+	}
+	size, modules, err := weigh(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size > mostBytes {
+		t.Errorf("the program has %d bytes; want at most %d", size, mostBytes)
+	}
+	if modules > mostModules {
+		t.Errorf("the program has %d modules of others; want at most %d", modules, mostModules)
+	}
+}
+
 func TestPackagesHaveTheFilesOfTheService(t *testing.T) {
 	for _, tc := range []struct {
 		format string

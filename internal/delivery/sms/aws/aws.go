@@ -1,11 +1,12 @@
 package aws
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,15 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/pinpointsmsvoicev2"
-	eum "github.com/aws/aws-sdk-go-v2/service/pinpointsmsvoicev2/types"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
-	"github.com/aws/smithy-go"
 
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
@@ -39,7 +31,7 @@ const (
 type Options struct {
 	Region          string        `yaml:"region"`            // "eu-central-1"; required
 	API             string        `yaml:"api"`               // EndUserMessaging, the default, or SNS
-	AccessKeyID     string        `yaml:"access_key_id"`     // with SecretAccessKey; default the credentials that the AWS SDK finds: environment, files, web identity, instance role
+	AccessKeyID     string        `yaml:"access_key_id"`     // with SecretAccessKey; default the credentials of the machine: environment, shared files, web identity, the role of the container or instance
 	SecretAccessKey secret.String `yaml:"secret_access_key"` // see AccessKeyID
 	SessionToken    secret.String `yaml:"session_token"`     // of temporary keys; default none
 
@@ -61,8 +53,8 @@ type Options struct {
 type Provider struct {
 	opts   Options
 	client *http.Client
-	eum    *pinpointsmsvoicev2.Client
-	sns    *sns.Client
+	keys   *credentials
+	url    string // of the API
 	topic  *topic // nil without TopicARN
 }
 
@@ -74,8 +66,7 @@ var (
 	codePattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z_.]{0,99}$`)
 )
 
-// New returns a Provider. It reads the configuration files of the AWS SDK but makes no
-// request.
+// New returns a Provider. It reads the configuration files of AWS but makes no request.
 func New(o Options) (*Provider, error) {
 	if o.API == "" {
 		o.API = EndUserMessaging
@@ -84,26 +75,58 @@ func New(o Options) (*Provider, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	loading := []func(*config.LoadOptions) error{
-		config.WithRegion(o.Region),
-		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+	source := static(keys{id: o.AccessKeyID, secret: o.SecretAccessKey, token: o.SessionToken})
+	var err error
+	if o.AccessKeyID == "" {
+		if source, err = findCredentials(&o); err != nil {
+			return nil, fmt.Errorf("read the AWS configuration: %w", err)
+		}
 	}
-	if o.AccessKeyID != "" {
-		loading = append(loading, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(
-			o.AccessKeyID, o.SecretAccessKey.Reveal(), o.SessionToken.Reveal())))
+	a := &Provider{opts: o, client: wire.NewClient(), keys: &credentials{source: source, now: o.Now}, url: o.BaseURL}
+	if a.url == "" {
+		host, variable := "sms-voice", "PINPOINT_SMS_VOICE_V2"
+		if o.API == SNS {
+			host, variable = "sns", "SNS"
+		}
+		if a.url, err = endpoint(host, variable, o.Region); err != nil {
+			return nil, err
+		}
 	}
-	if o.BaseURL != "" {
-		loading = append(loading, config.WithBaseEndpoint(o.BaseURL))
-	}
-	cfg, err := config.LoadDefaultConfig(context.Background(), loading...)
-	if err != nil {
-		return nil, fmt.Errorf("read the AWS configuration: %w", err)
-	}
-	a := &Provider{opts: o, client: wire.NewClient(), eum: pinpointsmsvoicev2.NewFromConfig(cfg), sns: sns.NewFromConfig(cfg)}
 	if o.TopicARN != "" {
 		a.topic, err = newTopic(o.TopicARN, o.TopicClient, o.Now)
 	}
 	return a, err
+}
+
+// endpoint returns the URL of a service in a region, or the URL that the environment gives
+// instead.
+func endpoint(host, variable, region string) (string, error) {
+	if target := firstVariable("AWS_ENDPOINT_URL_"+variable, "AWS_ENDPOINT_URL"); target != "" && !isTrue("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
+		if !isServer(target) {
+			return "", errors.New("the URL in AWS_ENDPOINT_URL is not the URL of a server")
+		}
+		return target, nil
+	}
+	for _, name := range []string{"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"} {
+		if isTrue(name) {
+			return "", fmt.Errorf("%s is not supported; set base_url, and AWS_ENDPOINT_URL_STS for roles", name)
+		}
+	}
+	return "https://" + host + "." + region + "." + domain(region) + "/", nil
+}
+
+// domain returns the domain of AWS in a region.
+func domain(region string) string {
+	if strings.HasPrefix(region, "cn-") {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
+}
+
+// isServer reports whether target is the URL of a server, without a query.
+func isServer(target string) bool {
+	u, err := url.Parse(target)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 }
 
 func (o *Options) check() error {
@@ -132,69 +155,118 @@ func (o *Options) check() error {
 	case plainSNS && from != "" && !numberPattern.MatchString(from) && !senderPattern.MatchString(from):
 		return errors.New("origination_identity must be a number or a sender id of up to 11 letters and digits with api sns")
 	}
-	if o.BaseURL != "" {
-		if u, err := url.Parse(o.BaseURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return errors.New("base_url is not the URL of a server")
-		}
+	if o.BaseURL != "" && !isServer(o.BaseURL) {
+		return errors.New("base_url is not the URL of a server")
 	}
 	return nil
 }
 
 // Send implements sms.Provider.
 func (a *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
-	trip := &roundTrip{client: a.client}
-	send := a.sendTextMessage
-	if a.opts.API == SNS {
-		send = a.publish
+	k, err := a.keys.get(ctx)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "", &sms.Error{Kind: sms.Unavailable, Reason: "timed out during the search for credentials"}
+	case errors.Is(err, errNoCredentials):
+		return "", &sms.Error{Kind: sms.Unavailable, Reason: "no credentials found"}
+	case err != nil:
+		return "", &sms.Error{Kind: sms.Unavailable, Reason: "no credentials found: " + err.Error()}
 	}
-	id, err := send(ctx, m, trip)
+	call := a.sendTextMessage
+	if a.opts.API == SNS {
+		call = a.publish
+	}
+	req, read, err := call(m, k)
+	if err != nil {
+		return "", err
+	}
+	status, header, answer, err := wire.Exchange(ctx, a.client, req)
 	switch {
 	case err != nil:
-		return "", trip.explain(err)
+		return "", err
+	case status >= 300:
+		return "", explain(status, header, answer)
+	}
+	id, ok := read(answer)
+	switch {
+	case !ok:
+		return "", &sms.Error{Kind: sms.Uncertain, Reason: "accepted with an unreadable answer"}
 	case id == "":
 		return "", &sms.Error{Kind: sms.Uncertain, Reason: "accepted without an id"}
 	}
 	return id, nil
 }
 
+// A readID reads the id of a message in an answer that accepts it.
+type readID func(answer []byte) (id string, ok bool)
+
 // The least and the largest validity that AWS accepts, in seconds.
 const minTTL, maxTTL = 5, 259_200
 
-func (a *Provider) sendTextMessage(ctx context.Context, m sms.Message, trip *roundTrip) (string, error) {
-	in := &pinpointsmsvoicev2.SendTextMessageInput{
-		DestinationPhoneNumber: aws.String(m.To.Reveal()),
-		MessageBody:            aws.String(m.Text.Reveal()),
-		MessageType:            eum.MessageTypeTransactional,
-		OriginationIdentity:    optional(a.opts.OriginationIdentity),
-		ConfigurationSetName:   optional(a.opts.ConfigurationSet),
-		ProtectConfigurationId: optional(a.opts.ProtectConfiguration),
-		MaxPrice:               optional(a.opts.MaxPrice),
+// A textMessage is the body of SendTextMessage.
+type textMessage struct {
+	DestinationPhoneNumber       string
+	MessageBody                  string
+	MessageType                  string
+	OriginationIdentity          string            `json:",omitempty"`
+	ConfigurationSetName         string            `json:",omitempty"`
+	ProtectConfigurationID       string            `json:"ProtectConfigurationId,omitempty"`
+	MaxPrice                     string            `json:",omitempty"`
+	TimeToLive                   int64             `json:",omitempty"`
+	Context                      map[string]string `json:",omitempty"`
+	DestinationCountryParameters map[string]string `json:",omitempty"`
+}
+
+func (a *Provider) sendTextMessage(m sms.Message, k keys) (*http.Request, readID, error) {
+	in := textMessage{
+		DestinationPhoneNumber: m.To.Reveal(),
+		MessageBody:            m.Text.Reveal(),
+		MessageType:            "TRANSACTIONAL",
+		OriginationIdentity:    a.opts.OriginationIdentity,
+		ConfigurationSetName:   a.opts.ConfigurationSet,
+		ProtectConfigurationID: a.opts.ProtectConfiguration,
+		MaxPrice:               a.opts.MaxPrice,
 	}
 	if m.Reference != "" {
 		in.Context = map[string]string{"reference": m.Reference}
 	}
 	if a.opts.EntityID != "" {
-		in.DestinationCountryParameters = map[string]string{
-			string(eum.DestinationCountryParameterKeyInEntityId):   a.opts.EntityID,
-			string(eum.DestinationCountryParameterKeyInTemplateId): a.opts.TemplateID,
-		}
+		in.DestinationCountryParameters = map[string]string{"IN_ENTITY_ID": a.opts.EntityID, "IN_TEMPLATE_ID": a.opts.TemplateID}
 	}
 	if m.ValidFor > 0 {
-		in.TimeToLive = aws.Int32(int32(min(max(int64(m.ValidFor/time.Second), minTTL), maxTTL)))
+		in.TimeToLive = wire.Validity(m.ValidFor, time.Second, minTTL*time.Second, maxTTL*time.Second)
 	}
-	out, err := a.eum.SendTextMessage(ctx, in, func(o *pinpointsmsvoicev2.Options) { o.HTTPClient = trip })
+	body, err := json.Marshal(in)
 	if err != nil {
-		return "", err
+		return nil, nil, &sms.Error{Kind: sms.Unavailable, Reason: "cannot make a request"}
 	}
-	return aws.ToString(out.MessageId), nil
+	req, err := wire.NewPost(a.url, "application/x-amz-json-1.0", string(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("X-Amz-Target", "PinpointSMSVoiceV2.SendTextMessage")
+	sign(req, string(body), k, "sms-voice", a.opts.Region, a.opts.Now())
+	return req, func(answer []byte) (string, bool) {
+		var out struct {
+			MessageID string `json:"MessageId"`
+		}
+		err := json.Unmarshal(answer, &out)
+		return out.MessageID, err == nil
+	}, nil
 }
 
-func (a *Provider) publish(ctx context.Context, m sms.Message, trip *roundTrip) (string, error) {
-	attributes := map[string]snstypes.MessageAttributeValue{}
+func (a *Provider) publish(m sms.Message, k keys) (*http.Request, readID, error) {
+	form := url.Values{"Action": {"Publish"}, "Version": {"2010-03-31"}, "PhoneNumber": {m.To.Reveal()}, "Message": {m.Text.Reveal()}}
+	entries := 0
 	set := func(name, kind, value string) {
-		if value != "" {
-			attributes[name] = snstypes.MessageAttributeValue{DataType: aws.String(kind), StringValue: aws.String(value)}
+		if value == "" {
+			return
 		}
+		entries++
+		entry := "MessageAttributes.entry." + strconv.Itoa(entries) + "."
+		form.Set(entry+"Name", name)
+		form.Set(entry+"Value.DataType", kind)
+		form.Set(entry+"Value.StringValue", value)
 	}
 	set("AWS.SNS.SMS.SMSType", "String", "Transactional")
 	set("AWS.SNS.SMS.MaxPrice", "Number", a.opts.MaxPrice)
@@ -205,96 +277,100 @@ func (a *Provider) publish(ctx context.Context, m sms.Message, trip *roundTrip) 
 	} else {
 		set("AWS.SNS.SMS.SenderID", "String", from)
 	}
-	out, err := a.sns.Publish(ctx, &sns.PublishInput{
-		PhoneNumber:       aws.String(m.To.Reveal()),
-		Message:           aws.String(m.Text.Reveal()),
-		MessageAttributes: attributes,
-	}, func(o *sns.Options) { o.HTTPClient = trip })
+	body := form.Encode()
+	req, err := wire.NewPost(a.url, "application/x-www-form-urlencoded", body)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
-	return aws.ToString(out.MessageId), nil
-}
-
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// A roundTrip is one call of the SDK to AWS. It keeps the outcome of the HTTP request,
-// which the errors of the SDK do not contain.
-type roundTrip struct {
-	client *http.Client
-	failed *sms.Error // set if no answer arrived
-	status int        // 0 until an answer arrived
-	header http.Header
-}
-
-// Do implements the HTTP client of the SDK.
-func (t *roundTrip) Do(req *http.Request) (*http.Response, error) {
-	status, header, body, err := wire.Exchange(req.Context(), t.client, req)
-	if err != nil {
-		t.failed, _ = errors.AsType[*sms.Error](err)
-		return nil, err
-	}
-	t.status, t.header = status, header
-	return &http.Response{
-		StatusCode: status, Status: strconv.Itoa(status) + " " + http.StatusText(status),
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req,
+	sign(req, body, k, "sns", a.opts.Region, a.opts.Now())
+	return req, func(answer []byte) (string, bool) {
+		var out struct {
+			PublishResult struct {
+				MessageID string `xml:"MessageId"`
+			}
+		}
+		err := xml.Unmarshal(answer, &out)
+		return out.PublishResult.MessageID, err == nil
 	}, nil
 }
 
-// explain turns an error of the SDK into an sms.Error. It drops the text of the SDK, which
-// may quote the request.
-func (t *roundTrip) explain(err error) *sms.Error {
+// A failure is an error in an answer of AWS. Its message may quote the request, so no error
+// of Countersign contains it.
+type failure struct {
+	code, message string
+	reason        string   // of an exception of End User Messaging
+	fields        []string // that a ValidationException names
+}
+
+// readError reads an error in JSON or XML. The code is empty if it cannot be read.
+func readError(header http.Header, answer []byte) failure {
+	f := failure{code: header.Get("X-Amzn-Errortype")}
+	var asJSON struct {
+		Type    string `json:"__type"`
+		Code    string
+		Message string
+		Reason  string
+		Fields  []struct{ Name string }
+	}
+	var asXML struct {
+		Error struct{ Code, Message string }
+	}
 	switch {
-	case t.failed != nil:
-		return t.failed
-	case t.status == 0: // the SDK made no request
-		e := &sms.Error{Kind: sms.Unavailable, Reason: "no credentials found"}
-		if errors.Is(err, context.DeadlineExceeded) {
-			e.Reason = "timed out during the search for credentials"
+	case json.Unmarshal(answer, &asJSON) == nil:
+		f.message, f.reason = asJSON.Message, asJSON.Reason
+		if f.code == "" {
+			f.code = cmp.Or(asJSON.Type, asJSON.Code)
 		}
-		return e
-	case t.status < 300:
-		return &sms.Error{Kind: sms.Uncertain, Reason: "accepted with an unreadable answer"}
+		for _, field := range asJSON.Fields {
+			f.fields = append(f.fields, field.Name)
+		}
+	case xml.Unmarshal(answer, &asXML) == nil:
+		f.code, f.message = asXML.Error.Code, asXML.Error.Message
 	}
-	e := wire.StatusError(t.status, t.header)
-	api, ok := errors.AsType[smithy.APIError](err)
-	if !ok || !codePattern.MatchString(api.ErrorCode()) || api.ErrorCode() == "UnknownError" {
+	f.code, _, _ = strings.Cut(f.code, ":")
+	f.code = f.code[strings.LastIndexByte(f.code, '#')+1:]
+	if !codePattern.MatchString(f.code) || f.code == "UnknownError" {
+		f.code = ""
+	}
+	return f
+}
+
+// explain turns an answer that is not a success into an sms.Error.
+func explain(status int, header http.Header, answer []byte) *sms.Error {
+	e := wire.StatusError(status, header)
+	f := readError(header, answer)
+	if f.code == "" {
 		return e
 	}
-	e.Kind, e.Code = sms.Unavailable, api.ErrorCode()
+	e.Kind, e.Code = sms.Unavailable, f.code
 	if known, ok := errorReasons[e.Code]; ok {
 		e.Reason = known
 	}
 	switch {
 	case e.Code == "OptedOut":
 		wire.Meaning{Kind: sms.Refused, Reason: "the number opted out"}.Apply(e)
-	case refusesNumber(err, api):
+	case f.refusesNumber():
 		wire.Meaning{Kind: wire.Unserved, Reason: "refused the number"}.Apply(e)
 	}
-	if reason := reasonOf(err); codePattern.MatchString(reason) {
-		e.Code += "." + reason
-		if known, ok := codes[reason]; ok {
+	if slices.Contains(withReason, f.code) && codePattern.MatchString(f.reason) {
+		e.Code += "." + f.reason
+		if known, ok := codes[f.reason]; ok {
 			known.Apply(e)
 		}
 	}
 	return e
 }
 
+// withReason has the exceptions of End User Messaging that have a reason.
+var withReason = []string{"ConflictException", "ValidationException", "ServiceQuotaExceededException", "AccessDeniedException"}
+
 // refusesNumber reports whether AWS refused the number. Another provider may accept it:
 // AWS also refuses valid numbers that the region, the account or its tables do not serve.
-func refusesNumber(err error, api smithy.APIError) bool {
-	if e, ok := errors.AsType[*eum.ValidationException](err); ok {
-		return slices.ContainsFunc(e.Fields, func(f eum.ValidationExceptionField) bool {
-			return strings.EqualFold(aws.ToString(f.Name), "DestinationPhoneNumber")
-		})
+func (f failure) refusesNumber() bool {
+	if f.code == "ValidationException" {
+		return slices.ContainsFunc(f.fields, func(name string) bool { return strings.EqualFold(name, "DestinationPhoneNumber") })
 	}
-	return api.ErrorCode() == "InvalidParameter" && strings.HasPrefix(api.ErrorMessage(), "Invalid parameter: PhoneNumber ") // of SNS
+	return f.code == "InvalidParameter" && strings.HasPrefix(f.message, "Invalid parameter: PhoneNumber ") // of SNS
 }
 
 // errorReasons has the error codes of both APIs. After each of them the next provider may
@@ -355,20 +431,4 @@ var codes = wire.Codes{
 	"MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT":                        {Kind: sms.Unavailable, Reason: "the monthly spending limit is reached"},
 	"INSUFFICIENT_ACCOUNT_REPUTATION":                             {Kind: sms.Unavailable, Reason: "the reputation of the account is too low"},
 	"ACCOUNT_DISABLED":                                            {Kind: sms.Unavailable, Reason: "the account is disabled"},
-}
-
-func reasonOf(err error) string {
-	if e, ok := errors.AsType[*eum.ConflictException](err); ok {
-		return string(e.Reason)
-	}
-	if e, ok := errors.AsType[*eum.ValidationException](err); ok {
-		return string(e.Reason)
-	}
-	if e, ok := errors.AsType[*eum.ServiceQuotaExceededException](err); ok {
-		return string(e.Reason)
-	}
-	if e, ok := errors.AsType[*eum.AccessDeniedException](err); ok {
-		return string(e.Reason)
-	}
-	return ""
 }

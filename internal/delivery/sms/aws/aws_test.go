@@ -29,8 +29,12 @@ func newMessage() sms.Message {
 // hideAWSConfig hides the AWS configuration of this machine.
 func hideAWSConfig(t *testing.T) {
 	for _, name := range []string{
-		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL",
-		"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+		"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN",
+		"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+		"AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2",
+		"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT",
 	} {
 		t.Setenv(name, "")
 	}
@@ -63,7 +67,7 @@ func sendError(t *testing.T, err error) *sms.Error {
 		t.Fatalf("Send = %v; want an *Error", err)
 	}
 	for _, s := range []string{fmt.Sprint(err), fmt.Sprintf("%+v", *e)} {
-		for _, hidden := range []string{"491701234567", "482913", testSecret, testKeyID} {
+		for _, hidden := range []string{"491701234567", "482913", testSecret, testKeyID, temporarySecret, temporaryToken, identityToken} {
 			if strings.Contains(s, hidden) {
 				t.Errorf("the error %q shows %q", s, hidden)
 			}

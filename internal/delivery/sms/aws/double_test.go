@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,14 +13,12 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 const (
@@ -33,10 +32,12 @@ const (
 type double struct {
 	*httptest.Server
 	answer http.HandlerFunc // answers valid requests instead of the double
+	now    func() time.Time
 
 	mu       sync.Mutex
 	messages []acceptedMessage
 	tries    int
+	keyIDs   []string // of the accepted messages
 }
 
 // An acceptedMessage is a message that the double accepted by one of the APIs.
@@ -52,7 +53,7 @@ type acceptedMessage struct {
 
 func newDouble(t *testing.T) *double {
 	t.Helper()
-	d := &double{}
+	d := &double{now: time.Now}
 	d.Server = httptest.NewServer(http.HandlerFunc(d.serve))
 	t.Cleanup(d.Close)
 	return d
@@ -62,6 +63,15 @@ func (d *double) accepted() []acceptedMessage {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]acceptedMessage(nil), d.messages...)
+}
+
+func (d *double) lastKeyID() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.keyIDs) == 0 {
+		return ""
+	}
+	return d.keyIDs[len(d.keyIDs)-1]
 }
 
 func (d *double) tried() int {
@@ -86,7 +96,7 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 404, "UnknownOperationException", r.Method+" "+r.URL.Path, "")
 		return
 	}
-	if code := checkSignature(r, body, service); code != "" {
+	if code := d.checkSignature(r, body, service); code != "" {
 		refuse(w, 403, code, "The request signature we calculated does not match", "")
 		return
 	}
@@ -101,6 +111,7 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	d.mu.Lock()
 	d.messages = append(d.messages, m)
+	d.keyIDs = append(d.keyIDs, authorizationPattern.FindStringSubmatch(r.Header.Get("Authorization"))[1])
 	id := fmt.Sprintf("862a8790-60c0-4430-9b2b-%012d", len(d.messages))
 	d.mu.Unlock()
 	if service == "sns" {
@@ -206,40 +217,69 @@ func refuseXML(w http.ResponseWriter, status int, code, message, _ string) {
 	fmt.Fprintf(w, `<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>b25f48e8</RequestId></ErrorResponse>`, code, &text)
 }
 
-var authorizationPattern = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=([^/]+)/([0-9]{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=[0-9a-f]{64}$`)
+var authorizationPattern = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=([^/]+)/([0-9]{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=([0-9a-f]{64})$`)
 
-// checkSignature signs the signed headers of the request again and returns AWS's error code
-// if the signatures differ.
-func checkSignature(r *http.Request, body []byte, service string) (code string) {
+// secretsOfKeys has the secrets of the keys that the double knows.
+var secretsOfKeys = map[string]string{
+	testKeyID:              testSecret,
+	"ASIATEMPORARYEXAMPLE": temporarySecret,
+	"ASIASECONDKEYEXAMPLE": temporarySecret,
+}
+
+const (
+	temporarySecret = "temporarySecretOfARole/EXAMPLEKEY"
+	temporaryToken  = "temporaryTokenOfARole//EXAMPLE=="
+)
+
+// checkSignature computes the signature of the request from what arrived and returns AWS's
+// error code if it differs.
+func (d *double) checkSignature(r *http.Request, body []byte, service string) (code string) {
 	parts := authorizationPattern.FindStringSubmatch(r.Header.Get("Authorization"))
 	if parts == nil {
 		return "MissingAuthenticationToken"
 	}
 	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
 	switch {
-	case parts[1] != testKeyID:
+	case parts[1] != testKeyID && r.Header.Get("X-Amz-Security-Token") != temporaryToken:
 		return "UnrecognizedClientException"
-	case err != nil || time.Since(at).Abs() > 5*time.Minute:
+	case err != nil || d.now().Sub(at).Abs() > 5*time.Minute:
 		return "RequestExpired"
 	case parts[3] != testRegion || parts[4] != service:
 		return "InvalidSignatureException"
 	}
-	again, err := http.NewRequest(r.Method, "http://"+r.Host+r.URL.RequestURI(), bytes.NewReader(body))
-	if err != nil {
-		return "InvalidSignatureException"
-	}
+	canonical := r.Method + "\n" + r.URL.EscapedPath() + "\n" + r.URL.RawQuery + "\n"
 	for _, name := range strings.Split(parts[5], ";") {
-		if name != "host" && name != "content-length" {
-			again.Header[http.CanonicalHeaderKey(name)] = r.Header.Values(name)
+		value := strings.Join(r.Header.Values(name), ",")
+		if name == "host" {
+			value = r.Host
+		}
+		canonical += name + ":" + value + "\n"
+	}
+	for name := range r.Header {
+		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") && !slices.Contains(strings.Split(parts[5], ";"), name) {
+			return "InvalidSignatureException"
 		}
 	}
-	sum := sha256.Sum256(body)
-	keys := aws.Credentials{AccessKeyID: testKeyID, SecretAccessKey: testSecret, SessionToken: r.Header.Get("X-Amz-Security-Token")}
-	if err := v4.NewSigner().SignHTTP(r.Context(), keys, again, hex.EncodeToString(sum[:]), service, testRegion, at); err != nil {
-		return "InvalidSignatureException"
+	canonical += "\n" + parts[5] + "\n" + hash(string(body))
+	text := "AWS4-HMAC-SHA256\n" + r.Header.Get("X-Amz-Date") + "\n" + parts[2] + "/" + parts[3] + "/" + parts[4] + "/aws4_request\n" + hash(canonical)
+	secretKey, ok := secretsOfKeys[parts[1]]
+	if !ok {
+		return "UnrecognizedClientException"
 	}
-	if again.Header.Get("Authorization") != r.Header.Get("Authorization") {
+	key := mac(mac(mac(mac([]byte("AWS4"+secretKey), parts[2]), parts[3]), parts[4]), "aws4_request")
+	if parts[6] != hex.EncodeToString(mac(key, text)) {
 		return "InvalidSignatureException"
 	}
 	return ""
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+func mac(key []byte, text string) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(text))
+	return m.Sum(nil)
 }
