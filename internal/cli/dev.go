@@ -136,7 +136,7 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	if err := box.Keep(ctx); err != nil {
 		return errors.Join(err, box.Close())
 	}
-	ln, url, err := srv.Listen()
+	ln, url, err := box.Server().Listen()
 	if err != nil {
 		return errors.Join(err, box.Close())
 	}

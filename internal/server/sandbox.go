@@ -59,14 +59,25 @@ func (s *Sandbox) Server() *Server {
 	return s.current
 }
 
-// Keep remembers the store for resets. Call it before Serve.
+// Keep remembers the store for resets. Call it before Listen. It replaces the Server, because
+// the copy must not have the leases of a Server that runs.
 func (s *Sandbox) Keep(ctx context.Context) error {
 	if s.store == "" {
 		return nil
 	}
+	s.requests.Lock()
+	defer s.requests.Unlock()
+	if err := s.current.Close(); err != nil {
+		return err
+	}
 	if _, err := sqlite.Backup(ctx, s.store, s.kept, true, nil); err != nil {
 		return fmt.Errorf("copy the store for resets: %w", err)
 	}
+	next, err := New(ctx, s.cfg, s.parts)
+	if err != nil {
+		return err
+	}
+	s.current = next
 	return nil
 }
 
