@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -26,11 +27,13 @@ func TestProgramsAreThoseOfTheDocuments(t *testing.T) {
 		if _, code, _ := strings.Cut(section, "```"); !strings.HasSuffix(code, "\n```\n") || code[strings.Index(code, "\n")+1:len(code)-4] != e.Program {
 			t.Errorf("snippets/%s is not the example %q of docs/clients.md; copy it", e.file, e.Example)
 		}
-		// The tests of clients compare the rest of the command with the table there.
-		for _, command := range []string{e.Save, e.Run} {
-			if command == "" {
-				t.Errorf("%s does not say how to run the program", e.Language)
+		for _, version := range regexp.MustCompile(`\d+\.\d+\.\d+`).FindAllString(e.Install, -1) {
+			if !strings.Contains(string(text), " "+version+" |") {
+				t.Errorf("%s: docs/clients.md has no tested version %s", e.Language, version)
 			}
+		}
+		if e.Save == "" || e.Run == "" {
+			t.Errorf("%s: the page does not explain how to run the program", e.Language)
 		}
 	}
 }

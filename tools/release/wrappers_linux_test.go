@@ -30,6 +30,21 @@ func TestNPMInstallsTheProgram(t *testing.T) {
 	}
 	starts(t, dir, filepath.Join(dir, "node_modules/.bin/countersign"))
 
+	// The program of docs/testing.md, which a test suite has before its tests.
+	_, suite, _ := strings.Cut(string(readFile(t, filepath.Join(repository, "docs/testing.md"))), "## In a test suite")
+	_, suite, _ = strings.Cut(suite, "```js\n")
+	suite, _, ok := strings.Cut(suite, "```\n")
+	if !ok {
+		t.Fatal("docs/testing.md has no program for a test suite")
+	}
+	suite += "console.log(\"reset\", (await reset()).status, \"exit\", (await stop())[0]);\n"
+	if err := os.WriteFile(filepath.Join(dir, "suite.mjs"), []byte(suite), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(testenv.Tool(t, "node"), "suite.mjs"); !strings.Contains(got, "reset 204 exit 0") {
+		t.Errorf("the program of docs/testing.md says %q", got)
+	}
+
 	// Without the package of the platform, the launcher names it.
 	if err := os.RemoveAll(filepath.Join(dir, "node_modules/@countersign-mfa")); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitepress";
 
@@ -35,6 +35,15 @@ const guides = [
     items: [{ text: "Security reports", link: "/SECURITY" }, { text: "Contributing", link: "/CONTRIBUTING" }, page("Design decisions", "adr/README")],
   },
 ];
+
+// A page that no list names is still found.
+const listed = new Set(JSON.stringify(guides).match(/\/docs\/[\w/-]+/g));
+const others = readdirSync(fileURLToPath(new URL("../src/docs", import.meta.url)))
+  .filter((file) => file.endsWith(".md") && !listed.has("/docs/" + file.slice(0, -3)))
+  .map((file) => page(readFileSync(fileURLToPath(new URL("../src/docs/" + file, import.meta.url)), "utf8").match(/^# (.*)$/m)[1], file.slice(0, -3)));
+if (others.length > 0) {
+  guides.push({ text: "More", items: others });
+}
 
 // accessible makes wide tables scroll by keyboard, and other corrections of the pages.
 function accessible(md) {
