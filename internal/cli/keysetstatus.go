@@ -72,6 +72,13 @@ func (c console) showKeyset(s server.KeysetStatus) {
 		c.printf("%d rows were counted, not all: the first 20,000 of each kind. --all counts all.", s.Rows.Counted)
 	}
 	c.printf(" %s\n", needOld(s))
+	for _, n := range s.Nodes {
+		has := "has this keyset"
+		if !n.Current {
+			has = "has another keyset, which seals with " + n.Key
+		}
+		c.printf("%s at %s %s.\n", printable(n.Name), printable(n.Address), has)
+	}
 	for _, step := range s.Steps {
 		c.printf("%s  %s, by %s\n", step.At.UTC().Format(time.DateTime), step.Step, strings.TrimPrefix(step.By, "operator:"))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/events"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/signin"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
@@ -37,6 +38,8 @@ type Parts struct {
 
 	// System returns what the page about the server shows.
 	System func(context.Context) []Section
+	// Nodes lists the nodes of the store, those seen last first, and the id of the one that answers.
+	Nodes func(context.Context) (all []nodes.Node, this string, err error)
 	// SignIn signs operators in and manages them. Nil means that the console has no such pages.
 	SignIn *signin.Service
 	// Provider is the identity provider, or nil.

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/sqlitetest"
@@ -91,6 +92,10 @@ func newFixture(t *testing.T, opts console.Options) *fixture {
 	f.store, f.parts = store, console.Parts{
 		Operator: f.operator, Events: f.events, Webhooks: f.webhooks, Identify: identify, System: func(context.Context) []console.Section {
 			return []console.Section{{Name: "This node", Facts: []console.Fact{{Name: "Version", Value: "1.2.3"}}}}
+		},
+		Nodes: func(ctx context.Context) ([]nodes.Node, string, error) {
+			all, err := store.Nodes(ctx, nodes.Most)
+			return all, "node_this", err
 		},
 	}
 	if f.console, err = console.New(f.parts, opts); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
 	"github.com/countersign-mfa/countersign/internal/signin"
@@ -30,6 +31,7 @@ type Parts struct {
 	Events   *events.Service
 	Webhooks *webhook.Service
 	SignIn   *signin.Service // the operators of the console
+	Nodes    nodes.Store
 }
 
 // Options change how an API behaves; zero fields take their defaults.

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/logcapture"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/openapitest"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/operatorapi"
@@ -89,7 +90,7 @@ func newFixture(t testing.TB) *fixture {
 			Tester: func(context.Context) (operator.Tester, error) { return w.service, nil }, Limits: limits, Now: w.clock.Now,
 			Statistics: stats.NewReader(w.store, w.store, stats.Prices{}, w.clock.Now),
 		}),
-		Events: events.NewService(w.store, events.Options{Keys: w.service.Keys, Logger: log, Now: w.clock.Now}), Webhooks: hooks, SignIn: w.signIn,
+		Events: events.NewService(w.store, events.Options{Keys: w.service.Keys, Logger: log, Now: w.clock.Now}), Webhooks: hooks, SignIn: w.signIn, Nodes: w.store,
 	}, operatorapi.Options{RateLimit: limit, Logger: log, Now: w.clock.Now, ConsoleURL: consoleURL})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +107,10 @@ func newFixture(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	logcapture.Secret(t, l.Token.Reveal())
+	node := nodes.Node{ID: "node_1", Name: "web-1", Address: ":8080", Version: "1.2.3", Key: "5f0d9c21", Keyset: "aaaa", StartedAt: mfatest.Start, SeenAt: mfatest.Start}
+	if err := w.store.PutNode(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
 	for p, name := range map[*place]string{&w.acme: "Acme", &w.other: "Other"} {
 		if p.env, err = w.access.CreateEnvironment(t.Context(), mfa.Caller{}, name, false); err != nil {
 			t.Fatal(err)

@@ -20,6 +20,8 @@ func (a *API) addRoutes() {
 	add("GET /keys/{id}", a.getKey, access.ReadKeys)
 	add("DELETE /keys/{id}", a.revokeKey, access.ManageKeys)
 
+	add("GET /nodes", a.nodes, access.ReadSystem)
+
 	add("GET /operators", a.operators, access.ReadOperators)
 	add("POST /operators", a.inviteOperator, access.ManageOperators)
 	add("GET /operators/{name}", a.getOperator, access.ReadOperators)

@@ -18,22 +18,23 @@ import (
 // roles has the roles that may use each route: v(iewer), s(upport), a(dmin). A key with
 // operator:read is a viewer, one with operator:write an admin.
 var roles = map[string]string{
-	"GET /me":                                         "vsa",
-	"GET /operators":                                  "vsa",
-	"POST /operators":                                 "a",
-	"GET /operators/{name}":                           "vsa",
-	"PATCH /operators/{name}":                         "a",
-	"GET /operators/{name}/sessions":                  "vsa",
-	"POST /operators/{name}/sign_out":                 "a",
-	"GET /environments":                               "vsa",
-	"POST /environments":                              "a",
-	"GET /environments/{environment}":                 "vsa",
-	"PATCH /environments/{environment}":               "a",
-	"GET /keys":                                       "vsa",
-	"POST /keys":                                      "a",
-	"GET /keys/{id}":                                  "vsa",
-	"DELETE /keys/{id}":                               "a",
-	"GET /environments/{environment}/users/{user_id}": "vsa",
+	"GET /me":                           "vsa",
+	"GET /nodes":                        "vsa",
+	"GET /operators":                    "vsa",
+	"POST /operators":                   "a",
+	"GET /operators/{name}":             "vsa",
+	"PATCH /operators/{name}":           "a",
+	"GET /operators/{name}/sessions":    "vsa",
+	"POST /operators/{name}/sign_out":   "a",
+	"GET /environments":                 "vsa",
+	"POST /environments":                "a",
+	"GET /environments/{environment}":   "vsa",
+	"PATCH /environments/{environment}": "a",
+	"GET /keys":                         "vsa",
+	"POST /keys":                        "a",
+	"GET /keys/{id}":                    "vsa",
+	"DELETE /keys/{id}":                 "a",
+	"GET /environments/{environment}/users/{user_id}":                       "vsa",
 	"POST /environments/{environment}/users/{user_id}/unlock":               "sa",
 	"POST /environments/{environment}/users/{user_id}/erase":                "a",
 	"GET /environments/{environment}/users/{user_id}/bypass_code":           "vsa",
@@ -188,7 +189,7 @@ func TestAForeignEnvironmentDoesNotExist(t *testing.T) {
 				t.Errorf("%s shows another environment: %s", pattern, r.body)
 			}
 			continue
-		case "POST /environments", "GET /operators", "POST /operators", "GET /operators/{name}", "PATCH /operators/{name}",
+		case "POST /environments", "GET /nodes", "GET /operators", "POST /operators", "GET /operators/{name}", "PATCH /operators/{name}",
 			"GET /operators/{name}/sessions", "POST /operators/{name}/sign_out":
 			path = strings.Replace(path, "{name}", grace, 1)
 			w.do(method, path, body).says(http.StatusForbidden, "environment_key_not_allowed")

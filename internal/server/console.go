@@ -58,7 +58,7 @@ func (s *Server) wireConsole(operators *operator.Service, parts Parts) (err erro
 	if s.metrics != nil {
 		opts.Observe = s.metrics.Request
 	}
-	with := console.Parts{Operator: operators, Events: s.events, Webhooks: s.webhooks, System: s.system, Identify: console.Development}
+	with := console.Parts{Operator: operators, Events: s.events, Webhooks: s.webhooks, System: s.system, Nodes: s.nodes, Identify: console.Development}
 	if s.consoleListener != nil {
 		if err := s.wireSignIn(&with, &opts, parts.Now); err != nil {
 			return err

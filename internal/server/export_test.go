@@ -34,3 +34,6 @@ func ClockIsWrong(ctx context.Context, store clockStore, now func() time.Time, l
 func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(tx *mfa.Tx) error) error {
 	return s.mfa.Update(ctx, r, fn)
 }
+
+// Beat stores the row of the node now.
+func (s *Server) Beat(ctx context.Context) { s.heartbeat.Beat(ctx) }

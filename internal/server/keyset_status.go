@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
@@ -23,6 +25,7 @@ type KeysetStatus struct {
 	// answers and challenges are not sealed again: they expire.
 	Resealed bool          `json:"resealed"`
 	Steps    []KeysetEvent `json:"steps"` // the last recorded steps of rotations, oldest first
+	Nodes    []NodeKeyset  `json:"nodes"` // that serve the store now
 	Next     string        `json:"next"`  // what to do next
 }
 
@@ -47,6 +50,31 @@ type KeysetEvent struct {
 	Step string    `json:"step"` // add, promote or retire
 	At   time.Time `json:"at"`
 	By   string    `json:"by"`
+}
+
+// A NodeKeyset says which keyset a node has.
+type NodeKeyset struct {
+	Name    string    `json:"name"`
+	Address string    `json:"address"`
+	Key     string    `json:"key"`     // the id of the key that seals new values
+	Current bool      `json:"current"` // it has the keyset that was read, in the same state
+	SeenAt  time.Time `json:"seen_at"`
+}
+
+// nodeKeysets returns the keysets of the nodes that are not lost.
+func nodeKeysets(ctx context.Context, store nodes.Store, keys *secret.Keyset, now time.Time) ([]NodeKeyset, error) {
+	all, err := store.Nodes(ctx, nodes.Most)
+	if err != nil {
+		return nil, fmt.Errorf("read the nodes: %w", err)
+	}
+	_, current := describeKeyset(keys)
+	found := []NodeKeyset{}
+	for _, n := range all {
+		if !n.IsLost(now) {
+			found = append(found, NodeKeyset{n.Name, n.Address, n.Key, n.Keyset == current, n.SeenAt})
+		}
+	}
+	return found, nil
 }
 
 // keySample is how many rows of each kind are counted unless all are.
@@ -92,6 +120,9 @@ func StatusOfKeyset(ctx context.Context, cfg config.Config, all bool, progress f
 	if status.Steps, err = rotationSteps(ctx, store.events); err != nil {
 		return status, err
 	}
+	if status.Nodes, err = nodeKeysets(ctx, store.nodes, keys, wallclock.Or(nil)()); err != nil {
+		return status, err
+	}
 	status.Next = status.next(receiptsUntil(keys, status.Steps, time.Time{}), wallclock.Or(nil)())
 	return status, nil
 }
@@ -129,7 +160,10 @@ func (s *KeysetStatus) next(receipts, now time.Time) string {
 	for _, k := range s.Keys {
 		states[k.State] = true
 	}
+	stale := slices.IndexFunc(s.Nodes, func(n NodeKeyset) bool { return !n.Current })
 	switch {
+	case stale >= 0:
+		return fmt.Sprintf("give the keyset to every node and send SIGHUP: %s at %s has another one", s.Nodes[stale].Name, s.Nodes[stale].Address)
 	case states[secret.KeyWaiting]:
 		return "give the keyset to every node and send SIGHUP, then run 'countersign keyset promote'"
 	case !states[secret.KeyOld]:

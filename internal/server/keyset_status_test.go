@@ -81,3 +81,46 @@ func TestTheStatusOfARotation(t *testing.T) {
 		}
 	}
 }
+
+// TestAStatusNamesANodeWithAnotherKeyset changes the file of a keyset, and gives it to the server
+// only then.
+func TestAStatusNamesANodeWithAnotherKeyset(t *testing.T) {
+	cfg := configIn(t.TempDir())
+	s := start(t, cfg)
+	s.Beat(t.Context())
+	read := func() server.KeysetStatus {
+		t.Helper()
+		status, err := server.StatusOfKeyset(t.Context(), cfg, true, func(string, int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(status.Nodes) != 1 {
+			t.Fatalf("nodes = %+v; want one", status.Nodes)
+		}
+		return status
+	}
+	before := read()
+	if !before.Nodes[0].Current || before.Nodes[0].Key != before.Keys[0].ID {
+		t.Errorf("the node is %+v; want the keyset %+v", before.Nodes[0], before.Keys)
+	}
+	path := strings.TrimPrefix(cfg.Store, "sqlite:") + ".keyset"
+	keys, err := secret.ReadKeysetFile(path)
+	if err == nil {
+		keys, err = keys.Add()
+	}
+	if err == nil {
+		err = secret.WriteKeysetFile(path, keys)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := read(); status.Nodes[0].Current || !strings.Contains(status.Next, "has another one") {
+		t.Errorf("before SIGHUP: %+v, next %q", status.Nodes, status.Next)
+	}
+	if err := s.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status := read(); !status.Nodes[0].Current || !strings.Contains(status.Next, "keyset promote") {
+		t.Errorf("after SIGHUP: %+v, next %q", status.Nodes, status.Next)
+	}
+}

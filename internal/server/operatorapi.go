@@ -13,7 +13,7 @@ func (s *Server) wireOperatorAPI(operators *operator.Service, parts Parts) (err 
 		opts.Observe = s.metrics.Request
 	}
 	s.operator, err = operatorapi.New(operatorapi.Parts{
-		Keys: s.access, Operator: operators, Events: s.events, Webhooks: s.webhooks, SignIn: signin.NewService(s.store.signin, nil, signin.Options{Now: parts.Now}),
+		Keys: s.access, Operator: operators, Events: s.events, Webhooks: s.webhooks, SignIn: signin.NewService(s.store.signin, nil, signin.Options{Now: parts.Now}), Nodes: s.store.nodes,
 	}, opts)
 	return err
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/landing"
 	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/operatorapi"
 	"github.com/countersign-mfa/countersign/internal/passkey"
 	"github.com/countersign-mfa/countersign/internal/secret"
@@ -64,6 +65,7 @@ type Server struct {
 	backups         *backup.Schedule // or nil
 	draining        atomic.Bool
 
+	heartbeat   *nodes.Heartbeat
 	dispatcher  *webhook.Dispatcher    // or nil
 	connections *admission.Connections // of callers
 	crowded     admission.Notice
@@ -211,6 +213,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	work, s.stop = context.WithCancel(context.Background())
 	s.background.Go(func() { s.mfa.Load().Maintain(work) })
 	s.background.Go(func() { s.clock.watch(work) })
+	s.background.Go(func() { s.heartbeat.Run(work) })
 	s.background.Go(func() { s.storeUses(work) })
 	s.background.Go(func() { counter.Run(work) })
 	if s.dispatcher != nil {
@@ -320,6 +323,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		return err
 	}
 	s.mfa.Store(service)
+	s.heartbeat = s.newHeartbeat()
 	s.access = access.NewService(s.store.access, parts.Now)
 	s.events = events.NewService(s.store.events, events.Options{Keys: service.Keys, Logger: s.log, Retention: s.cfg.EventRetention, Now: parts.Now})
 	if err := s.wireWebhooks(s.events, keys, parts); err != nil {
@@ -427,6 +431,7 @@ func (s *Server) Reload(ctx context.Context) error {
 	}
 	s.mfa.Load().SetKeys(keys)
 	s.webhooks.SetKeys(keys)
+	s.heartbeat.Beat(ctx)
 	return nil
 }
 

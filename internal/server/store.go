@@ -15,6 +15,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/signin"
@@ -36,6 +37,7 @@ type Store struct {
 	deliveries webhook.Queue
 	stats      stats.Store
 	signin     signin.Store
+	nodes      nodes.Store
 	transfer   transfer.Store
 	health     health
 	special    any // for what only one of the two has, see keyWatcher and others
@@ -69,14 +71,14 @@ func ofSQLite(s *sqlite.Store, err error) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, s, s, s, s, s, s, s, s, s, s}, nil
+	return &Store{s, s, s, s, s, s, s, s, s, s, s, s}, nil
 }
 
 func ofPostgres(s *postgres.Store, err error) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, s, s, s, s, s, s, s, s, s, s}, nil
+	return &Store{s, s, s, s, s, s, s, s, s, s, s, s}, nil
 }
 
 // A metaStore keeps named values; see transfer.Store.

@@ -42,7 +42,7 @@ var (
 	spreadTables = []string{"factors", "challenges", "users", "phones", "replays", "events", "messages", "tallies", "event_contexts", "deleted_factors", "erasures",
 		"webhook_endpoints", "webhook_deliveries", "webhook_attempts", "statistics", "statistics_positions",
 		"buckets", "bypasses"}
-	coordinatorTables = []string{"environments", "api_keys", "meta", "operators", "operator_passkeys", "operator_tickets"}
+	coordinatorTables = []string{"environments", "api_keys", "meta", "operators", "operator_passkeys", "operator_tickets", "nodes"}
 )
 
 // spreadFunctions run on the machines that store the rows.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/signin"
 	"github.com/countersign-mfa/countersign/internal/store/postgres"
@@ -116,7 +117,7 @@ func TestStoreOnMachines(t *testing.T) {
 // A new database for each test would take longer than the test.
 func openEmpty(t *testing.T, url string, opts postgres.Options) *postgres.Store {
 	t.Helper()
-	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, event_contexts, deleted_factors, erasures, environments, api_keys, meta, webhook_endpoints, webhook_deliveries, webhook_attempts, bypasses, operators, operator_passkeys, operator_tickets, statistics, statistics_positions RESTART IDENTITY`)
+	exec(t, connect(t, url), `TRUNCATE factors, challenges, users, phones, replays, events, messages, tallies, event_contexts, deleted_factors, erasures, environments, api_keys, meta, webhook_endpoints, webhook_deliveries, webhook_attempts, bypasses, operators, operator_passkeys, operator_tickets, nodes, statistics, statistics_positions RESTART IDENTITY`)
 	return openAt(t, url, opts)
 }
 
@@ -146,4 +147,9 @@ func TestAccess(t *testing.T) {
 func TestMeta(t *testing.T) {
 	url := migrated(t)
 	storetest.RunMeta(t, func(t *testing.T) storetest.MetaStore { return openEmpty(t, url, postgres.Options{}) })
+}
+
+func TestNodes(t *testing.T) {
+	url := migrated(t)
+	storetest.RunNodes(t, func(t *testing.T) nodes.Store { return openEmpty(t, url, postgres.Options{}) })
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/signin"
 	"github.com/countersign-mfa/countersign/internal/sqlitetest"
 	"github.com/countersign-mfa/countersign/internal/store/migrate"
@@ -273,4 +274,8 @@ func TestWebhooks(t *testing.T) {
 
 func TestStatistics(t *testing.T) {
 	storetest.RunStatistics(t, func(t *testing.T) storetest.StatisticsStore { return open(t, sqlitetest.Path(t)) })
+}
+
+func TestNodes(t *testing.T) {
+	storetest.RunNodes(t, func(t *testing.T) nodes.Store { return open(t, sqlitetest.Path(t)) })
 }
