@@ -111,7 +111,7 @@ docs: ## Write the generated parts of docs/ again: settings, clients, screenshot
 
 .PHONY: site
 site: ## Build the site of the documents in .cache/site (SITE_BASE=/path/)
-	@scripts/setup test
+	@cd tools/site && { [[ node_modules -nt package-lock.json ]] || npm ci --loglevel=error; }
 	node tools/site/build.mjs .cache/site
 
 .PHONY: clean

@@ -148,6 +148,30 @@ func TestAResetEndsRequestsCleanly(t *testing.T) {
 	}
 }
 
+// TestDevStopsIfAResetFails removes the copy of the store that a reset needs.
+func TestDevStopsIfAResetFails(t *testing.T) {
+	t.Parallel()
+	if pgtest.Chosen() {
+		t.Skip("POST /dev/reset needs a SQLite store")
+	}
+	dir := t.TempDir()
+	p := dev(t, dir)
+	copies, err := filepath.Glob(filepath.Join(dir, "*.start"))
+	if err != nil || len(copies) != 1 {
+		t.Fatalf("copies of the store: %q, %v", copies, err)
+	}
+	if err := os.Remove(copies[0]); err != nil {
+		t.Fatal(err)
+	}
+	p.api().want(http.StatusInternalServerError, "POST", "/dev/reset", "")
+	if code := p.wait(); code == 0 {
+		t.Error("dev ended with code 0")
+	}
+	if log := p.log.String(); !strings.Contains(log, "reset: ") {
+		t.Errorf("dev does not say that a reset failed:\n%s", log)
+	}
+}
+
 // TestAWrongSeedLeavesNoStore starts with a seed whose last part is wrong, and again with the
 // correct one.
 func TestAWrongSeedLeavesNoStore(t *testing.T) {

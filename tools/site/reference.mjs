@@ -26,6 +26,7 @@ export function reference(text) {
     + "A page of another site cannot call the API, because API keys do not belong in browsers; so these pages show commands for a terminal.", "",
     ...tags.flatMap((tag) => [`## ${tag.name}`, "", clean(tag.description), "", "| operation | request |", "|---|---|",
       ...tag.operations.map((operation) => `| [${cell(operation.summary)}](./${operation.operationId}.md) | \`${operation.method.toUpperCase()} ${operation.path}\` |`), ""]),
+    "## Development", "", "`countersign dev` also serves `/dev/inbox`, `/dev/clock`, `/dev/faults` and `/dev/reset`, which no other server has: see [tests of your application](/docs/testing.md).", "",
     "## General rules", "", clean(api.info.description).replaceAll(/^## /gm, "### "),
   ].join("\n");
   const sidebar = tags.map((tag) => ({

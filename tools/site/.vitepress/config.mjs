@@ -75,7 +75,7 @@ export default defineConfig({
   cleanUrls: false,
   lastUpdated: false,
   head: [["link", { rel: "icon", href: "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Cpath fill='%230b6e5f' d='M6 4h20a4 4 0 0 1 4 4v12a4 4 0 0 1-4 4H14l-8 6v-6a4 4 0 0 1-4-4V8a4 4 0 0 1 4-4z'/%3E%3C/svg%3E" }]],
-  markdown: { config: accessible, languageAlias: { curl: "sh" }, theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" } },
+  markdown: { config: accessible, languageAlias: { alloy: "hcl" }, theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" } },
   vite: { logLevel: "warn", build: { chunkSizeWarningLimit: 4096 } },
   themeConfig: {
     nav: [
