@@ -116,4 +116,4 @@ site: ## Build the site of the documents in .cache/site (SITE_BASE=/path/)
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf bin .cache test/conformance/*/node_modules test/conformance/*/libraries internal/delivery/sms/smpp/smpptest/node_modules tools/site/node_modules
+	rm -rf bin .cache test/conformance/*/node_modules test/conformance/*/libraries internal/delivery/sms/smpp/smpptest/node_modules internal/pgtest/postgres18/node_modules tools/site/node_modules

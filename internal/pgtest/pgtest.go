@@ -1,5 +1,7 @@
 // Package pgtest starts temporary PostgreSQL clusters for tests. It uses the server
 // binaries of the machine, with fsync on, and free ports of the loopback address.
+// COUNTERSIGN_TEST_PG_BIN names the directory of other binaries: the programs initdb and
+// postgres are enough. The directory postgres18 has the binaries of the second run in scripts/test.
 package pgtest
 
 import (
@@ -396,8 +398,8 @@ func (c *Cluster) Standby(t testing.TB, name string) *Cluster {
 	}
 	t.Cleanup(s.Remove)
 	s.source = fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=%s", c.Port, name)
-	if out, err := s.run("pg_basebackup", "--pgdata="+s.Dir, "--dbname="+s.source, "--checkpoint=fast", "--wal-method=stream"); err != nil {
-		t.Fatalf("pg_basebackup: %v\n%s", err, out)
+	if err := c.backup(t.Context(), s); err != nil {
+		t.Fatalf("copy the primary: %v", err)
 	}
 	if err := s.appendTo("postgresql.auto.conf", "primary_conninfo = '"+s.source+"'", "wal_retrieve_retry_interval = '100ms'"); err != nil {
 		t.Fatal(err)

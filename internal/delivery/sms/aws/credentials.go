@@ -18,7 +18,7 @@ const (
 	fetchKeysTimeout = 10 * time.Second // of a fetch, which continues after its messages gave up
 	refreshAhead     = 5 * time.Minute  // of the expiry
 	refreshPause     = 10 * time.Second // after a failed refresh while the keys are valid
-	leastValidity    = time.Minute      // of keys that were fetched just now, whatever their expiry: AWS decides
+	leastValidity    = time.Minute      // of keys that were fetched just now, also if they have expired: AWS decides
 )
 
 // credentials keeps the keys of a source and fetches new ones before they expire. Messages

@@ -23,7 +23,7 @@ import (
 type profile map[string]string
 
 // readProfiles reads ~/.aws/config and ~/.aws/credentials, or the files that the environment
-// names. Values of the second replace those of the first. Missing files have no profiles.
+// names. The second file replaces values of the first. Missing files have no profiles.
 func readProfiles() (map[string]profile, error) {
 	all := map[string]profile{}
 	for _, file := range []struct {

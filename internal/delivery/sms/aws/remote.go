@@ -50,7 +50,7 @@ func (f *finder) webIdentity(r role, file string) (keySource, error) {
 	}, nil
 }
 
-// assumeRole returns the source that exchanges the keys of base for those of a role.
+// assumeRole returns the source that exchanges the keys of base for the keys of a role.
 func (f *finder) assumeRole(r role, base keySource) (keySource, error) {
 	sts, err := f.sts()
 	if err != nil {
