@@ -51,7 +51,9 @@ Example:
 }
 
 func (c *restoreCommand) Run(ctx context.Context, con console) error {
-	kept, err := server.Restore(ctx, c.File, config.Config{Store: c.Store, Keyset: c.Keyset}, con.now())
+	bar := con.progress(progress.Bytes)
+	kept, err := server.Restore(ctx, c.File, config.Config{Store: c.Store, Keyset: c.Keyset}, con.now(), func(done, total int64) { bar.Report("restore", done, total) })
+	bar.Clear()
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func Backup(ctx context.Context, name, file string, overwrite bool, progress fun
 
 // Restore puts a backup in the place of the SQLite store that cfg names, if the keyset
 // that cfg names opens it; see sqlite.Restore.
-func Restore(ctx context.Context, file string, cfg config.Config, at time.Time) (kept string, err error) {
+func Restore(ctx context.Context, file string, cfg config.Config, at time.Time, progress func(done, total int64)) (kept string, err error) {
 	path, err := onlySQLite(cfg.Store, "restore it with pg_restore, or from its base backups (docs/scaling.md)")
 	if err != nil {
 		return "", err
@@ -175,7 +175,7 @@ func Restore(ctx context.Context, file string, cfg config.Config, at time.Time) 
 			return fmt.Errorf("the keyset %s does not open it; name the right one with --keyset", source)
 		}
 		return nil
-	})
+	}, progress)
 }
 
 // onlySQLite returns the path of an SQLite store, or an error that says what to do with

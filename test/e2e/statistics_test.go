@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
 // TestStatisticsCountOnceAcrossKills kills the server repeatedly while it serves requests and
@@ -23,31 +25,56 @@ func TestStatisticsCountOnceAcrossKills(t *testing.T) {
 		all.liveUntil(t.Context(), 300+rand.IntN(300), p.kill)
 	}
 	dev(t, dir, unlocking...)
-	store := storeIn(t, dir)
-	var counted, logged map[string]int64
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
-		logged = recount(t, store)
-		counted = statistics(t, store)
+	logged := awaitRecount(t, storeIn(t, dir), "sandbox")
+	if logged["challenge.created"] < rounds || logged["authentication.mfa_succeeded"] == 0 {
+		t.Errorf("only %v happened", logged)
+	}
+	t.Logf("%d kills; the counts hold: %v", rounds, logged)
+}
+
+// TestTwoNodesCountEachEventOnce has two nodes over one database, kills each of them twice while
+// the other one serves, and then compares the statistics with the log.
+func TestTwoNodesCountEachEventOnce(t *testing.T) {
+	t.Parallel()
+	store := pgtest.Shared(t).Database(t)
+	f := newFleet(t, store, 2, unlocking...)
+	want := int64(0)
+	more := func(n int) {
+		fail(f.api, n)
+		want += int64(n)
+	}
+	for round := range 4 {
+		more(10)
+		f.replace(round%2, func() { more(5) })
+	}
+	more(10)
+	if logged := awaitRecount(t, store, "staging"); logged["authentication.mfa_failed"] < want {
+		t.Errorf("the log has %v; want %d wrong codes", logged, want)
+	}
+}
+
+// awaitRecount waits until the statistics equal a recount of the log, and returns the counts.
+func awaitRecount(t *testing.T, store, env string) map[string]int64 {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
+		logged := recount(t, store, env)
+		counted := statistics(t, store, env)
 		if maps.Equal(counted, logged) {
-			break
+			return logged
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the statistics count\n%v\nbut the log has\n%v", counted, logged)
 		}
 	}
-	if logged["challenge.created"] < rounds || logged["authentication.mfa_succeeded"] == 0 {
-		t.Errorf("only %v happened", logged)
-	}
-	t.Logf("%d kills; the counts hold: %v", rounds, counted)
 }
 
 // statistics returns the number of events by type, as 'countersign stats' has them.
-func statistics(t *testing.T, store string) map[string]int64 {
+func statistics(t *testing.T, store, env string) map[string]int64 {
 	t.Helper()
 	var answer struct {
 		Events map[string]int64 `json:"events"`
 	}
-	text := succeed(t, "stats", "--env", "sandbox", "--json", "--store", store)
+	text := succeed(t, "stats", "--env", env, "--json", "--store", store)
 	if err := json.Unmarshal([]byte(text), &answer); err != nil {
 		t.Fatalf("%v in %s", err, text)
 	}
@@ -55,10 +82,10 @@ func statistics(t *testing.T, store string) map[string]int64 {
 }
 
 // recount counts the events in the log by type.
-func recount(t *testing.T, store string) map[string]int64 {
+func recount(t *testing.T, store, env string) map[string]int64 {
 	t.Helper()
 	all := map[string]int64{}
-	lines := bufio.NewScanner(strings.NewReader(succeed(t, "events", "list", "--env", "sandbox", "--limit", "0", "--json", "--store", store)))
+	lines := bufio.NewScanner(strings.NewReader(succeed(t, "events", "list", "--env", env, "--limit", "0", "--json", "--store", store)))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var e struct {

@@ -131,7 +131,9 @@ func (s *Store) readEvents(ctx context.Context, q events.Query) (page events.Raw
 		batch := &pgx.Batch{}
 		scanned := 0
 		persons := !q.WithoutPersons
-		joined := persons && !s.spread.Load() // Citus joins only the rows of one shard in this way
+		// Citus joins only the rows of one shard in this way. A search looks at many events and
+		// returns few, so it reads the personal data of those afterwards.
+		joined := persons && !s.spread.Load() && !q.IsFiltered()
 		sql := listEvents(q.Newest, joined)
 		batch.Queue("SELECT " + searchOnly)
 		batch.Queue(sql, q.Environment, from, to, limit).Query(each(func(row *rowReader) error {
@@ -199,7 +201,7 @@ func (s *Store) watermark(ctx context.Context, conn *pgx.Conn) (epoch int64, hel
 	return epoch, held, err
 }
 
-// readPersons reads the personal data of events from tables that are distributed.
+// readPersons reads the personal data of events that were listed without it.
 func readPersons(ctx context.Context, conn *pgx.Conn, page []events.RawEvent) error {
 	if len(page) == 0 {
 		return nil

@@ -58,8 +58,16 @@ func backUp(t *testing.T, path string) string {
 
 func restore(t *testing.T, from, path string) {
 	t.Helper()
-	if _, err := sqlite.Restore(t.Context(), from, path, time.Now(), nil); err != nil {
+	info, err := os.Stat(from)
+	if err != nil {
 		t.Fatal(err)
+	}
+	var done, total int64
+	if _, err := sqlite.Restore(t.Context(), from, path, time.Now(), nil, func(d, of int64) { done, total = d, of }); err != nil {
+		t.Fatal(err)
+	}
+	if done != info.Size() || total != info.Size() {
+		t.Errorf("the last report of a restore is %d of %d bytes; want %d", done, total, info.Size())
 	}
 }
 
@@ -149,7 +157,7 @@ func TestRestoreTwice(t *testing.T) {
 	backup := backUp(t, path)
 	for range 2 {
 		lost := storeFactor(t, s)
-		if _, err := sqlite.Restore(t.Context(), backup, path, time.Now(), nil); err == nil || !strings.Contains(err.Error(), "in use") {
+		if _, err := sqlite.Restore(t.Context(), backup, path, time.Now(), nil, nil); err == nil || !strings.Contains(err.Error(), "in use") {
 			t.Fatalf("Restore to a store in use = %v", err)
 		}
 		if err := s.Close(); err != nil {
@@ -233,7 +241,7 @@ func TestFailedRestoreLeavesStore(t *testing.T) {
 	if err := os.MkdirAll(target+"-shm/in the way", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlite.Restore(t.Context(), backup, target, time.Now(), nil); err == nil {
+	if _, err := sqlite.Restore(t.Context(), backup, target, time.Now(), nil, nil); err == nil {
 		t.Fatal("Restore = nil; want an error")
 	}
 	if _, err := os.Stat(target); err != nil {

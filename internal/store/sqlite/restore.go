@@ -23,8 +23,9 @@ const (
 // process may use the store. Restore keeps the replaced files under the returned name,
 // with their suffixes. The name is "" if no file was replaced. check may refuse the
 // backup. If Restore is interrupted, either no file has changed, or the next process
-// that opens the store completes the restore.
-func Restore(ctx context.Context, from, path string, at time.Time, check func(Meta) error) (kept string, err error) {
+// that opens the store completes the restore. If progress is not nil, Restore calls it a few times a second
+// with the number of bytes copied so far and in all, and after the last one.
+func Restore(ctx context.Context, from, path string, at time.Time, check func(Meta) error, progress func(done, total int64)) (kept string, err error) {
 	if log, err := os.Stat(from + suffixes[wal]); err == nil && log.Size() > 0 {
 		return "", fmt.Errorf("%s has a log next to it, %s: it is a store, not a backup; make a backup of it with 'countersign backup'", from, from+suffixes[wal])
 	}
@@ -50,8 +51,14 @@ func Restore(ctx context.Context, from, path string, at time.Time, check func(Me
 	}
 	temp := path + restoring
 	defer os.Remove(temp)
-	if err := copyFile(ctx, from, temp); err != nil {
+	copied := watch(temp, from, progress)
+	err = copyFile(ctx, from, temp)
+	copied()
+	if err != nil {
 		return "", fmt.Errorf("copy the backup: %w", err)
+	}
+	if info, err := os.Stat(temp); err == nil && progress != nil {
+		progress(info.Size(), info.Size())
 	}
 	if err := verify(ctx, temp, check); err != nil {
 		return "", fmt.Errorf("%s cannot be restored: %w", from, err)
