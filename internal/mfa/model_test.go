@@ -33,6 +33,7 @@ func TestModel(t *testing.T) {
 				now: w.clock.Now, failures: make(map[mfa.UserKey]int),
 				sends: make(map[string][]ruledSend), events: make(map[mfa.Bucket][]string),
 				bypasses: make(map[mfa.BypassKey]*ruledBypass), answers: make(map[string]mfa.ChallengeID),
+				sets: make(map[mfa.UserKey]*ruledFactor),
 			},
 		}
 		for range 2 {
@@ -53,6 +54,11 @@ func TestModel(t *testing.T) {
 				"bypass":        m.createBypass,
 				"end bypass":    m.revokeBypass,
 				"use bypass":    m.useBypass,
+				"make codes":    m.createRecovery,
+				"delete codes":  m.deleteRecovery,
+				"use a code":    m.useRecovery,
+				"use codes":     m.useRecovery,
+				"verify user":   m.verifyUser,
 				"unlock user":   m.unlockUser,
 				"time passes":   m.timePasses,
 				"again":         m.again,
@@ -65,16 +71,21 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// bothEnvs have the settings that the rules know.
+// bothEnvs have the settings that the rules know. Production accepts recovery codes at all
+// challenges, and replaces each used one.
 var bothEnvs = func() []mfa.Caller {
-	settings, err := mfa.LoadSettings(map[string]string{
+	values := map[string]string{
 		"max_factors_per_user": fmt.Sprint(ruledFactors), "delete_requires_challenge": "10m", "webauthn_rp_id": "localhost", "webauthn_origins": page,
-	})
-	if err != nil {
-		panic(err)
 	}
 	both := []mfa.Caller{sandbox, production}
 	for i := range both {
+		if both[i].Production {
+			values["accept_recovery"], values["recovery_profile"] = "true", "nist"
+		}
+		settings, err := mfa.LoadSettings(values)
+		if err != nil {
+			panic(err)
+		}
 		both[i].Settings = settings
 	}
 	return both
@@ -98,8 +109,10 @@ type request struct {
 	made   *ruledFactor // by an enrollment that succeeded
 	about  *ruledFactor // the factor that is challenged or verified
 	of     mfa.ChallengeID
-	hidden time.Time // when the secret that the answer shows is not shown again; zero: never
-	swept  time.Time // when the challenge to verify may be swept; zero for others
+	hidden time.Time   // when the secret that the answer shows is not shown again; zero: never
+	erased bool        // the answer: the recovery codes in it were replaced
+	swept  time.Time   // when the challenge to verify may be swept; zero for others
+	lacks  func() bool // whether a user has no factors for one-call verification; nil for other requests
 }
 
 // outcome names the result of a request, without the ids that differ from run to run.
@@ -118,7 +131,7 @@ func outcome(err error) string {
 		delivery.ErrNotDelivered: "not delivered", mfa.ErrKeyReused: "key reused",
 		mfa.ErrNotSent: "not sent", mfa.ErrResendLimit: "sent too often",
 		mfa.ErrInvalid: "invalid", mfa.ErrNotLocked: "not locked", mfa.ErrSuspended: "suspended", mfa.ErrNotSuspended: "not suspended",
-		operator.ErrAllSuspended: "all suspended", operator.ErrNoBypass: "no bypass",
+		operator.ErrAllSuspended: "all suspended", operator.ErrNoBypass: "no bypass", mfa.ErrSoleFactor: "sole factor",
 	} {
 		if errors.Is(err, kind) {
 			return name
@@ -229,7 +242,7 @@ func (m *model) enroll(t *rapid.T) {
 
 func (m *model) challenge(t *rapid.T) {
 	f := pick(t, m.factors, "factor")
-	m.issue(t, f, m.env(t, f), once[mfa.IssuedChallenge](t, m), drawFate(t))
+	m.issue(t, f, m.env(t, f), rapid.Bool().Draw(t, "accept recovery"), once[mfa.IssuedChallenge](t, m), drawFate(t))
 }
 
 func drawFate(t *rapid.T) fate {
@@ -249,16 +262,17 @@ func (m *model) meet(f fate) {
 	}
 }
 
-// issue challenges f. It returns nil if there is no challenge to be verified.
-func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Caller, o *idempotency.Request[mfa.IssuedChallenge], fate fate) *ruledChallenge {
+// issue challenges f. accept says whether recovery codes can verify the challenge. It returns nil if
+// there is no challenge to be verified.
+func (m *model) issue(t *rapid.T, f *ruledFactor, env mfa.Caller, accept bool, o *idempotency.Request[mfa.IssuedChallenge], fate fate) *ruledChallenge {
 	m.meet(fate)
 	do := func(o *idempotency.Request[mfa.IssuedChallenge]) (mfa.IssuedChallenge, error) {
-		return m.Challenge(m.t.Context(), env, f.ID, mfa.ChallengeParams{}, o)
+		return m.Challenge(m.t.Context(), env, f.ID, mfa.ChallengeParams{AcceptRecovery: accept}, o)
 	}
 	seen := m.carrier.Sent()
 	c, err := do(o)
-	equal(t, "challenge", outcome(err), m.rules.challenge(f, env.ID, c.ID, fate))
-	made := &ruledChallenge{ruledFactor: f, id: c.ID, code: c.Code.Reveal(), creates: f.passkey == nil, made: m.clock.Now(), gone: err != nil}
+	equal(t, "challenge", outcome(err), m.rules.challenge(f, env.ID, c.ID, accept, fate))
+	made := &ruledChallenge{ruledFactor: f, id: c.ID, accepts: accept, code: c.Code.Reveal(), creates: f.passkey == nil, made: m.clock.Now(), gone: err != nil}
 	if m.carrier.Sent() > seen {
 		made.id, made.code = m.carrier.Last().Challenge, m.carrier.Last().Code.Reveal()
 	} else if f.Type == mfa.SMS && err == nil {
@@ -331,6 +345,8 @@ func (m *model) verify(t *rapid.T) {
 			code = c.App.Code(c.key, c.App.Step(m.clock.Now()))
 		case mfa.WebAuthn:
 			code = m.answer(c)
+		case mfa.RecoveryCodes:
+			code = m.unused(c.ruledFactor)
 		}
 		if rapid.Bool().Draw(t, "in groups") && len(code) == 6 {
 			code = code[:3] + " " + code[3:]
@@ -373,7 +389,10 @@ func (m *model) try(t *rapid.T, c *ruledChallenge, env mfa.Caller, code string, 
 		got = map[bool]string{true: "valid", false: "invalid"}[v.Valid]
 	}
 	equal(t, "verify", got, m.rules.verify(c, env.ID, code))
-	recorded(m, o, v, err, func(r *request) { r.about, r.of, r.swept = c.ruledFactor, c.id, c.made.Add(24*time.Hour) },
+	m.spent(t, c.ruledFactor, v.Recovery)
+	recorded(m, o, v, err, func(r *request) {
+		r.about, r.of, r.swept, r.hidden = c.ruledFactor, c.id, c.made.Add(24*time.Hour), m.hiddenAt(code)
+	},
 		func(o *idempotency.Request[mfa.Verification]) error { return fresh(do(o)) })
 }
 
@@ -385,7 +404,7 @@ func (m *model) guess(t *rapid.T) {
 	}
 	env := bothEnvs[f.Environment-sandbox.ID]
 	for range rapid.IntRange(1, 8).Draw(t, "guesses") {
-		if c := m.issue(t, f, env, nil, sent); c != nil {
+		if c := m.issue(t, f, env, false, nil, sent); c != nil {
 			m.try(t, c, env, wrong, nil)
 		}
 	}
@@ -444,7 +463,7 @@ func (m *model) prove(t *rapid.T) (f *ruledFactor, proof *ruledChallenge) {
 			continue
 		}
 		env := bothEnvs[g.Environment-sandbox.ID]
-		if proof = m.issue(t, g, env, nil, sent); proof == nil {
+		if proof = m.issue(t, g, env, false, nil, sent); proof == nil {
 			t.Skip("a factor is locked")
 		}
 		code := proof.code
@@ -534,7 +553,7 @@ func (m *model) revokeBypass(t *rapid.T) {
 func (m *model) useBypass(t *rapid.T) {
 	c := pick(t, m.challenges, "challenge")
 	if rapid.Bool().Draw(t, "new challenge") {
-		if c = m.issue(t, c.ruledFactor, bothEnvs[c.Environment-sandbox.ID], nil, sent); c == nil {
+		if c = m.issue(t, c.ruledFactor, bothEnvs[c.Environment-sandbox.ID], false, nil, sent); c == nil {
 			return
 		}
 	}
@@ -585,6 +604,9 @@ func (m *model) live() (live []request) {
 
 // gone reports whether what a request is about may not be there any more.
 func (m *model) gone(r request) bool {
+	if r.lacks != nil && r.lacks() {
+		return true
+	}
 	return r.about != nil && (r.about.deleted || !r.swept.IsZero() && !m.clock.Now().Before(r.swept))
 }
 
@@ -596,6 +618,10 @@ func (m *model) again(t *rapid.T) {
 	}
 	if r.made != nil && r.made.deleted {
 		equal(t, "the enrollment of a deleted factor again", outcome(err), "key reused")
+		return
+	}
+	if r.erased {
+		equal(t, "the creation of replaced recovery codes again", outcome(err), "key reused")
 		return
 	}
 	if !r.hidden.IsZero() && !m.clock.Now().Before(r.hidden) {

@@ -40,6 +40,10 @@ func told(result any, err error) string {
 		return fmt.Sprint(r.ID, r.Code.Reveal(), err)
 	case mfa.Verification:
 		return fmt.Sprint(r.Challenge.ID, r.Challenge.Attempts, r.Valid, err)
+	case mfa.NewRecoveryCodes:
+		return fmt.Sprint(r.ID, r.Codes[0].Reveal(), err)
+	case mfa.UserVerification:
+		return fmt.Sprint(r.Valid, r.Factor, err)
 	}
 	panic("no answer of ours")
 }
@@ -53,6 +57,10 @@ func replayed(result any) string {
 	case mfa.IssuedChallenge:
 		a = r.Replayed
 	case mfa.Verification:
+		a = r.Replayed
+	case mfa.NewRecoveryCodes:
+		a = r.Replayed
+	case mfa.UserVerification:
 		a = r.Replayed
 	}
 	if a == nil {

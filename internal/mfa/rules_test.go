@@ -20,6 +20,7 @@ type rules struct {
 	events   map[mfa.Bucket][]string
 	bypasses map[mfa.BypassKey]*ruledBypass
 	answers  map[string]mfa.ChallengeID // the challenges of the responses of authenticators
+	sets     map[mfa.UserKey]*ruledFactor
 	messages int
 }
 
@@ -53,21 +54,24 @@ const (
 	ruledFactors        = 4
 )
 
-var ruledOptions = mfa.Options{Limits: mfa.Limits{FactorFailures: ruledFactorFailures, UserFailures: ruledUserFailures}}
+var ruledOptions = mfa.Options{RecoveryIterations: 1, Limits: mfa.Limits{FactorFailures: ruledFactorFailures, UserFailures: ruledUserFailures}}
 
 type ruledFactor struct {
 	mfa.Enrollment
-	phone    string
-	key      []byte
-	spent    int64 // the last step
-	ahead    int64 // totp: the learned difference of the clocks, in steps
-	missed   int64 // totp: the step of the last code that was wrong only because of the time
-	failures int
-	locked   time.Time
-	used     time.Time            // as it is stored
-	paused   bool                 // suspended
-	passkey  *passkeytest.Passkey // webauthn: nil while it is pending
-	deleted  bool
+	phone        string
+	key          []byte
+	spent        int64 // the last step; recovery codes: a bit for each one that was used
+	ahead        int64 // totp: the learned difference of the clocks, in steps
+	missed       int64 // totp: the step of the last code that was wrong only because of the time
+	missedBefore int64 // missed before the code that is checked
+	failures     int
+	locked       time.Time
+	used         time.Time            // as it is stored
+	paused       bool                 // suspended
+	passkey      *passkeytest.Passkey // webauthn: nil while it is pending
+	codes        []string             // recovery codes: as they are now
+	former       []string             // recovery codes: that were replaced
+	deleted      bool
 }
 
 func (f *ruledFactor) user() mfa.UserKey { return mfa.UserKey{Environment: f.Environment, ID: f.User} }
@@ -87,6 +91,7 @@ func (r *rules) proven(f *ruledFactor) bool {
 type ruledChallenge struct {
 	*ruledFactor
 	id       mfa.ChallengeID
+	accepts  bool                 // recovery codes
 	code     string               // that was sent; webauthn: the options
 	creates  bool                 // webauthn: asks for a new passkey
 	offered  *passkeytest.Passkey // webauthn: the newest one that answered
@@ -125,13 +130,13 @@ func (r *rules) enroll(f *ruledFactor) {
 
 // challenge says what an attempt to challenge f ends in. The id is that of the
 // challenge, if there is one.
-func (r *rules) challenge(f *ruledFactor, env mfa.EnvironmentID, id mfa.ChallengeID, fate fate) string {
+func (r *rules) challenge(f *ruledFactor, env mfa.EnvironmentID, id mfa.ChallengeID, accept bool, fate fate) string {
 	switch {
 	case f.deleted || f.Environment != env:
 		return "not found"
 	case f.paused:
 		return "suspended"
-	case r.lockedForGood(f) && r.bypass(f) == nil:
+	case r.lockedForGood(f) && r.bypass(f) == nil && !r.canRecover(f, accept):
 		return "too many attempts, wait 0s"
 	}
 	if f.Type != mfa.SMS || r.lockedForGood(f) {
@@ -254,6 +259,7 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 	if len(code) == 10 {
 		bypass = r.bypass(f)
 	}
+	set := r.setFor(f, c.accepts, code)
 	switch {
 	case c.gone || f.deleted || f.Environment != env:
 		return "not found"
@@ -270,6 +276,14 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 		refuse("suspended")
 		return "suspended"
 	case bypass != nil:
+	case set != nil && set.paused:
+		refuse("suspended")
+		return "suspended"
+	case set != nil:
+		if refusal := r.lockOf(set); refusal != "" {
+			refuse("too_many_attempts")
+			return refusal
+		}
 	case r.lockedForGood(f):
 		refuse("too_many_attempts")
 		return "too many attempts, wait 0s"
@@ -279,6 +293,9 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 	}
 	c.attempts++
 	c.proven = r.now() // counts only if it is verified
+	if set != nil {
+		return r.verifyRecovery(c, set, code)
+	}
 	if bypass != nil && code == bypass.code {
 		c.verified = true
 		delete(r.bypasses, f.BypassKey())
@@ -307,23 +324,34 @@ func (r *rules) verify(c *ruledChallenge, env mfa.EnvironmentID, code string) st
 		return "valid"
 	}
 	r.happened(f, c.id, mfa.ChallengeFailed, worth)
-	f.failures++
-	if wait := backoffAfter(f.failures); wait > 0 {
-		f.locked = r.now().Add(wait)
-		r.happened(f, c.id, mfa.FactorLocked, "")
-	}
-	if f.User != "" {
-		r.failures[f.user()]++
-		if r.failures[f.user()] >= ruledUserFailures {
-			r.happened(f, c.id, mfa.UserLocked, "")
-		}
-	}
+	r.failed(f, c.id)
+	r.userFailed(f, c.id)
 	if bypass != nil {
 		if bypass.guesses++; bypass.guesses == 5 {
 			r.bypassHappened(f, c.id, mfa.BypassRevoked, "too_many_attempts")
 		}
 	}
 	return "invalid"
+}
+
+// failed counts a wrong code in a factor.
+func (r *rules) failed(f *ruledFactor, c mfa.ChallengeID) {
+	f.failures++
+	if wait := backoffAfter(f.failures); wait > 0 {
+		f.locked = r.now().Add(wait)
+		r.happened(f, c, mfa.FactorLocked, "")
+	}
+}
+
+// userFailed counts a wrong code in the user of a factor.
+func (r *rules) userFailed(f *ruledFactor, c mfa.ChallengeID) {
+	if f.User == "" {
+		return
+	}
+	r.failures[f.user()]++
+	if r.failures[f.user()] >= ruledUserFailures {
+		r.happened(f, c, mfa.UserLocked, "")
+	}
 }
 
 // worth says what a code is worth: right, or the reason why not.
@@ -345,6 +373,8 @@ func (r *rules) worth(c *ruledChallenge, code string) (step int64, worth string)
 	code = strings.NewReplacer(" ", "", "-", "").Replace(code)
 	if c.Type != mfa.TOTP {
 		switch {
+		case c.Type == mfa.RecoveryCodes:
+			return 0, "wrong_code"
 		case code == c.code && c.Type == mfa.SMS:
 			return totp.Step(r.now()), "right"
 		case code == c.code:
@@ -415,7 +445,7 @@ func (r *rules) mayEnroll(u mfa.UserKey, all []*ruledFactor) string {
 
 // removeWith says what the deletion of a factor by an application ends in. proof may be nil.
 func (r *rules) removeWith(f *ruledFactor, env mfa.EnvironmentID, proof *ruledChallenge) string {
-	if !f.deleted && f.Environment == env && (!f.used.IsZero() || f.spent > 0) {
+	if !f.deleted && f.Environment == env && (f.isVerified() || f.Type == mfa.RecoveryCodes) {
 		c := proof
 		if c == nil || c.gone || c.deleted || c.ruledFactor == f || c.paused || f.User == "" || c.user() != f.user() ||
 			!c.verified || r.now().Sub(c.proven) > 10*time.Minute {
