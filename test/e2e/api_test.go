@@ -22,12 +22,14 @@ type api struct {
 	url    string
 	key    string
 	client *http.Client
+
+	undocumented bool // whether replies may come from the previous release, which openapi.yaml does not describe
 }
 
 func newAPI(t testing.TB, url, key string) *api {
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &api{t, url, key, &http.Client{Transport: transport, Timeout: patience}}
+	return &api{t: t, url: url, key: key, client: &http.Client{Transport: transport, Timeout: patience}}
 }
 
 // An answer is a reply that was received in full.
@@ -107,7 +109,9 @@ func (a *api) send(ctx context.Context, method, path, body, key string) (answer,
 			return answer{}, fmt.Errorf("%s %s: %w in %q", method, path, err, got.body)
 		}
 	}
-	a.asDocumented(req, body, got)
+	if !a.undocumented {
+		a.asDocumented(req, body, got)
+	}
 	logcapture.Secret(a.t, got.TOTP.Secret)
 	if got.status < 300 {
 		logcapture.Secret(a.t, got.Code)

@@ -266,7 +266,7 @@ func TestDevOverTLS(t *testing.T) {
 			if resp.StatusCode != http.StatusOK || resp.Proto != tc.proto {
 				t.Errorf("healthz = %s %d; want %s 200", resp.Proto, resp.StatusCode, tc.proto)
 			}
-			api := &api{t, p.url, p.key, client}
+			api := &api{t: t, url: p.url, key: p.key, client: client}
 			made := api.challenge(api.enroll(`{"type":"generic_otp"}`).ID)
 			if !api.verify(made.ID, made.Code) {
 				t.Error("the right code is not valid")
