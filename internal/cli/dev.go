@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,6 +94,13 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 	if err := server.ClaimDevelopment(ctx, d.Store, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
+	listener, err := d.choosePort()
+	if err != nil {
+		return err
+	}
+	if listener != nil {
+		defer listener.Close() // after a fault; otherwise it is closed already
+	}
 	cfg, err := d.configure(path)
 	if err != nil {
 		return err
@@ -102,7 +110,7 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 		return err
 	}
 	keepWithoutReader()
-	with := server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version(), Faults: true}
+	with := server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version(), Faults: true, Listener: listener}
 	var key string // the page at / is served when it is known
 	with.Key = func() string { return key }
 	// Without --clock, a store with a clock that was moved keeps its time.
@@ -150,6 +158,24 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 		con.printf("%s", d.welcome(url, key, cfg.TLSCert, webhookSecret))
 	}
 	return errors.Join(err, box.Serve(ctx, ln), box.Close())
+}
+
+// choosePort listens at an address with the port 0, and puts the port that the system has chosen into d.Addr:
+// receipts name the address of the server, which must be known before it starts. For other addresses it returns nil.
+func (d *devCommand) choosePort() (net.Listener, error) {
+	host, port, err := net.SplitHostPort(d.Addr)
+	if err != nil || port != "0" {
+		return nil, nil
+	}
+	ln, err := net.Listen("tcp", d.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("--addr: %w", err)
+	}
+	if _, port, err = net.SplitHostPort(ln.Addr().String()); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	d.Addr = net.JoinHostPort(host, port)
+	return ln, nil
 }
 
 // configure returns the settings. Unlike serve, dev logs text, has an inbox and allows

@@ -54,6 +54,7 @@ type Server struct {
 	webhooks        *webhook.Service
 	api             *httpapi.API
 	console         *console.Console // or nil
+	listener        net.Listener     // of Parts
 	consoleListener net.Listener     // of the console; nil if it is off, or at the address of the API
 	operator        *operatorapi.API
 	metrics         *metrics.Metrics // or nil
@@ -91,6 +92,9 @@ type Parts struct {
 	// Key returns the API key that the page at / shows. nil: there is no page.
 	Key func() string
 
+	// Listener is used by Server.Listen in place of a new listener. nil: Listen makes one.
+	Listener net.Listener
+
 	// Reset serves POST /dev/reset; nil: not served. It may replace the Server.
 	Reset func(ctx context.Context) error
 }
@@ -107,7 +111,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Now = parts.Clock.Now
 	}
 	parts.Now = wallclock.Or(parts.Now)
-	s := &Server{cfg: cfg, log: parts.Logger, version: parts.Version, started: parts.Now(), now: parts.Now}
+	s := &Server{cfg: cfg, log: parts.Logger, version: parts.Version, started: parts.Now(), now: parts.Now, listener: parts.Listener}
 	if s.remote, err = remoteOf(cfg); err != nil {
 		return nil, err
 	}
@@ -478,9 +482,11 @@ func (s *Server) allSealed(ctx context.Context) error {
 // Listen takes the address of the configuration. The URL is where to reach it, or
 // unix:PATH.
 func (s *Server) Listen() (_ net.Listener, url string, err error) {
-	ln, err := listen(s.cfg.Addr)
-	if err != nil {
-		return nil, "", fmt.Errorf("--addr: %w", err)
+	ln := s.listener
+	if ln == nil {
+		if ln, err = listen(s.cfg.Addr); err != nil {
+			return nil, "", fmt.Errorf("--addr: %w", err)
+		}
 	}
 	addr, scheme := ln.Addr(), "http"
 	if s.certs != nil {

@@ -48,6 +48,7 @@ type entity struct {
 	Message   string
 	ExpiresAt string `json:"expires_at"`
 	Valid     bool
+	Receipt   string
 	TOTP      struct {
 		Secret string
 		URI    string

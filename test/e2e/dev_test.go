@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -33,6 +34,34 @@ func TestDevPrintsOneLineOfJSON(t *testing.T) {
 	}
 	if !strings.HasPrefix(p.url, "http://127.0.0.1:") || !strings.HasPrefix(p.key, "sk_test_") {
 		t.Errorf("url %q, api_key %q", p.url, p.key)
+	}
+}
+
+// dev of this test listens on port 0.
+func TestReceiptsOfDevNameTheAddressThatItListensOn(t *testing.T) {
+	t.Parallel()
+	for name, flags := range map[string][]string{"HTTP": nil, "TLS": {"--tls"}} {
+		t.Run(name, func(t *testing.T) {
+			p := dev(t, t.TempDir(), flags...)
+			api := p.api()
+			made := api.challenge(api.enroll(`{"type":"generic_otp"}`).ID)
+			reply := api.want(http.StatusCreated, http.MethodPost, verifyPath(made.ID), `{"code":"`+made.Code+`","receipt":{"aud":"https://pay.example.com"}}`)
+			parts := strings.Split(reply.Receipt, ".")
+			if len(parts) != 3 {
+				t.Fatalf("the receipt has %d parts", len(parts))
+			}
+			text, err := base64.RawURLEncoding.DecodeString(parts[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var claims struct{ Iss string }
+			if err := json.Unmarshal(text, &claims); err != nil {
+				t.Fatal(err)
+			}
+			if want := p.url + "/environments/sandbox"; claims.Iss != want {
+				t.Errorf("iss is %q; want %q", claims.Iss, want)
+			}
+		})
 	}
 }
 
