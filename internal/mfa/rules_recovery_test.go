@@ -132,6 +132,9 @@ func (r *rules) verifyUser(u mfa.UserKey, all []*ruledFactor, code string) (beca
 		if a.isVerified() != b.isVerified() {
 			return map[bool]int{true: -1, false: 1}[a.isVerified()]
 		}
+		if a.isVerified() {
+			return cmp.Compare(a.ID.String(), b.ID.String())
+		}
 		return cmp.Compare(b.ID.String(), a.ID.String())
 	})
 	set := r.set(u)

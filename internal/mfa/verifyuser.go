@@ -49,8 +49,8 @@ func (UserVerification) replayed(a *idempotency.Answer) UserVerification {
 	return UserVerification{Replayed: a}
 }
 
-// VerifyUser tries a code against the factors of a user whose codes need no challenge: the
-// newest totp factors, at most maxTried and the verified ones first, and for a code with the form of a recovery code the
+// VerifyUser tries a code against the factors of a user whose codes need no challenge: at most
+// maxTried totp factors, first the verified ones from the oldest on, then the others from the newest on, and for a code with the form of a recovery code the
 // recovery codes. It is one guess: a wrong code counts once in the user, and once in each factor
 // whose secret it was compared with, so no factor allows more guesses than with challenges.
 // A right code counts only for its factor and the user. Locked and suspended factors
@@ -93,17 +93,25 @@ func (s *Service) readsOfUser(ctx context.Context, by Caller, g *guessOfUser) (R
 	if isBypassForm(g.code) {
 		r.Bypass = g.key.BypassKey()
 	}
-	owned, err := s.store.Factors(ctx, FactorQuery{User: g.key, Without: RecoveryCodes, Limit: maxPage})
+	owned, err := s.store.Factors(ctx, FactorQuery{User: g.key, Without: RecoveryCodes, Ascending: true, Limit: maxPage})
 	if err != nil {
 		return r, err
 	}
-	for _, verified := range []bool{true, false} { // forgotten enrollments must not displace the factors in use
-		for i := range owned {
-			if f := &owned[i]; f.isUnprompted() && f.IsVerified() == verified && len(r.Others) < maxTried {
-				r.Others = append(r.Others, f.ID)
-			}
+	// Later enrollments, also of an attacker in a session of the application, must not displace the
+	// factors in use. Of the unverified ones, the newest is most likely to be entered now.
+	var verified, unverified []FactorID
+	for i := range owned {
+		switch f := &owned[i]; {
+		case !f.isUnprompted():
+		case f.IsVerified():
+			verified = append(verified, f.ID)
+		default:
+			unverified = append(unverified, f.ID)
 		}
 	}
+	slices.Reverse(unverified)
+	all := slices.Concat(verified, unverified)
+	r.Others = all[:min(len(all), maxTried)]
 	if len(r.Others) == 0 && len(owned) > 0 && r.Bypass != (BypassKey{}) {
 		r.Others = []FactorID{owned[0].ID} // a bypass code needs only some factor of the user
 		return r, nil

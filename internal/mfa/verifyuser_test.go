@@ -218,3 +218,19 @@ func TestOneCallTriesVerifiedFactorsFirst(t *testing.T) {
 		t.Errorf("the code of the app in use: %+v, %v", v, err)
 	}
 }
+
+// An attacker in a session of the application can enroll and verify factors.
+func TestLaterFactorsDoNotDisplaceTheAppInUse(t *testing.T) {
+	w := newFixture(t, quickHash)
+	used, code := w.totpOf("ada")
+	w.mustVerify(w.challenge(used).ID, code(), true)
+	for range 10 {
+		w.clock.Advance(time.Minute)
+		other, code := w.totpOf("ada")
+		w.mustVerify(w.challenge(other).ID, code(), true)
+	}
+	w.clock.Advance(time.Minute)
+	if v, err := w.tryUser("ada", code()); err != nil || v.Factor != used {
+		t.Errorf("the code of the app in use: %+v, %v", v, err)
+	}
+}
