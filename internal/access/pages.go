@@ -31,8 +31,9 @@ type pagesRead struct {
 	err error
 }
 
-// PasskeyPages returns the origins of the pages under https, in order, of all environments that
-// make passkeys for a domain. It reads the environments at most every two seconds. Errors:
+// PasskeyPages returns the origins of the pages under https, in order, of the environments that
+// make passkeys for a domain: of the production environments, or of sandboxes if there is no production environment. So
+// the keys of a sandbox cannot open the passkeys of production to another page. It reads the environments at most every two seconds. Errors:
 // ErrNoPages; every other error means that they could not be read.
 func (s *Service) PasskeyPages(ctx context.Context, domain string) ([]string, error) {
 	r, err := s.readPages(ctx)
@@ -72,8 +73,14 @@ func (s *Service) readPages(ctx context.Context) (*pagesRead, error) {
 	case err != nil:
 		r.err = fmt.Errorf("read the environments: %w", err)
 	}
+	inProduction := map[string]bool{} // by relying party id
 	for _, e := range all {
-		if site, origins := e.PasskeyPages(); len(origins) > 0 {
+		if site, _ := e.PasskeyPages(); e.Production {
+			inProduction[site] = true
+		}
+	}
+	for _, e := range all {
+		if site, origins := e.PasskeyPages(); len(origins) > 0 && e.Production == inProduction[site] {
 			r.of[site] = append(r.of[site], origins...)
 		}
 	}

@@ -41,19 +41,28 @@ func TestPagesOfADomain(t *testing.T) {
 	w := newFixture(t)
 	one, two := w.environment("one", true), w.environment("two", false)
 	w.environment("without settings", false)
+	mobile, test := w.environment("mobile", true), w.environment("test", false)
+	w.set(mobile, map[string]string{"webauthn_rp_id": "example.net", "webauthn_origins": "android:apk-key-hash:2jmj7l5rSw0yVb_vlWAYkK_YBwk2jmj7l5rSw0yVb_s"})
+	w.set(test, map[string]string{"webauthn_rp_id": "example.net", "webauthn_origins": "https://example.net"})
+	three := w.environment("three", true)
+	w.set(three, map[string]string{"webauthn_rp_id": "example.com", "webauthn_origins": "https://example.ch"})
+	for name, page := range map[string]string{"sandbox one": "https://one.example.info", "sandbox two": "https://two.example.info"} {
+		w.set(w.environment(name, false), map[string]string{"webauthn_rp_id": "example.info", "webauthn_origins": page})
+	}
 	w.set(one, map[string]string{"webauthn_rp_id": "example.com", "webauthn_origins": "https://example.de,https://example.com,android:apk-key-hash:2jmj7l5rSw0yVb_vlWAYkK_YBwk2jmj7l5rSw0yVb_s"})
 	w.set(two, map[string]string{"webauthn_rp_id": "example.com", "webauthn_origins": "http://localhost:3000,https://example.com,https://example.at"})
 	other := w.environment("other", true)
 	w.set(other, map[string]string{"webauthn_rp_id": "example.org"})
 	for domain, want := range map[string][]string{
-		"example.com": {"https://example.at", "https://example.com", "https://example.de"},
-		"example.org": {"https://example.org"}, // the default
+		"example.com":  {"https://example.ch", "https://example.com", "https://example.de"}, // not that of the sandbox
+		"example.org":  {"https://example.org"},                                             // the default
+		"example.info": {"https://one.example.info", "https://two.example.info"},            // only sandboxes
 	} {
 		if got, err := w.PasskeyPages(t.Context(), domain); err != nil || !slices.Equal(got, want) {
 			t.Errorf("the pages of %s are %q, %v; want %q", domain, got, err, want)
 		}
 	}
-	for _, domain := range []string{"", "localhost", "example.de", "login.example.com", "com"} {
+	for _, domain := range []string{"", "localhost", "example.de", "login.example.com", "com", "example.net"} {
 		if got, err := w.PasskeyPages(t.Context(), domain); !errors.Is(err, access.ErrNoPages) {
 			t.Errorf("the pages of %q are %q, %v", domain, got, err)
 		}

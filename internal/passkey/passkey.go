@@ -58,7 +58,7 @@ func New(c Config) (*RelyingParty, error) {
 		settings.RPOrigins = append(settings.RPOrigins, origin)
 	}
 	if settings.RPOrigins == nil {
-		settings.RPOrigins = []string{"https://" + c.ID} // the library needs one
+		settings.RPOrigins = []string{noOrigin} // the library needs one
 	}
 	library, err := webauthn.New(settings)
 	if err != nil {
@@ -74,6 +74,9 @@ func New(c Config) (*RelyingParty, error) {
 	}
 	return p, nil
 }
+
+// noOrigin is an origin that no page has (RFC 2606).
+const noOrigin = "https://none.invalid"
 
 // ID returns the relying party id.
 func (p *RelyingParty) ID() string { return p.cfg.ID }

@@ -234,6 +234,37 @@ func TestEveryOriginOfTheSiteIsAccepted(t *testing.T) {
 	}
 }
 
+func TestOnlyListedOriginsAreAccepted(t *testing.T) {
+	const app = "android:apk-key-hash:abc"
+	for name, tc := range map[string]struct {
+		cfg      passkey.Config
+		accepted map[string]bool
+	}{
+		"an app":                  {passkey.Config{ID: "example.com", Origins: []string{app}}, map[string]bool{app: true, "https://example.com": false, "https://none.example.com": false}},
+		"every port of localhost": {passkey.Config{ID: "localhost", AnyPort: true}, map[string]bool{"http://localhost:3000": true, "https://localhost": false, app: false}},
+	} {
+		p, err := passkey.New(tc.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for from, want := range tc.accepted {
+			key, response := passkeytest.Create(t, creation(t, p), from)
+			c, err := p.CheckCreation(response, expected)
+			if got := err == nil; got != want {
+				t.Errorf("%s: a passkey is created at %s: %v, %v; want %v", name, from, got, err, want)
+			}
+			if !want {
+				continue
+			}
+			for at, want := range tc.accepted {
+				if _, err := check(t, p, c, key.Get(t, request(t, p), func(a *passkeytest.Answer) { a.ClientData["origin"] = at }), expected); (err == nil) != want {
+					t.Errorf("%s: a passkey is used at %s: %v; want %v", name, at, err, want)
+				}
+			}
+		}
+	}
+}
+
 func TestOptionsAreThoseOfTheSpecification(t *testing.T) {
 	p := relyingParty(t)
 	others := []passkey.Credential{{ID: []byte("one"), Transports: []string{"usb"}}, {ID: []byte("two")}}
