@@ -46,6 +46,9 @@ type Store interface {
 	// RevokeKey marks a key as revoked; ErrNotFound if there is no such key. One
 	// that is revoked already stays as it is, without an event.
 	RevokeKey(ctx context.Context, id KeyID, revoked mfa.Event) error
+	// RenameKey gives a key another name; ErrNotFound if there is no such key. A key that has
+	// the name stays as it is, without an event.
+	RenameKey(ctx context.Context, id KeyID, name string, renamed mfa.Event) error
 	// TouchKeys stores when keys were last used. An earlier time than the stored one, and an
 	// unknown key, change nothing.
 	TouchKeys(ctx context.Context, used []Use) error
@@ -166,7 +169,11 @@ func (s *Service) ChangeSettings(ctx context.Context, by mfa.Caller, changes map
 
 // event returns an event of this moment. The event of a key names it as its reason.
 func (s *Service) event(by mfa.Caller, typ mfa.EventType, key KeyID) mfa.Event {
-	return by.Append(mfa.Event{Type: typ, Reason: string(key)}, s.instant(), 0).Event
+	reason := string(key)
+	if key != "" && by.Reason != "" {
+		reason += ":" + by.Reason
+	}
+	return by.Append(mfa.Event{Type: typ, Reason: reason}, s.instant(), 0).Event
 }
 
 func (s *Service) instant() time.Time { return s.now().UTC().Truncate(time.Millisecond) }

@@ -57,9 +57,8 @@ func (p *KeyParams) check(env mfa.Environment, now time.Time) error {
 	wrong := func(field, code, message string) {
 		e.Fields = append(e.Fields, mfa.FieldError{Field: field, Code: code, Message: message})
 	}
-	unprintable := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
-	if strings.ContainsFunc(p.Name, unprintable) || utf8.RuneCountInString(p.Name) > maxName {
-		wrong("name", "invalid", fmt.Sprintf("name must be one line of at most %d characters", maxName))
+	if !isKeyName(p.Name) {
+		wrong("name", "invalid", wrongName)
 	}
 	switch {
 	case p.Scopes&operatorScopes != 0 && p.Scopes&^operatorScopes != 0:
@@ -75,6 +74,26 @@ func (p *KeyParams) check(env mfa.Environment, now time.Time) error {
 	}
 	if e.Fields != nil {
 		return &e
+	}
+	return nil
+}
+
+var wrongName = fmt.Sprintf("name must be one line of at most %d characters", maxName)
+
+// isKeyName reports whether a key may have a name.
+func isKeyName(name string) bool {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
+	return !strings.ContainsFunc(name, unprintable) && utf8.RuneCountInString(name) <= maxName
+}
+
+// Rename gives a key another name, which may be empty. Revoked and expired keys can be renamed too. The
+// environment of by is not used. Errors: ErrNotFound, a *mfa.InvalidError.
+func (s *Service) Rename(ctx context.Context, by mfa.Caller, id KeyID, name string) error {
+	if !isKeyName(name) {
+		return &mfa.InvalidError{Fields: []mfa.FieldError{{Field: "name", Code: "invalid", Message: wrongName}}}
+	}
+	if err := s.store.RenameKey(ctx, id, name, s.event(by, mfa.KeyRenamed, id)); err != nil {
+		return fmt.Errorf("rename %s: %w", id, err)
 	}
 	return nil
 }

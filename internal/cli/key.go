@@ -19,6 +19,7 @@ import (
 type keyCommand struct {
 	Create createKey `cmd:"" help:"Create a key and print it. It is not shown again."`
 	List   listKeys  `cmd:"" help:"List all keys by their ids, with their scopes and last use."`
+	Rename renameKey `cmd:"" help:"Give a key another name."`
 	Revoke revokeKey `cmd:"" help:"Revoke a key; every node refuses it within 5 seconds."`
 }
 
@@ -224,6 +225,32 @@ func second(t time.Time) string {
 		return "-"
 	}
 	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+type renameKey struct {
+	operatorFlags
+	reasonFlag
+	ID   string `arg:"" help:"The id of the key, key_…, as 'countersign key list' shows it."`
+	Name string `arg:"" help:"The new name, such as 'checkout service'."`
+}
+
+func (renameKey) Help() string {
+	return `Example:
+
+  countersign key rename key_db821386bb69d752 'checkout service' --store sqlite:/var/lib/countersign/countersign.db`
+}
+
+func (c *renameKey) Run(ctx context.Context, con console) error {
+	return c.operator(ctx, func(s *operator.Service) error {
+		err := s.RenameKey(ctx, c.by(c.Reason), access.KeyID(c.ID), c.Name)
+		if errors.Is(err, access.ErrNotFound) {
+			return fmt.Errorf("there is no key %s; 'countersign key list --store %s' shows all", c.ID, c.name())
+		}
+		if err == nil {
+			con.printf("renamed %s\n", c.ID)
+		}
+		return plainError(err)
+	})
 }
 
 type revokeKey struct {

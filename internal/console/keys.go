@@ -133,6 +133,14 @@ func keyParams(r *request) (p access.KeyParams, env mfa.Environment, err error) 
 	return p, env, nil
 }
 
+// renameKey serves POST /console/e/{env}/keys/{id}/rename.
+func (c *Console) renameKey(w http.ResponseWriter, r *request) error {
+	if err := c.parts.Operator.RenameKey(r.Context(), r.by(), access.KeyID(r.PathValue("id")), r.text("name")); err != nil {
+		return asFault(err)
+	}
+	return done(w, r, in(r.env, "keys"), "key-renamed")
+}
+
 // revokeKey serves POST /console/e/{env}/keys/{id}/revoke.
 func (c *Console) revokeKey(w http.ResponseWriter, r *request) error {
 	if err := r.needReason(); err != nil {

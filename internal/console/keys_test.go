@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/console"
+	"github.com/countersign-mfa/countersign/internal/operator"
 )
 
 func TestCreateAndRevokeAKey(t *testing.T) {
@@ -61,5 +62,26 @@ func TestCreateAndRevokeAKey(t *testing.T) {
 	}
 	if page := f.page(path); !strings.Contains(page, ">revoked</span>") {
 		t.Error("the list does not say that the key is revoked")
+	}
+}
+
+func TestAKeyIsRenamedInTheConsole(t *testing.T) {
+	f := newFixture(t, console.Options{})
+	_, k, err := f.operator.CreateKey(t.Context(), operator.By{Operator: "ada"}, f.sandbox, access.KeyParams{Name: "old"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/console/e/Acme%20Test/keys/" + string(k.ID) + "/rename"
+	if w := f.post(path, url.Values{"name": {"new <name>"}, "reason": {"ticket 4711"}}); w.Code != http.StatusSeeOther {
+		t.Fatalf("POST = %d: %s", w.Code, w.Body)
+	}
+	if page := f.page("/console/e/Acme%20Test/keys"); !strings.Contains(page, "new &lt;name&gt;") {
+		t.Error("the page does not show the new name")
+	}
+	if w := f.post(path, url.Values{"name": {strings.Repeat("x", 65)}}); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("a long name: %d", w.Code)
+	}
+	if w := f.post("/console/e/Acme%20Test/keys/key_0000/rename", url.Values{"name": {"x"}}); w.Code != http.StatusNotFound {
+		t.Errorf("an unknown key: %d", w.Code)
 	}
 }

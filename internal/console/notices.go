@@ -23,6 +23,7 @@ var notices = map[string]string{
 	"factor-unlocked":     "The factor was unlocked. Its codes are checked again.",
 	"factor-suspended":    "The factor was suspended. No code of it is accepted until an operator resumes it.",
 	"factor-resumed":      "The factor was resumed.",
+	"key-renamed":         "The key has another name.",
 	"key-revoked":         "The key was revoked. All nodes refuse it within 5 seconds.",
 	"factor-deleted":      "The factor was deleted. Its events stay.",
 	"bypass-revoked":      "The bypass code was revoked.",

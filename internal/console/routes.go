@@ -39,6 +39,7 @@ func (c *Console) list() []Route {
 
 		{"GET /console/e/{env}/keys", access.ReadKeys, c.keys},
 		{"POST /console/e/{env}/keys", access.ManageKeys, c.createKey},
+		{"POST /console/e/{env}/keys/{id}/rename", access.ManageKeys, c.renameKey},
 		{"POST /console/e/{env}/keys/{id}/revoke", access.ManageKeys, c.revokeKey},
 
 		{"GET /console/e/{env}/webhooks", access.ReadWebhooks, c.listWebhooks},

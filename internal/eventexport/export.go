@@ -112,6 +112,7 @@ var exceptions = map[mfa.EventType]string{
 	mfa.PrefixReleased:        "messages to a prefix released",
 	mfa.TestMessageSent:       "test message sent",
 	mfa.KeyCreated:            "API key created",
+	mfa.KeyRenamed:            "API key renamed",
 	mfa.KeyRevoked:            "API key revoked",
 	mfa.EndpointSecretRotated: "webhook secret rotated",
 	mfa.KeysetRotated:         "keyset rotated",

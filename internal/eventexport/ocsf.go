@@ -65,6 +65,7 @@ var mappings = map[mfa.EventType]mapping{
 	mfa.EnvironmentCreated:    {entityManagement, create, "Environment"},
 	mfa.EnvironmentUpdated:    {entityManagement, update, "Environment"},
 	mfa.KeyCreated:            {entityManagement, create, "API Key"},
+	mfa.KeyRenamed:            {entityManagement, update, "API Key"},
 	mfa.KeyRevoked:            {entityManagement, remove, "API Key"},
 	mfa.EndpointCreated:       {entityManagement, create, "Webhook Endpoint"},
 	mfa.EndpointUpdated:       {entityManagement, update, "Webhook Endpoint"},

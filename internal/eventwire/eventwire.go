@@ -106,7 +106,8 @@ func appendSubject(b []byte, e *events.Event) []byte {
 func Resource(e *events.Event) (key, id, reason string) {
 	switch group, _, _ := strings.Cut(string(e.Type), "."); group {
 	case "api_key":
-		return "api_key_id", e.Reason, ""
+		id, reason, _ = strings.Cut(e.Reason, ":")
+		return "api_key_id", id, reason
 	case "webhook_endpoint":
 		id, reason, _ = strings.Cut(e.Reason, ":")
 		return "webhook_endpoint_id", id, reason

@@ -72,6 +72,7 @@ const (
 	EnvironmentCreated    EventType = "environment.created"
 	EnvironmentUpdated    EventType = "environment.updated" // the reason is the names of the settings that were changed
 	KeyCreated            EventType = "api_key.created"
+	KeyRenamed            EventType = "api_key.renamed"
 	KeyRevoked            EventType = "api_key.revoked"
 	EndpointCreated       EventType = "webhook_endpoint.created"
 	EndpointUpdated       EventType = "webhook_endpoint.updated"
@@ -105,7 +106,7 @@ var EventTypes = []EventType{
 	ChallengeCreated, ChallengeSucceeded, ChallengeFailed, ChallengeRefused, ChallengeVoided,
 	messageEvent(delivery.Queued), messageEvent(delivery.Sent), messageEvent(delivery.Undelivered), messageEvent(delivery.Failed), messageEvent(delivery.Delivered),
 	PrefixPaused, PrefixReleased, DailyLimitReached, TestMessageSent,
-	EnvironmentCreated, EnvironmentUpdated, KeyCreated, KeyRevoked,
+	EnvironmentCreated, EnvironmentUpdated, KeyCreated, KeyRenamed, KeyRevoked,
 	EndpointCreated, EndpointUpdated, EndpointDeleted, EndpointDisabled, EndpointSecretRotated,
 	KeysetRotated, StoreCopied,
 	OperatorCreated, OperatorLinkCreated, OperatorRoleChanged, OperatorDisabled, OperatorEnabled,

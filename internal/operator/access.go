@@ -58,6 +58,14 @@ func (s *Service) Key(ctx context.Context, id access.KeyID) (access.Key, error) 
 // Keys lists all keys, oldest first, revoked and expired ones as well.
 func (s *Service) Keys(ctx context.Context) ([]access.Key, error) { return s.access.Keys(ctx) }
 
+// RenameKey gives a key another name. Errors: access.ErrNotFound, a *mfa.InvalidError.
+func (s *Service) RenameKey(ctx context.Context, by By, id access.KeyID, name string) error {
+	if err := by.Check(); err != nil {
+		return err
+	}
+	return s.access.Rename(ctx, by.in(mfa.Environment{}), id, name)
+}
+
 // RevokeKey revokes an API key. Every node refuses it within 5 s. Error: access.ErrNotFound.
 func (s *Service) RevokeKey(ctx context.Context, by By, id access.KeyID) error {
 	if err := by.Check(); err != nil {

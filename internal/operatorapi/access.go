@@ -243,6 +243,27 @@ func (a *API) createKey(r *request) (result, error) {
 	return created(o)
 }
 
+// updateKey serves PATCH /keys/{id}. Without a name it changes nothing.
+func (a *API) updateKey(r *request) (result, error) {
+	k, err := a.findKey(r)
+	if err != nil {
+		return result{}, err
+	}
+	name := k.Name
+	r.body.value("name", "a string", &name)
+	by, err := r.by()
+	if err != nil {
+		return result{}, err
+	}
+	if err := a.parts.Operator.RenameKey(r.Context(), by, k.ID, name); err != nil {
+		return result{}, err
+	}
+	if k, err = a.findKey(r); err != nil {
+		return result{}, err
+	}
+	return ok(showKey(k))
+}
+
 // revokeKey serves DELETE /keys/{id}.
 func (a *API) revokeKey(r *request) (result, error) {
 	k, err := a.findKey(r)

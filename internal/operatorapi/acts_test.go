@@ -341,3 +341,24 @@ func TestEventsOfEndpointsHaveTheReason(t *testing.T) {
 	}
 	w.do("PATCH", hooks+"/"+id, `{"status":"enabled","reason":"a\nb"}`).says(http.StatusUnprocessableEntity, "invalid_request_parameters")
 }
+
+func TestAKeyIsRenamed(t *testing.T) {
+	w := newFixture(t)
+	path := "/keys/" + string(w.acme.apiKey.ID)
+	if r := w.do("PATCH", path, `{"name":"checkout","reason":"ticket 4711"}`).is(http.StatusOK); r.text("name") != "checkout" {
+		t.Errorf("the answer is %s", r.body)
+	}
+	if e := w.lastEvent(mfa.KeyRenamed); e.Reason != string(w.acme.apiKey.ID)+":ticket 4711" || e.Environment != w.acme.env.ID {
+		t.Errorf("the event is %+v", e)
+	}
+	if r := w.do("PATCH", path, `{}`).is(http.StatusOK); r.text("name") != "checkout" {
+		t.Errorf("without a name, the answer is %s", r.body)
+	}
+	if r := w.do("PATCH", path, `{"name":""}`).is(http.StatusOK); r.text("name") != "" {
+		t.Errorf("with an empty name, the answer is %s", r.body)
+	}
+	_, own := w.newKey(mfa.Environment{}, access.ScopeOperatorRead)
+	if r := w.do("PATCH", "/keys/"+string(own.ID), `{"name":"dashboard"}`).is(http.StatusOK); r.text("name") != "dashboard" || r.text("object") != "operator_key" {
+		t.Errorf("an operator key: %s", r.body)
+	}
+}

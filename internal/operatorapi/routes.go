@@ -18,6 +18,7 @@ func (a *API) addRoutes() {
 	add("GET /keys", a.keys, access.ReadKeys)
 	add("POST /keys", a.createKey, access.ManageKeys)
 	add("GET /keys/{id}", a.getKey, access.ReadKeys)
+	add("PATCH /keys/{id}", a.updateKey, access.ManageKeys)
 	add("DELETE /keys/{id}", a.revokeKey, access.ManageKeys)
 
 	add("GET /nodes", a.nodes, access.ReadSystem)

@@ -28,6 +28,8 @@ const (
 	selectKeyByHash = selectKeys + ` WHERE k.hash = $1`
 	selectAllKeys   = selectKeys + ` ORDER BY k.created_at, k.id`
 	lockKey         = `SELECT environment, revoked_at FROM api_keys WHERE id = $1 FOR UPDATE`
+	lockKeyName     = `SELECT environment, coalesce(name, '') FROM api_keys WHERE id = $1 FOR UPDATE`
+	renameKey       = `UPDATE api_keys SET name = $1 WHERE id = $2`
 	revokeKey       = `UPDATE api_keys SET revoked_at = $1 WHERE id = $2`
 	touchKey        = `UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)`
 	selectMeta      = `SELECT value FROM meta WHERE name = $1`
@@ -186,6 +188,32 @@ func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, revoked mfa.Even
 			of = mfa.EnvironmentID(*env)
 		}
 		return appendEvent(ctx, tx, revoked.In(of))
+	}))
+}
+
+// RenameKey gives a key another name and notifies all nodes; see access.Store.
+func (s *Store) RenameKey(ctx context.Context, id access.KeyID, name string, renamed mfa.Event) error {
+	return domainError(s.change(ctx, func(tx pgx.Tx) error {
+		var env *int64
+		var before string
+		err := tx.QueryRow(ctx, lockKeyName, id).Scan(&env, &before)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return access.ErrNotFound
+		case err != nil || before == name:
+			return err
+		}
+		if _, err := tx.Exec(ctx, "SELECT pg_notify($1, $2)", keysChannel, string(id)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, renameKey, name, id); err != nil {
+			return err
+		}
+		var of mfa.EnvironmentID
+		if env != nil {
+			of = mfa.EnvironmentID(*env)
+		}
+		return appendEvent(ctx, tx, renamed.In(of))
 	}))
 }
 

@@ -25,6 +25,7 @@ const (
 	selectKey          = selectFromKeys + ` WHERE k.hash = ?`
 	selectKeyByID      = selectFromKeys + ` WHERE k.id = ?`
 	selectKeys         = selectFromKeys + ` ORDER BY k.created_at, k.id`
+	renameKey          = `UPDATE api_keys SET name = ? WHERE id = ?`
 	revokeKey          = `UPDATE api_keys SET revoked_at = ? WHERE id = ?`
 	touchKey           = `UPDATE api_keys SET last_used_at = ? WHERE id = ? AND last_used_at < ?`
 	selectMeta         = `SELECT value FROM meta WHERE name = ?`
@@ -178,6 +179,26 @@ func (s *Store) RevokeKey(ctx context.Context, id access.KeyID, revoked mfa.Even
 			return domainError(err)
 		}
 		return appendEvent(c, revoked.In(found[0].Environment.ID), nil)
+	})
+}
+
+// RenameKey gives a key another name; see access.Store.
+func (s *Store) RenameKey(ctx context.Context, id access.KeyID, name string, renamed mfa.Event) error {
+	return s.change(ctx, func(c *conn) error {
+		var found []access.Key
+		err := listKeys(c.prepare(selectKeyByID).text(string(id)), &found)
+		switch {
+		case err != nil:
+			return domainError(err)
+		case len(found) == 0:
+			return access.ErrNotFound
+		case found[0].Name == name:
+			return nil
+		}
+		if err := c.prepare(renameKey).string(name).text(string(id)).one(); err != nil {
+			return domainError(err)
+		}
+		return appendEvent(c, renamed.In(found[0].Environment.ID), nil)
 	})
 }
 

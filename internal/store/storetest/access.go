@@ -29,6 +29,7 @@ func RunAccess(t *testing.T, open func(*testing.T) access.Store) {
 	check("a key is stored once", keyIsStoredOnce)
 	check("keys are listed oldest first", keysAreListed)
 	check("a key is revoked once", keyIsRevokedOnce)
+	check("a key is renamed, and no other", keyIsRenamed)
 	check("a key keeps its name, scopes and expiry, and may open all environments", keyKeepsItsFields)
 	check("the last use of a key only grows", lastUseGrows)
 	check("each change leaves its event, and a change that fails none", accessEvents)
@@ -349,6 +350,34 @@ func keyIsRevokedOnce(t *testing.T, s access.Store) {
 	same(t, &got, &bystander)
 	if err := s.RevokeKey(t.Context(), "key_unknown", changed(mfa.KeyRevoked, morning)); !errors.Is(err, access.ErrNotFound) {
 		t.Errorf("RevokeKey = %v; want %v", err, access.ErrNotFound)
+	}
+}
+
+func keyIsRenamed(t *testing.T, s access.Store) {
+	e := environment(t, s, "sandbox", false)
+	want, h := storeKey(t, s, e, morning)
+	bystander, bystanderHash := storeKey(t, s, e, morning)
+	for _, name := range []string{"checkout – blå", "checkout – blå", ""} {
+		if err := s.RenameKey(t.Context(), want.ID, name, changed(mfa.KeyRenamed, morning)); err != nil {
+			t.Fatal(err)
+		}
+		want.Name = name
+		got := keyByHash(t, s, h)
+		same(t, &got, &want)
+	}
+	got := keyByHash(t, s, bystanderHash)
+	same(t, &got, &bystander)
+	renamed := 0
+	for _, found := range eventsOf(t, s, e.ID) {
+		if found.Type == mfa.KeyRenamed {
+			renamed++
+		}
+	}
+	if renamed != 2 {
+		t.Errorf("two changes of a name and one repetition left %d events", renamed)
+	}
+	if err := s.RenameKey(t.Context(), "key_unknown", "x", changed(mfa.KeyRenamed, morning)); !errors.Is(err, access.ErrNotFound) {
+		t.Errorf("RenameKey = %v; want %v", err, access.ErrNotFound)
 	}
 }
 
