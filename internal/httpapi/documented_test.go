@@ -126,6 +126,10 @@ var provocations = map[string]func(*call) reply{
 		return c.send()
 	},
 	"receipts_not_configured": func(c *call) reply {
+		if strings.HasPrefix(c.path, "/user_management/users/") {
+			c.body = `{"code":"1","receipt":{"aud":"a"}}` // no other key is known
+			return c.send()
+		}
 		c.body = `{"code":"1","authentication_factor_id":"` + c.factor + `","authentication_challenge_id":"` + c.challenge + `","receipt":{"aud":"a"}}`
 		return c.send()
 	},

@@ -60,7 +60,12 @@ func (a *API) deleteRecovery(w http.ResponseWriter, r request) error {
 func (a *API) verifyUser(w http.ResponseWriter, r request) error {
 	var p mfa.VerifyParams
 	var given bool
-	if err := decodeOnly(r.Content, codeText("code", &p.Code, &given), ipAddress(&p.Client), userAgent(&p.Client)); err != nil {
+	var wants string
+	err := decodeOnly(r.Content, codeText("code", &p.Code, &given), ipAddress(&p.Client), userAgent(&p.Client), object("receipt", &wants))
+	if err != nil {
+		return err
+	}
+	if p.Receipt, err = receiptRequest(wants); err != nil {
 		return err
 	}
 	if !given {
@@ -144,5 +149,9 @@ func appendUserVerification(b []byte, v *mfa.UserVerification) []byte {
 		b = append(b, `,"bypass":{"used":true}`...)
 	}
 	b = appendRecoveryUse(b, v.Recovery)
+	if receipt := v.Receipt.Reveal(); receipt != "" {
+		b = append(b, `,"receipt":`...)
+		b = appendString(b, receipt)
+	}
 	return append(b, '}')
 }

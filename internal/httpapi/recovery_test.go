@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -154,15 +155,23 @@ func TestOneCallTellsNoMoreThanTheList(t *testing.T) {
 	}
 }
 
-func TestOneCallReturnsNoReceipt(t *testing.T) {
-	w := newFixture(t, setup{})
+func TestOneCallReturnsTheReceiptThatItIsAskedFor(t *testing.T) {
+	w := newFixture(t, receipts)
 	_, codes := w.recoveryCodes("ada")
 	path := "/user_management/users/ada/verify"
-	r := w.post(path, `{"code":"`+codes[0]+`","receipt":{"aud":"https://pay.example.com"}}`).is(http.StatusUnprocessableEntity)
-	if !strings.Contains(r.body, "receipt") {
-		t.Errorf("the error does not name the key: %s", r.body)
+	for _, wrong := range []string{`{}`, `{"aud":"https://pay.example.com","nonse":"5"}`, `"x"`} {
+		r := w.post(path, `{"code":"`+codes[0]+`","receipt":`+wrong+`}`).is(http.StatusUnprocessableEntity)
+		if !strings.Contains(r.body, "receipt") {
+			t.Errorf("the error does not name the key: %s", r.body)
+		}
 	}
-	if v := w.post(path, `{"code":"`+codes[0]+`"}`).is(http.StatusOK); v.at("valid") != true || strings.Contains(v.body, "receipt") {
-		t.Errorf("the code of the refused request: %s; want valid", v.body)
+	if v := w.post(path, `{"code":"`+codes[0]+`","receipt":{"aud":"https://pay.example.com"}}`).is(http.StatusOK); v.at("valid") != true || strings.Count(fmt.Sprint(v.at("receipt")), ".") != 2 {
+		t.Errorf("a right code: %s; want a receipt", v.body)
+	}
+	if v := w.post(path, `{"code":"`+codes[0]+`","receipt":{"aud":"https://pay.example.com"}}`).is(http.StatusOK); v.at("valid") != false || strings.Contains(v.body, "receipt") {
+		t.Errorf("a code again: %s; want no receipt", v.body)
+	}
+	if v := w.post(path, `{"code":"`+codes[1]+`"}`).is(http.StatusOK); v.at("valid") != true || strings.Contains(v.body, "receipt") {
+		t.Errorf("without a request: %s; want no receipt", v.body)
 	}
 }

@@ -144,12 +144,21 @@ func (s *Service) sign(v *Verification) error {
 	if v.draft == nil {
 		return nil
 	}
-	text, err := receipt.Sign(s.keys.Load().Signer(), v.draft.request, v.draft.claims)
+	text, err := s.signDraft(v.draft)
 	if err != nil {
 		return err
 	}
-	v.Receipt, v.draft = secret.NewString(text), nil
+	v.Receipt, v.draft = text, nil
 	return nil
+}
+
+// signDraft signs a receipt. It returns "" for nil.
+func (s *Service) signDraft(d *draft) (secret.String, error) {
+	if d == nil {
+		return secret.String{}, nil
+	}
+	text, err := receipt.Sign(s.keys.Load().Signer(), d.request, d.claims)
+	return secret.NewString(text), err
 }
 
 // signRecorded signs the receipt of v if the answer is recorded in the transaction, as that to a

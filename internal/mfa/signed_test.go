@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/idempotency"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/mfa/mfatest"
+	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/passkey/passkeytest"
 	"github.com/countersign-mfa/countersign/internal/receipt"
 	"github.com/countersign-mfa/countersign/internal/secret"
@@ -402,5 +404,59 @@ func TestTheReceiptOfARecoveryCodeProvesNoSecondFactor(t *testing.T) {
 	got := claims(t, w.keys, w.mustVerify(c.ID, w.app(app, 0), true).Receipt.Reveal())
 	if got["recovery"] != nil || got["factor_id"] != app.ID.String() {
 		t.Errorf("the receipt of the app has the claims %v", got)
+	}
+}
+
+func TestOneCallReturnsAReceipt(t *testing.T) {
+	w := newFixture(t, mfa.Options{PublicURL: publicURL, RecoveryIterations: 2})
+	app, code := w.totpOf("ada")
+	set, codes := w.recoveryCodes("ada")
+	bypass, _, err := w.operator().CreateBypass(t.Context(), adaWhy, operator.BypassParams{Environment: sandbox.Environment, User: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(code string, r *receipt.Request, o *idempotency.Request[mfa.UserVerification]) (mfa.UserVerification, error) {
+		return w.VerifyUser(t.Context(), sandbox, "ada", mfa.VerifyParams{Code: code, Receipt: r}, o)
+	}
+	if v, err := try(wrong, payment(), nil); err != nil || v.Valid || v.Receipt.Reveal() != "" {
+		t.Fatalf("a wrong code: %+v, %v", v, err)
+	}
+	if _, err := try(code(), &receipt.Request{}, nil); !errors.Is(err, mfa.ErrInvalid) {
+		t.Fatalf("a wrong request: %v; want ErrInvalid", err)
+	}
+	seen := make(map[any]bool)
+	for _, tc := range []struct {
+		name, code, kind string
+		factor           any
+		recovery         any
+		once             *idempotency.Request[mfa.UserVerification]
+	}{
+		{"app", code(), "totp", app.String(), nil, nil},
+		{"recovery code", codes[0], "recovery_codes", set.ID.String(), true, nil},
+		{"recovery code with a key", codes[1], "recovery_codes", set.ID.String(), true, onceKey[mfa.UserVerification]("k", "r")},
+		{"bypass code", bypass.Reveal(), "bypass_code", nil, true, nil},
+	} {
+		v, err := try(tc.code, payment(), tc.once)
+		if err != nil || !v.Valid {
+			t.Fatalf("%s: %+v, %v", tc.name, v, err)
+		}
+		c := claims(t, w.keys, v.Receipt.Reveal())
+		got := fmt.Sprint(c["iss"], c["sub"], c["aud"], c["nonce"], c["factor_type"], c["factor_id"], c["recovery"], c["amr"])
+		want := fmt.Sprint(publicURL+"/environments/Acme%20Test", "ada", "https://pay.example.com", "n-1", tc.kind, tc.factor, tc.recovery, []any{"otp"})
+		if got != want {
+			t.Errorf("%s: the claims are %s; want %s", tc.name, got, want)
+		}
+		if id, _ := c["jti"].(string); !strings.HasPrefix(id, "verification_") || len(id) != len("verification_")+26 || seen[id] {
+			t.Errorf("%s: jti is %q; want an id that no other receipt has", tc.name, id)
+		}
+		seen[c["jti"]] = true
+	}
+	w.clock.Advance(time.Minute)
+	without := w.serviceOver(w.store, mfa.Options{})
+	if _, err := without.VerifyUser(t.Context(), sandbox, "ada", mfa.VerifyParams{Code: code(), Receipt: payment()}, nil); !errors.Is(err, mfa.ErrNoReceipts) {
+		t.Errorf("without an issuer: %v; want ErrNoReceipts", err)
+	}
+	if v, err := try(code(), nil, nil); err != nil || !v.Valid {
+		t.Errorf("the code that was refused with its receipt: %+v, %v; want valid", v, err)
 	}
 }

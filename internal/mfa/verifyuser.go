@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/idempotency"
+	"github.com/countersign-mfa/countersign/internal/receipt"
+	"github.com/countersign-mfa/countersign/internal/secret"
 )
 
 // maxTried is the largest number of factors whose secrets one code is compared with. A code
@@ -36,7 +39,11 @@ type UserVerification struct {
 	Bypass   bool       // the code was a bypass code
 	Recovery *RecoveryUse
 
+	Receipt secret.String // if one was asked for and the code is valid
+
 	Replayed *idempotency.Answer // if the request was answered before; all other fields are then zero
+
+	draft *draft // of the receipt, until it is signed
 }
 
 func (UserVerification) created() [16]byte { return [16]byte{} }
@@ -62,18 +69,68 @@ func (s *Service) VerifyUser(ctx context.Context, by Caller, user string, p Veri
 	if err != nil {
 		return UserVerification{}, err
 	}
+	if wrong := receiptFaults(p.Receipt); wrong != nil {
+		return UserVerification{}, &InvalidError{Fields: wrong}
+	}
 	code := typedCode(p.Code)
 	once := showing(begin(s, idempotency.Policy{Derived: false}, req), code)
 	now := s.now()
 	g := guessOfUser{env: by.Environment, key: key, code: code, sent: p.Code, now: now, events: journal{by: by, at: now, bucket: key.Bucket()}}
+	if p.Receipt != nil {
+		if g.receipt, err = s.draftUser(by.Environment, key, p.Receipt, now); err != nil {
+			return UserVerification{}, err // before the code is used
+		}
+	}
 	r, err := s.readsOfUser(ctx, by, &g)
 	if err != nil {
 		return UserVerification{}, err
 	}
 	defer g.recovery.done()
-	return decide(ctx, s, r, once, now, func(tx *Tx) (UserVerification, error) {
-		return s.tryUser(tx, client, g)
+	v, err := decide(ctx, s, r, once, now, func(tx *Tx) (UserVerification, error) {
+		v, err := s.tryUser(tx, client, g)
+		if err == nil && once != nil { // the answer is recorded in the transaction; see signRecorded
+			v.Receipt, err = s.signDraft(v.draft)
+			v.draft = nil
+		}
+		return v, err
 	})
+	if err == nil && v.draft != nil {
+		v.Receipt, err = s.signDraft(v.draft)
+	}
+	return v, err
+}
+
+// draftUser returns the receipt r of a right code of a user. Its factor is not known yet.
+func (s *Service) draftUser(env Environment, user UserKey, r *receipt.Request, now time.Time) (*draft, error) {
+	issuer, err := s.issuer(env)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.ids.Next(now, user.Bucket())
+	if err != nil {
+		return nil, err
+	}
+	text := ChallengeID(id).String() // there is no challenge: only the part after the prefix is used
+	text = receiptPrefix + text[strings.LastIndexByte(text, '_')+1:]
+	return &draft{r, receipt.Claims{Issuer: issuer, Subject: user.ID, ID: text, At: now}}, nil
+}
+
+// receiptPrefix begins the ids of receipts of verifications that have no challenge.
+const receiptPrefix = "verification_"
+
+// proves returns the receipt that g asks for, for a proof of the given methods; nil if it does not ask for one. f is nil for a
+// bypass code. recovery says whether the code was for a person who cannot use a factor.
+func (g *guessOfUser) proves(f *Factor, how methods, recovery bool) *draft {
+	if g.receipt == nil {
+		return nil
+	}
+	d := *g.receipt // the transaction may run again
+	d.claims.FactorType, d.claims.Recovery = bypassType, recovery
+	if f != nil {
+		d.claims.FactorID, d.claims.FactorType = f.ID.String(), string(f.Type)
+	}
+	d.claims.Methods, d.claims.Class, d.claims.Verified = how.amr, how.class, how.verified
+	return &d
 }
 
 // A guessOfUser is one code for all factors of a user.
@@ -85,6 +142,7 @@ type guessOfUser struct {
 	now      time.Time
 	events   journal
 	recovery *recoveryGuess // of a code with the form of a recovery code
+	receipt  *draft         // that a right code returns, without its factor; or nil
 }
 
 // readsOfUser returns the rows that the verification of a code reads, and completes g.
@@ -181,7 +239,7 @@ func (s *Service) tryUser(tx *Tx, client Client, g guessOfUser) (v UserVerificat
 			return v, err
 		}
 		if r.wrong == "" {
-			return s.userSucceeded(tx, g, f, &before, r, use), nil
+			return s.userSucceeded(tx, g, f, &before, r, use)
 		}
 		if r.wrong == reasonSpentCode {
 			wrong = r.wrong
@@ -250,7 +308,11 @@ func (s *Service) checkUnprompted(f *Factor, g guessOfUser) (r result, use *Reco
 }
 
 // userSucceeded counts a right code of f. before is the stored state of f.
-func (s *Service) userSucceeded(tx *Tx, g guessOfUser, f *Factor, before *FactorState, r result, use *RecoveryUse) UserVerification {
+func (s *Service) userSucceeded(tx *Tx, g guessOfUser, f *Factor, before *FactorState, r result, use *RecoveryUse) (v UserVerification, err error) {
+	kind, err := f.kind()
+	if err != nil {
+		return v, err
+	}
 	about := Event{Type: ChallengeSucceeded, Factor: f.ID, Kind: f.Type, ClockOffset: r.clockOffset}
 	g.events.append(tx, about)
 	if use != nil {
@@ -263,7 +325,10 @@ func (s *Service) userSucceeded(tx *Tx, g guessOfUser, f *Factor, before *Factor
 		}
 	}
 	s.recordOwner(tx, g.events, g.key, about, true)
-	return UserVerification{Valid: true, Factor: f.ID, Type: f.Type, Recovery: use}
+	return UserVerification{
+		Valid: true, Factor: f.ID, Type: f.Type, Recovery: use,
+		draft: g.proves(f, kind.methods(f, &r), use != nil),
+	}, nil
 }
 
 // tryUserBypass checks a code against the bypass code of tx. It does not count a wrong one in the
@@ -286,5 +351,5 @@ func (s *Service) tryUserBypass(tx *Tx, g guessOfUser, all []*Factor) (v UserVer
 	g.events.append(tx, about)
 	about.Type, about.Reason = BypassUsed, b.Reason
 	g.events.append(tx, about)
-	return UserVerification{Valid: true, Bypass: true}, nil
+	return UserVerification{Valid: true, Bypass: true, draft: g.proves(nil, bypassMethods, true)}, nil
 }
