@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +16,28 @@ import (
 
 // A memory is a Store that can fail.
 type memory struct {
+	mu    sync.Mutex
 	rows  map[string]nodes.Node
 	puts  int
 	fails bool
 }
 
+// list returns a copy of the rows, and how often a row was stored.
+func (m *memory) list() (map[string]nodes.Node, int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.rows), m.puts
+}
+
+func (m *memory) fail(fails bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fails = fails
+}
+
 func (m *memory) PutNode(_ context.Context, n nodes.Node) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.fails {
 		return errors.New("the store does not answer")
 	}
@@ -29,15 +47,20 @@ func (m *memory) PutNode(_ context.Context, n nodes.Node) error {
 }
 
 func (m *memory) DeleteNode(ctx context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	delete(m.rows, id)
 	return ctx.Err()
 }
 
 func (m *memory) Nodes(context.Context, int) ([]nodes.Node, error) {
-	return slices.Collect(maps.Values(m.rows)), nil
+	rows, _ := m.list()
+	return slices.Collect(maps.Values(rows)), nil
 }
 
 func (m *memory) SweepNodes(_ context.Context, before time.Time, _ int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	maps.DeleteFunc(m.rows, func(_ string, n nodes.Node) bool { return n.SeenAt.Before(before) })
 	return nil
 }
@@ -45,39 +68,42 @@ func (m *memory) SweepNodes(_ context.Context, before time.Time, _ int) error {
 func TestANodeIsListedWhileItRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{rows: map[string]nodes.Node{"node_dead": {SeenAt: time.Now().Add(-59 * time.Minute)}}}
-		keyset := "old"
-		h := nodes.NewHeartbeat(m, nodes.Node{Name: "web-1"}, nodes.Options{Keys: func() (string, string) { return "key", keyset }})
+		var keyset atomic.Pointer[string]
+		keyset.Store(new("old"))
+		h := nodes.NewHeartbeat(m, nodes.Node{Name: "web-1"}, nodes.Options{Keys: func() (string, string) { return "key", *keyset.Load() }})
 		ctx, cancel := context.WithCancel(t.Context())
 		go h.Run(ctx)
 		synctest.Wait()
-		if n := m.rows[h.ID()]; n.Name != "web-1" || n.Keyset != "old" || n.IsLost(time.Now()) || len(m.rows) != 2 {
-			t.Errorf("after the start: %+v", m.rows)
+		rows, _ := m.list()
+		if n := rows[h.ID()]; n.Name != "web-1" || n.Keyset != "old" || n.IsLost(time.Now()) || len(rows) != 2 {
+			t.Errorf("after the start: %+v", rows)
 		}
-		keyset = "new"
+		keyset.Store(new("new"))
 		h.Beat(ctx)
-		if m.rows[h.ID()].Keyset != "new" {
+		if rows, _ = m.list(); rows[h.ID()].Keyset != "new" {
 			t.Error("Beat does not store the keyset of this moment")
 		}
 		time.Sleep(10*time.Minute + time.Second)
 		synctest.Wait()
-		if n := m.rows[h.ID()]; n.IsLost(time.Now()) || len(m.rows) != 1 || m.puts > 13 {
-			t.Errorf("after ten minutes and %d writes: %+v", m.puts, m.rows)
+		rows, puts := m.list()
+		if n := rows[h.ID()]; n.IsLost(time.Now()) || len(rows) != 1 || puts > 13 {
+			t.Errorf("after ten minutes and %d writes: %+v", puts, rows)
 		}
-		m.fails = true
+		m.fail(true)
 		time.Sleep(nodes.LostAfter + time.Minute)
-		if n := m.rows[h.ID()]; !n.IsLost(time.Now()) {
-			t.Errorf("without a store: %+v", n)
+		if rows, _ = m.list(); !rows[h.ID()].IsLost(time.Now()) {
+			t.Errorf("without a store: %+v", rows)
 		}
-		m.fails = false
+		m.fail(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := m.rows[h.ID()]; n.IsLost(time.Now()) {
-			t.Errorf("with the store again: %+v", n)
+		if rows, _ = m.list(); rows[h.ID()].IsLost(time.Now()) {
+			t.Errorf("with the store again: %+v", rows)
 		}
 		cancel()
 		synctest.Wait()
-		if len(m.rows) != 0 {
-			t.Errorf("after the end: %+v", m.rows)
+		if rows, _ = m.list(); len(rows) != 0 {
+			t.Errorf("after the end: %+v", rows)
 		}
 	})
 }

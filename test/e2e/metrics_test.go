@@ -194,13 +194,13 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	}
 	refuses(t, "--metrics-addr: listen tcp "+addr+": bind: address already in use",
 		"serve", "--addr", "127.0.0.1:0", "--store", storeIn(t, t.TempDir()), "--log-level", "error", "--metrics-addr", addr)
+	again := serveWith(t, []string{"COUNTERSIGN_METRICS_ADDR=127.0.0.1:0"}, "serve", "--addr", "127.0.0.1:0", "--log-format", "text",
+		"--store", storeIn(t, t.TempDir()))
+	if status, _ := get(t, again.metricsURL()); status != http.StatusOK {
+		t.Errorf("with the variable of the environment: %d", status)
+	}
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
-	}
-	again := serveWith(t, []string{"COUNTERSIGN_METRICS_ADDR=" + addr}, "serve", "--addr", "127.0.0.1:0", "--log-format", "text",
-		"--store", storeIn(t, t.TempDir()))
-	if again.metricsURL() != url {
-		t.Errorf("it serves %s; want %s", again.metricsURL(), url)
 	}
 }
 

@@ -485,7 +485,7 @@ await report.step("the environment is chosen", async () => {
 await report.step("a new key is shown once", async () => {
   const page = await open();
   await page.goto(server.url + env + "/keys");
-  await page.getByLabel("Name").fill("checkout service");
+  await page.locator("#name").fill("checkout service");
   await page.getByLabel("Reason").last().fill("ticket 4713");
   await page.getByRole("button", { name: "Create key" }).click();
   const key = await page.locator(".secret code").textContent();
