@@ -75,6 +75,7 @@ var places = map[string]place{
 	"internal/console":     {layer: face},
 	"internal/operatorapi": {layer: face},
 	"internal/inbox":       {layer: face},
+	"internal/explorer":    {layer: face},
 	"internal/landing":     {layer: face},
 	"internal/web":         {layer: web},
 

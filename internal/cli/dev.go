@@ -319,6 +319,7 @@ Countersign is ready, for development.
   API key   {key}
   Start     {url}/
   Inbox     {url}/dev/inbox
+  Explorer  {url}/dev/explorer
   Console   {url}/console
   Events    {command} events tail --store {store}
   Data      {store}{trust}

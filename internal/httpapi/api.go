@@ -46,6 +46,7 @@ type Options struct {
 	Ready          func(ctx context.Context) error // returns an error while requests cannot be served; nil: they always can
 	Webhooks       *webhook.Service                // manages webhook endpoints; not served if nil
 	Home           http.Handler                    // serves the page at /; not served if nil
+	Explorer       http.Handler                    // serves /dev/explorer; not served if nil
 	Inbox          http.Handler                    // serves /dev/inbox; not served if nil
 	Clock          Clock                           // moved by /dev/clock; not served if nil
 	Faults         bool                            // serve /dev/faults

@@ -7,10 +7,13 @@ import (
 	"github.com/countersign-mfa/countersign/internal/web"
 )
 
-// developmentRoutes adds the page at / and the reset, which only 'countersign dev' serves.
+// developmentRoutes adds the page at /, the explorer and the reset, which only 'countersign dev' serves.
 func (a *API) developmentRoutes() {
 	if a.opts.Home != nil {
 		a.mux.Handle("GET /{$}", web.Wrap(a.opts.Home))
+	}
+	if a.opts.Explorer != nil {
+		a.mux.Handle("GET /dev/explorer", web.Wrap(a.opts.Explorer))
 	}
 	if a.opts.Reset != nil {
 		a.unboundedRoute("POST /dev/reset", a.reset, access.CallAPI)

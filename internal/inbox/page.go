@@ -18,7 +18,7 @@ import (
 //go:embed page.html page.css page.js
 var pageFiles embed.FS
 
-var pageTemplate = template.Must(template.Must(web.PageStyle.Clone()).ParseFS(pageFiles, "page.*"))
+var pageTemplate = template.Must(template.Must(web.PageParts.Clone()).ParseFS(pageFiles, "page.*"))
 
 // page is the data of page.html.
 type page struct {

@@ -2,13 +2,9 @@ package landing
 
 import (
 	"bytes"
-	"crypto/rand"
 	"embed"
-	"fmt"
 	"html/template"
-	"net"
 	"net/http"
-	"strconv"
 
 	"github.com/countersign-mfa/countersign/internal/web"
 )
@@ -51,15 +47,9 @@ func read(all []example) []example {
 }
 
 // html/template escapes each value for its context in the page.
-var pageTemplate = template.Must(template.Must(web.PageStyle.Clone()).ParseFS(files, "page.*"))
+var pageTemplate = template.Must(template.Must(web.PageParts.Clone()).ParseFS(files, "page.*"))
 
-// A Page is an http.Handler for the path /. It is safe for concurrent use.
-type Page struct {
-	opts  Options
-	hosts web.Hosts
-}
-
-// Options say what a Page shows.
+// Options say what the page shows.
 type Options struct {
 	Key         func() string // the API key; shown only to programs on the same machine
 	Environment string        // that the key belongs to
@@ -68,8 +58,18 @@ type Options struct {
 	Clock       bool // /dev/clock is served
 }
 
-// New returns a Page.
-func New(opts Options) *Page { return &Page{opts: opts, hosts: web.NewHosts()} }
+// New returns the page, an http.Handler for the path /.
+func New(opts Options) *web.Page {
+	return web.NewPage(func(r *http.Request, nonce string) ([]byte, error) {
+		data := page{Options: opts, Nonce: nonce, URL: web.Origin(r), Examples: examples}
+		if web.IsLocal(r.RemoteAddr) {
+			data.Secret = opts.Key()
+		}
+		var b bytes.Buffer
+		err := pageTemplate.ExecuteTemplate(&b, "page.html", data)
+		return b.Bytes(), err
+	})
+}
 
 // page is the data of page.html.
 type page struct {
@@ -78,51 +78,4 @@ type page struct {
 	URL      string // of the server, without a slash at its end
 	Secret   string // the key; "" if it is not shown
 	Examples []example
-}
-
-// ServeHTTP answers GET and HEAD.
-func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	web.Protect(w.Header())
-	if !p.hosts.Answer(r.Host) || web.IsForeign(r) {
-		http.Error(w, "The page of 'countersign dev' answers only under an IP address or localhost, and not to other sites.", http.StatusForbidden)
-		return
-	}
-	body, nonce, err := p.render(r)
-	if err != nil {
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Security-Policy", web.PagePolicy(nonce))
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if r.Method != http.MethodHead {
-		w.Write(body) // an error means that the client has gone
-	}
-}
-
-func (p *Page) render(r *http.Request) (body []byte, nonce string, err error) {
-	if nonce, err = web.NewNonce(rand.Reader); err != nil {
-		return nil, "", err
-	}
-	data := page{Options: p.opts, Nonce: nonce, URL: web.Origin(r), Examples: examples}
-	if isLocal(r.RemoteAddr) {
-		data.Secret = p.opts.Key()
-	}
-	var b bytes.Buffer
-	if err := pageTemplate.ExecuteTemplate(&b, "page.html", data); err != nil {
-		return nil, "", fmt.Errorf("render the first page: %w", err)
-	}
-	return b.Bytes(), nonce, nil
-}
-
-// isLocal reports whether a client is on this machine. A client of a Unix socket has no
-// address.
-func isLocal(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr == "" || addr == "@"
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

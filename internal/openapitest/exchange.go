@@ -22,7 +22,7 @@ const (
 // outside reports whether a path is outside the API: the inbox is a page of
 // `countersign dev`, which also serves the clock and the faults of tests, and SMS providers post receipts.
 func outside(path string) bool {
-	return path == "/" || path == "/dev/inbox" || path == "/dev/clock" || path == "/dev/faults" || path == "/dev/reset" || strings.HasPrefix(path, "/sms/receipts/")
+	return path == "/" || path == "/dev/inbox" || path == "/dev/explorer" || path == "/dev/clock" || path == "/dev/faults" || path == "/dev/reset" || strings.HasPrefix(path, "/sms/receipts/")
 }
 
 // UUID matches the id of a request.

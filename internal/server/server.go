@@ -23,6 +23,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/smsfile"
 	"github.com/countersign-mfa/countersign/internal/events"
+	"github.com/countersign-mfa/countersign/internal/explorer"
 	"github.com/countersign-mfa/countersign/internal/httpapi"
 	"github.com/countersign-mfa/countersign/internal/inbox"
 	"github.com/countersign-mfa/countersign/internal/landing"
@@ -265,6 +266,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	}
 	if parts.Key != nil {
 		opts.Home = landing.New(landing.Options{Key: parts.Key, Environment: "sandbox", Version: parts.Version, Resets: parts.Reset != nil, Clock: parts.Clock != nil})
+		opts.Explorer = explorer.New(explorer.Options{OpenAPI: parts.OpenAPI, Key: parts.Key, Version: parts.Version})
 	}
 	// Without providers, the sender of sandboxes takes all messages.
 	sandbox := parts.Sender

@@ -1,20 +1,61 @@
 package web
 
 import (
-	_ "embed"
+	"crypto/rand"
+	"embed"
 	"encoding/hex"
 	"fmt"
 	"html/template"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 )
 
-//go:embed page.css
-var pageStyle string
+//go:embed style.css copy.js icon.html
+var pageFiles embed.FS
 
-// PageStyle has the template "style", the style that pages of development share. A page adds
-// its own templates to a clone.
-var PageStyle = template.Must(template.New("").Parse(`{{define "style"}}` + pageStyle + `{{end}}`))
+// PageParts has the templates that pages of development share: "style.css"; "copy.js", the
+// part of a script that makes buttons copy; and "icon.html". A page adds its own templates to a clone.
+var PageParts = template.Must(template.ParseFS(pageFiles, "*"))
+
+// A Page is an http.Handler for a page of development. It answers GET and HEAD, only under an IP
+// address or localhost, and not to scripts of other sites. It is safe for concurrent use.
+type Page struct {
+	hosts  Hosts
+	render func(r *http.Request, nonce string) ([]byte, error)
+}
+
+// NewPage returns a Page. render returns the HTML, in which only the style and the script with
+// the nonce have an effect.
+func NewPage(render func(r *http.Request, nonce string) ([]byte, error)) *Page {
+	return &Page{NewHosts(), render}
+}
+
+// ServeHTTP answers a request.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	Protect(w.Header())
+	if !p.hosts.Answer(r.Host) || IsForeign(r) {
+		http.Error(w, "The pages of 'countersign dev' answer only under an IP address or localhost, and not to other sites.", http.StatusForbidden)
+		return
+	}
+	nonce, err := NewNonce(rand.Reader)
+	var body []byte
+	if err == nil {
+		body, err = p.render(r, nonce)
+	}
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Security-Policy", PagePolicy(nonce))
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method != http.MethodHead {
+		w.Write(body) // an error means that the client has gone
+	}
+}
 
 // PagePolicy is the Content-Security-Policy of a page of development. It allows the style and
 // the script with the nonce, an icon in the page, and requests to the server. It allows nothing else: scripts cannot, for example, make HTML from text.
@@ -40,4 +81,15 @@ func Origin(r *http.Request) string {
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host
+}
+
+// IsLocal reports whether a client is on this machine. addr is the RemoteAddr of its request. A
+// client of a Unix socket has no address.
+func IsLocal(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr == "" || addr == "@"
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
 }

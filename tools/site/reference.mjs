@@ -22,7 +22,7 @@ export function reference(text) {
   const tags = api.tags.map((tag) => ({ ...tag, operations: operations.filter((operation) => operation.tags[0] === tag.name) }));
   pages.index = [
     "# API reference", "",
-    `Version ${api.info.version}, from [openapi.yaml](/openapi.yaml){target="_self"}. The server itself serves this file at \`/openapi.yaml\`: tools such as Bruno, Postman or Insomnia import it and call \`countersign dev\`. `
+    `Version ${api.info.version}, from [openapi.yaml](/openapi.yaml){target="_self"}. The server itself serves this file at \`/openapi.yaml\`: tools such as Bruno, Postman or Insomnia import it and call \`countersign dev\`, whose page \`/dev/explorer\` sends each request. `
     + "A page of another site cannot call the API, because API keys do not belong in browsers; so these pages show commands for a terminal.", "",
     ...tags.flatMap((tag) => [`## ${tag.name}`, "", clean(tag.description), "", "| operation | request |", "|---|---|",
       ...tag.operations.map((operation) => `| [${cell(operation.summary)}](./${operation.operationId}.md) | \`${operation.method.toUpperCase()} ${operation.path}\` |`), ""]),
