@@ -114,6 +114,11 @@ site: ## Build the site of the documents in .cache/site (SITE_BASE=/path/)
 	@cd tools/site && { [[ node_modules -nt package-lock.json ]] || npm ci --loglevel=error; }
 	node tools/site/build.mjs .cache/site
 
+.PHONY: site-versions
+site-versions: ## Build the sites of this version and of all released ones (SITE_BASE=/path/)
+	@cd tools/site && { [[ node_modules -nt package-lock.json ]] || npm ci --loglevel=error; }
+	node tools/site/versions.mjs .cache/site
+
 .PHONY: clean
 clean: ## Remove what was built and installed here
 	rm -rf bin .cache test/conformance/*/node_modules test/conformance/*/libraries internal/delivery/sms/smpp/smpptest/node_modules internal/pgtest/postgres18/node_modules tools/site/node_modules

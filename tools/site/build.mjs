@@ -5,16 +5,17 @@
 // It copies the Markdown files of the repository into a folder of its own, makes the pages
 // of the API reference from openapi.yaml, and runs VitePress. SITE_BASE is the path under
 // which the site will be served, by default /. OUTPUT/content-security-policy.txt is the
-// policy with which the site works.
-import { createHash } from "node:crypto";
+// policy with which the site works. versions.mjs sets SITE_ROOT, the folder of another version of the
+// repository, and SITE_VERSIONS, the menu of versions.
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vitepress";
+import { writePolicy } from "./policy.mjs";
 import { reference } from "./reference.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const root = resolve(here, "../..");
+const root = resolve(process.env.SITE_ROOT ?? join(here, "../.."));
 const output = resolve(process.argv[2] ?? join(root, ".cache/site"));
 const source = join(here, "src");
 const github = "https://github.com/countersign-mfa/countersign";
@@ -65,7 +66,7 @@ for (const entry of await readdir(join(root, "docs"), { recursive: true, withFil
 for (const file of ["CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"]) {
   await stage(file);
 }
-await cp(join(here, "index.md"), join(source, "index.md"));
+await cp(join(root, "tools/site/index.md"), join(source, "index.md"));
 const openapi = await readFile(join(root, "openapi.yaml"), "utf8");
 const { pages, sidebar, version } = reference(openapi);
 await mkdir(join(source, "reference"), { recursive: true });
@@ -79,16 +80,4 @@ await writeFile(join(source, "reference.json"), JSON.stringify({ sidebar, versio
 process.env.SITE_OUTPUT = output;
 await build(here);
 
-// VitePress has a few scripts in its pages: the policy names them by their hashes.
-const hashes = new Set();
-for (const entry of await readdir(output, { recursive: true, withFileTypes: true })) {
-  if (entry.isFile() && entry.name.endsWith(".html")) {
-    const text = await readFile(join(entry.parentPath, entry.name), "utf8");
-    for (const [, script] of text.matchAll(/<script(?![^>]* src=)[^>]*>([\s\S]*?)<\/script>/g)) {
-      hashes.add(`'sha256-${createHash("sha256").update(script).digest("base64")}'`);
-    }
-  }
-}
-await writeFile(join(output, "content-security-policy.txt"),
-  `default-src 'none'; script-src 'self' ${[...hashes].sort().join(" ")}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; ` +
-  "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'\n");
+await writePolicy(output);

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitepress";
 
 const made = JSON.parse(readFileSync(fileURLToPath(new URL("../src/reference.json", import.meta.url)), "utf8"));
+const versions = JSON.parse(process.env.SITE_VERSIONS ?? "[]").map((version) => ({ ...version, target: "_self" }));
 const page = (text, name) => ({ text, link: `/docs/${name}` });
 
 const guides = [
@@ -82,7 +83,7 @@ export default defineConfig({
       { text: "Guides", link: "/docs/integrating" },
       { text: "API", link: "/reference/" },
       { text: "Errors", link: "/docs/errors" },
-      { text: made.version, items: [{ text: "Changes and upgrades", link: "/CHANGELOG" }, { text: "Security", link: "/docs/security-model" }] },
+      { text: made.version, items: [...versions.length > 0 ? [{ text: "Versions", items: versions }] : [], { text: "Changes and upgrades", link: "/CHANGELOG" }, { text: "Security", link: "/docs/security-model" }] },
     ],
     sidebar: {
       "/reference/": [{ text: "API reference", link: "/reference/" }, ...made.sidebar],
