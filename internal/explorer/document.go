@@ -35,7 +35,7 @@ type parameter struct {
 	In          string // "path", "query" or "header"
 	Required    bool
 	Description string
-	Example     string // "" if there is none
+	Example     string // "" without one
 }
 
 // A body is an example of a request's JSON.
