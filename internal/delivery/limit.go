@@ -69,7 +69,8 @@ func newPhoneKey(keys *secret.Keyset, env ids.EnvironmentID, phone Phone) PhoneK
 func bucketOf(env ids.EnvironmentID) ids.Bucket { return ids.UserBucket(env, "") }
 
 // A PhoneLimit records when messages were sent to a phone number. It prevents floods of
-// messages to a number, and keeps one factor from using up the budget of another.
+// messages to a number, and keeps one factor from using up the budget of another. Package mfa
+// also records in such a row when recovery codes of a user were created.
 type PhoneLimit struct {
 	Bucket    ids.Bucket
 	Key       PhoneKey

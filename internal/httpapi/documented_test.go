@@ -271,6 +271,12 @@ var provocations = map[string]func(*call) reply{
 		c.body = `{}`
 		return c.send()
 	},
+	"recovery_codes_rate_limited": func(c *call) reply {
+		for range 10 {
+			c.send().is(http.StatusCreated)
+		}
+		return c.send()
+	},
 	"sms_country_not_allowed":     func(c *call) reply { return c.moveToProduction("+4915123456789").send() },
 	"sms_number_type_not_allowed": func(c *call) reply { return c.moveToProduction("+19002345678").send() },
 	"sms_challenge_quota_reached": func(c *call) reply { return c.moveToProduction("+16073517112").sendOnce(time.Minute).send() },

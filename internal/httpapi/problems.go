@@ -39,6 +39,7 @@ var problems = slices.Concat([]web.Kind{
 	kind(mfa.ErrNotSent, http.StatusUnprocessableEntity, "authentication_challenge_not_sent", "Only the code of an sms factor's challenge can be sent again."),
 	kind(errTooManyStreams, http.StatusTooManyRequests, "too_many_streams", "This API key has too many open streams. Close one of them."),
 	kind(delivery.ErrSendLimit, http.StatusTooManyRequests, "sms_challenge_rate_limited", "Too many messages to this phone number. Try again later."),
+	kind(mfa.ErrRecoveryLimit, http.StatusTooManyRequests, "recovery_codes_rate_limited", "Recovery codes were created too often for this user. Try again later."),
 	kind(mfa.ErrInvalid, http.StatusUnprocessableEntity, "invalid_request_parameters", "Validation failed"),
 	kind(mfa.ErrNoReceipts, http.StatusUnprocessableEntity, "receipts_not_configured", "Receipts need an issuer. The operator sets receipt_issuer of the environment, or public_url of the server."),
 	kind(mfa.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_error", "This Idempotency-Key was used before: with another request, for a factor that was deleted, or for a secret that is no longer shown."),

@@ -16,10 +16,12 @@ func (m *model) user(t *rapid.T) (mfa.Caller, mfa.UserKey) {
 	return env, mfa.UserKey{Environment: env.ID, ID: rapid.SampledFrom([]string{"ada", "grace"}).Draw(t, "user")}
 }
 
-// createRecovery creates the recovery codes of a user, in place of all earlier ones.
+// createRecovery creates the recovery codes of a user, in place of all earlier ones; now and then more often than is allowed.
 func (m *model) createRecovery(t *rapid.T) {
 	env, u := m.user(t)
-	m.makeCodes(t, env, mfa.RecoveryParams{User: u.ID, AllowSole: rapid.Bool().Draw(t, "allow sole")}, once[mfa.NewRecoveryCodes](t, m))
+	for range rapid.SampledFrom([]int{1, 1, 1, 1, 1, 11}).Draw(t, "sets") {
+		m.makeCodes(t, env, mfa.RecoveryParams{User: u.ID, AllowSole: rapid.Bool().Draw(t, "allow sole")}, once[mfa.NewRecoveryCodes](t, m))
+	}
 }
 
 func (m *model) makeCodes(t *rapid.T, env mfa.Caller, p mfa.RecoveryParams, o *idempotency.Request[mfa.NewRecoveryCodes]) {
@@ -32,6 +34,7 @@ func (m *model) makeCodes(t *rapid.T, env mfa.Caller, p mfa.RecoveryParams, o *i
 	if err != nil {
 		return
 	}
+	m.rules.created[u] = append(m.rules.created[u], m.clock.Now())
 	set := m.rules.set(u)
 	if set == nil {
 		set = &ruledFactor{Enrollment: mfa.Enrollment{Details: n.Details}}

@@ -33,7 +33,7 @@ func TestModel(t *testing.T) {
 				now: w.clock.Now, failures: make(map[mfa.UserKey]int),
 				sends: make(map[string][]ruledSend), events: make(map[mfa.Bucket][]string),
 				bypasses: make(map[mfa.BypassKey]*ruledBypass), answers: make(map[string]mfa.ChallengeID),
-				sets: make(map[mfa.UserKey]*ruledFactor),
+				sets: make(map[mfa.UserKey]*ruledFactor), created: make(map[mfa.UserKey][]time.Time),
 			},
 		}
 		for range 2 {

@@ -43,7 +43,7 @@ func (NewRecoveryCodes) replayed(a *idempotency.Answer) NewRecoveryCodes {
 
 // CreateRecoveryCodes creates the recovery codes of a user, in place of all earlier ones. The
 // factor of the user's codes stays the same, with its wrong codes and its lock. Errors: ErrInvalid,
-// ErrSoleFactor, and ErrUnavailable while too many codes are being hashed.
+// ErrRecoveryLimit, ErrSoleFactor, and ErrUnavailable while too many codes are being hashed.
 func (s *Service) CreateRecoveryCodes(ctx context.Context, by Caller, p RecoveryParams, req *idempotency.Request[NewRecoveryCodes]) (NewRecoveryCodes, error) {
 	user, client, err := checkUser(by, p.User, p.Client)
 	if err != nil {
@@ -68,6 +68,9 @@ func (s *Service) CreateRecoveryCodes(ctx context.Context, by Caller, p Recovery
 		if answer != nil || err != nil {
 			return NewRecoveryCodes{Replayed: answer}, err
 		}
+	}
+	if err := recoveryLimit(rows.Phone, now); err != nil { // before the slow hashes; storeRecovery decides
+		return NewRecoveryCodes{}, err
 	}
 	if !p.AllowSole {
 		if err := s.refuseSole(ctx, user); err != nil {
@@ -106,7 +109,7 @@ func checkUser(by Caller, user string, c Client) (UserKey, Client, error) {
 }
 
 func (s *Service) viewRecovery(ctx context.Context, user UserKey, once *idempotency.Operation[NewRecoveryCodes]) (Rows, error) {
-	r := Read{Bucket: user.Bucket(), Recovery: user}
+	r := Read{Bucket: user.Bucket(), Recovery: user, Phone: recoveryLimitKey(s.keys.Load(), user)}
 	if once != nil {
 		r.Replay = once.Key
 	}
@@ -188,7 +191,7 @@ func (s *Service) storeRecovery(ctx context.Context, by Caller, user UserKey, cl
 ) (NewRecoveryCodes, error) {
 	bucket, keys := user.Bucket(), s.keys.Load()
 	f := Factor{Environment: user.Environment, Type: RecoveryCodes, User: user.ID, CreatedAt: now}
-	r := Read{Bucket: bucket}
+	r := Read{Bucket: bucket, Phone: recoveryLimitKey(keys, user)}
 	if found != nil {
 		f.ID, r.Factor = found.ID, found.ID
 	} else {
@@ -215,6 +218,11 @@ func (s *Service) storeRecovery(ctx context.Context, by Caller, user UserKey, cl
 	former, person := s.former(user), PersonOf(keys, user)
 	return decide(ctx, s, r, once, now, func(tx *Tx) (NewRecoveryCodes, error) {
 		f, happened := f, FactorEnrolled
+		limit, err := countRecovery(tx.Phone, r.Phone, now)
+		if err != nil {
+			return NewRecoveryCodes{}, err
+		}
+		tx.put(PutPhone{limit})
 		if found == nil {
 			if tx.Recovery != nil {
 				return NewRecoveryCodes{}, errRecoveryRaced

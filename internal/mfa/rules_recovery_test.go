@@ -59,6 +59,10 @@ func (r *rules) canRecover(f *ruledFactor, accept bool) bool {
 
 // mayMakeRecovery says what the creation of recovery codes ends in.
 func (r *rules) mayMakeRecovery(u mfa.UserKey, all []*ruledFactor, sole bool) string {
+	lately := slices.DeleteFunc(slices.Clone(r.created[u]), func(at time.Time) bool { return r.now().Sub(at) >= time.Hour })
+	if len(lately) >= 10 {
+		return fmt.Sprint("too many sets of recovery codes for this user, wait ", time.Hour-r.now().Sub(lately[len(lately)-10]))
+	}
 	other := func(f *ruledFactor) bool {
 		return !f.deleted && f.user() == u && f.Type != mfa.RecoveryCodes && f.isVerified() && !f.paused
 	}

@@ -21,6 +21,7 @@ type rules struct {
 	bypasses map[mfa.BypassKey]*ruledBypass
 	answers  map[string]mfa.ChallengeID // the challenges of the responses of authenticators
 	sets     map[mfa.UserKey]*ruledFactor
+	created  map[mfa.UserKey][]time.Time // when recovery codes were created, oldest first
 	messages int
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 )
 
@@ -96,6 +97,47 @@ func oneRecoverySet(t *testing.T, s mfa.Store) {
 	}
 	if found := list(t, s, mfa.FactorQuery{User: u, Limit: 10}); stored != 1 || len(found) != 1 {
 		t.Errorf("%d Updates stored a set, and %d are stored; want 1", stored, len(found))
+	}
+}
+
+// phoneLimitIsExact counts sets of recovery codes of one user many times at once. At the start neither the
+// limit nor the user is stored, and each Update also reads the set.
+func phoneLimitIsExact(t *testing.T, s mfa.Store) {
+	const allowed = 10
+	u := NewUser()
+	b, set := u.Bucket(), newRecovery(u)
+	store(t, s, b, mfa.InsertFactor{Factor: set})
+	key := newKey()
+	full := errors.New("as many as are allowed")
+	errs := together(32, func(i int) error {
+		r := mfa.Read{Bucket: b, Phone: key, Factor: set.ID}
+		if i%2 == 0 {
+			r = mfa.Read{Bucket: b, Phone: key, User: u, Recovery: u}
+		}
+		return s.Update(t.Context(), r, func(tx *mfa.Tx) error {
+			p := tx.Phone
+			if p == nil {
+				p = &delivery.PhoneLimit{Bucket: b, Key: key, ExpiresAt: morning}
+			}
+			if len(p.Sends) == allowed {
+				return full
+			}
+			p.Sends = append(p.Sends, delivery.Send{At: morning})
+			tx.Writes = []mfa.Write{mfa.PutPhone{PhoneLimit: p}}
+			return nil
+		})
+	})
+	counted := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			counted++
+		case !errors.Is(err, full):
+			t.Errorf("an Update: %v; want %v", err, full)
+		}
+	}
+	if p := view(t, s, mfa.Read{Bucket: b, Phone: key}).Phone; counted != allowed || p == nil || len(p.Sends) != allowed {
+		t.Errorf("%d Updates counted, and the limit is %+v; want %d", counted, p, allowed)
 	}
 }
 

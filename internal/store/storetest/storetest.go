@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(*testing.T) mfa.Store) {
 	check("further factors are read in the order in which they are asked for", othersKeepOrder)
 	check("the recovery codes of a user are found by the user", recoveryIsFoundByUser)
 	check("a user has one set of recovery codes", oneRecoverySet)
+	check("racing Updates count no more in a phone limit than is allowed", phoneLimitIsExact)
 	check("a list leaves out a type of factor", listLeavesOutType)
 	check("a replay record belongs to its bucket", replaysAreApart)
 	check("an idempotency key finds the newest challenge that it created", keyFindsChallenge)
