@@ -7,5 +7,5 @@ case ${1:-} in
 upgrade | deconfigure | failed-upgrade | [1-9]) exit 0 ;;
 esac
 if [ -d /run/systemd/system ]; then
-  systemctl disable --now countersign.service
+  systemctl disable --now countersign.socket countersign.service
 fi

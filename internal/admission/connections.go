@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"sync"
@@ -73,6 +74,25 @@ func NewConnections(limit int, opts Options) *Connections {
 
 // Open returns the number of open connections.
 func (c *Connections) Open() int { return int(c.n.Load()) }
+
+// AwaitRequests returns when each open connection has sent a request, or when ctx ends.
+func (c *Connections) AwaitRequests(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for c.isSilent() && ctx.Err() == nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// isSilent reports whether there is a connection without a request.
+func (c *Connections) isSilent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.silent.next != &c.silent
+}
 
 // isCrowded reports whether there are more connections than the limit.
 func (c *Connections) isCrowded() bool { return c.Open() > c.limit }
@@ -197,8 +217,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		case <-wait.C:
 			spare = Spare
 		case <-l.closed:
-			conn.Close()
-			return nil, net.ErrClosed
+			return conn, nil // the last one
 		}
 	}
 	return conn, nil

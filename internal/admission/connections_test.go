@@ -2,6 +2,7 @@ package admission_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/admission"
@@ -351,4 +353,25 @@ func TestCrowd(t *testing.T) {
 	}
 	all.Wait()
 	h.opens(0)
+}
+
+func TestAShutdownWaitsForFirstRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := admission.NewConnections(10, admission.Options{})
+		quick, silent := &net.TCPConn{}, &net.UnixConn{}
+		c.Track(quick, http.StateNew)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		time.AfterFunc(100*time.Millisecond, func() { c.Track(quick, http.StateActive) })
+		began := time.Now()
+		c.AwaitRequests(ctx)
+		if took := time.Since(began); ctx.Err() != nil || took < 100*time.Millisecond {
+			t.Errorf("it waited %v for a request that arrived after 100 ms", took)
+		}
+		c.Track(silent, http.StateNew)
+		c.AwaitRequests(ctx)
+		if ctx.Err() == nil {
+			t.Error("it did not wait for a connection without a request")
+		}
+	})
 }

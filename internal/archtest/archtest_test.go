@@ -139,6 +139,7 @@ var places = map[string]place{
 	"internal/ratelimit":  {layer: ground},
 	"internal/receipt":    {layer: ground, also: []string{"internal/secret"}},
 	"internal/sdnotify":   {layer: ground},
+	"internal/sdsocket":   {layer: ground},
 	"internal/secret":     {layer: ground, also: []string{"internal/atomicfile"}},
 	"internal/softkey":    {layer: ground},
 	"internal/totp":       {layer: ground},

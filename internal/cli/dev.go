@@ -110,7 +110,15 @@ func (d *devCommand) Run(ctx context.Context, con console, parsed *kong.Context)
 		return err
 	}
 	keepWithoutReader()
-	with := server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version(), Faults: true, Listener: listener}
+	with := server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version(), Faults: true}
+	if listener != nil {
+		with.Inherited = func(addr string) net.Listener {
+			if addr != d.Addr {
+				return nil
+			}
+			return listener
+		}
+	}
 	var key string // the page at / is served when it is known
 	with.Key = func() string { return key }
 	// Without --clock, a store with a clock that was moved keeps its time.

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/atomicfile"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/sdnotify"
+	"github.com/countersign-mfa/countersign/internal/sdsocket"
 	"github.com/countersign-mfa/countersign/internal/server"
 )
 
@@ -67,13 +68,20 @@ func (s *serveCommand) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version()})
+	sockets, err := sdsocket.FromEnvironment()
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(ctx, cfg, server.Parts{OpenAPI: countersign.OpenAPI, Logger: log, Version: version(), Inherited: sockets.Take})
 	if err != nil {
 		return err
 	}
 	ln, url, err := srv.Listen()
 	if err != nil {
 		return errors.Join(err, srv.Close())
+	}
+	if err := sockets.Close(); err != nil {
+		return errors.Join(err, ln.Close(), srv.Close())
 	}
 	log.Info("ready", "url", url, "store", config.StoreName(cfg.Store), "version", version())
 	defer onHangup(func() {

@@ -132,7 +132,7 @@ func isConsole(r *http.Request) bool {
 
 // listenConsole takes the address of the console.
 func (s *Server) listenConsole() error {
-	ln, err := listen(s.cfg.ConsoleAddr)
+	ln, err := s.listen(s.cfg.ConsoleAddr)
 	if err != nil {
 		return fmt.Errorf("--console-addr: %w", err)
 	}

@@ -13,6 +13,15 @@ import (
 )
 
 // listen takes an address of the form host:port or unix:PATH.
+func (s *Server) listen(addr string) (net.Listener, error) {
+	if s.inherited != nil {
+		if ln := s.inherited(addr); ln != nil {
+			return ln, nil
+		}
+	}
+	return listen(addr)
+}
+
 func listen(addr string) (net.Listener, error) {
 	if path, ok := config.UnixSocket(addr); ok {
 		return listenUnix(path)

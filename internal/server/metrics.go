@@ -30,7 +30,7 @@ func watchStore(m *metrics.Metrics, store any) {
 
 // listenMetrics takes the address that metrics are served at.
 func (s *Server) listenMetrics() (net.Listener, error) {
-	ln, err := listen(s.cfg.MetricsAddr)
+	ln, err := s.listen(s.cfg.MetricsAddr)
 	if err != nil {
 		return nil, fmt.Errorf("--metrics-addr: %w", err)
 	}

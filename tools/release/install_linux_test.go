@@ -85,6 +85,15 @@ func TestAPackageServesAVerifiedCode(t *testing.T) {
 		}
 		m.run(t, "test ! -e /var/lib/countersign/countersign.db.keyset")
 	})
+	t.Run("with the socket, a restart refuses no connection", func(t *testing.T) {
+		m.run(t, commandsAfter(t, document, "is not that of a setting. To turn it on, as root:"))
+		m.run(t, `refused=/run/refused; rm -f $refused
+while test ! -e /run/enough; do countersign health --config /etc/countersign.yaml >/dev/null 2>>$refused || echo refused >>$refused; done &
+for i in 1 2 3; do systemctl restart countersign; done
+touch /run/enough; wait
+if test -s $refused; then cat $refused; exit 1; fi
+systemctl is-active countersign countersign.socket`)
+	})
 	t.Run("the watchdog ends a server that does not answer", func(t *testing.T) {
 		m.run(t, `mkdir -p /run/systemd/system/countersign.service.d
 printf '[Service]\nWatchdogSec=4\n' >/run/systemd/system/countersign.service.d/test.conf
@@ -106,7 +115,7 @@ systemctl restart countersign`)
 		}
 	})
 	t.Run("a removal keeps the store", func(t *testing.T) {
-		m.run(t, "dpkg --purge countersign; test -f /var/lib/countersign/countersign.db; test ! -e /usr/bin/countersign; ! pgrep countersign")
+		m.run(t, "dpkg --purge countersign; test -f /var/lib/countersign/countersign.db; test ! -e /usr/bin/countersign; ! pgrep countersign; ! systemctl is-active countersign.socket")
 	})
 }
 

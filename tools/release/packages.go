@@ -16,6 +16,7 @@ import (
 // installed lists the files of the repository that only packages have.
 var installed = []struct{ from, to, kind string }{
 	{"deploy/systemd/countersign.service", "/usr/lib/systemd/system/countersign.service", files.TypeFile},
+	{"deploy/systemd/countersign.socket", "/usr/lib/systemd/system/countersign.socket", files.TypeFile},
 	{"deploy/systemd/countersign.sysusers", "/usr/lib/sysusers.d/countersign.conf", files.TypeFile},
 	{"deploy/systemd/countersign.tmpfiles", "/usr/lib/tmpfiles.d/countersign.conf", files.TypeFile},
 	{"deploy/packages/countersign.yaml", "/etc/countersign.yaml", files.TypeConfigNoReplace},

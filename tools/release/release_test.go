@@ -109,6 +109,7 @@ var wanted = []string{
 	"/etc/countersign.yaml",
 	"/usr/bin/countersign",
 	"/usr/lib/systemd/system/countersign.service",
+	"/usr/lib/systemd/system/countersign.socket",
 	"/usr/lib/sysusers.d/countersign.conf",
 	"/usr/lib/tmpfiles.d/countersign.conf",
 	"/usr/share/bash-completion/completions/countersign",
