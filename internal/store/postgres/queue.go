@@ -58,7 +58,10 @@ func (s *Store) serve() {
 			dispatch(s, &s.updating, waiting, func(j *job) mfa.Bucket { return j.read.Bucket }, func(w *queue.Job[*job]) (error, bool) {
 				j := w.Work
 				s.commit(s.keepFromLanes([]*job{j}), func() {}, s.wait.patience, func(locked []*job, _ error) { s.part(locked) })
-				return j.err, j.moved
+				if j.moved {
+					return nil, true // the lane sets its error
+				}
+				return j.err, false
 			})
 			return
 		}
