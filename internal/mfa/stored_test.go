@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,23 @@ func searched(t *testing.T, dump []byte, texts []string) {
 	}
 }
 
+// chance matches what a store has of hashes, ids and times: some of them contain a code of six digits by chance.
+var chance = regexp.MustCompile(`[0-9a-f]{12,}`)
+
+// searchedForCodes fails the test for each of the codes that a dump holds.
+func searchedForCodes(t *testing.T, dump []byte, codes []string) {
+	t.Helper()
+	texts := chance.ReplaceAll(dump, []byte("-"))
+	for _, code := range codes {
+		if bytes.Contains(texts, []byte(code)) {
+			t.Errorf("the store holds the code %q", code)
+		}
+		if bytes.Contains(dump, []byte(fmt.Sprintf("%x", code))) { // as pg_dump writes bytes
+			t.Errorf("the store holds the code %q in hexadecimal", code)
+		}
+	}
+}
+
 func TestStoreNamesNoPerson(t *testing.T) {
 	for name, open := range dumpedStores {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +173,8 @@ func TestStoreNamesNoPerson(t *testing.T) {
 				t.Errorf("counters are %s; want the names of prefixes", paused)
 			}
 			dump := s.dump()
-			searched(t, dump, append(names, codes...))
+			searched(t, dump, names)
+			searchedForCodes(t, dump, codes)
 			if !bytes.Contains(dump, []byte("user_42")) || !bytes.Contains(dump, []byte("message.prefix_paused")) && name == "postgres" {
 				t.Error("the dump does not hold what the store does")
 			}
