@@ -309,6 +309,7 @@ func (c *rotateEndpoint) Run(ctx context.Context, con console) error {
 
 type replayEndpoint struct {
 	endpointArg
+	reasonFlag
 	From       string `required:"" placeholder:"TIME" help:"Send the events from this time on: 2h or 7d ago, or a time such as 2026-11-30T09:00:00Z."`
 	To         string `placeholder:"TIME" help:"Send the events before this time. Default now."`
 	OnlyFailed bool   `name:"only-failed" help:"Send only the events whose attempts all failed."`
@@ -333,7 +334,7 @@ func (c *replayEndpoint) Run(ctx context.Context, con console) error {
 		return fmt.Errorf("--to: %w", err)
 	}
 	return c.endpoint(ctx, func(s *server.Webhooks, id webhook.EndpointID, env mfa.Environment) error {
-		by, err := c.caller(env, "")
+		by, err := c.caller(env, c.Reason)
 		if err != nil {
 			return err
 		}

@@ -115,6 +115,7 @@ var exceptions = map[mfa.EventType]string{
 	mfa.KeyRenamed:            "API key renamed",
 	mfa.KeyRevoked:            "API key revoked",
 	mfa.EndpointSecretRotated: "webhook secret rotated",
+	mfa.EndpointReplayed:      "webhook events sent again",
 	mfa.KeysetRotated:         "keyset rotated",
 	mfa.StoreCopied:           "store copied",
 }

@@ -72,6 +72,7 @@ var mappings = map[mfa.EventType]mapping{
 	mfa.EndpointDeleted:       {entityManagement, remove, "Webhook Endpoint"},
 	mfa.EndpointDisabled:      {entityManagement, disable, "Webhook Endpoint"},
 	mfa.EndpointSecretRotated: {entityManagement, update, "Webhook Endpoint"},
+	mfa.EndpointReplayed:      {entityManagement, other, "Webhook Endpoint"},
 	mfa.KeysetRotated:         {entityManagement, update, "Keyset"},
 	mfa.StoreCopied:           {entityManagement, other, "Store"},
 }

@@ -79,6 +79,7 @@ const (
 	EndpointDeleted       EventType = "webhook_endpoint.deleted"
 	EndpointDisabled      EventType = "webhook_endpoint.disabled"
 	EndpointSecretRotated EventType = "webhook_endpoint.secret_rotated"
+	EndpointReplayed      EventType = "webhook_endpoint.replayed" // past events are sent again; the reason is which
 	KeysetRotated         EventType = "operator.keyset_rotated"
 	StoreCopied           EventType = "operator.store_copied"
 
@@ -107,7 +108,7 @@ var EventTypes = []EventType{
 	messageEvent(delivery.Queued), messageEvent(delivery.Sent), messageEvent(delivery.Undelivered), messageEvent(delivery.Failed), messageEvent(delivery.Delivered),
 	PrefixPaused, PrefixReleased, DailyLimitReached, TestMessageSent,
 	EnvironmentCreated, EnvironmentUpdated, KeyCreated, KeyRenamed, KeyRevoked,
-	EndpointCreated, EndpointUpdated, EndpointDeleted, EndpointDisabled, EndpointSecretRotated,
+	EndpointCreated, EndpointUpdated, EndpointDeleted, EndpointDisabled, EndpointSecretRotated, EndpointReplayed,
 	KeysetRotated, StoreCopied,
 	OperatorCreated, OperatorLinkCreated, OperatorRoleChanged, OperatorDisabled, OperatorEnabled,
 	OperatorSignedIn, SignInFailed, OperatorConfirmed, OperatorSignedOut, OperatorSessionsEnded,

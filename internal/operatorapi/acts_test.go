@@ -326,11 +326,13 @@ func TestEventsOfEndpointsHaveTheReason(t *testing.T) {
 	created := w.do("POST", hooks, `{"endpoint_url":"https://example.com/new","events":["factor.locked"],"reason":"ticket: 1"}`).is(http.StatusCreated)
 	logcapture.Secret(t, created.text("secret"))
 	id := created.text("id")
+	w.do("POST", hooks+"/"+id+"/replay", `{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z","reason":"ticket 0"}`).is(http.StatusOK)
 	w.do("PATCH", hooks+"/"+id, `{"status":"disabled","events":["factor.unlocked"],"reason":"ticket 2"}`).is(http.StatusOK)
 	rotated := w.do("POST", hooks+"/"+id+"/rotate_secret", `{"overlap_seconds":0,"reason":"ticket 3"}`).is(http.StatusOK)
 	logcapture.Secret(t, rotated.text("secret"))
 	for typ, want := range map[mfa.EventType]string{
 		mfa.EndpointCreated: "ticket: 1", mfa.EndpointUpdated: "ticket 2", mfa.EndpointDisabled: "requested: ticket 2", mfa.EndpointSecretRotated: "ticket 3",
+		mfa.EndpointReplayed: "2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z: ticket 0",
 	} {
 		r := w.do("GET", "/environments/Acme/events?limit=100&events="+string(typ), "").is(http.StatusOK)
 		list := r.at("data").([]any)

@@ -162,10 +162,11 @@ func (a *API) rotateSecret(r *request) (result, error) {
 func (a *API) replay(r *request) (result, error) {
 	return a.onEndpoint(r, func(env mfa.Environment, id webhook.EndpointID) (any, error) {
 		events := webhook.Range{From: r.body.time("from"), To: r.body.time("to"), OnlyFailed: r.body.boolean("only_failed")}
-		if err := r.body.err(); err != nil {
+		by, err := r.by()
+		if err != nil {
 			return nil, err
 		}
-		events, err := a.parts.Webhooks.StartReplay(r.Context(), r.caller(env, ""), id, events)
+		events, err = a.parts.Webhooks.StartReplay(r.Context(), r.caller(env, by.Reason), id, events)
 		return struct {
 			Object     string  `json:"object"`
 			Endpoint   string  `json:"webhook_endpoint_id"`

@@ -223,7 +223,7 @@ func (w *fixture) attempts(d webhook.Details) []webhook.AttemptDetails {
 func (w *fixture) recorded(env mfa.EnvironmentID) (all []mfa.Event) {
 	w.t.Helper()
 	q := events.Query{Environment: env, Limit: 1000, Types: []mfa.EventType{
-		mfa.EndpointCreated, mfa.EndpointUpdated, mfa.EndpointDeleted, mfa.EndpointDisabled, mfa.EndpointSecretRotated,
+		mfa.EndpointCreated, mfa.EndpointUpdated, mfa.EndpointDeleted, mfa.EndpointDisabled, mfa.EndpointSecretRotated, mfa.EndpointReplayed,
 	}}
 	for {
 		page, err := w.events.List(w.t.Context(), q)

@@ -14,6 +14,16 @@ type Range struct {
 	OnlyFailed bool      // only events whose attempts all failed
 }
 
+// text returns r as events have it: the interval of ISO 8601, with "only_failed" after a comma.
+func (r Range) text() string {
+	const form = "2006-01-02T15:04:05.000Z"
+	text := r.From.UTC().Format(form) + "/" + r.To.UTC().Format(form)
+	if r.OnlyFailed {
+		text += ",only_failed"
+	}
+	return text
+}
+
 // StartReplay sends past events again that an endpoint is subscribed to, in the background.
 // It returns mfa.ErrNotFound, a *mfa.InvalidError, ErrReplaying or ErrDisabled.
 func (s *Service) StartReplay(ctx context.Context, by mfa.Caller, id EndpointID, r Range) (Range, error) {
@@ -33,13 +43,14 @@ func (s *Service) StartReplay(ctx context.Context, by mfa.Caller, id EndpointID,
 		switch {
 		case e.Status == Disabled:
 			return false, ErrDisabled
+		case !r.OnlyFailed && !e.Replay.IsZero():
+			return false, ErrReplaying
 		case r.OnlyFailed:
 			tx.Reschedule = &Reschedule{From: Failed, To: Waiting, Since: r.From, Until: r.To, NextAt: now, Again: true}
-		case !e.Replay.IsZero():
-			return false, ErrReplaying
 		default:
 			e.Replay = Replay{Since: r.From, Until: r.To, End: e.Cursor}
 		}
+		tx.record(by, now, id, mfa.EndpointReplayed, r.text())
 		return true, nil
 	})
 	return r, err

@@ -432,6 +432,36 @@ func TestADisabledEndpointGetsNoReplay(t *testing.T) {
 	}
 }
 
+func TestEachReplayIsAnEvent(t *testing.T) {
+	w := newFixture(t)
+	d := w.endpoint(hook)
+	by := w.by
+	by.Reason = "ticket: 4711"
+	from := time.Date(2026, 1, 1, 1, 0, 0, 0, time.FixedZone("CET", 3600))
+	for _, r := range []webhook.Range{
+		{From: from, To: from.Add(time.Hour)},
+		{From: from, To: from.Add(time.Hour)}, // refused while the first one is in progress
+		{From: from},
+		{},
+		{From: from, To: from.Add(time.Hour), OnlyFailed: true},
+	} {
+		w.StartReplay(t.Context(), by, d.ID, r)
+	}
+	var reasons []string
+	for _, e := range w.recorded(production.ID) {
+		if e.Type == mfa.EndpointReplayed {
+			reasons = append(reasons, e.Reason)
+			if e.Caller != by.By() {
+				t.Errorf("the caller is %q; want %q", e.Caller, by.By())
+			}
+		}
+	}
+	period := d.ID.String() + ":2026-01-01T00:00:00.000Z/2026-01-01T01:00:00.000Z"
+	if want := []string{period + ": ticket: 4711", period + ",only_failed: ticket: 4711"}; !slices.Equal(reasons, want) {
+		t.Errorf("the events are %q; want %q", reasons, want)
+	}
+}
+
 func TestOnlyFailedEventsAreReplayed(t *testing.T) {
 	w := newFixture(t)
 	r := newReceiver(t, nil)

@@ -23,7 +23,7 @@ var words = []string{
 	"webauthn", "factor.clone_suspected", "unknown_credential", "wrong_origin", "user_not_verified",
 	"environment.updated",
 	"recovery_codes.used", "recovery_codes.low", "recovery_codes.regenerated", "recovery",
-	"api_key.renamed",
+	"api_key.renamed", "webhook_endpoint.replayed",
 }
 
 // renamed has the earlier names of words. Their numbers are the same, so files need no change.
