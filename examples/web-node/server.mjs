@@ -5,10 +5,13 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { promisify } from "node:util";
 import { WorkOS } from "@workos-inc/node";
+import { browserModule } from "./countersign.mjs";
 import * as pages from "./pages.mjs";
 
-const { protocol, hostname, port } = new URL(process.env.COUNTERSIGN_URL);
-const workos = new WorkOS(process.env.COUNTERSIGN_API_KEY, { apiHostname: hostname, port: port ? Number(port) : undefined, https: protocol === "https:" });
+const { COUNTERSIGN_URL, COUNTERSIGN_API_KEY } = process.env;
+const module = await browserModule(COUNTERSIGN_URL, COUNTERSIGN_API_KEY);
+const { protocol, hostname, port } = new URL(COUNTERSIGN_URL);
+const workos = new WorkOS(COUNTERSIGN_API_KEY, { apiHostname: hostname, port: port ? Number(port) : undefined, https: protocol === "https:" });
 
 // The client has no parameter for some keys of Countersign, so these calls use its method post. It
 // does not repeat them: the user would look at a frozen page while it waits.
@@ -166,9 +169,8 @@ async function abandon(session) {
   if (pending?.purpose === "enroll") await workos.multiFactorAuth.deleteFactor(pending.factor.id);
 }
 
-// The files of pages, and the module of Countersign: from this origin, so the policy names no other.
+// The files of pages. The module of Countersign comes from this origin too, so the policy names no other.
 const files = { "/page.js": "text/javascript", "/page.css": "text/css" };
-const module = await (await fetch(new URL("/js/countersign.js", process.env.COUNTERSIGN_URL))).text();
 
 async function serve(request, reply) {
   reply.setHeader("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'");

@@ -11,15 +11,16 @@ import re
 import secrets
 import time
 import urllib.parse
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pages
+from countersign import browser_module
 from workos import WorkOSClient, WorkOSError
 
-COUNTERSIGN = os.environ["COUNTERSIGN_URL"]
-workos = WorkOSClient(base_url=COUNTERSIGN, api_key=os.environ["COUNTERSIGN_API_KEY"])
+COUNTERSIGN, KEY = os.environ.get("COUNTERSIGN_URL"), os.environ.get("COUNTERSIGN_API_KEY")
+MODULE = browser_module(COUNTERSIGN, KEY)
+workos = WorkOSClient(base_url=COUNTERSIGN, api_key=KEY)
 mfa = workos.multi_factor_auth
 
 
@@ -98,8 +99,7 @@ def enroll_webauthn(user, form):
 KINDS = {"totp": enroll_totp, "sms": enroll_sms, "webauthn": enroll_webauthn}
 
 # The files of pages, and the module of Countersign: from this origin, so the policy names no other.
-FILES = {name: (Path(__file__).parent.parent / "public" / name.strip("/")).read_bytes() for name in ("/page.js", "/page.css")}
-FILES["/countersign.js"] = urllib.request.urlopen(COUNTERSIGN + "/js/countersign.js").read()
+FILES = {name: (Path(__file__).parent.parent / "public" / name.strip("/")).read_bytes() for name in ("/page.js", "/page.css")} | {"/countersign.js": MODULE}
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 

@@ -3,7 +3,11 @@ package conformance_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +31,7 @@ var applications = map[string]func(t *testing.T, dir string) *exec.Cmd{
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink(library, filepath.Join(modules, "node")); err != nil {
+		if err := os.Symlink(library, filepath.Join(modules, "node")); err != nil && !errors.Is(err, fs.ErrExist) {
 			t.Fatal(err)
 		}
 		return exec.Command(testenv.Tool(t, "node"), "server.mjs")
@@ -105,8 +109,40 @@ func TestApplications(t *testing.T) {
 	}
 }
 
-// application starts a copy of an example until the test ends, and returns its origin.
-func application(t *testing.T, name string, s server, command func(*testing.T, string) *exec.Cmd) string {
+// TestApplicationsSayWhatIsWrong starts each application with settings that cannot work. It ends with one line.
+func TestApplicationsSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	installed(t, "node", "node_modules")
+	s := start(t)
+	page := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(page.Close)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for name, command := range applications {
+		dir := copyOf(t, name)
+		for _, tc := range []struct{ problem, url, key, want string }{
+			{"no settings", "", "", "Set COUNTERSIGN_URL and COUNTERSIGN_API_KEY: 'make run' prints both."},
+			{"no key", s.URL, "", "Set COUNTERSIGN_URL and COUNTERSIGN_API_KEY: 'make run' prints both."},
+			{"wrong key", s.URL, "sk_test_wrong", "Countersign does not accept COUNTERSIGN_API_KEY. Use the key that 'make run' prints."},
+			{"no server", gone.URL, s.APIKey, "Countersign does not answer at " + gone.URL + ". Start it with 'make run', or correct COUNTERSIGN_URL."},
+			{"no URL", "countersign", s.APIKey, "Countersign does not answer at countersign. Start it with 'make run', or correct COUNTERSIGN_URL."},
+			{"another server", page.URL, s.APIKey, "Countersign at " + page.URL + " answers with status 404. Correct COUNTERSIGN_URL."},
+		} {
+			t.Run(name+", "+tc.problem, func(t *testing.T) {
+				cmd := command(t, dir)
+				cmd.Dir = dir
+				cmd.Env = append(executable.Environment(), append(cmd.Env, "COUNTERSIGN_URL="+tc.url, "COUNTERSIGN_API_KEY="+tc.key)...)
+				out, err := cmd.CombinedOutput()
+				if code := cmd.ProcessState.ExitCode(); code != 1 || string(out) != tc.want+"\n" {
+					t.Errorf("%v with the text %q; want status 1 and %q", err, out, tc.want)
+				}
+			})
+		}
+	}
+}
+
+// copyOf returns the directory of a copy of an example.
+func copyOf(t *testing.T, name string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, part := range []string{name, "public"} {
@@ -114,7 +150,13 @@ func application(t *testing.T, name string, s server, command func(*testing.T, s
 			t.Fatal(err)
 		}
 	}
-	dir = filepath.Join(dir, name)
+	return filepath.Join(dir, name)
+}
+
+// application starts a copy of an example until the test ends, and returns its origin.
+func application(t *testing.T, name string, s server, command func(*testing.T, string) *exec.Cmd) string {
+	t.Helper()
+	dir := copyOf(t, name)
 	cmd := command(t, dir)
 	cmd.Dir = dir
 	cmd.Env = append(executable.Environment(), append(cmd.Env, "COUNTERSIGN_URL="+s.URL, "COUNTERSIGN_API_KEY="+s.APIKey, "PORT=0", "USERS="+filepath.Join(dir, "users.json"))...)
