@@ -118,6 +118,7 @@ var places = map[string]place{
 
 	"internal/seed":   {layer: middle, also: []string{"internal/access", "internal/mfa", "internal/webhook"}, never: []string{"net/http", "database/sql"}},
 	"internal/nodes":  {layer: middle, never: []string{"net/http", "database/sql", "encoding/json"}},
+	"internal/certs":  {layer: middle},
 	"internal/signin": {layer: middle, also: []string{"internal/access", "internal/mfa", "internal/operator"}, never: []string{"net/http", "database/sql"}},
 	"internal/stats":  {layer: middle, also: []string{"internal/delivery", "internal/events", "internal/mfa"}, never: []string{"net/http", "database/sql", "encoding/json"}},
 

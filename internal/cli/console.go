@@ -52,11 +52,12 @@ func (f managerFlags) signIn(ctx context.Context, fn func(*signin.Service) error
 
 type consoleLink struct {
 	managerFlags
-	As          string `name:"as" required:"" placeholder:"NAME" help:"Who signs in with the link. A new name makes a new operator."`
-	Role        string `enum:",viewer,support,admin" default:"" placeholder:"viewer|support|admin" help:"The role of the operator. Default the one that the operator has; viewer for a new one."`
-	ConsoleURL  string `name:"console-url" placeholder:"URL" help:"Address of the console in a browser, as for serve. Default that of the configuration file."`
-	ConsoleAddr string `name:"console-addr" placeholder:"ADDRESS" help:"Where the console listens, as for serve, if it has no console_url. Default 127.0.0.1:8081."`
-	TLSCert     string `name:"tls-cert" hidden:"" type:"path" help:"Certificate of the server, from its configuration: it tells whether the address is https."`
+	As          string   `name:"as" required:"" placeholder:"NAME" help:"Who signs in with the link. A new name makes a new operator."`
+	Role        string   `enum:",viewer,support,admin" default:"" placeholder:"viewer|support|admin" help:"The role of the operator. Default the one that the operator has; viewer for a new one."`
+	ConsoleURL  string   `name:"console-url" placeholder:"URL" help:"Address of the console in a browser, as for serve. Default that of the configuration file."`
+	ConsoleAddr string   `name:"console-addr" placeholder:"ADDRESS" help:"Where the console listens, as for serve, if it has no console_url. Default 127.0.0.1:8081."`
+	TLSCert     string   `name:"tls-cert" hidden:"" type:"path" help:"Certificate of the server, from its configuration: it tells whether the address is https."`
+	Domains     []string `name:"domain" hidden:"" sep:"," help:"Domains of the server, from its configuration: they tell whether the address is https."`
 }
 
 func (consoleLink) Help() string {
@@ -70,7 +71,7 @@ Examples:
 }
 
 func (c *consoleLink) Run(ctx context.Context, con console) error {
-	cfg := config.Config{ConsoleURL: c.ConsoleURL, TLSCert: c.TLSCert}
+	cfg := config.Config{ConsoleURL: c.ConsoleURL, TLSCert: c.TLSCert, Domains: c.Domains}
 	addr := cmp.Or(c.ConsoleAddr, "127.0.0.1:8081")
 	origin, err := cfg.ConsoleOrigin(addr)
 	if err != nil {

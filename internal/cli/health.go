@@ -11,6 +11,7 @@ type healthCommand struct {
 	Config  configFlag `name:"config" placeholder:"FILE" help:"The configuration file of the server, from which this command takes the settings that it has flags for."`
 	Addr    string     `default:":4100" placeholder:"ADDRESS" help:"Where the server listens: HOST:PORT or unix:PATH. Default ${default}."`
 	TLSCert string     `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate of the server: if it has one, this command uses HTTPS."`
+	Domains []string   `name:"domain" sep:"," placeholder:"NAME" help:"Domains for which the server obtains certificates: if it has one, this command uses HTTPS."`
 }
 
 func (healthCommand) Help() string {
@@ -25,7 +26,7 @@ Examples:
 }
 
 func (h *healthCommand) Run(ctx context.Context, con console) error {
-	cfg := config.Config{Addr: h.Addr, TLSCert: h.TLSCert}
+	cfg := config.Config{Addr: h.Addr, TLSCert: h.TLSCert, Domains: h.Domains}
 	if err := server.Health(ctx, cfg); err != nil {
 		return err
 	}

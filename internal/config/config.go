@@ -25,9 +25,15 @@ type Config struct {
 	Keyset string `kong:"-"` // file:PATH, env:NAME or exec:COMMAND; default a file next to the SQLite store, created if missing
 	Inbox  bool   `kong:"-"` // keep messages in memory and show them at /dev/inbox without a key
 
-	TLSCert   string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" note:"Certificate and key are compared every five seconds while connections arrive, so any modification time is noticed. If they do not match, the old pair stays in use and the log says so." help:"Certificate chain in PEM; serves HTTPS. A changed file is loaded without a restart."`
-	TLSKey    string `name:"tls-key" type:"path" group:"Transport" placeholder:"FILE" help:"Private key of the certificate in PEM."`
-	PlainHTTP bool   `name:"plain-http" group:"Transport" help:"Serve plain HTTP to other machines, because a proxy in front terminates TLS."`
+	TLSCert string `name:"tls-cert" type:"path" group:"Transport" placeholder:"FILE" note:"Certificate and key are compared every five seconds while connections arrive, so any modification time is noticed. If they do not match, the old pair stays in use and the log says so." help:"Certificate chain in PEM; serves HTTPS. A changed file is loaded without a restart."`
+	TLSKey  string `name:"tls-key" type:"path" group:"Transport" placeholder:"FILE" help:"Private key of the certificate in PEM."`
+
+	Domains       []string `name:"domain" group:"Transport" sep:"," placeholder:"NAME" note:"See [certificates by ACME](#certificates-by-acme)." help:"Names of the server, such as mfa.example.com: it obtains and renews their certificates by ACME and serves HTTPS. Port 443 of each name must lead to it. With this setting you accept the terms of the authority. Default none."`
+	ACMEEmail     string   `name:"acme-email" group:"Transport" placeholder:"ADDRESS" help:"Address to which the authority may write. Default none."`
+	ACMEDirectory string   `name:"acme-directory" default:"https://acme-v02.api.letsencrypt.org/directory" group:"Transport" placeholder:"URL" help:"Directory of the certificate authority. Default ${default}."`
+	ACMERoots     string   `name:"acme-roots" type:"path" group:"Transport" placeholder:"FILE" help:"Certificates in PEM with which the certificate of the authority's own server is checked, for an authority of your own. Default the roots of the system."`
+
+	PlainHTTP bool `name:"plain-http" group:"Transport" help:"Serve plain HTTP to other machines, because a proxy in front terminates TLS."`
 
 	PublicURL string `name:"public-url" group:"Transport" placeholder:"URL" note:"See [receipts.md](receipts.md)." help:"Address at which clients reach the API, such as https://mfa.example.com. Signed receipts name it as their issuer, followed by /environments/ and the name of the environment."`
 
@@ -108,6 +114,7 @@ func (c Config) Check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		errs = append(errs, errors.New("--tls-cert and --tls-key belong together; give both or neither"))
 	}
+	errs = append(errs, c.checkDomains())
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -207,11 +214,11 @@ const maxSocketPath = 90
 // checkTransport keeps secrets from crossing a network in the clear (RFC 4226,
 // section 7.1, RP3).
 func (c Config) checkTransport() error {
-	if c.TLSCert != "" || c.PlainHTTP || c.Addr == "" || checkAddr(c.Addr) != nil || IsLocal(c.Addr) {
+	if c.HasTLS() || c.PlainHTTP || c.Addr == "" || checkAddr(c.Addr) != nil || IsLocal(c.Addr) {
 		return nil
 	}
 	return fmt.Errorf("--addr %s can be reached from other machines, and secrets would cross the network unencrypted; "+
-		"give --tls-cert and --tls-key, or --plain-http if a proxy in front terminates TLS, or --addr 127.0.0.1:4100", c.Addr)
+		"give --domain, or --tls-cert and --tls-key, or --plain-http if a proxy in front terminates TLS, or --addr 127.0.0.1:4100", c.Addr)
 }
 
 // UnixSocket returns the path of an address of the form unix:PATH.

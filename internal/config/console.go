@@ -26,9 +26,9 @@ func (c Config) checkConsole() error {
 			return fmt.Errorf("--console-addr is %s, as --%s is; the console needs an address of its own", c.ConsoleAddr, other.name)
 		}
 	}
-	if c.TLSCert == "" && !c.PlainHTTP && !IsLocal(c.ConsoleAddr) {
+	if !c.HasTLS() && !c.PlainHTTP && !IsLocal(c.ConsoleAddr) {
 		return fmt.Errorf("--console-addr %s can be reached from other machines, and browsers use passkeys only over TLS; "+
-			"give --tls-cert and --tls-key, or --plain-http if a proxy in front terminates TLS, or --console-addr 127.0.0.1:8081", c.ConsoleAddr)
+			"give --domain, or --tls-cert and --tls-key, or --plain-http if a proxy in front terminates TLS, or --console-addr 127.0.0.1:8081", c.ConsoleAddr)
 	}
 	if _, err := c.ConsoleOrigin(c.ConsoleAddr); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (c Config) ConsoleOrigin(addr string) (string, error) {
 			return "", errors.New("--console-url is missing: the address of the console in a browser, such as https://console.example.com, where passkeys are used")
 		}
 		scheme := "http"
-		if c.TLSCert != "" {
+		if c.HasTLS() {
 			scheme = "https"
 		}
 		return scheme + "://localhost:" + port, nil

@@ -19,11 +19,11 @@ const first = 3
 // mostSockets bounds LISTEN_FDS.
 const mostSockets = 64
 
-// Sockets are the listening sockets that a process has inherited. The nil Sockets has none. It
+// Sockets are the listening sockets that a process has inherited. The nil Sockets is empty. It
 // is safe for concurrent use.
 type Sockets struct {
 	mu   sync.Mutex
-	free []net.Listener // those that were not taken
+	free []net.Listener // not taken yet
 }
 
 // FromEnvironment returns the sockets of the variables that systemd sets for a service, or nil

@@ -20,7 +20,7 @@ import (
 
 // checkListen checks the addresses that the server listens on.
 func (c *checker) checkListen(ctx context.Context) {
-	tlsOn := c.cfg.TLSCert != ""
+	tlsOn := c.cfg.HasTLS()
 	for _, a := range []struct {
 		name, addr, scheme, path, mark string
 	}{

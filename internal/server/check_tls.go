@@ -15,6 +15,10 @@ const expiresSoon = 30 * 24 * time.Hour
 
 func (c *checker) checkTLS() {
 	const check = "tls"
+	if len(c.cfg.Domains) > 0 {
+		c.checkACME(check)
+		return
+	}
 	if c.cfg.TLSCert == "" || c.cfg.TLSKey == "" { // one without the other is refused as a setting
 		if c.cfg.TLSCert == c.cfg.TLSKey {
 			c.plainHTTP(check)

@@ -143,8 +143,8 @@ func (s *Server) listenConsole() error {
 // serveConsole answers requests to the console until ctx ends.
 func (s *Server) serveConsole(ctx context.Context) {
 	ln := s.consoleListener
-	if s.certs != nil {
-		ln = tls.NewListener(ln, &tls.Config{GetCertificate: s.certs.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	if config := s.tlsConfig(); config != nil {
+		ln = tls.NewListener(ln, config)
 	}
 	h := &http.Server{
 		Handler:           http.HandlerFunc(s.toConsole),

@@ -22,7 +22,7 @@ func Health(ctx context.Context, cfg config.Config) error {
 	if path, ok := config.UnixSocket(cfg.Addr); ok {
 		network, target = "unix", path
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme(cfg.TLSCert != "")+"://localhost/readyz", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme(cfg.HasTLS())+"://localhost/readyz", nil)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/access"
 	"github.com/countersign-mfa/countersign/internal/admission"
 	"github.com/countersign-mfa/countersign/internal/backup"
+	"github.com/countersign-mfa/countersign/internal/certs"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/console"
 	"github.com/countersign-mfa/countersign/internal/delivery"
@@ -63,7 +64,8 @@ type Server struct {
 	models          *passkey.Models // of authenticators; or nil
 	clock           *clock
 	remote          web.Remote
-	certs           *certificate     // or nil
+	certs           *certificate     // of files, or nil
+	acme            *certs.Manager   // or nil
 	backups         *backup.Schedule // or nil
 	draining        atomic.Bool
 
@@ -130,6 +132,10 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		if s.certs, err = newCertificate(cfg.TLSCert, cfg.TLSKey, parts.Now, s.log); err != nil {
 			return nil, err
 		}
+	}
+	authority, err := authorityClient(cfg.ACMERoots)
+	if err != nil {
+		return nil, err
 	}
 	// All that the configuration names is read before the store is opened: a wrong path
 	// leaves no new store and no new keyset behind.
@@ -204,6 +210,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if err := s.wire(ctx, keys, parts); err != nil {
 		return nil, err
 	}
+	if len(cfg.Domains) > 0 {
+		s.acme = s.newManager(authority)
+	}
 	var scrapes net.Listener
 	if s.metrics != nil {
 		if scrapes, err = s.listenMetrics(); err != nil {
@@ -220,6 +229,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	s.background.Go(func() { s.mfa.Load().Maintain(work) })
 	s.background.Go(func() { s.clock.watch(work) })
 	s.background.Go(func() { s.heartbeat.Run(work) })
+	if s.acme != nil {
+		s.background.Go(func() { s.acme.Run(work) })
+	}
 	s.background.Go(func() { s.storeUses(work) })
 	s.background.Go(func() { counter.Run(work) })
 	if s.dispatcher != nil {
@@ -447,6 +459,11 @@ func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
 	if err := s.webhooks.Reseal(ctx); err != nil {
 		return err
 	}
+	if s.acme != nil {
+		if err := s.acme.Reseal(ctx); err != nil {
+			return err
+		}
+	}
 	proof, err := s.store.transfer.Meta(ctx, metaKeyset)
 	if err != nil || !keys.Stale(proof) {
 		return err
@@ -490,13 +507,8 @@ func (s *Server) Listen() (_ net.Listener, url string, err error) {
 		return nil, "", fmt.Errorf("--addr: %w", err)
 	}
 	addr, scheme := ln.Addr(), "http"
-	if s.certs != nil {
-		ln = tls.NewListener(ln, &tls.Config{
-			GetCertificate: s.certs.get,
-			MinVersion:     tls.VersionTLS12,
-			NextProtos:     []string{"h2", "http/1.1"},
-		})
-		scheme = "https"
+	if config := s.tlsConfig(certs.Protocol); config != nil {
+		ln, scheme = tls.NewListener(ln, config), "https"
 	}
 	if addr.Network() == "unix" {
 		return ln, "unix:" + addr.String(), nil
@@ -541,7 +553,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, to answerer) error 
 
 		DisableGeneralOptionsHandler: true, // it would keep connections that are to end
 	}
-	if s.certs != nil {
+	if s.cfg.HasTLS() {
 		// To net/http the connections of Listener are not TLS, see there.
 		h.Protocols = new(http.Protocols)
 		h.Protocols.SetHTTP1(true)

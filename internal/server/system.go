@@ -116,6 +116,9 @@ func (s *Server) aboutBackups() console.Section {
 const soon = 14 * 24 * time.Hour
 
 func (s *Server) aboutCertificate() console.Section {
+	if s.acme != nil {
+		return s.aboutDomains()
+	}
 	section := console.Section{Name: "TLS certificate"}
 	if s.certs == nil {
 		section.Facts = []console.Fact{{Name: "TLS", Value: "off: this node serves plain HTTP"}}
@@ -127,17 +130,10 @@ func (s *Server) aboutCertificate() console.Section {
 		section.Facts = []console.Fact{{Name: "Certificate", Value: "unreadable", Tone: "bad"}}
 		return section
 	}
-	state := console.Fact{Name: "State", Value: "valid", Tone: "good"}
-	switch now := s.now(); {
-	case now.After(leaf.NotAfter):
-		state.Value, state.Tone = "expired", "bad"
-	case now.Add(soon).After(leaf.NotAfter):
-		state.Value, state.Tone = "expires soon", "warn"
-	}
 	names := append([]string{}, leaf.DNSNames...)
 	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())
 	}
-	section.Facts = []console.Fact{state, {Name: "Expires", At: leaf.NotAfter}, {Name: "Names", Value: strings.Join(names, ", ")}, {Name: "File", Value: s.cfg.TLSCert}}
+	section.Facts = []console.Fact{s.validity(leaf.NotAfter), {Name: "Expires", At: leaf.NotAfter}, {Name: "Names", Value: strings.Join(names, ", ")}, {Name: "File", Value: s.cfg.TLSCert}}
 	return section
 }

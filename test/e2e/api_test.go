@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,8 +83,8 @@ func (e *tornError) Error() string { return "answer torn: " + e.cause.Error() }
 
 // send makes a request. It sends the header Idempotency-Key unless key is "".
 func (a *api) send(ctx context.Context, method, path, body, key string) (answer, error) {
-	began := false
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { began = true }})
+	var began atomic.Bool // set by a goroutine of the transport, which may outlive the request
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { began.Store(true) }})
 	req, err := http.NewRequestWithContext(ctx, method, a.url+path, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -95,7 +96,7 @@ func (a *api) send(ctx context.Context, method, path, body, key string) (answer,
 	}
 	resp, err := a.client.Do(req)
 	if err != nil {
-		if began {
+		if began.Load() {
 			err = &tornError{err}
 		}
 		return answer{}, err
