@@ -65,7 +65,7 @@ func (c *checker) checkStore(ctx context.Context) {
 	defer state.Close()
 	c.reportStore(ctx, path, state)
 	c.checkSchema(state)
-	c.checkKeyset(ctx, &state)
+	c.checkNodes(state, c.checkKeyset(ctx, &state))
 	c.checkClock(ctx, state)
 	if local {
 		c.checkDisk(path)
@@ -132,13 +132,13 @@ func (c *checker) checkSchema(state inspection.State) {
 }
 
 // checkKeyset loads the keyset and tries it on the store. state is nil if the store cannot be
-// read.
-func (c *checker) checkKeyset(ctx context.Context, state *inspection.State) {
+// read. It returns nil if the keyset does not open the store.
+func (c *checker) checkKeyset(ctx context.Context, state *inspection.State) *secret.Keyset {
 	const check = "keyset"
 	source, err := KeysetSource(c.cfg)
 	if err != nil {
 		c.failed(check, "set keyset", err)
-		return
+		return nil
 	}
 	var proof []byte
 	if state != nil {
@@ -149,13 +149,13 @@ func (c *checker) checkKeyset(ctx context.Context, state *inspection.State) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && c.cfg.Keyset == "" && state != nil && proof == nil:
 		c.ok(check, "%s does not exist; the server creates it", path)
-		return
+		return nil
 	case errors.Is(err, fs.ErrNotExist) && proof != nil:
 		c.fail(check, "restore the file from its backup", "the store is sealed, but its keyset is gone: %v", err)
-		return
+		return nil
 	case err != nil:
 		c.failed(check, "name a keyset that this account can read", err)
-		return
+		return nil
 	}
 	if isFile {
 		c.checkOwner(check, path)
@@ -170,6 +170,43 @@ func (c *checker) checkKeyset(ctx context.Context, state *inspection.State) {
 		c.fail(check, "name the right one with keyset, or put back the key that was retired before all rows were sealed again", "%s is not the keyset that the store is sealed with", shown)
 	default:
 		c.ok(check, "%s opens the store", shown)
+		return keys
+	}
+	return nil
+}
+
+// checkNodes lists the nodes that serve the store, and compares their keysets with keys, if that is not nil.
+func (c *checker) checkNodes(state inspection.State, keys *secret.Keyset) {
+	const check = "nodes"
+	if state.Version != state.Known || !state.Exists {
+		return
+	}
+	current := ""
+	if keys != nil {
+		_, current = describeKeyset(keys)
+	}
+	var live, other []string
+	versions := make(map[string]bool)
+	for _, n := range state.Nodes {
+		if n.IsLost(c.now()) {
+			continue
+		}
+		name := fmt.Sprintf("%s at %s", n.Name, n.Address)
+		live = append(live, fmt.Sprintf("%s (%s)", name, n.Version))
+		versions[n.Version] = true
+		if current != "" && n.Keyset != current {
+			other = append(other, name)
+		}
+	}
+	switch {
+	case len(live) == 0:
+		c.ok(check, "no node serves the store now")
+	case len(other) > 0:
+		c.warn(check, "give the keyset to every node and send SIGHUP", "these nodes have another keyset than this one: %s", strings.Join(other, ", "))
+	case len(versions) > 1:
+		c.warn(check, "complete the upgrade", "the nodes have different versions: %s", strings.Join(live, ", "))
+	default:
+		c.ok(check, "these nodes serve the store: %s", strings.Join(live, ", "))
 	}
 }
 

@@ -16,9 +16,12 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/pgtest"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/server"
+	"github.com/countersign-mfa/countersign/internal/store/postgres"
+	"github.com/countersign-mfa/countersign/internal/store/sqlite"
 )
 
 // checkable returns the settings of a server with a used store in a new directory, and that
@@ -349,6 +352,69 @@ func TestCheckOfARunningServer(t *testing.T) {
 		stop()
 		if err := errors.Join(<-served, srv.Close()); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestCheckOfNodes(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) {
+		cfg, _ := checkable(t)
+		path, _ := config.SQLitePath(cfg.Store)
+		checkNodes(t, cfg, func(n nodes.Node) error {
+			store, err := sqlite.Open(path, nil)
+			if err != nil {
+				return err
+			}
+			return errors.Join(store.PutNode(t.Context(), n), store.Close())
+		})
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		cfg := config.Default()
+		keyset := filepath.Join(t.TempDir(), "keyset")
+		if _, err := secret.CreateKeysetFile(keyset); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Addr, cfg.Store, cfg.Keyset = "127.0.0.1:0", pgtest.Shared(t).Database(t), "file:"+keyset
+		srv, err := server.New(t.Context(), cfg, server.Parts{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.Close(); err != nil {
+			t.Fatal(err)
+		}
+		checkNodes(t, cfg, func(n nodes.Node) error {
+			store, err := postgres.Open(t.Context(), cfg.Store, postgres.Options{})
+			if err != nil {
+				return err
+			}
+			return errors.Join(store.PutNode(t.Context(), n), store.Close())
+		})
+	})
+}
+
+// checkNodes checks a store that no node serves, after each change of its nodes. put stores the row of a node.
+func checkNodes(t *testing.T, cfg config.Config, put func(nodes.Node) error) {
+	t.Helper()
+	now := time.Now()
+	keyset := server.KeysetFingerprint(t, cfg)
+	for _, step := range []struct {
+		node nodes.Node
+		want string
+	}{
+		{nodes.Node{ID: "lost", Keyset: "another", SeenAt: now.Add(-nodes.LostAfter - time.Second)}, "ok: no node serves the store now"},
+		{nodes.Node{ID: "1", Name: "web-1", Address: ":4100", Version: "0.2.0", Keyset: keyset, SeenAt: now}, "ok: these nodes serve the store: web-1 at :4100 (0.2.0)"},
+		{nodes.Node{ID: "2", Name: "web-2", Address: ":4100", Version: "0.1.0", Keyset: keyset, SeenAt: now.Add(-time.Second)},
+			"warning: the nodes have different versions: web-1 at :4100 (0.2.0), web-2 at :4100 (0.1.0)"},
+		{nodes.Node{ID: "2", Name: "web-2", Address: ":4100", Version: "0.2.0", Keyset: "another", SeenAt: now.Add(-time.Second)},
+			"warning: these nodes have another keyset than this one: web-2 at :4100;"},
+		{nodes.Node{ID: "2", Name: "web-2", Address: ":4100", Version: "0.2.0", Keyset: keyset, SeenAt: now.Add(-time.Second)},
+			"ok: these nodes serve the store: web-1 at :4100 (0.2.0), web-2 at :4100 (0.2.0)"},
+	} {
+		if err := put(step.node); err != nil {
+			t.Fatal(err)
+		}
+		if got := finding(server.Check(t.Context(), cfg, func() time.Time { return now }), "nodes"); !strings.HasPrefix(got, step.want) {
+			t.Errorf("nodes: %s; want %s", got, step.want)
 		}
 	}
 }

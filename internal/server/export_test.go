@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/mfa"
+	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/storetest"
 )
 
@@ -14,6 +16,21 @@ func (s *Server) CheckClock(ctx context.Context) { s.clock.check(ctx) }
 
 // Sweep removes expired rows now.
 func (s *Server) Sweep(ctx context.Context) error { return s.mfa.Load().Sweep(ctx) }
+
+// KeysetFingerprint returns the fingerprint of the keyset that cfg names.
+func KeysetFingerprint(t testing.TB, cfg config.Config) string {
+	t.Helper()
+	source, err := KeysetSource(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := secret.LoadKeyset(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, fingerprint := describeKeyset(keys)
+	return fingerprint
+}
 
 // Reseal seals all rows under the newest key now.
 func (s *Server) Reseal(ctx context.Context) error { return s.mfa.Load().Reseal(ctx) }

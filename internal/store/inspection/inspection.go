@@ -4,6 +4,8 @@ package inspection
 import (
 	"context"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/nodes"
 )
 
 // A State is the state of a store.
@@ -20,6 +22,8 @@ type State struct {
 	Newest    time.Time // SQLite: when the newest row was made; zero if there is no row, or if Version is not Known
 	Restoring bool      // SQLite: whether the next start completes an interrupted restore; nothing else is read then
 	ReadOnly  bool      // PostgreSQL: whether the server accepts no writes, as a standby
+
+	Nodes []nodes.Node // up to nodes.Most, those seen last first; nil if Version is not Known
 
 	// Clock reads the clock of the store; nil for a store without a clock.
 	Clock func(context.Context) (time.Time, error)

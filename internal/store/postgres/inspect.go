@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/store/inspection"
 )
 
@@ -62,6 +63,14 @@ func Inspect(ctx context.Context, url string, names ...string) (state inspection
 	})
 	if err != nil {
 		return state, fmt.Errorf("read the table meta: %w", err)
+	}
+	if state.Version != state.Known {
+		return state, nil
+	}
+	on := func(_ context.Context, fn func(*pgx.Conn) error) error { return fn(conn) }
+	state.Nodes, err = collectOn(ctx, on, nodeRows.collected, selectNodes, nodes.Most)
+	if err != nil {
+		return state, fmt.Errorf("read the table nodes: %w", err)
 	}
 	return state, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/store/inspection"
 )
 
@@ -143,7 +144,10 @@ func (c *conn) inspect(state *inspection.State, names []string) error {
 		}
 	}
 	if state.Version == state.Known {
-		state.Newest, err = newest(c)
+		if state.Newest, err = newest(c); err != nil {
+			return err
+		}
+		err = nodeRows.list(c.prepare(selectNodes).int(nodes.Most), &state.Nodes)
 	}
 	return err
 }
