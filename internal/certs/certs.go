@@ -286,12 +286,3 @@ func (m *Manager) States() []State {
 	}
 	return states
 }
-
-// Reseal seals the stored values under the newest key.
-func (m *Manager) Reseal(ctx context.Context) error {
-	errs := []error{m.records.reseal(ctx, accountName)}
-	for _, domain := range m.opts.Domains {
-		errs = append(errs, m.records.reseal(ctx, certificateName(domain)))
-	}
-	return errors.Join(errs...)
-}

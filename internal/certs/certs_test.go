@@ -264,9 +264,23 @@ func TestARotationSealsAgain(t *testing.T) {
 	}
 	next := rotated(t, old)
 	f.keys = next
-	if err := f.Reseal(t.Context()); err != nil {
+	if _, err := f.records.claim(t.Context(), domain, "a", noon); err != nil {
 		t.Fatal(err)
 	}
+	orders := bytes.Clone(store.values[orderName(domain)])
+	reseal := func(keys *secret.Keyset) {
+		t.Helper()
+		for name := range store.values {
+			if err := Reseal(t.Context(), store, keys, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reseal(next)
+	if got := store.values[orderName(domain)]; !bytes.Equal(got, orders) {
+		t.Errorf("the order is %s; want %s", got, orders)
+	}
+	delete(store.values, orderName(domain))
 	for _, name := range []string{accountName, certificateName(domain)} {
 		if next.Stale(store.values[name]) {
 			t.Errorf("%q is sealed under the old key", name)
@@ -283,9 +297,7 @@ func TestARotationSealsAgain(t *testing.T) {
 	if got := lost.States()[0]; !got.NotAfter.IsZero() || got.Failures != 1 {
 		t.Errorf("with another keyset: %+v", got)
 	}
-	if err := lost.Reseal(t.Context()); err != nil {
-		t.Errorf("with another keyset, Reseal = %v", err)
-	}
+	reseal(lost.keys)
 }
 
 func TestAWrongCertificateIsRefused(t *testing.T) {

@@ -22,6 +22,9 @@ type Store interface {
 	DeleteMeta(ctx context.Context, name string) error
 }
 
+// Prefix begins the names of all values.
+const Prefix = "acme "
+
 // The names of the values. The order of a domain is stored as JSON; the others are sealed.
 const accountName = "acme account"
 
@@ -69,14 +72,15 @@ func (r records) replace(ctx context.Context, name string, plain []byte) (sealed
 	return nil, fmt.Errorf("store %q: other nodes change it all the time", name)
 }
 
-// reseal seals a value under the newest key. A value that cannot be opened stays: a
-// certificate is ordered in its place.
-func (r records) reseal(ctx context.Context, name string) error {
+// Reseal seals the value with a name under the newest key. A value that cannot be opened stays: a
+// certificate is ordered in its place, and an order is not sealed.
+func Reseal(ctx context.Context, store Store, keys *secret.Keyset, name string) error {
+	r := records{store: store, keys: func() *secret.Keyset { return keys }}
 	sealed, err := r.sealed(ctx, name)
-	if err != nil || sealed == nil || !r.keys().Stale(sealed) {
+	if err != nil || sealed == nil || !keys.Stale(sealed) {
 		return err
 	}
-	plain, err := r.keys().Open(sealed, []byte(name))
+	plain, err := keys.Open(sealed, []byte(name))
 	if errors.Is(err, secret.ErrOpen) {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -45,6 +46,26 @@ func (s *Server) newManager(client *http.Client) *certs.Manager {
 		Keys:   func() *secret.Keyset { return s.mfa.Load().Keys() },
 		Client: client, UserAgent: "countersign/" + s.version, Now: s.now, Logger: s.log,
 	})
+}
+
+// resealCertificates seals the values of package certs under the newest key: also values of nodes with other domains, of
+// a domain that is not served any more, and of an order that was interrupted.
+func (s *Server) resealCertificates(ctx context.Context, keys *secret.Keyset) error {
+	for place := ""; ; {
+		rows, next, err := s.store.transfer.Export(ctx, "meta", place, rowsAStep)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		for _, r := range rows {
+			if !strings.HasPrefix(r.Meta.Name, certs.Prefix) {
+				continue
+			}
+			if err := certs.Reseal(ctx, s.store.transfer, keys, r.Meta.Name); err != nil {
+				return err
+			}
+		}
+		place = next
+	}
 }
 
 // tlsConfig returns the TLS settings of a listener that offers HTTP and further protocols, or nil if the server

@@ -54,3 +54,15 @@ func (s *Store) Update(ctx context.Context, r mfa.Read, fn func(tx *mfa.Tx) erro
 
 // Beat stores the row of the node now.
 func (s *Server) Beat(ctx context.Context) { s.heartbeat.Beat(ctx) }
+
+// PutSealed stores a named value, sealed under the primary key.
+func (s *Server) PutSealed(t testing.TB, name string) {
+	t.Helper()
+	value, err := s.mfa.Load().Keys().Seal([]byte("a secret"), []byte(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.store.transfer.PutMeta(t.Context(), name, value); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -248,3 +248,31 @@ func TestAWrongPathLeavesNothingBehind(t *testing.T) {
 		})
 	}
 }
+
+// TestARotationSealsCertificatesOfOtherNodes rotates the keyset with a server that has no domain. The store has
+// values of a node that has one, and of one that has ended within an order.
+func TestARotationSealsCertificatesOfOtherNodes(t *testing.T) {
+	cfg := configIn(t.TempDir())
+	s := start(t, cfg)
+	for _, name := range []string{"acme account", "acme certificate mfa.example.com", "acme token mfa.example.com"} {
+		s.PutSealed(t, name)
+	}
+	path := strings.TrimPrefix(cfg.Store, "sqlite:") + ".keyset"
+	before, err := secret.ReadKeysetFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := before.Rotate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := secret.WriteKeysetFile(path, keys); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Reload(t.Context()), s.Reseal(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.OldKeysUnused(t.Context(), cfg.Store, keys, time.Time{}, time.Now(), func(string, int) {}); err != nil {
+		t.Errorf("after rows are resealed: %v", err)
+	}
+}

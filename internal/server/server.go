@@ -459,10 +459,8 @@ func (s *Server) resealed(ctx context.Context, keys *secret.Keyset) error {
 	if err := s.webhooks.Reseal(ctx); err != nil {
 		return err
 	}
-	if s.acme != nil {
-		if err := s.acme.Reseal(ctx); err != nil {
-			return err
-		}
+	if err := s.resealCertificates(ctx, keys); err != nil {
+		return err
 	}
 	proof, err := s.store.transfer.Meta(ctx, metaKeyset)
 	if err != nil || !keys.Stale(proof) {
