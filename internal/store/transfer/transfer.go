@@ -9,9 +9,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/countersign-mfa/countersign/internal/access"
+	"github.com/countersign-mfa/countersign/internal/certs"
 	"github.com/countersign-mfa/countersign/internal/delivery"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/signin"
@@ -344,11 +346,12 @@ func identity(ctx context.Context, s Store) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// withoutOwn removes the values that belong only to one store or to the copy itself.
+// withoutOwn removes the values that belong only to one store or to the copy itself. The nodes of a store order its
+// certificates, and may still do so while a copy runs.
 func withoutOwn(rows []Row) []Row {
 	kept := rows[:0:0]
 	for _, r := range rows {
-		if r.Meta == nil || r.Meta.Name != MetaProgress && r.Meta.Name != MetaMoved {
+		if r.Meta == nil || r.Meta.Name != MetaProgress && r.Meta.Name != MetaMoved && !strings.HasPrefix(r.Meta.Name, certs.Prefix) {
 			kept = append(kept, r)
 		}
 	}

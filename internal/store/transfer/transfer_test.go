@@ -683,3 +683,26 @@ func TestAStoreThatWasCopiedAwayIsNotServedFrom(t *testing.T) {
 
 // unrecorded leaves no event of a copy.
 func unrecorded() error { return nil }
+
+// TestACopyLeavesCertificatesBehind copies a store whose nodes obtain certificates. They may still write while the
+// copy runs, because the mark stops only requests.
+func TestACopyLeavesCertificatesBehind(t *testing.T) {
+	from, to := newSQLite(t), newSQLite(t)
+	put := func(name string) {
+		t.Helper()
+		if err := from.PutMeta(t.Context(), name, []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("keyset_check")
+	put("acme certificate mfa.example.com")
+	late := func(kind transfer.Kind, _ transfer.Sum) { put("acme order of " + string(kind)) }
+	if err := transfer.Copy(t.Context(), from, to, "elsewhere", func() error { put("acme order mfa.example.com"); return nil }, late); err != nil {
+		t.Fatal(err)
+	}
+	for name, copied := range map[string]bool{"keyset_check": true, "acme certificate mfa.example.com": false, "acme order mfa.example.com": false} {
+		if value, err := to.Meta(t.Context(), name); err != nil || (value != nil) != copied {
+			t.Errorf("%q in the target: %q, %v; want it to be there: %t", name, value, err, copied)
+		}
+	}
+}
