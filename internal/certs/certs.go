@@ -83,7 +83,7 @@ func New(store Store, opts Options) *Manager {
 		opts.Logger = slog.Default()
 	}
 	m := &Manager{
-		records: records{store, opts.Keys}, opts: opts, node: rand.Text(),
+		records: records{store, opts.Keys, opts.Directory}, opts: opts, node: rand.Text(),
 		tokens: make(map[string]*tls.Certificate), states: make(map[string]State),
 	}
 	m.current.Store(&map[string]*held{})
@@ -184,14 +184,14 @@ func (m *Manager) renew(ctx context.Context, domain string, claimed *claim) erro
 
 // load takes the certificate of a domain from the store, if it is not the one in memory.
 func (m *Manager) load(ctx context.Context, domain string) error {
-	sealed, err := m.records.sealed(ctx, certificateName(domain))
+	sealed, err := m.records.sealed(ctx, m.records.certificateName(domain))
 	if err != nil {
 		return err
 	}
 	if have := (*m.current.Load())[domain]; sealed == nil || have != nil && slices.Equal(have.sealed, sealed) {
 		return nil
 	}
-	c, err := m.records.open(certificateName(domain), sealed)
+	c, err := m.records.open(m.records.certificateName(domain), sealed)
 	if errors.Is(err, secret.ErrOpen) {
 		m.opts.Logger.Warn("the stored certificate cannot be read with this keyset; a new one is ordered", "domain", domain)
 		return nil
@@ -246,7 +246,7 @@ func (m *Manager) token(ctx context.Context, domain string) (*tls.Certificate, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	name := tokenName(domain)
+	name := m.records.tokenName(domain)
 	sealed, err := m.records.sealed(ctx, name)
 	if err != nil {
 		return nil, err

@@ -140,7 +140,7 @@ func TestNodesUseANewerCertificate(t *testing.T) {
 
 func TestOneNodeOrdersAtATime(t *testing.T) {
 	store := newMemory()
-	r := records{store, nil}
+	r := records{store: store}
 	var won sync.Map
 	var nodes sync.WaitGroup
 	for i := range 16 {
@@ -236,7 +236,7 @@ func TestOnlyAnOrderAnswersTheAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.records.replace(t.Context(), tokenName(domain), encode(answer.Certificate, der)); err != nil {
+	if _, err := f.records.replace(t.Context(), f.records.tokenName(domain), encode(answer.Certificate, der)); err != nil {
 		t.Fatal(err)
 	}
 	c, err := other.token(t.Context(), domain)
@@ -267,7 +267,7 @@ func TestARotationSealsAgain(t *testing.T) {
 	if _, err := f.records.claim(t.Context(), domain, "a", noon); err != nil {
 		t.Fatal(err)
 	}
-	orders := bytes.Clone(store.values[orderName(domain)])
+	orders := bytes.Clone(store.values[f.records.orderName(domain)])
 	reseal := func(keys *secret.Keyset) {
 		t.Helper()
 		for name := range store.values {
@@ -277,11 +277,11 @@ func TestARotationSealsAgain(t *testing.T) {
 		}
 	}
 	reseal(next)
-	if got := store.values[orderName(domain)]; !bytes.Equal(got, orders) {
+	if got := store.values[f.records.orderName(domain)]; !bytes.Equal(got, orders) {
 		t.Errorf("the order is %s; want %s", got, orders)
 	}
-	delete(store.values, orderName(domain))
-	for _, name := range []string{accountName, certificateName(domain)} {
+	delete(store.values, f.records.orderName(domain))
+	for _, name := range []string{f.records.accountName(), f.records.certificateName(domain)} {
 		if next.Stale(store.values[name]) {
 			t.Errorf("%q is sealed under the old key", name)
 		}
@@ -335,4 +335,20 @@ func rotated(t *testing.T, k *secret.Keyset) *secret.Keyset {
 		t.Fatal(err)
 	}
 	return k
+}
+
+func TestAnotherAuthorityIssuesAtOnce(t *testing.T) {
+	store, keys := newMemory(), newKeys(t)
+	staging := newFixture(t, store, keys)
+	staging.issue(t, domain, noon, noon.Add(90*24*time.Hour))
+	f := newFixture(t, store, keys)
+	f.opts.Directory, f.records.directory = "https://127.0.0.1:1/other", "https://127.0.0.1:1/other"
+	f.pass(t.Context())
+	if got := f.States()[0]; !got.NotAfter.IsZero() || got.Failures != 1 {
+		t.Errorf("with another authority: %+v; want an order, and not the certificate of the first one", got)
+	}
+	staging.pass(t.Context())
+	if got := staging.States()[0]; got.NotAfter.IsZero() || got.Failures != 0 {
+		t.Errorf("with the first authority again: %+v", got)
+	}
 }

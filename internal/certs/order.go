@@ -67,7 +67,7 @@ func (m *Manager) keep(ctx context.Context, domain string, chain [][]byte, key *
 	if now := m.opts.Now(); !now.Before(c.Leaf.NotAfter) {
 		return nil, nil, fmt.Errorf("the certificate of the authority expired on %s; is the clock of this machine right?", c.Leaf.NotAfter.UTC())
 	}
-	sealed, err = m.records.replace(ctx, certificateName(domain), text)
+	sealed, err = m.records.replace(ctx, m.records.certificateName(domain), text)
 	return sealed, &c, err
 }
 
@@ -99,12 +99,12 @@ func backoff(n int, _ *http.Request, _ *http.Response) time.Duration {
 
 // account returns the key of the account. The first node makes it.
 func (m *Manager) account(ctx context.Context) (crypto.Signer, error) {
-	sealed, err := m.records.sealed(ctx, accountName)
+	sealed, err := m.records.sealed(ctx, m.records.accountName())
 	if err != nil {
 		return nil, err
 	}
 	if sealed != nil {
-		plain, err := m.records.keys().Open(sealed, []byte(accountName))
+		plain, err := m.records.keys().Open(sealed, []byte(m.records.accountName()))
 		if err == nil {
 			return readKey(plain)
 		}
@@ -118,7 +118,7 @@ func (m *Manager) account(ctx context.Context) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, done, err := m.records.put(ctx, accountName, sealed, der)
+	_, done, err := m.records.put(ctx, m.records.accountName(), sealed, der)
 	if err == nil && !done {
 		return m.account(ctx) // another node was first
 	}
@@ -163,13 +163,13 @@ func (m *Manager) prove(ctx context.Context, client *acme.Client, domain, url st
 	if err != nil {
 		return err
 	}
-	if _, err := m.records.replace(ctx, tokenName(domain), encode(answer.Certificate, der)); err != nil {
+	if _, err := m.records.replace(ctx, m.records.tokenName(domain), encode(answer.Certificate, der)); err != nil {
 		return err
 	}
 	m.setToken(domain, &answer)
 	defer func() {
 		m.setToken(domain, nil)
-		if err := m.records.store.DeleteMeta(context.WithoutCancel(ctx), tokenName(domain)); err != nil {
+		if err := m.records.store.DeleteMeta(context.WithoutCancel(ctx), m.records.tokenName(domain)); err != nil {
 			m.opts.Logger.Debug("the answer to a challenge stays in the store", "domain", domain, "error", err)
 		}
 	}()

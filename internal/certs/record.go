@@ -25,17 +25,24 @@ type Store interface {
 // Prefix begins the names of all values.
 const Prefix = "acme "
 
-// The names of the values. The order of a domain is stored as JSON; the others are sealed.
-const accountName = "acme account"
-
-func certificateName(domain string) string { return "acme certificate " + domain }
-func tokenName(domain string) string       { return "acme token " + domain }
-func orderName(domain string) string       { return "acme order " + domain }
+// The names of the values. The order of a domain is stored as JSON; the others are sealed. Each authority
+// has its own: a change from one for tests to another brings an order at once.
+func (r records) accountName() string { return Prefix + "account " + r.directory }
+func (r records) certificateName(domain string) string {
+	return Prefix + "certificate " + domain + " " + r.directory
+}
+func (r records) tokenName(domain string) string {
+	return Prefix + "token " + domain + " " + r.directory
+}
+func (r records) orderName(domain string) string {
+	return Prefix + "order " + domain + " " + r.directory
+}
 
 // records reads and writes the values.
 type records struct {
-	store Store
-	keys  func() *secret.Keyset
+	store     Store
+	keys      func() *secret.Keyset
+	directory string // of the authority
 }
 
 // sealed returns a sealed value, or nil.
@@ -133,11 +140,11 @@ type claim struct {
 }
 
 func (r records) order(ctx context.Context, domain string) (o claim, err error) {
-	if o.stored, err = r.sealed(ctx, orderName(domain)); err != nil || o.stored == nil {
+	if o.stored, err = r.sealed(ctx, r.orderName(domain)); err != nil || o.stored == nil {
 		return o, err
 	}
 	if err := json.Unmarshal(o.stored, &o.order); err != nil {
-		return o, fmt.Errorf("read %q: %w", orderName(domain), err)
+		return o, fmt.Errorf("read %q: %w", r.orderName(domain), err)
 	}
 	return o, nil
 }
@@ -153,7 +160,7 @@ func (r records) claim(ctx context.Context, domain, node string, now time.Time) 
 	if mine.stored, err = json.Marshal(mine.order); err != nil {
 		return nil, err
 	}
-	done, err := r.store.SwapMeta(ctx, orderName(domain), o.stored, mine.stored)
+	done, err := r.store.SwapMeta(ctx, r.orderName(domain), o.stored, mine.stored)
 	if err != nil || !done {
 		return nil, err
 	}
@@ -166,7 +173,7 @@ func (r records) release(ctx context.Context, domain string, c *claim, next orde
 	if err != nil {
 		return err
 	}
-	_, err = r.store.SwapMeta(ctx, orderName(domain), c.stored, text)
+	_, err = r.store.SwapMeta(ctx, r.orderName(domain), c.stored, text)
 	return err
 }
 
