@@ -169,6 +169,11 @@ func (m *Manager) renew(ctx context.Context, domain string, claimed *claim) erro
 	defer cancel()
 	sealed, c, err := m.obtain(work, domain)
 	settled := context.WithoutCancel(ctx) // the lease ends also if the process does
+	if err != nil && ctx.Err() != nil {   // the process ends: the order of this moment says nothing about the next one
+		before := claimed.order
+		before.Node, before.Until = "", time.Time{}
+		return m.records.release(settled, domain, claimed, before)
+	}
 	if err != nil {
 		next := claimed.failed(m.opts.Now(), err)
 		m.opts.Logger.Error("a certificate could not be obtained", "domain", domain, "error", err, "next_try", next.Next.UTC())

@@ -352,3 +352,21 @@ func TestAnotherAuthorityIssuesAtOnce(t *testing.T) {
 		t.Errorf("with the first authority again: %+v", got)
 	}
 }
+
+func TestAShutdownIsNotAFailedOrder(t *testing.T) {
+	store, keys := newMemory(), newKeys(t)
+	f := newFixture(t, store, keys)
+	c, err := f.records.claim(t.Context(), domain, "node", noon)
+	if err != nil || c == nil {
+		t.Fatalf("claim = %v, %v", c, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.renew(ended, domain, c); err != nil {
+		t.Fatal(err)
+	}
+	f.setState(t.Context(), domain)
+	if got := f.States()[0]; got.Failures != 0 || got.Problem != "" || got.OrderedBy != "" || !got.NextTry.IsZero() {
+		t.Errorf("after a shutdown: %+v; want that another node can order at once", got)
+	}
+}
