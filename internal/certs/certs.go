@@ -63,7 +63,7 @@ type held struct {
 // A State describes the certificate of a domain.
 type State struct {
 	Domain    string
-	NotAfter  time.Time // of the certificate; zero: there is none yet
+	NotAfter  time.Time // of the certificate; zero before the first one
 	NextTry   time.Time // of an order; zero if none is due
 	Failures  int       // orders that failed since the last certificate
 	Problem   string    // of the last order; "" if it succeeded

@@ -17,7 +17,7 @@ func (c Config) HasTLS() bool { return c.TLSCert != "" || len(c.Domains) > 0 }
 // with at least two labels.
 var domainName = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// mostDomains bounds the certificates of a server, each of which is an order of its own.
+// mostDomains bounds the certificates of a server, each of which is one order.
 const mostDomains = 20
 
 // checkDomains checks the settings of ACME.

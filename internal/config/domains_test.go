@@ -12,7 +12,7 @@ func TestDomains(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		with func(*config.Config)
-		want string // part of the error; "" for none
+		want string // part of the error, or "" if it is accepted
 	}{
 		{"a domain", func(c *config.Config) { c.Domains = []string{"mfa.example.com"} }, ""},
 		{"two domains", func(c *config.Config) { c.Domains = []string{"mfa.example.com", "xn--mnchen-3ya.example"} }, ""},

@@ -18,7 +18,7 @@ import (
 // authorityPatience bounds one request to the certificate authority.
 const authorityPatience = 30 * time.Second
 
-// authorityClient returns a client that trusts the certificates of a file, or those of the system if
+// authorityClient returns a client that trusts the certificates of a file, or the roots of the system if
 // path is empty.
 func authorityClient(path string) (*http.Client, error) {
 	client := &http.Client{Timeout: authorityPatience}

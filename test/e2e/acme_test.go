@@ -31,7 +31,7 @@ const domain = "mfa.example.test"
 type authority struct {
 	directory  string // its URL
 	management string // address of the other server, which shows the roots
-	roots      string // file with the certificate of its own server
+	roots      string // file with the certificate of the server at directory
 	cmd        *exec.Cmd
 	log        *output
 }
