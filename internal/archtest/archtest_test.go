@@ -144,6 +144,7 @@ var places = map[string]place{
 	"internal/secret":     {layer: ground, also: []string{"internal/atomicfile"}},
 	"internal/softkey":    {layer: ground},
 	"internal/totp":       {layer: ground},
+	"internal/trace":      {layer: ground},
 	"internal/smstext":    {layer: ground, also: []string{"internal/cleantext"}},
 
 	"internal/logcapture":      {layer: support},
