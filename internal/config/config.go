@@ -99,6 +99,11 @@ type Config struct {
 	ConsoleOIDCGroups       string   `name:"console-oidc-groups" default:"groups" group:"Console" placeholder:"CLAIM" help:"Claim of the ID token that has the groups of a person. Default ${default}."`
 	ConsoleOIDCRoles        []string `name:"console-oidc-roles" group:"Console" sep:"," placeholder:"GROUP=ROLE" help:"Roles of groups: viewer, support or admin, such as sre=admin,helpdesk=support. The highest role counts; persons without one are refused."`
 
+	OTLPEndpoint    string  `name:"otlp-endpoint" group:"Process" placeholder:"URL" note:"See [telemetry.md](telemetry.md)." help:"Collector of OpenTelemetry that receives traces: the base URL of OTLP over HTTP, such as http://localhost:4318. Default none."`
+	OTLPHeadersFile string  `name:"otlp-headers-file" type:"path" group:"Process" placeholder:"FILE" help:"File of headers for the collector, one a line, such as 'Authorization: Bearer TOKEN'. It is read at the start."`
+	OTLPSampleRatio float64 `name:"otlp-sample-ratio" default:"1" group:"Process" placeholder:"RATIO" help:"Part of the traces that is sent, from 0 to 1, if the client sends no traceparent. Default ${default}."`
+	OTLPServiceName string  `name:"otlp-service-name" default:"countersign" group:"Process" placeholder:"NAME" help:"Name of the service in traces. Default ${default}."`
+
 	CPUProfile      string        `name:"cpu-profile" type:"path" group:"Process" placeholder:"FILE" help:"Write a CPU profile for 'go tool pprof' to this file; it is complete when the server stops."`
 	LogFormat       string        `name:"log-format" enum:",json,text" default:"" group:"Process" placeholder:"json|text" help:"Format of the log on standard error. Default json; text for dev."`
 	LogLevel        string        `name:"log-level" enum:"debug,info,warn,error" default:"info" group:"Process" placeholder:"LEVEL" help:"Lowest level that is logged: debug, info, warn or error. Each request is a line at info. Default ${default}."`
@@ -182,7 +187,7 @@ func (c Config) Check() error {
 	}
 	_, _, err := c.SMSWindows()
 	errs = append(errs, err)
-	errs = append(errs, c.checkTransport(), c.checkConsole())
+	errs = append(errs, c.checkTransport(), c.checkConsole(), c.checkTelemetry())
 	return errors.Join(errs...)
 }
 

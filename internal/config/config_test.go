@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,17 @@ func TestCheck(t *testing.T) {
 		{"metrics at no address", func(c *config.Config) { c.MetricsAddr = "9464" }, []string{`--metrics-addr "9464" is not host:port`}},
 		{"metrics at the address of the API", func(c *config.Config) { c.Addr, c.MetricsAddr = "127.0.0.1:4100", "127.0.0.1:4100" },
 			[]string{"--metrics-addr is 127.0.0.1:4100, as --addr is"}},
+
+		{"a collector on this machine with headers", func(c *config.Config) { c.OTLPEndpoint, c.OTLPHeadersFile = "http://127.0.0.1:4318", "headers" }, nil},
+		{"a collector on a network", func(c *config.Config) { c.OTLPEndpoint = "http://otel:4318" }, nil},
+		{"a collector with headers in the clear", func(c *config.Config) { c.OTLPEndpoint, c.OTLPHeadersFile = "http://otel:4318", "headers" },
+			[]string{"the headers of --otlp-headers-file would cross the network unencrypted to otel:4318"}},
+		{"a collector without a scheme", func(c *config.Config) { c.OTLPEndpoint = "localhost:4318" }, []string{"--otlp-endpoint is not an http or https URL"}},
+		{"a collector with a password", func(c *config.Config) { c.OTLPEndpoint = "https://a:b@otel.example.com" }, []string{"--otlp-endpoint has a password"}},
+		{"a collector with a query", func(c *config.Config) { c.OTLPEndpoint = "https://otel.example.com?key=x" }, []string{"--otlp-endpoint has a query"}},
+		{"headers without a collector", func(c *config.Config) { c.OTLPHeadersFile = "headers" }, []string{"--otlp-headers-file needs an --otlp-endpoint"}},
+		{"more than all traces", func(c *config.Config) { c.OTLPSampleRatio = 1.5 }, []string{"--otlp-sample-ratio is 1.5; it must be from 0 to 1"}},
+		{"a ratio that is not a number", func(c *config.Config) { c.OTLPSampleRatio = math.NaN() }, []string{"--otlp-sample-ratio is NaN"}},
 
 		{"a public URL", func(c *config.Config) { c.PublicURL = "https://mfa.example.com/" }, nil},
 		{"a public URL without a scheme", func(c *config.Config) { c.PublicURL = "mfa.example.com" }, []string{`--public-url: "mfa.example.com" is not the address of a host`}},

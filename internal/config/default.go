@@ -37,6 +37,10 @@ func set(v reflect.Value, text string) error {
 		n, err := strconv.Atoi(text)
 		v.SetInt(int64(n))
 		return err
+	case float64:
+		f, err := strconv.ParseFloat(text, 64)
+		v.SetFloat(f)
+		return err
 	case bool:
 		b, err := strconv.ParseBool(text)
 		v.SetBool(b)

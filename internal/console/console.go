@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/nodes"
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/signin"
+	"github.com/countersign-mfa/countersign/internal/trace"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
 	"github.com/countersign-mfa/countersign/internal/webhook"
@@ -66,6 +67,8 @@ type Options struct {
 
 	// Observe is web.Options.Observe.
 	Observe func(pattern, method string, status int, took time.Duration)
+
+	Tracer *trace.Tracer // as in web.Options
 }
 
 // New returns the console over the services.
@@ -81,7 +84,7 @@ func New(parts Parts, opts Options) (*Console, error) {
 			return nil, err
 		}
 	}
-	c.mux = web.NewMux(web.Options{Describe: describe, Logger: opts.Logger, Remote: opts.Remote, Now: opts.Now, Observe: opts.Observe})
+	c.mux = web.NewMux(web.Options{Describe: describe, Logger: opts.Logger, Remote: opts.Remote, Now: opts.Now, Observe: opts.Observe, Tracer: opts.Tracer})
 	var err error
 	if c.pages, err = loadPages(opts.Now); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
+	"github.com/countersign-mfa/countersign/internal/trace"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
 	"github.com/countersign-mfa/countersign/internal/webhook"
@@ -59,6 +60,8 @@ type Options struct {
 	// Observe is web.Options.Observe. It is not called for failures that test numbers
 	// simulate.
 	Observe func(pattern, method string, status int, took time.Duration)
+
+	Tracer *trace.Tracer // as in web.Options
 }
 
 // New returns the API of the services.
@@ -89,7 +92,7 @@ func New(service *mfa.Service, keys *access.Service, log *events.Service, opts O
 	if err != nil {
 		return nil, err
 	}
-	shared := web.Options{Describe: describe, Logger: opts.Logger, Remote: opts.Remote, Now: opts.Now, Observe: opts.Observe}
+	shared := web.Options{Describe: describe, Logger: opts.Logger, Remote: opts.Remote, Now: opts.Now, Observe: opts.Observe, Tracer: opts.Tracer}
 	a := &API{
 		mfa: service, access: keys, events: log, opts: opts,
 		mux:     web.NewMux(shared),

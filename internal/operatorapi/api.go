@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/operator"
 	"github.com/countersign-mfa/countersign/internal/ratelimit"
 	"github.com/countersign-mfa/countersign/internal/signin"
+	"github.com/countersign-mfa/countersign/internal/trace"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
 	"github.com/countersign-mfa/countersign/internal/webhook"
@@ -45,6 +46,8 @@ type Options struct {
 
 	// Observe is web.Options.Observe.
 	Observe func(pattern, method string, status int, took time.Duration)
+
+	Tracer *trace.Tracer // as in web.Options
 }
 
 // An API serves the operator API. Make one with New.
@@ -73,7 +76,7 @@ func New(parts Parts, opts Options) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := web.Options{Describe: describe, Logger: opts.Logger, Remote: opts.Remote, Now: opts.Now, Observe: opts.Observe}
+	shared := web.Options{Describe: describe, Logger: opts.Logger, Remote: opts.Remote, Now: opts.Now, Observe: opts.Observe, Tracer: opts.Tracer}
 	a := &API{parts: parts, opts: opts, mux: web.NewMux(shared), limit: limit, gate: web.NewGate[access.KeyID](opts.MaxRequests, shared)}
 	a.addRoutes()
 	for _, route := range a.routes.All() {

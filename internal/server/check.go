@@ -35,6 +35,7 @@ func Check(ctx context.Context, cfg config.Config, now func() time.Time) []Findi
 	c.checkTLS()
 	c.checkSMS()
 	c.checkSink()
+	c.checkTelemetry()
 	c.checkWebhooks()
 	c.checkModels()
 	c.checkProvider()

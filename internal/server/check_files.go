@@ -114,6 +114,21 @@ func (c *checker) checkSink() {
 	c.ok(check, "%s can be written", path)
 }
 
+func (c *checker) checkTelemetry() {
+	const check = "telemetry"
+	switch _, err := otlpHeaders(c.cfg); {
+	case c.cfg.OTLPEndpoint == "":
+		c.ok(check, "no collector is set")
+	case err != nil:
+		c.failed(check, "correct the file of headers", err)
+	default:
+		if c.cfg.OTLPHeadersFile != "" {
+			c.checkPrivate(check, c.cfg.OTLPHeadersFile)
+		}
+		c.ok(check, "the settings are valid")
+	}
+}
+
 // sinkDirectory returns an error if a new file cannot be created in dir, which the sink does
 // not create.
 func sinkDirectory(dir string) error {

@@ -164,6 +164,12 @@ func TestCheckReportsEachFault(t *testing.T) {
 			check: "events_sink", want: "failed: --events-sink: the URL has a password"},
 		{name: "headers without a sink", change: func(t *testing.T, c *config.Config, dir string) { c.EventsSinkHeaders = "x" },
 			check: "events_sink", want: "failed: events_sink_headers is set without"},
+		{name: "missing headers of the collector", change: func(t *testing.T, c *config.Config, dir string) {
+			c.OTLPEndpoint, c.OTLPHeadersFile = "https://otel.example.com", filepath.Join(dir, "none")
+		}, check: "telemetry", want: "failed: --otlp-headers-file: open", action: "correct the file of headers"},
+		{name: "headers of the collector for everyone", change: func(t *testing.T, c *config.Config, dir string) {
+			c.OTLPEndpoint, c.OTLPHeadersFile = "https://otel.example.com", write(t, dir, "headers", "Authorization: Bearer x", 0o644)
+		}, check: "telemetry", want: "warning: every account can read"},
 		{name: "missing metadata of authenticators", change: func(t *testing.T, c *config.Config, dir string) { c.WebAuthnMDS = filepath.Join(dir, "none") },
 			check: "webauthn_mds", want: "failed: --webauthn-mds: open", action: "load the file again"},
 		{name: "metadata of authenticators that is not signed", change: func(t *testing.T, c *config.Config, dir string) {

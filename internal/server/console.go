@@ -54,7 +54,7 @@ func (s *Server) wireConsole(operators *operator.Service, parts Parts) (err erro
 	if !s.cfg.Inbox && s.consoleListener == nil {
 		return nil
 	}
-	opts := console.Options{Version: parts.Version, Logger: s.log, Remote: s.remote, Now: parts.Now}
+	opts := console.Options{Version: parts.Version, Logger: s.log, Remote: s.remote, Now: parts.Now, Tracer: s.tracer}
 	if s.metrics != nil {
 		opts.Observe = s.metrics.Request
 	}

@@ -8,7 +8,7 @@ import (
 
 // wireOperatorAPI makes the operator API.
 func (s *Server) wireOperatorAPI(operators *operator.Service, parts Parts) (err error) {
-	opts := operatorapi.Options{RateLimit: s.cfg.RateLimit, Logger: s.log, Remote: s.remote, Now: parts.Now, ConsoleURL: s.ConsoleURL()}
+	opts := operatorapi.Options{RateLimit: s.cfg.RateLimit, Logger: s.log, Remote: s.remote, Now: parts.Now, Tracer: s.tracer, ConsoleURL: s.ConsoleURL()}
 	if s.metrics != nil {
 		opts.Observe = s.metrics.Request
 	}

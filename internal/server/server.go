@@ -36,6 +36,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/stats"
 	"github.com/countersign-mfa/countersign/internal/store/transfer"
+	"github.com/countersign-mfa/countersign/internal/trace"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 	"github.com/countersign-mfa/countersign/internal/web"
 	"github.com/countersign-mfa/countersign/internal/webhook"
@@ -60,6 +61,7 @@ type Server struct {
 	consoleListener net.Listener                   // of the console; nil if it is off, or at the address of the API
 	operator        *operatorapi.API
 	metrics         *metrics.Metrics // or nil
+	tracer          *trace.Tracer    // or nil
 	prices          stats.Prices
 	models          *passkey.Models // of authenticators; or nil
 	clock           *clock
@@ -75,6 +77,7 @@ type Server struct {
 	crowded     admission.Notice
 
 	stop        context.CancelFunc // ends the background work
+	stopTracer  func()             // sends the rest of the spans
 	background  sync.WaitGroup
 	closeOnce   sync.Once
 	closeResult error
@@ -146,6 +149,9 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	if cfg.MetricsAddr != "" {
 		s.metrics = metrics.New(parts.Version)
 	}
+	if err := s.openTracer(); err != nil {
+		return nil, err
+	}
 	if s.prices, err = readPrices(cfg.SMSPrices); err != nil {
 		return nil, err
 	}
@@ -187,6 +193,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		return nil, err
 	}
 	s.store = store
+	s.traceStore()
 	if err := transfer.Servable(ctx, s.store.transfer); err != nil {
 		return nil, err
 	}
@@ -226,6 +233,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 	}
 	var work context.Context
 	work, s.stop = context.WithCancel(context.Background())
+	s.stopTracer = s.startTracer()
 	s.background.Go(func() { s.mfa.Load().Maintain(work) })
 	s.background.Go(func() { s.clock.watch(work) })
 	s.background.Go(func() { s.heartbeat.Run(work) })
@@ -268,6 +276,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		Clock:          parts.Clock,
 		Faults:         parts.Faults,
 		Reset:          parts.Reset,
+		Tracer:         s.tracer,
 	}
 	if s.metrics != nil {
 		watchStore(s.metrics, s.store.special)
@@ -613,6 +622,7 @@ func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		s.stop()
 		s.background.Wait()
+		s.stopTracer()
 		s.closeResult = s.store.Close()
 		if s.delivery != nil {
 			s.closeResult = errors.Join(s.closeResult, s.delivery.Close())

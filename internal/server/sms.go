@@ -23,12 +23,16 @@ func (s *Server) openDelivery(parts Parts) (err error) {
 	if s.cfg.SMS == "" || parts.Sender != nil {
 		return nil
 	}
-	s.delivery, err = smsfile.Open(s.cfg.SMS, smsfile.Options{
+	opts := smsfile.Options{
 		Countries: s.cfg.SMSCountries,
 		Record:    s.receive,
 		Observe:   observeTries(s.log, s.metrics),
 		Logger:    s.log,
-	})
+	}
+	if s.tracer != nil {
+		opts.Trace = traceTry
+	}
+	s.delivery, err = smsfile.Open(s.cfg.SMS, opts)
 	if err != nil {
 		return err
 	}

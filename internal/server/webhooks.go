@@ -37,7 +37,11 @@ func (s *Server) wireWebhooks(log *events.Service, keys *secret.Keyset, parts Pa
 	if s.metrics != nil {
 		opts.Observe = func(o webhook.Outcome) { s.metrics.WebhookAttempt(string(o)) }
 	}
-	s.dispatcher = webhook.NewDispatcher(s.webhooks, timedDeliveries{s.store.deliveries, s.clock}, log, post.New(post.Options{Allow: allow, UserAgent: agent, Now: parts.Now}), opts)
+	var sender webhook.Sender = post.New(post.Options{Allow: allow, UserAgent: agent, Now: parts.Now})
+	if s.tracer != nil {
+		sender = tracedSender{sender, s.tracer}
+	}
+	s.dispatcher = webhook.NewDispatcher(s.webhooks, timedDeliveries{s.store.deliveries, s.clock}, log, sender, opts)
 	if s.metrics != nil {
 		var outcomes []string
 		for _, o := range webhook.Outcomes {

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// A Tracer makes spans and sends those of sampled traces to a collector. Make one with New and call
+// A Tracer makes spans and sends the spans of sampled traces to a collector. Make one with New and call
 // Run. It is safe for concurrent use.
 //
 // Ended spans wait in a queue of fixed length. If the collector is slow or down, the queue
@@ -272,7 +272,7 @@ func (t *Tracer) post(ctx context.Context, path string, body []byte) (rejected i
 	return rejected, nil
 }
 
-// retryAfter reads the header: whole seconds or a date. It returns 0 if there is none.
+// retryAfter reads the header: whole seconds or a date. It returns 0 if it is absent or invalid.
 func (t *Tracer) retryAfter(text string) time.Duration {
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second

@@ -71,7 +71,7 @@ func (t *Tracer) Root(ctx context.Context, name string, kind Kind) (context.Cont
 	return t.start(ctx, c, false, name, kind)
 }
 
-// Start starts a child of the span in ctx. It returns ctx and nil if there is none, or if the
+// Start starts a child of the span in ctx. It returns ctx and nil if ctx has no span, or if the
 // trace is not sampled.
 func Start(ctx context.Context, name string, kind Kind) (context.Context, *Span) {
 	parent, _ := ctx.Value(contextKey{}).(*Span)
@@ -146,7 +146,7 @@ func Inject(ctx context.Context, h http.Header) {
 }
 
 // Traceparent returns the header traceparent for requests that belong to the span in ctx, or "" if
-// there is none.
+// ctx has no span.
 func Traceparent(ctx context.Context) string {
 	s, _ := ctx.Value(contextKey{}).(*Span)
 	if s == nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/trace"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
@@ -32,6 +33,8 @@ type Options struct {
 	// block. The pattern is that of the route, or "" if no route matches. The method is
 	// "other" if it is not one that HTTP defines. Nil means that no function is called.
 	Observe func(pattern, method string, status int, took time.Duration)
+
+	Tracer *trace.Tracer // makes a span of each request, except of probes; nil: none
 }
 
 // A Handler answers a request. If it returns an error, the Mux sends the problem of that

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/countersign-mfa/countersign/internal/trace"
 )
 
 // A Request is an HTTP request with the facts that a Mux and its handlers add.
@@ -45,11 +47,20 @@ func (m *Mux) serve(pattern string, w http.ResponseWriter, r *http.Request, h Ha
 	x.id[0] = req.ID
 	// Lower case: one client library looks for exactly this key.
 	rec.Header()["x-request-id"] = x.id[:]
+	var span *trace.Span
+	if m.opts.Tracer != nil && !isProbe(pattern) {
+		span = m.startSpan(pattern, req)
+		defer span.End() // also if the handler aborts the answer
+	}
 	simulated := false
 	if err := recovered(h, rec, req); err != nil {
 		p := m.opts.Describe(err)
 		simulated, req.Code = p.Simulated, p.Code
 		m.fail(rec, req, p, err)
+	}
+	if span != nil {
+		describeSpan(span, pattern, req, rec.status)
+		span.End()
 	}
 	level := slog.LevelInfo
 	if req.Caller == "" && rec.status < http.StatusBadRequest {
@@ -64,7 +75,7 @@ func (m *Mux) serve(pattern string, w http.ResponseWriter, r *http.Request, h Ha
 		m.opts.Observe(pattern, method, rec.status, took)
 	}
 	if logged {
-		m.log(r.Context(), level, line{req.ID, pattern, method, rec.status, took, req.Caller, req.Subject, m.opts.Remote.Of(r)})
+		m.log(r.Context(), level, line{req.ID, pattern, method, rec.status, took, req.Caller, req.Subject, m.opts.Remote.Of(r), span.TraceID()})
 	}
 }
 
@@ -77,11 +88,12 @@ type line struct {
 	caller          string
 	subject         Subject
 	remote          string
+	trace           string // the id of the trace; "" without one
 }
 
 // log writes a line. It leaves out the fields after the key that are empty.
 func (m *Mux) log(ctx context.Context, level slog.Level, l line) {
-	attrs := append(make([]slog.Attr, 0, 11),
+	attrs := append(make([]slog.Attr, 0, 12),
 		slog.String("request", l.request),
 		slog.String("route", l.pattern),
 		slog.String("method", l.method),
@@ -95,6 +107,7 @@ func (m *Mux) log(ctx context.Context, level slog.Level, l line) {
 		{"factor", l.subject.Factor},
 		{"challenge", l.subject.Challenge},
 		{"remote_addr", l.remote},
+		{"trace", l.trace},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.name, a.value))

@@ -28,6 +28,7 @@ type gateway struct {
 
 	mu       sync.Mutex
 	messages []gatewayMessage
+	parents  []string // the header traceparent of each message
 }
 
 type gatewayMessage struct {
@@ -51,7 +52,7 @@ func (g *gateway) start(t *testing.T) (url string) {
 			t.Errorf("the gateway was posted %q, signed %q", body, r.Header.Get("Countersign-Signature"))
 		}
 		g.mu.Lock()
-		g.messages = append(g.messages, m)
+		g.messages, g.parents = append(g.messages, m), append(g.parents, r.Header.Get("traceparent"))
 		g.mu.Unlock()
 		if m.To == g.refuses {
 			w.WriteHeader(http.StatusUnprocessableEntity)

@@ -42,8 +42,11 @@ type RouterOptions struct {
 	MinTry     time.Duration  // the least time left to begin a try; default 500 ms
 	Breaker    BreakerOptions // for each provider
 	Observe    func(Try)      // called after every try by the sending goroutine; it must not block
-	Now        func() time.Time
-	Rand       io.Reader // safe for concurrent use; default crypto/rand.Reader
+	// Trace is called before every try and returns the context of the try, and a function that is
+	// called after it. Nil means that no function is called.
+	Trace func(ctx context.Context, provider string) (context.Context, func(Try))
+	Now   func() time.Time
+	Rand  io.Reader // safe for concurrent use; default crypto/rand.Reader
 }
 
 // An Accepted names the provider that accepted a message.
@@ -395,6 +398,11 @@ func (r *Router) try(ctx context.Context, turn turn, m Message) Try {
 	}
 	t := Try{Reference: m.Reference, Number: turn.number, Provider: turn.Name, Forced: turn.forced, At: r.opts.Now()}
 	said, retryAfter := nothing, time.Duration(0)
+	if r.opts.Trace != nil {
+		var end func(Try)
+		ctx, end = r.opts.Trace(ctx, turn.Name)
+		defer func() { end(t) }()
+	}
 	defer func() { turn.breaker.done(turn.pass, r.opts.Now(), said, retryAfter) }() // deferred, for a provider that panics
 	id, err := turn.Send(ctx, m)
 	t.Took = r.opts.Now().Sub(t.At)

@@ -24,8 +24,9 @@ type Options struct {
 	// Record keeps a receipt of a provider. After an error the provider is asked to send
 	// the receipt again.
 	Record  func(ctx context.Context, provider string, r sms.Receipt) error
-	Observe func(sms.Try) // as in sms.RouterOptions; default none
-	Logger  *slog.Logger  // required
+	Observe func(sms.Try)                                                               // as in sms.RouterOptions; default none
+	Trace   func(ctx context.Context, provider string) (context.Context, func(sms.Try)) // as in sms.RouterOptions; default none
+	Logger  *slog.Logger                                                                // required
 }
 
 // A Delivery is the open providers of a file and their rules. It must be closed. If the
@@ -74,7 +75,7 @@ func (d *Delivery) open(f *file, dir string, opts Options) error {
 	}
 	d.Router, err = sms.NewRouter(routes, d.providers, sms.RouterOptions{
 		TryTimeout: f.TryTimeout, Budget: f.Budget, MinTry: f.MinTry,
-		Breaker: sms.BreakerOptions(f.Breaker), Observe: opts.Observe,
+		Breaker: sms.BreakerOptions(f.Breaker), Observe: opts.Observe, Trace: opts.Trace,
 	})
 	if err != nil {
 		return err

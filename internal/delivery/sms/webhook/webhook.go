@@ -17,6 +17,7 @@ import (
 	"github.com/countersign-mfa/countersign/internal/delivery/sms"
 	"github.com/countersign-mfa/countersign/internal/delivery/sms/wire"
 	"github.com/countersign-mfa/countersign/internal/secret"
+	"github.com/countersign-mfa/countersign/internal/trace"
 	"github.com/countersign-mfa/countersign/internal/wallclock"
 )
 
@@ -86,6 +87,7 @@ func (w *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 	}
 	t := strconv.FormatInt(w.opts.Now().Unix(), 10)
 	req.Header.Set(signatureHeader, "t="+t+",v1="+hex.EncodeToString(w.mac(t, text)))
+	trace.Inject(ctx, req.Header) // the gateway belongs to the operator
 	status, header, body, err := wire.Exchange(ctx, w.client, req)
 	if err != nil {
 		return "", err
