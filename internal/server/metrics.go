@@ -34,6 +34,7 @@ func (s *Server) listenMetrics() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--metrics-addr: %w", err)
 	}
+	s.metricsAddr = ln.Addr()
 	s.log.Info("serving metrics", "addr", ln.Addr().String())
 	return ln, nil
 }

@@ -49,6 +49,9 @@ func NewSandbox(ctx context.Context, cfg config.Config, parts Parts, undo func()
 	if s.current.consoleListener != nil { // the next one has the same address, also for port 0
 		s.cfg.ConsoleAddr = s.current.consoleListener.Addr().String()
 	}
+	if a, ok := s.current.metricsAddr.(*net.TCPAddr); ok {
+		s.cfg.MetricsAddr = a.String()
+	}
 	return s, nil
 }
 

@@ -58,6 +58,7 @@ type Server struct {
 	api             *httpapi.API
 	console         *console.Console               // or nil
 	inherited       func(addr string) net.Listener // of Parts, or nil
+	metricsAddr     net.Addr                       // nil if there are no metrics
 	consoleListener net.Listener                   // of the console; nil if it is off, or at the address of the API
 	operator        *operatorapi.API
 	metrics         *metrics.Metrics // or nil

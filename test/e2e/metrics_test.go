@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/countersign-mfa/countersign/internal/logcapture"
+	"github.com/countersign-mfa/countersign/internal/pgtest"
 )
 
 // metricsURL returns the URL of a program's metrics, from its log.
@@ -190,6 +191,12 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	} {
 		if status, _ := get(t, tc.url); status != tc.want {
 			t.Errorf("%s: %d; want %d", tc.url, status, tc.want)
+		}
+	}
+	if !pgtest.Chosen() {
+		p.api().want(http.StatusNoContent, "POST", "/dev/reset", "")
+		if status, _ := get(t, url); status != http.StatusOK {
+			t.Errorf("after a reset: %d", status)
 		}
 	}
 	refuses(t, "--metrics-addr: listen tcp "+addr+": bind: address already in use",
