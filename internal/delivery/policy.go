@@ -215,6 +215,29 @@ func (p *Policy) Wait(env ids.Environment, rows Rows, from Source, now time.Time
 	return nil
 }
 
+// DailyKeys returns the keys of the counters of an environment that have a daily limit.
+func (p *Policy) DailyKeys(keys *secret.Keyset, env ids.EnvironmentID) []CounterKey {
+	return []CounterKey{NewCounterKey(keys, env, countAll), NewCounterKey(keys, env, countAbroad)}
+}
+
+// DailyUse returns the largest used share of the daily limits of an environment at now: 1 if no
+// further message of that kind may be sent. counters are those of DailyKeys, nil if there is none.
+// DailyUse changes them, and the caller must not store them.
+func (p *Policy) DailyUse(env ids.Environment, counters []*Counter, now time.Time) (used float64) {
+	rules := p.of(env)
+	for _, counter := range counters {
+		if counter == nil {
+			continue
+		}
+		if most := rules.most(counter.Of); most > 0 {
+			counter.forget(counter.span(rules.Pumping.Window), now)
+			sent, _ := counter.Sum()
+			used = max(used, float64(sent)/float64(most))
+		}
+	}
+	return used
+}
+
 // judge refuses a message to a paused prefix, and pauses a prefix whose codes are rarely
 // entered.
 func (r *ruleset) judge(c *Changes, prefix *Counter, now time.Time) error {

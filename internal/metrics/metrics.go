@@ -16,6 +16,7 @@ type Metrics struct {
 	requests  *requests
 	tryLength *prometheus.HistogramVec
 	events    *prometheus.CounterVec
+	failures  *prometheus.CounterVec
 
 	webhookAttempts *prometheus.CounterVec // registered by Webhooks
 }
@@ -23,7 +24,7 @@ type Metrics struct {
 // New returns the metrics of a server of this version. They include the metrics of
 // the Go runtime and of the process.
 func New(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), tryLength: newTryLength(), webhookAttempts: newWebhookAttempts()}
+	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), tryLength: newTryLength(), failures: newFailures(), webhookAttempts: newWebhookAttempts()}
 	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "countersign_events_total",
 		Help: "Events of factors, challenges and messages, by type.",
@@ -34,8 +35,11 @@ func New(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
+	for _, task := range tasks {
+		m.failures.WithLabelValues(task)
+	}
 	m.registry.MustRegister(
-		m.requests.count, m.requests.took, m.tryLength, m.events, build,
+		m.requests.count, m.requests.took, m.tryLength, m.events, m.failures, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m

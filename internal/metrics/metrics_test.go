@@ -223,3 +223,33 @@ func TestTheSinkShowsItsState(t *testing.T) {
 		t.Errorf("%v, %v", problems, err)
 	}
 }
+
+func TestTheHealthOfAServerIsReadAtEveryScrape(t *testing.T) {
+	m := metrics.New("v1.2.3")
+	ready, used := true, 0.85
+	var end time.Time
+	m.Ready(func() bool { return ready })
+	m.Certificate(func() time.Time { return end })
+	m.DailyMessages(func() float64 { return used })
+	m.TaskFailed(metrics.TaskSweep)
+	shows(t, m,
+		`countersign_ready 1`,
+		`countersign_sms_daily_used_ratio 0.85`,
+		`countersign_maintenance_failures_total{task="sweep"} 1`,
+		`countersign_maintenance_failures_total{task="statistics"} 0`,
+	)
+	if text := scrape(t, m); strings.Contains(text, "certificate") {
+		t.Errorf("a certificate without an end is shown:\n%s", text)
+	}
+	ready, end = false, time.Unix(1_900_000_000, 5)
+	shows(t, m, `countersign_ready 0`, `countersign_tls_certificate_expiry_timestamp_seconds 1.9e+09`)
+	if problems, err := promlint.New(strings.NewReader(scrape(t, m))).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+func TestDisabledEndpointsAreShown(t *testing.T) {
+	m := metrics.New("v1.2.3")
+	m.Webhooks([]string{"delivered"}, func() (waiting int, lag float64, disabled int) { return 3, 1.5, 2 })
+	shows(t, m, `countersign_webhook_deliveries_waiting 3`, `countersign_webhook_lag_seconds 1.5`, `countersign_webhook_endpoints_disabled 2`)
+}

@@ -9,10 +9,10 @@ func newWebhookAttempts() *prometheus.CounterVec {
 	}, []string{"outcome"})
 }
 
-// Webhooks shows the deliveries that wait and how late deliveries are, in seconds, and
-// creates the counters of the outcomes at zero. Every scrape calls state. Webhooks may be
-// called once.
-func (m *Metrics) Webhooks(outcomes []string, state func() (waiting int, lag float64)) {
+// Webhooks shows the deliveries that wait, how late deliveries are, in seconds, and how many
+// endpoints are disabled because they failed. It creates the counters of the outcomes at zero.
+// Every scrape calls state. Webhooks may be called once.
+func (m *Metrics) Webhooks(outcomes []string, state func() (waiting int, lag float64, disabled int)) {
 	for _, o := range outcomes {
 		m.webhookAttempts.WithLabelValues(o)
 	}
@@ -21,15 +21,22 @@ func (m *Metrics) Webhooks(outcomes []string, state func() (waiting int, lag flo
 			Name: "countersign_webhook_deliveries_waiting",
 			Help: "Webhook deliveries of all nodes that failed and are tried again.",
 		}, func() float64 {
-			waiting, _ := state()
+			waiting, _, _ := state()
 			return float64(waiting)
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "countersign_webhook_lag_seconds",
 			Help: "Age of the oldest event that was not yet sent to an enabled webhook endpoint, as of the last minute.",
 		}, func() float64 {
-			_, lag := state()
+			_, lag, _ := state()
 			return lag
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_webhook_endpoints_disabled",
+			Help: "Webhook endpoints that the server has disabled because they failed or are gone.",
+		}, func() float64 {
+			_, _, disabled := state()
+			return float64(disabled)
 		}))
 }
 

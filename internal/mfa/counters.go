@@ -41,6 +41,17 @@ var noticeEvents = map[delivery.NoticeKind]EventType{
 	delivery.DailyLimitReached: DailyLimitReached,
 }
 
+// DailyMessagesUsed returns the largest used share of the daily limits on messages of an environment:
+// 1 if messages are refused.
+func (s *Service) DailyMessagesUsed(ctx context.Context, env Environment) (float64, error) {
+	keys := s.policy.DailyKeys(s.keys.Load(), env.ID)
+	rows, err := s.store.View(ctx, Read{Bucket: keys[0].Bucket(), Counters: keys})
+	if err != nil {
+		return 0, err
+	}
+	return s.policy.DailyUse(env.Tenant(), rows.Counters, s.now()), nil
+}
+
 // SealCounters seals the names of all counters under the newest key, and reports whether an
 // older release left some unsealed. Call it before messages are sent: the limits do not
 // count unsealed counters. A node of that release may still be counting.

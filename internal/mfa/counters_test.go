@@ -678,3 +678,29 @@ func TestPrefixOfAShortNumberLeavesFourDigitsOut(t *testing.T) {
 		t.Errorf("the counts are %+v; want one of +683", all)
 	}
 }
+
+func TestTheUsedShareOfDailyMessagesIsThatOfTheFullestLimit(t *testing.T) {
+	w := newFixture(t, mfa.Options{Limits: often, SMS: delivery.Rules{Daily: 10, Abroad: 4}})
+	used := func(want float64) {
+		t.Helper()
+		if got, err := w.DailyMessagesUsed(t.Context(), production.Environment); err != nil || got != want {
+			t.Errorf("the used share is %v, %v; want %v", got, err, want)
+		}
+	}
+	used(0)
+	send := func(to string) {
+		t.Helper()
+		if _, err := w.sendIn(production, w.phone(production, to)); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Advance(time.Minute)
+	}
+	send(adasPhone)
+	used(0.1)
+	for range 4 {
+		send(gracesPhone)
+	}
+	used(1)
+	w.clock.Advance(day + slot)
+	used(0)
+}

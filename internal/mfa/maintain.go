@@ -38,6 +38,7 @@ func (s *Service) Maintain(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			s.opts.Logger.Error("maintenance", "of", what, "error", err)
+			s.opts.Failed(what)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -181,8 +182,12 @@ func TestMaintainWorksUntilItsContextEnds(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
+		var failed []string
 		store := &counted{fails: map[int]bool{2: true}}
-		s, err := mfa.NewService(store, keys, nil, mfa.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		s, err := mfa.NewService(store, keys, nil, mfa.Options{
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Failed: func(task string) { failed = append(failed, task) },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,6 +200,9 @@ func TestMaintainWorksUntilItsContextEnds(t *testing.T) {
 		}
 		if n := strings.Count(log.String(), "store on fire"); n != 1 {
 			t.Errorf("one failure was logged %d times", n)
+		}
+		if !slices.Equal(failed, []string{"sweep"}) {
+			t.Errorf("failed tasks %q; want the sweep", failed)
 		}
 	})
 }

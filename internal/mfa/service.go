@@ -52,6 +52,7 @@ type Options struct {
 	RecoveryIterations int                                            // of the slow hash of new recovery codes; default 600,000
 	SlowHash           SlowHash                                       // of recovery codes; default PBKDF2-HMAC-SHA-256
 	Observe            func(EventType)                                // called for each event of the Service once it is stored; must not wait
+	Failed             func(task string)                              // called after a failed round of Maintain with "sweep", "expire" or "reseal"; must not wait
 	Logger             *slog.Logger                                   // default slog.Default()
 	Now                func() time.Time
 	Rand               io.Reader // safe for concurrent use; default crypto/rand.Reader
@@ -108,6 +109,9 @@ func NewService(store Store, keys *secret.Keyset, sender delivery.Sender, opts O
 		return nil, errors.New("event retention must be positive")
 	case *opts.TOTPWindow < 0 || *opts.TOTPWindow > 2:
 		return nil, fmt.Errorf("TOTP window is %d steps; it must be from 0 to 2", *opts.TOTPWindow)
+	}
+	if opts.Failed == nil {
+		opts.Failed = func(string) {}
 	}
 	if opts.Observe != nil {
 		store = observed{store, opts.Observe}

@@ -66,3 +66,6 @@ func (s *Server) PutSealed(t testing.TB, name string) {
 		t.Fatal(err)
 	}
 }
+
+// Drain makes the server not ready, as at the beginning of its end.
+func (s *Server) Drain() { s.drain() }

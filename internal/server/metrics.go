@@ -28,6 +28,34 @@ func watchStore(m *metrics.Metrics, store any) {
 	}
 }
 
+// isReady reports whether the server is ready, for a scrape.
+func (s *Server) isReady() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), readyWait)
+	defer cancel()
+	return s.ready(ctx) == nil
+}
+
+// readyWait is less than the time that Prometheus waits for a scrape, 10 s.
+const readyWait = 3 * time.Second
+
+// certificateEnd returns when the TLS certificate in use ends, the earliest by ACME. It looks at the files first, as a
+// handshake does: without connections, a renewed certificate is not seen otherwise.
+func (s *Server) certificateEnd() (end time.Time) {
+	if s.acme != nil {
+		for _, c := range s.acme.States() {
+			if !c.NotAfter.IsZero() && (end.IsZero() || c.NotAfter.Before(end)) {
+				end = c.NotAfter
+			}
+		}
+		return end
+	}
+	current, err := s.certs.get(nil)
+	if err != nil {
+		return time.Time{}
+	}
+	return current.Leaf.NotAfter
+}
+
 // listenMetrics takes the address that metrics are served at.
 func (s *Server) listenMetrics() (net.Listener, error) {
 	ln, err := s.listen(s.cfg.MetricsAddr)

@@ -3,10 +3,12 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -172,4 +174,36 @@ func TestAnAddressOfMetricsThatIsTaken(t *testing.T) {
 	}
 	cfg.MetricsAddr = ""
 	start(t, cfg)
+}
+
+func TestTheEndOfTheCertificateIsShown(t *testing.T) {
+	dir := t.TempDir()
+	cfg := configIn(dir)
+	cfg.TLSCert, cfg.TLSKey = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	if err := server.MakeCertificate(cfg.TLSCert, cfg.TLSKey); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, url := measuredOf(t, cfg)
+	line := regexp.MustCompile(`(?m)^countersign_tls_certificate_expiry_timestamp_seconds (\S+)$`).FindStringSubmatch(read(t, url))
+	if line == nil {
+		t.Fatal("a scrape does not show the end of the certificate")
+	}
+	if end, err := strconv.ParseFloat(line[1], 64); err != nil || int64(end) != pair.Leaf.NotAfter.Unix() {
+		t.Errorf("the certificate ends at %s; want %d", line[1], pair.Leaf.NotAfter.Unix())
+	}
+}
+
+func TestAServerThatIsNotReadySaysSo(t *testing.T) {
+	s, url := measured(t, t.TempDir())
+	if !strings.Contains(read(t, url), "\ncountersign_ready 1\n") {
+		t.Error("a ready server does not say so")
+	}
+	s.Drain()
+	if !strings.Contains(read(t, url), "\ncountersign_ready 0\n") {
+		t.Error("a server that stops says that it is ready")
+	}
 }

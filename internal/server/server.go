@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -71,6 +72,7 @@ type Server struct {
 	acme            *certs.Manager   // or nil
 	backups         *backup.Schedule // or nil
 	draining        atomic.Bool
+	messagesUsed    atomic.Uint64 // the bits of the float64 of watchDailyMessages
 
 	heartbeat   *nodes.Heartbeat
 	dispatcher  *webhook.Dispatcher    // or nil
@@ -250,6 +252,7 @@ func New(ctx context.Context, cfg config.Config, parts Parts) (_ *Server, err er
 		s.background.Go(func() { w.WatchKeys(work, s.access.Forget) })
 	}
 	if s.metrics != nil {
+		s.background.Go(func() { s.watchDailyMessages(work) })
 		s.background.Go(func() { s.serveMetrics(work, scrapes) })
 	}
 	if s.consoleListener != nil {
@@ -285,6 +288,11 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 			s.metrics.Clock(s.clock.seconds)
 		}
 		s.metrics.Connections(s.connections.Open, s.cfg.MaxConnections)
+		s.metrics.Ready(s.isReady)
+		s.metrics.DailyMessages(func() float64 { return math.Float64frombits(s.messagesUsed.Load()) })
+		if s.cfg.HasTLS() {
+			s.metrics.Certificate(s.certificateEnd)
+		}
 		opts.Observe = s.metrics.Request
 	}
 	if parts.Key != nil {
@@ -318,7 +326,9 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 		return err
 	}
 	var observe func(mfa.EventType)
+	var failed func(task string)
 	if s.metrics != nil {
+		failed = s.metrics.TaskFailed
 		observe = func(typ mfa.EventType) { s.metrics.Event(string(typ)) }
 	}
 	mayHoldUnsealed, err := hasUnsealed(ctx, s.store.transfer)
@@ -328,6 +338,7 @@ func (s *Server) wire(ctx context.Context, keys *secret.Keyset, parts Parts) err
 	service, err := mfa.NewService(timedStore{s.store.mfa, s.clock}, keys, sender, mfa.Options{
 		Now:                parts.Now,
 		Observe:            observe,
+		Failed:             failed,
 		Limits:             limits,
 		ChallengeTTL:       s.cfg.ChallengeTTL,
 		TOTPWindow:         &s.cfg.TOTPWindow,

@@ -6,14 +6,20 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/stats"
 )
 
 // newCounter returns the counter of the events of all environments.
 func (s *Server) newCounter() (*stats.Counter, error) {
+	failed := func() {}
+	if s.metrics != nil {
+		failed = func() { s.metrics.TaskFailed(metrics.TaskStatistics) }
+	}
 	counter, err := stats.NewCounter(timedStatistics{s.store.stats, s.clock}, s.store.events, stats.Options{
 		Environments: s.environments,
+		Failed:       failed,
 		Retention:    s.cfg.StatsRetention,
 		Logger:       s.log,
 		Now:          s.now,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/countersign-mfa/countersign/internal/events"
 	"github.com/countersign-mfa/countersign/internal/eventwire"
+	"github.com/countersign-mfa/countersign/internal/metrics"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/webhook"
 	"github.com/countersign-mfa/countersign/internal/webhook/post"
@@ -36,6 +37,7 @@ func (s *Server) wireWebhooks(log *events.Service, keys *secret.Keyset, parts Pa
 	opts := webhook.DispatcherOptions{Append: eventwire.Append, Logger: s.log, Now: parts.Now}
 	if s.metrics != nil {
 		opts.Observe = func(o webhook.Outcome) { s.metrics.WebhookAttempt(string(o)) }
+		opts.Failed = func() { s.metrics.TaskFailed(metrics.TaskWebhooks) }
 	}
 	var sender webhook.Sender = post.New(post.Options{Allow: allow, UserAgent: agent, Now: parts.Now})
 	if s.tracer != nil {
@@ -47,9 +49,9 @@ func (s *Server) wireWebhooks(log *events.Service, keys *secret.Keyset, parts Pa
 		for _, o := range webhook.Outcomes {
 			outcomes = append(outcomes, string(o))
 		}
-		s.metrics.Webhooks(outcomes, func() (waiting int, lag float64) {
+		s.metrics.Webhooks(outcomes, func() (waiting int, lag float64, disabled int) {
 			state := s.dispatcher.State()
-			return state.Waiting, state.Lag.Seconds()
+			return state.Waiting, state.Lag.Seconds(), state.Disabled
 		})
 	}
 	return nil

@@ -35,6 +35,7 @@ type Counter struct {
 type Options struct {
 	Environments func(context.Context) ([]mfa.EnvironmentID, error) // required
 	Retention    time.Duration                                      // of rows; default 9,600 h
+	Failed       func()                                             // called after an interruption of the counting; must not wait
 	Logger       *slog.Logger                                       // default slog.Default()
 	Now          func() time.Time                                   // default time.Now
 	Rand         io.Reader                                          // default crypto/rand.Reader
@@ -62,6 +63,9 @@ func NewCounter(store Store, log events.Log, opts Options) (*Counter, error) {
 	opts.Retention = cmp.Or(opts.Retention, DefaultRetention)
 	opts.Poll = cmp.Or(opts.Poll, time.Second)
 	opts.Page = cmp.Or(opts.Page, 1000)
+	if opts.Failed == nil {
+		opts.Failed = func() {}
+	}
 	if opts.Rand == nil {
 		opts.Rand = rand.Reader
 	}
@@ -117,6 +121,7 @@ func (c *Counter) Run(ctx context.Context) {
 		} else if ctx.Err() == nil {
 			pause = min(2*pause, longestPause)
 			c.opts.Logger.Warn("statistics: interrupted; it continues", "error", err, "again_in", pause.String())
+			c.opts.Failed()
 		}
 		if wait(ctx, pause) != nil {
 			return

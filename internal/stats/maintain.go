@@ -51,6 +51,7 @@ func (c *Counter) maintain(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			c.opts.Logger.Warn("statistics: the count of users is interrupted; it begins again", "error", err)
+			c.opts.Failed()
 		}
 	}
 }

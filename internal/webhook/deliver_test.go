@@ -409,6 +409,15 @@ func TestAnEndpointIsDisabledAfterFiveDays(t *testing.T) {
 	if got := r.got(); len(got) < days*24/2 || !slices.Contains(got, "1") {
 		t.Errorf("after it was enabled again, %d events arrived: %v", len(got), got)
 	}
+	other := w.endpoint(r.URL + "/other")
+	disabled := webhook.Disabled
+	if _, err := w.Update(t.Context(), w.by, other.ID, webhook.Change{Status: &disabled}); err != nil {
+		t.Fatal(err)
+	}
+	w.pass()
+	if n := w.dispatch.State().Disabled; n != 1 {
+		t.Errorf("%d endpoints are disabled because they failed; want 1, because the other was disabled by request", n)
+	}
 }
 
 // TestASuccessEndsTheFailure has a receiver that fails for four days, succeeds once, and fails

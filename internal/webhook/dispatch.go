@@ -48,12 +48,14 @@ type Dispatcher struct {
 	changed chan struct{}
 	waits   int           // stored deliveries that wait
 	lag     time.Duration // see State
+	off     int           // see State
 }
 
 // DispatcherOptions change how a Dispatcher behaves; zero fields take their defaults.
 type DispatcherOptions struct {
 	Append  func(b []byte, e events.Event) []byte // appends the JSON of an event; required
 	Observe func(Outcome)                         // called after each attempt; must not wait
+	Failed  func()                                // called after a failed round of background work; must not wait
 	Logger  *slog.Logger                          // default slog.Default()
 	Now     func() time.Time                      // default time.Now
 	Rand    io.Reader                             // safe for concurrent use; default crypto/rand.Reader
@@ -106,6 +108,9 @@ func NewDispatcher(service *Service, queue Queue, log Log, sender Sender, opts D
 	if opts.Observe == nil {
 		opts.Observe = func(Outcome) {}
 	}
+	if opts.Failed == nil {
+		opts.Failed = func() {}
+	}
 	if opts.Timeout == 0 {
 		opts.Timeout = attemptTimeout
 	}
@@ -130,13 +135,15 @@ func (d *Dispatcher) Changed(EndpointID) {
 type State struct {
 	Waiting int           // deliveries that wait for another attempt, of all nodes
 	Lag     time.Duration // age of the oldest event that was not yet sent to an enabled endpoint
+
+	Disabled int // endpoints that were disabled because they failed or are gone
 }
 
 // State returns the state as of the last check, at most a minute ago.
 func (d *Dispatcher) State() State {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return State{d.waits, d.lag}
+	return State{d.waits, d.lag, d.off}
 }
 
 // Run delivers until ctx ends, and then waits a few seconds for attempts in progress.
@@ -151,7 +158,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			defer ticker.Stop()
 			for {
 				if err := fn(ctx); err != nil && ctx.Err() == nil {
-					d.opts.Logger.Error("webhooks", "of", what, "error", err)
+					d.failed(what, err)
 				}
 				select {
 				case <-ctx.Done():
@@ -169,7 +176,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		return nil
 	}
 	if err := refresh(ctx); err != nil && ctx.Err() == nil {
-		d.opts.Logger.Error("webhooks", "of", "list of endpoints", "error", err)
+		d.failed("list of endpoints", err)
 	}
 	every(dueEvery, "due deliveries", d.wakeDue)
 	every(checkEvery, "check", d.check)
@@ -184,9 +191,15 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if err := refresh(ctx); err != nil && ctx.Err() == nil {
-			d.opts.Logger.Error("webhooks", "of", "list of endpoints", "error", err)
+			d.failed("list of endpoints", err)
 		}
 	}
+}
+
+// failed reports a failed round of background work.
+func (d *Dispatcher) failed(what string, err error) {
+	d.opts.Logger.Error("webhooks", "of", what, "error", err)
+	d.opts.Failed()
 }
 
 // stop keeps further runs from beginning.
@@ -208,10 +221,14 @@ func (d *Dispatcher) refresh(ctx context.Context) error {
 		return err
 	}
 	var woken []EndpointID
+	off := 0
 	d.mu.Lock()
 	enabled := make(map[EndpointID]bool, len(all))
 	for _, e := range all {
 		if e.Status != Enabled {
+			if e.DisabledFor != Requested {
+				off++
+			}
 			continue
 		}
 		enabled[e.ID] = true
@@ -225,6 +242,7 @@ func (d *Dispatcher) refresh(ctx context.Context) error {
 		}
 		t.endpoint = e
 	}
+	d.off = off
 	for id, t := range d.tasks {
 		if !enabled[id] && !t.running && !t.queued {
 			if t.timer != nil {

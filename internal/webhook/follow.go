@@ -58,7 +58,7 @@ func (f *followers) follow(ctx context.Context, env mfa.EnvironmentID, after mfa
 		if ctx.Err() != nil {
 			return
 		}
-		f.d.opts.Logger.Error("webhooks", "of", "new events", "error", err)
+		f.d.failed("new events", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(followPause):

@@ -131,6 +131,13 @@ breaker: { failures: 1 }
 		`countersign_http_requests_total{method="POST",route="POST /auth/factors/enroll",status="201"} 1`,
 		`countersign_http_requests_total{method="POST",route="POST /auth/factors/{id}/challenge",status="201"} 1`,
 		`countersign_http_requests_total{method="other",route="unknown",status="405"} 1`,
+		`countersign_maintenance_failures_total{task="expire"} 0`,
+		`countersign_maintenance_failures_total{task="reseal"} 0`,
+		`countersign_maintenance_failures_total{task="statistics"} 0`,
+		`countersign_maintenance_failures_total{task="sweep"} 0`,
+		`countersign_maintenance_failures_total{task="webhooks"} 0`,
+		`countersign_ready 1`,
+		`countersign_sms_daily_used_ratio 0`,
 		`countersign_sms_provider_duration_seconds_count{provider="first"} 1`,
 		`countersign_sms_provider_duration_seconds_count{provider="second"} 1`,
 		`countersign_sms_provider_paused{provider="first"} 1`,
@@ -154,6 +161,7 @@ breaker: { failures: 1 }
 		`countersign_webhook_attempts_total{outcome="timed_out"} 0`,
 		`countersign_webhook_attempts_total{outcome="tls_failed"} 0`,
 		`countersign_webhook_deliveries_waiting 0`,
+		`countersign_webhook_endpoints_disabled 0`,
 		`countersign_webhook_lag_seconds 0`,
 	}
 	if !slices.Equal(got, want) {
