@@ -221,7 +221,7 @@ func (p *Policy) DailyKeys(keys *secret.Keyset, env ids.EnvironmentID) []Counter
 }
 
 // DailyUse returns the largest used share of the daily limits of an environment at now: 1 if no
-// further message of that kind may be sent. counters are those of DailyKeys, nil if there is none.
+// further message of that kind may be sent. counters are the rows of DailyKeys, nil for a missing one.
 // DailyUse changes them, and the caller must not store them.
 func (p *Policy) DailyUse(env ids.Environment, counters []*Counter, now time.Time) (used float64) {
 	rules := p.of(env)

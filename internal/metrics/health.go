@@ -13,7 +13,7 @@ func newFailures() *prometheus.CounterVec {
 	}, []string{"task"})
 }
 
-// The tasks whose failures are counted. The first three are those of mfa.Service.Maintain.
+// The tasks whose failures are counted. mfa.Service.Maintain reports the first three.
 const (
 	TaskSweep      = "sweep"
 	TaskExpire     = "expire"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -81,7 +82,7 @@ const postgres = `
 store: postgres
 postgres: {replicas: 3, urlSecret: db, keysetSecret: keys}
 tlsSecret: tls
-metrics: {serviceMonitor: true}
+metrics: {serviceMonitor: true, prometheusRule: true}
 settings: {rate_limit: 12000000, sms_countries: [US, CA], public_url: "https://mfa.example.com"}
 `
 
@@ -93,7 +94,7 @@ func TestTheChartHasTheObjectsOfEachStore(t *testing.T) {
 		{"SQLite", "", []string{"NetworkPolicy/mfa-countersign", "Service/mfa-countersign", "StatefulSet/mfa-countersign"}},
 		{"PostgreSQL", postgres, []string{
 			"Deployment/mfa-countersign", "Job/mfa-countersign-migrate", "NetworkPolicy/mfa-countersign", "PodDisruptionBudget/mfa-countersign",
-			"Service/mfa-countersign", "ServiceMonitor/mfa-countersign",
+			"PrometheusRule/mfa-countersign", "Service/mfa-countersign", "ServiceMonitor/mfa-countersign",
 		}},
 		{"one node on PostgreSQL", "store: postgres\npostgres: {replicas: 1, urlSecret: db, keysetSecret: keys}\nmetrics: {enabled: false}\nnetworkPolicy: {enabled: false}", []string{
 			"Deployment/mfa-countersign", "Job/mfa-countersign-migrate", "Service/mfa-countersign",
@@ -198,6 +199,25 @@ func TestServicesAndBudgetsSelectThePods(t *testing.T) {
 	service := at(found["Service/mfa-countersign"], "metadata", "labels").(manifest)
 	if selector, _ := at(found["ServiceMonitor/mfa-countersign"], "spec", "selector", "matchLabels").(map[string]any); len(selector) == 0 || !selects(selector, service) {
 		t.Errorf("the ServiceMonitor selects %v; the service has %v", selector, service)
+	}
+}
+
+// TestTheChartHasTheAlerts compares the rules of the chart with the file for Prometheus.
+func TestTheChartHasTheAlerts(t *testing.T) {
+	found, err := render(t, postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../deploy/prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want manifest
+	if err := yaml.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	if got := found["PrometheusRule/mfa-countersign"]["spec"]; len(want) == 0 || !reflect.DeepEqual(got, any(want)) {
+		t.Errorf("the rules of the chart differ from deploy/prometheus/alerts.yaml; copy it to deploy/helm/countersign/files: %v", got)
 	}
 }
 

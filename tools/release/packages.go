@@ -19,6 +19,8 @@ var installed = []struct{ from, to, kind string }{
 	{"deploy/systemd/countersign.socket", "/usr/lib/systemd/system/countersign.socket", files.TypeFile},
 	{"deploy/systemd/countersign.sysusers", "/usr/lib/sysusers.d/countersign.conf", files.TypeFile},
 	{"deploy/systemd/countersign.tmpfiles", "/usr/lib/tmpfiles.d/countersign.conf", files.TypeFile},
+	{"deploy/prometheus/alerts.yaml", "/usr/share/countersign/prometheus/alerts.yaml", files.TypeFile},
+	{"deploy/grafana/countersign.json", "/usr/share/countersign/grafana/countersign.json", files.TypeFile},
 	{"deploy/packages/countersign.yaml", "/etc/countersign.yaml", files.TypeConfigNoReplace},
 }
 

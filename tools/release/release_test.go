@@ -113,6 +113,8 @@ var wanted = []string{
 	"/usr/lib/sysusers.d/countersign.conf",
 	"/usr/lib/tmpfiles.d/countersign.conf",
 	"/usr/share/bash-completion/completions/countersign",
+	"/usr/share/countersign/grafana/countersign.json",
+	"/usr/share/countersign/prometheus/alerts.yaml",
 	"/usr/share/doc/countersign/copyright",
 	"/usr/share/fish/vendor_completions.d/countersign.fish",
 	"/usr/share/man/man1/countersign-key-create.1.gz",

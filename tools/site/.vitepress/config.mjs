@@ -26,7 +26,7 @@ const guides = [
           page("Plivo", "delivery/plivo"), page("Telnyx", "delivery/telnyx"), page("SMPP", "delivery/smpp"), page("Your own", "delivery/webhook"),
         ],
       },
-      page("Operator API", "operator-api"), page("Statistics", "statistics"), page("SIEM and log systems", "siem"), page("Traces", "telemetry"), page("Performance", "performance"),
+      page("Operator API", "operator-api"), page("Alerts and dashboard", "alerts"), page("Statistics", "statistics"), page("SIEM and log systems", "siem"), page("Traces", "telemetry"), page("Performance", "performance"),
       page("Security model", "security-model"), { text: "Changes and upgrades", link: "/CHANGELOG" },
     ],
   },
