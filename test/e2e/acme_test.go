@@ -40,27 +40,34 @@ type authority struct {
 // valid for that long.
 func newAuthority(t *testing.T, checked string, validity time.Duration) *authority {
 	t.Helper()
-	a := &authority{directory: "https://" + freeAddr(t) + "/dir", management: freeAddr(t)}
+	a := plannedAuthority(t)
 	a.start(t, checked, validity)
 	return a
 }
 
-func (a *authority) start(t *testing.T, checked string, validity time.Duration) {
+// plannedAuthority returns an authority that does not run yet.
+func plannedAuthority(t *testing.T) *authority {
 	t.Helper()
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "pebble.crt"), filepath.Join(dir, "pebble.key")
-	if err := server.MakeCertificate(cert, key); err != nil {
+	a := &authority{directory: "https://" + freeAddr(t) + "/dir", management: freeAddr(t), roots: filepath.Join(t.TempDir(), "pebble.crt")}
+	if err := server.MakeCertificate(a.roots, a.key()); err != nil {
 		t.Fatal(err)
 	}
-	a.roots = cert
+	return a
+}
+
+// key returns the file with the key of the authority's own server.
+func (a *authority) key() string { return strings.TrimSuffix(a.roots, "crt") + "key" }
+
+func (a *authority) start(t *testing.T, checked string, validity time.Duration) {
+	t.Helper()
 	_, port, err := net.SplitHostPort(checked)
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := fmt.Sprintf(`{"pebble":{"listenAddress":%q,"managementListenAddress":%q,"certificate":%q,"privateKey":%q,"httpPort":1,"tlsPort":%s,
 		"retryAfter":{"authz":1,"order":1},"profiles":{"default":{"description":"of this test","validityPeriod":%d}}}}`,
-		strings.TrimSuffix(strings.TrimPrefix(a.directory, "https://"), "/dir"), a.management, cert, key, port, int(validity.Seconds()))
-	file := filepath.Join(dir, "pebble.json")
+		strings.TrimSuffix(strings.TrimPrefix(a.directory, "https://"), "/dir"), a.management, a.roots, a.key(), port, int(validity.Seconds()))
+	file := filepath.Join(filepath.Dir(a.roots), "pebble.json")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +82,10 @@ func (a *authority) start(t *testing.T, checked string, validity time.Duration) 
 	if err := a.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	a.await(t, "ACME directory available")
+	a.await(t, "ACME directory available") // Pebble logs this before it listens
+	for _, addr := range []string{a.management, strings.TrimSuffix(strings.TrimPrefix(a.directory, "https://"), "/dir")} {
+		awaitListener(t, addr)
+	}
 	t.Cleanup(func() {
 		a.cmd.Process.Kill()
 		a.cmd.Wait()
@@ -100,6 +110,20 @@ func (a *authority) await(t *testing.T, text string) {
 			t.Fatalf("pebble did not log %q:\n%s", text, a.log.tail())
 		}
 	}
+}
+
+// awaitListener waits until a server accepts connections.
+func awaitListener(t *testing.T, addr string) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var conn net.Conn
+		if conn, err = net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return
+		}
+	}
+	t.Fatalf("no server listens on %s: %v", addr, err)
 }
 
 // issued returns how many certificates the authority has issued.
@@ -255,21 +279,16 @@ func TestACertificateOutlivesTheServer(t *testing.T) {
 	}
 	dir := t.TempDir()
 	addr, file := socket(t)
-	a := &authority{directory: "https://" + freeAddr(t) + "/dir", management: freeAddr(t), roots: filepath.Join(t.TempDir(), "roots")}
-	if err := errors.Join(server.MakeCertificate(a.roots, a.roots+".key")); err != nil {
-		t.Fatal(err)
-	}
+	a := plannedAuthority(t)
 	flags := []string{"--store", storeIn(t, dir)}
 
-	// The authority is down: the server starts, says so, and tries again.
+	// The authority is down: the server starts, says so, and tries again until the authority is there.
 	p := a.serves(t, addr, file, flags...)
 	p.await(p.log, `a certificate could not be obtained.*connection refused`)
 	if _, err := handshake(addr, nil); err == nil {
 		t.Error("a handshake succeeds without a certificate")
 	}
-	p.stop()
 	a.start(t, addr, time.Hour)
-	p = a.serves(t, addr, file, flags...)
 	roots := a.trust(t)
 	first := awaitCertificate(t, addr, roots, nil)
 	if out := succeed(t, "health", "--addr", addr, "--domain", domain); out != "ready" {
@@ -288,6 +307,15 @@ func TestACertificateOutlivesTheServer(t *testing.T) {
 	p = a.serves(t, addr, file, flags...)
 	if again := awaitCertificate(t, addr, roots, nil); !again.Equal(first) || a.issued() != 1 {
 		t.Errorf("after a restart the certificate is %x; want %x", again.SerialNumber, first.SerialNumber)
+	}
+	p.stop()
+
+	// A certificate of another authority replaces that one.
+	next := newAuthority(t, addr, time.Hour)
+	p = next.serves(t, addr, file, flags...)
+	awaitCertificate(t, addr, next.trust(t), nil)
+	if next.issued() != 1 || strings.Contains(p.log.String(), "PRIVATE KEY") {
+		t.Errorf("the other authority issued %d certificates; the log:\n%s", next.issued(), p.log.tail())
 	}
 	p.stop()
 
