@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -290,4 +291,33 @@ func (m *Manager) States() []State {
 		}
 	}
 	return states
+}
+
+// Names returns the names of the values that Stored reads.
+func Names(directory, domain string) []string {
+	r := records{directory: directory}
+	return []string{r.certificateName(domain), r.orderName(domain)}
+}
+
+// Stored describes the certificate of a domain without a Manager, from the values of Names. A missing value is nil.
+func Stored(values map[string][]byte, keys *secret.Keyset, directory, domain string) (State, error) {
+	r := records{keys: func() *secret.Keyset { return keys }, directory: directory}
+	state := State{Domain: domain}
+	if text := values[r.orderName(domain)]; text != nil {
+		var o order
+		if err := json.Unmarshal(text, &o); err != nil {
+			return state, fmt.Errorf("read %q: %w", r.orderName(domain), err)
+		}
+		state.NextTry, state.Failures, state.Problem = o.Next, o.Failures, o.Problem
+	}
+	name := r.certificateName(domain)
+	if values[name] == nil {
+		return state, nil
+	}
+	c, err := r.open(name, values[name])
+	if err != nil {
+		return state, err
+	}
+	state.NotAfter = c.Leaf.NotAfter
+	return state, nil
 }

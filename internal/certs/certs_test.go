@@ -370,3 +370,28 @@ func TestAShutdownIsNotAFailedOrder(t *testing.T) {
 		t.Errorf("after a shutdown: %+v; want that another node can order at once", got)
 	}
 }
+
+func TestStoredCertificatesAreDescribed(t *testing.T) {
+	f := newFixture(t, newMemory(), newKeys(t))
+	stored := func(keys *secret.Keyset) (State, error) {
+		values := make(map[string][]byte)
+		for _, name := range Names(f.opts.Directory, domain) {
+			values[name], _ = f.store.Meta(t.Context(), name)
+		}
+		return Stored(values, keys, f.opts.Directory, domain)
+	}
+	if s, err := stored(f.keys); err != nil || s != (State{Domain: domain}) {
+		t.Errorf("without a certificate: %+v, %v", s, err)
+	}
+	f.pass(t.Context()) // nothing listens there
+	if s, err := stored(f.keys); err != nil || s != f.States()[0] || s.Failures != 1 {
+		t.Errorf("after a failed order: %+v, %v; want %+v", s, err, f.States()[0])
+	}
+	f.issue(t, domain, noon, noon.Add(90*24*time.Hour))
+	if s, err := stored(f.keys); err != nil || !s.NotAfter.Equal(noon.Add(90*24*time.Hour)) {
+		t.Errorf("with a certificate: %+v, %v", s, err)
+	}
+	if _, err := stored(newKeys(t)); !errors.Is(err, secret.ErrOpen) {
+		t.Errorf("with another keyset: %v", err)
+	}
+}

@@ -118,6 +118,9 @@ func (s *Server) validity(notAfter time.Time) console.Fact {
 
 // checkACME describes the certificates by ACME. Only the authority can say whether it reaches the server.
 func (c *checker) checkACME(check string) {
+	if _, err := authorityClient(c.cfg.ACMERoots); err != nil {
+		c.failed(check, "name a file with certificates in PEM that this account can read", err)
+	}
 	const port443 = ":443"
 	names := strings.Join(c.cfg.Domains, ", ")
 	if !strings.HasSuffix(c.cfg.Addr, port443) {
@@ -126,4 +129,28 @@ func (c *checker) checkACME(check string) {
 		return
 	}
 	c.ok(check, "the server obtains certificates for %s from %s", names, c.cfg.ACMEDirectory)
+}
+
+// checkCertificates describes the stored certificates by ACME.
+func (c *checker) checkCertificates(keys *secret.Keyset, values map[string][]byte) {
+	const check = "tls"
+	for _, domain := range c.cfg.Domains {
+		s, err := certs.Stored(values, keys, c.cfg.ACMEDirectory, domain)
+		if err != nil {
+			c.warn(check, "start the server, which orders a new one", "the stored certificate for %s cannot be used: %v", domain, err)
+			continue
+		}
+		if s.Problem != "" {
+			c.warn(check, "let port 443 of the domain lead to the server, and see what the authority says; the next order begins at "+s.NextTry.UTC().Format(time.RFC3339),
+				"the last order of a certificate for %s failed, %d in a row: %s", domain, s.Failures, s.Problem)
+		}
+		switch {
+		case s.NotAfter.IsZero():
+			c.ok(check, "the store has no certificate for %s yet; the server orders one", domain)
+		case c.now().After(s.NotAfter):
+			c.warn(check, "start the server, which orders a new one, and watch its log", "the certificate for %s expired on %s", domain, date(s.NotAfter))
+		default:
+			c.ok(check, "the certificate for %s is valid until %s", domain, date(s.NotAfter))
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign-mfa/countersign/internal/certs"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/secret"
 	"github.com/countersign-mfa/countersign/internal/store/inspection"
@@ -26,6 +27,9 @@ const inspectWait = 15 * time.Second
 // the State, also after an error.
 func inspect(ctx context.Context, cfg config.Config) (inspection.State, error) {
 	names := []string{metaKeyset, transfer.MetaMoved, transfer.MetaProgress, metaDevelopment}
+	for _, domain := range cfg.Domains {
+		names = append(names, certs.Names(cfg.ACMEDirectory, domain)...)
+	}
 	if path, ok := config.SQLitePath(cfg.Store); ok {
 		return sqlite.Inspect(path, names...)
 	}
@@ -65,7 +69,11 @@ func (c *checker) checkStore(ctx context.Context) {
 	defer state.Close()
 	c.reportStore(ctx, path, state)
 	c.checkSchema(state)
-	c.checkNodes(state, c.checkKeyset(ctx, &state))
+	keys := c.checkKeyset(ctx, &state)
+	if keys != nil {
+		c.checkCertificates(keys, state.Meta)
+	}
+	c.checkNodes(state, keys)
 	c.checkClock(ctx, state)
 	if local {
 		c.checkDisk(path)

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/countersign-mfa/countersign/internal/certs"
 	"github.com/countersign-mfa/countersign/internal/config"
 	"github.com/countersign-mfa/countersign/internal/mfa"
 	"github.com/countersign-mfa/countersign/internal/nodes"
@@ -49,6 +52,38 @@ func write(t *testing.T, dir, name, text string, mode os.FileMode) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// order runs a server with the domains of cfg until it has tried to obtain a certificate.
+func order(t *testing.T, cfg config.Config) {
+	t.Helper()
+	failed := &watcher{text: "a certificate could not be obtained", seen: make(chan struct{})}
+	srv, err := server.New(t.Context(), cfg, server.Parts{Logger: slog.New(slog.NewTextHandler(failed, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-failed.seen:
+	case <-time.After(30 * time.Second):
+		t.Error("no order failed")
+	}
+	if err := srv.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A watcher is a log that waits for a text.
+type watcher struct {
+	text string
+	seen chan struct{} // closed after the text
+	once sync.Once
+}
+
+func (w *watcher) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(w.text)) {
+		w.once.Do(func() { close(w.seen) })
+	}
+	return len(line), nil
 }
 
 // pragma sets a value in the database of cfg.
@@ -147,6 +182,23 @@ func TestCheckReportsEachFault(t *testing.T) {
 			p := newChain(t, dir, "a", time.Now().Add(60*day))
 			c.TLSCert, c.TLSKey = p.cert, write(t, dir, "open.key", readText(t, p.key), 0o644)
 		}, check: "tls", want: "warning: every account can read", action: "chmod 640"},
+		{name: "roots of an authority that are missing", change: func(t *testing.T, c *config.Config, dir string) {
+			c.Domains, c.ACMERoots = []string{"mfa.example.com"}, filepath.Join(dir, "none.pem")
+		}, check: "tls", want: "failed: --acme-roots: open", action: "certificates in PEM"},
+		{name: "roots of an authority that are not certificates", change: func(t *testing.T, c *config.Config, dir string) {
+			c.Domains, c.ACMERoots = []string{"mfa.example.com"}, write(t, dir, "roots.pem", "x", 0o600)
+		}, check: "tls", want: "has no certificate in PEM", action: "certificates in PEM"},
+		{name: "domain at another port", change: func(t *testing.T, c *config.Config, dir string) { c.Domains = []string{"mfa.example.com"} },
+			check: "tls", want: "warning: the authority connects to port 443 of mfa.example.com", action: "addr: :443"},
+		{name: "certificate that cannot be obtained", change: func(t *testing.T, c *config.Config, dir string) {
+			c.Domains, c.ACMEDirectory = []string{"mfa.example.com"}, "https://127.0.0.1:1/directory"
+			order(t, *c)
+		}, check: "tls", want: "warning: the last order of a certificate for mfa.example.com failed, 1 in a row: ", action: "the next order begins at"},
+		{name: "certificate of another keyset", change: func(t *testing.T, c *config.Config, dir string) {
+			c.Domains = []string{"mfa.example.com"}
+			name := certs.Names(c.ACMEDirectory, c.Domains[0])[0]
+			pragma(t, *c, "INSERT INTO meta VALUES ('"+name+"', CAST('x' AS BLOB))")
+		}, check: "tls", want: "warning: the stored certificate for mfa.example.com cannot be used", action: "start the server"},
 
 		{name: "no file of providers", change: func(t *testing.T, c *config.Config, dir string) { c.SMS = filepath.Join(dir, "none.yaml") },
 			check: "sms", want: "none.yaml"},
