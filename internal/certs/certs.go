@@ -31,9 +31,13 @@ type Manager struct {
 
 	current atomic.Pointer[map[string]*held]
 
-	mu     sync.Mutex
-	tokens map[string]*tls.Certificate // the answers to challenges of this node, by domain
-	states map[string]State
+	mu         sync.Mutex
+	tokens     map[string]*tls.Certificate // the answers to challenges of this node, by domain
+	states     map[string]State
+	unreadable map[string][]byte // stored certificates that the log has named
+
+	reading sync.Mutex // one read of a token follows another
+	reads   map[string]tokenRead
 }
 
 // Options say which certificates a Manager obtains, and from which authority.
@@ -42,6 +46,7 @@ type Options struct {
 	Email     string   // to which the authority may write; may be empty
 	Directory string   // the URL of the authority; default LetsEncrypt
 	Keys      func() *secret.Keyset
+	Ready     func() error     // an error, such as a wrong clock, pauses all work; default nil
 	Client    *http.Client     // speaks to the authority; default http.DefaultClient
 	UserAgent string           // of requests to the authority
 	Now       func() time.Time // default time.Now
@@ -65,10 +70,10 @@ type held struct {
 type State struct {
 	Domain    string
 	NotAfter  time.Time // of the certificate; zero before the first one
-	NextTry   time.Time // of an order; zero if none is due
+	NextTry   time.Time // no order begins before
 	Failures  int       // orders that failed since the last certificate
 	Problem   string    // of the last order; "" if it succeeded
-	OrderedBy string    // the node that orders now
+	OrderedBy string    // the node that orders now; "" if none does
 }
 
 // New returns a Manager for the certificates in a store.
@@ -83,9 +88,12 @@ func New(store Store, opts Options) *Manager {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
+	if opts.Ready == nil {
+		opts.Ready = func() error { return nil }
+	}
 	m := &Manager{
 		records: records{store, opts.Keys, opts.Directory}, opts: opts, node: rand.Text(),
-		tokens: make(map[string]*tls.Certificate), states: make(map[string]State),
+		tokens: make(map[string]*tls.Certificate), states: make(map[string]State), unreadable: make(map[string][]byte), reads: make(map[string]tokenRead),
 	}
 	m.current.Store(&map[string]*held{})
 	return m
@@ -101,34 +109,36 @@ const (
 	looks = 60
 )
 
-// Run obtains and renews certificates until ctx ends.
+// Run obtains and renews certificates until ctx ends. Each domain has a goroutine, so an order that
+// takes minutes delays no other domain.
 func (m *Manager) Run(ctx context.Context) {
-	for {
-		pause := m.pass(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
+	var domains sync.WaitGroup
+	for _, domain := range m.opts.Domains {
+		domains.Go(func() {
+			for ctx.Err() == nil {
+				select {
+				case <-ctx.Done():
+				case <-time.After(m.visit(ctx, domain)):
+				}
+			}
+		})
 	}
+	domains.Wait()
 }
 
-// pass looks at each domain once, and returns how long to wait before the next pass.
-func (m *Manager) pass(ctx context.Context) time.Duration {
-	pause := most
-	for _, domain := range m.opts.Domains {
-		if err := m.look(ctx, domain); err != nil && ctx.Err() == nil {
-			m.opts.Logger.Warn("look after a certificate", "domain", domain, "error", err)
-		}
-		have := (*m.current.Load())[domain]
-		if have == nil {
-			pause = min(pause, impatient)
-			continue
-		}
-		leaf := have.certificate.Leaf
-		pause = min(pause, max(leaf.NotAfter.Sub(leaf.NotBefore)/looks, time.Second))
+// visit looks after a domain once, and returns how long to wait before the next visit.
+func (m *Manager) visit(ctx context.Context, domain string) time.Duration {
+	if err := m.opts.Ready(); err != nil {
+		return impatient // the server says why
 	}
-	return pause
+	if err := m.look(ctx, domain); err != nil && ctx.Err() == nil {
+		m.opts.Logger.Warn("look after a certificate", "domain", domain, "error", err)
+	}
+	have := (*m.current.Load())[domain]
+	if have == nil {
+		return impatient
+	}
+	return min(most, max(lifetime(have.certificate)/looks, time.Second))
 }
 
 // look takes the certificate of a domain from the store, and orders a new one if it is time and no
@@ -153,14 +163,16 @@ func (m *Manager) look(ctx context.Context, domain string) error {
 		return err
 	}
 	if newer := (*m.current.Load())[domain]; newer != have && now.Before(renewAt(newer.certificate)) {
-		return m.records.release(ctx, domain, claimed, order{})
+		return m.records.release(ctx, domain, claimed, order{Next: claimed.Next})
 	}
 	return m.renew(ctx, domain, claimed)
 }
 
+func lifetime(c *tls.Certificate) time.Duration { return c.Leaf.NotAfter.Sub(c.Leaf.NotBefore) }
+
 // renewAt is when two thirds of the lifetime of a certificate have passed.
 func renewAt(c *tls.Certificate) time.Time {
-	return c.Leaf.NotBefore.Add(c.Leaf.NotAfter.Sub(c.Leaf.NotBefore) / 3 * 2)
+	return c.Leaf.NotBefore.Add(lifetime(c) / 3 * 2)
 }
 
 // renew orders a certificate, for which this node has the lease, and stores it.
@@ -168,12 +180,10 @@ func (m *Manager) renew(ctx context.Context, domain string, claimed *claim) erro
 	m.opts.Logger.Info("ordering a certificate", "domain", domain, "directory", m.opts.Directory)
 	work, cancel := context.WithTimeout(ctx, lease*4/5)
 	defer cancel()
-	sealed, c, err := m.obtain(work, domain)
+	sealed, c, err := m.obtain(work, domain, claimed)
 	settled := context.WithoutCancel(ctx) // the lease ends also if the process does
-	if err != nil && ctx.Err() != nil {   // the process ends: the order of this moment says nothing about the next one
-		before := claimed.order
-		before.Node, before.Until = "", time.Time{}
-		return m.records.release(settled, domain, claimed, before)
+	if err != nil && ctx.Err() != nil {
+		return m.records.release(settled, domain, claimed, claimed.canceled(m.opts.Now()))
 	}
 	if err != nil {
 		next := claimed.failed(m.opts.Now(), err)
@@ -183,7 +193,8 @@ func (m *Manager) renew(ctx context.Context, domain string, claimed *claim) erro
 		return err
 	}
 	m.hold(domain, sealed, c)
-	err = m.records.release(settled, domain, claimed, order{})
+	// An authority issues only a few certificates for a domain in a week, whatever the clock says.
+	err = m.records.release(settled, domain, claimed, order{Next: m.opts.Now().Add(min(lifetime(c)/10, mostRest))})
 	m.setState(settled, domain)
 	return err
 }
@@ -199,7 +210,13 @@ func (m *Manager) load(ctx context.Context, domain string) error {
 	}
 	c, err := m.records.open(m.records.certificateName(domain), sealed)
 	if errors.Is(err, secret.ErrOpen) {
-		m.opts.Logger.Warn("the stored certificate cannot be read with this keyset; a new one is ordered", "domain", domain)
+		m.mu.Lock()
+		known := slices.Equal(m.unreadable[domain], sealed)
+		m.unreadable[domain] = sealed
+		m.mu.Unlock()
+		if !known {
+			m.opts.Logger.Warn("the stored certificate cannot be read with this keyset; a new one is ordered", "domain", domain)
+		}
 		return nil
 	}
 	if err != nil {
@@ -242,6 +259,17 @@ func (m *Manager) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return nil, fmt.Errorf("there is no certificate for %s yet", domain)
 }
 
+// A tokenRead is the result of a read of a token, also that there is none.
+type tokenRead struct {
+	at          time.Time
+	certificate *tls.Certificate
+	err         error
+}
+
+// tokenAge is how long the result of a read is used. Handshakes of strangers, who can claim to be the
+// authority, cause no more reads than one in this time.
+const tokenAge = 500 * time.Millisecond
+
 // token returns the answer to a challenge, which this node or another has put into the store.
 func (m *Manager) token(ctx context.Context, domain string) (*tls.Certificate, error) {
 	m.mu.Lock()
@@ -250,8 +278,19 @@ func (m *Manager) token(ctx context.Context, domain string) (*tls.Certificate, e
 	if c != nil {
 		return c, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	m.reading.Lock()
+	defer m.reading.Unlock()
+	if r, ok := m.reads[domain]; ok && time.Since(r.at) < tokenAge {
+		return r.certificate, r.err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // others use the result
 	defer cancel()
+	c, err := m.readToken(ctx, domain)
+	m.reads[domain] = tokenRead{time.Now(), c, err}
+	return c, err
+}
+
+func (m *Manager) readToken(ctx context.Context, domain string) (*tls.Certificate, error) {
 	name := m.records.tokenName(domain)
 	sealed, err := m.records.sealed(ctx, name)
 	if err != nil {

@@ -13,7 +13,9 @@ import (
 	"math/big"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -82,6 +84,15 @@ func newKeys(t *testing.T) *secret.Keyset {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// pass visits each domain once, and returns the shortest pause.
+func (f *fixture) pass(ctx context.Context) time.Duration {
+	pause := time.Hour
+	for _, domain := range f.opts.Domains {
+		pause = min(pause, f.visit(ctx, domain))
+	}
+	return pause
 }
 
 // issue stores a certificate for a name as an authority would issue it.
@@ -193,10 +204,80 @@ func TestFailuresWait(t *testing.T) {
 	if o := (&claim{order: order{Failures: 40}}).failed(noon, errors.New("time-out")); o.Next.Sub(noon) != 10*time.Minute {
 		t.Errorf("after many failures: %v", o.Next.Sub(noon))
 	}
+	unreachable := claim{order: order{Failures: 5}}
+	if o := unreachable.failed(noon, refusedBy); o.Next.Sub(noon) != 2*time.Minute || o.Failures != 1 {
+		t.Errorf("the first refusal after an authority that did not answer: %v, %d in a row", o.Next.Sub(noon), o.Failures)
+	}
+	forever := &acme.Error{ProblemType: "urn:ietf:params:acme:error:rateLimited", Header: map[string][]string{"Retry-After": {"315360000"}}}
+	for _, err := range []error{forever, errOld} {
+		if o := (&claim{}).failed(noon, err); o.Next.Sub(noon) != mostWait {
+			t.Errorf("after %v the next order is after %v; want %v", err, o.Next.Sub(noon), mostWait)
+		}
+	}
 	limited := &acme.Error{ProblemType: "urn:ietf:params:acme:error:rateLimited", Header: map[string][]string{"Retry-After": {"7200"}}}
 	if o := (&claim{}).failed(noon, limited); o.Next.Sub(noon) < 2*time.Hour-time.Minute {
 		t.Errorf("after a limit of the authority: %v", o.Next.Sub(noon))
 	}
+}
+
+func TestAClockThatWasAheadDelaysNoOrder(t *testing.T) {
+	for name, stored := range map[string]order{
+		"lease": {Node: "a", Until: noon.AddDate(1, 0, 0)},
+		"next":  {Next: noon.AddDate(1, 0, 0), Failures: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := records{store: newMemory()}
+			first, err := r.claim(t.Context(), domain, "a", noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.release(t.Context(), domain, first, stored); err != nil {
+				t.Fatal(err)
+			}
+			if c, err := r.claim(t.Context(), domain, "b", noon); c == nil || err != nil {
+				t.Errorf("after the clock was corrected no order begins: %v", err)
+			}
+		})
+	}
+}
+
+func TestAWrongClockPausesAllWork(t *testing.T) {
+	f := newFixture(t, newMemory(), newKeys(t))
+	f.opts.Ready = func() error { return errors.New("the clock is wrong") }
+	if pause := f.pass(t.Context()); pause != impatient || len(f.store.values) != 0 {
+		t.Errorf("it works with a wrong clock: %d values, the next visit after %v", len(f.store.values), pause)
+	}
+}
+
+// A slowReader is a Store that counts the reads of tokens.
+type slowReader struct {
+	*memory
+	reads atomic.Int64
+}
+
+func (s *slowReader) Meta(ctx context.Context, name string) ([]byte, error) {
+	if strings.HasPrefix(name, "acme token ") {
+		s.reads.Add(1)
+	}
+	return s.memory.Meta(ctx, name)
+}
+
+func TestStrangersCauseFewReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowReader{memory: newMemory()}
+		f := New(store, Options{Domains: []string{domain}, Keys: func() *secret.Keyset { return nil }, Logger: slog.New(slog.DiscardHandler)})
+		for range 3 {
+			for range 1000 {
+				if _, err := f.token(t.Context(), domain); err == nil {
+					t.Fatal("a stranger gets a certificate")
+				}
+			}
+			time.Sleep(tokenAge)
+		}
+		if n := store.reads.Load(); n != 3 {
+			t.Errorf("3000 handshakes in three times the age of a read caused %d reads; want 3", n)
+		}
+	})
 }
 
 func TestARestartDoesNotOrderSooner(t *testing.T) {
@@ -306,6 +387,7 @@ func TestAWrongCertificateIsRefused(t *testing.T) {
 	for name, template := range map[string]*x509.Certificate{
 		"another domain": {DNSNames: []string{"other.example.com"}, NotBefore: noon, NotAfter: noon.Add(time.Hour)},
 		"expired":        {DNSNames: []string{domain}, NotBefore: noon.Add(-2 * time.Hour), NotAfter: noon},
+		"old already":    {DNSNames: []string{domain}, NotBefore: noon.Add(-2 * time.Hour), NotAfter: noon.Add(time.Hour)},
 	} {
 		template.SerialNumber = big.NewInt(1)
 		der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -368,6 +450,11 @@ func TestAShutdownIsNotAFailedOrder(t *testing.T) {
 	f.setState(t.Context(), domain)
 	if got := f.States()[0]; got.Failures != 0 || got.Problem != "" || got.OrderedBy != "" || !got.NextTry.IsZero() {
 		t.Errorf("after a shutdown: %+v; want that another node can order at once", got)
+	}
+	// An authority that was asked counts a check that nobody answers.
+	c.asked = true
+	if o := c.canceled(noon); o.Next != noon.Add(firstRefused) || o.Node != "" || !o.Until.IsZero() {
+		t.Errorf("after a shutdown during the check: %+v", o)
 	}
 }
 

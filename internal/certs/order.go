@@ -18,7 +18,7 @@ import (
 )
 
 // obtain orders a certificate for a domain and stores it.
-func (m *Manager) obtain(ctx context.Context, domain string) (sealed []byte, _ *tls.Certificate, err error) {
+func (m *Manager) obtain(ctx context.Context, domain string, mine *claim) (sealed []byte, _ *tls.Certificate, err error) {
 	client, err := m.client(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -28,7 +28,7 @@ func (m *Manager) obtain(ctx context.Context, domain string) (sealed []byte, _ *
 		return nil, nil, fmt.Errorf("create the order: %w", err)
 	}
 	for _, url := range o.AuthzURLs {
-		if err := m.prove(ctx, client, domain, url); err != nil {
+		if err := m.prove(ctx, client, domain, url, mine); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -47,7 +47,7 @@ func (m *Manager) obtain(ctx context.Context, domain string) (sealed []byte, _ *
 	if err != nil {
 		return nil, nil, fmt.Errorf("fetch the certificate: %w", err)
 	}
-	return m.keep(ctx, domain, chain, key)
+	return m.keep(context.WithoutCancel(ctx), domain, chain, key) // it is issued, and counts at the authority
 }
 
 // keep checks a chain and stores it with its key.
@@ -64,8 +64,8 @@ func (m *Manager) keep(ctx context.Context, domain string, chain [][]byte, key *
 	if err := c.Leaf.VerifyHostname(domain); err != nil {
 		return nil, nil, fmt.Errorf("read the certificate of the authority: %w", err)
 	}
-	if now := m.opts.Now(); !now.Before(c.Leaf.NotAfter) {
-		return nil, nil, fmt.Errorf("the certificate of the authority expired on %s; is the clock of this machine right?", c.Leaf.NotAfter.UTC())
+	if !m.opts.Now().Before(renewAt(&c)) {
+		return nil, nil, fmt.Errorf("%w It ends at %s", errOld, c.Leaf.NotAfter.UTC())
 	}
 	sealed, err = m.records.replace(ctx, m.records.certificateName(domain), text)
 	return sealed, &c, err
@@ -138,7 +138,7 @@ func readKey(der []byte) (crypto.Signer, error) {
 }
 
 // prove lets the authority check that this server answers for a domain (tls-alpn-01). Each node can answer.
-func (m *Manager) prove(ctx context.Context, client *acme.Client, domain, url string) error {
+func (m *Manager) prove(ctx context.Context, client *acme.Client, domain, url string, mine *claim) error {
 	authorization, err := client.GetAuthorization(ctx, url)
 	if err != nil {
 		return fmt.Errorf("read the authorization: %w", err)
@@ -163,16 +163,23 @@ func (m *Manager) prove(ctx context.Context, client *acme.Client, domain, url st
 	if err != nil {
 		return err
 	}
-	if _, err := m.records.replace(ctx, m.records.tokenName(domain), encode(answer.Certificate, der)); err != nil {
+	sealed, err := m.records.replace(ctx, m.records.tokenName(domain), encode(answer.Certificate, der))
+	if err != nil {
 		return err
 	}
 	m.setToken(domain, &answer)
 	defer func() {
 		m.setToken(domain, nil)
-		if err := m.records.store.DeleteMeta(context.WithoutCancel(ctx), m.records.tokenName(domain)); err != nil {
+		if err := m.records.remove(context.WithoutCancel(ctx), m.records.tokenName(domain), sealed); err != nil {
 			m.opts.Logger.Debug("the answer to a challenge stays in the store", "domain", domain, "error", err)
 		}
 	}()
+	select { // the other nodes may have read just now that there is no answer
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(2 * tokenAge):
+	}
+	mine.asked = true
 	if _, err := client.Accept(ctx, challenge); err != nil {
 		return fmt.Errorf("accept the challenge: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -98,6 +99,14 @@ func Reseal(ctx context.Context, store Store, keys *secret.Keyset, name string) 
 	return err
 }
 
+// remove deletes a value if it is still the given one.
+func (r records) remove(ctx context.Context, name string, sealed []byte) error {
+	if now, err := r.sealed(ctx, name); err != nil || !bytes.Equal(now, sealed) {
+		return err
+	}
+	return r.store.DeleteMeta(ctx, name)
+}
+
 // open returns a sealed certificate with its key.
 func (r records) open(name string, sealed []byte) (*tls.Certificate, error) {
 	plain, err := r.keys().Open(sealed, []byte(name))
@@ -124,9 +133,10 @@ func encode(chain [][]byte, key []byte) []byte {
 // An order says which node orders a certificate, and when the next order may begin.
 type order struct {
 	Node     string    `json:"node,omitzero"`
-	Until    time.Time `json:"until,omitzero"` // the end of the lease of Node
-	Next     time.Time `json:"next,omitzero"`  // no order begins before
-	Failures int       `json:"failures,omitzero"`
+	Until    time.Time `json:"until,omitzero"`    // the end of the lease of Node
+	Next     time.Time `json:"next,omitzero"`     // no order begins before
+	Failures int       `json:"failures,omitzero"` // of the same kind, in a row
+	Refused  bool      `json:"refused,omitzero"`  // the kind: the authority has answered
 	Problem  string    `json:"problem,omitzero"`
 }
 
@@ -137,6 +147,7 @@ const lease = 5 * time.Minute
 type claim struct {
 	order
 	stored []byte // its JSON
+	asked  bool   // the authority was asked to check the domain
 }
 
 func (r records) order(ctx context.Context, domain string) (o claim, err error) {
@@ -152,7 +163,7 @@ func (r records) order(ctx context.Context, domain string) (o claim, err error) 
 // claim gives the order of a domain to a node. It returns nil if another node has it, or if it is too early.
 func (r records) claim(ctx context.Context, domain, node string, now time.Time) (*claim, error) {
 	o, err := r.order(ctx, domain)
-	if err != nil || now.Before(o.Until) || now.Before(o.Next) {
+	if err != nil || isAhead(o.Until, now, lease) || isAhead(o.Next, now, mostWait) {
 		return nil, err
 	}
 	mine := claim{order: o.order}
@@ -165,6 +176,12 @@ func (r records) claim(ctx context.Context, domain, node string, now time.Time) 
 		return nil, err
 	}
 	return &mine, nil
+}
+
+// isAhead reports whether now is before a time that was stored. A time that is further ahead than any node stores
+// comes from a clock that was wrong, and does not count.
+func isAhead(stored, now time.Time, most time.Duration) bool {
+	return now.Before(stored) && stored.Sub(now) <= most
 }
 
 // release ends the claim of a node. If the lease has ended and another node has taken the order, it changes nothing.
@@ -181,26 +198,50 @@ const (
 	// mostProblem bounds the stored text of an error.
 	mostProblem = 500
 	// An authority refuses a domain for an hour after five failed checks (Let's Encrypt), so a refused order waits from
-	// twoMinutes up to an hour. One that did not reach the authority waits less.
+	// two minutes up to an hour. One that did not reach the authority waits less.
 	firstRefused, mostRefused         = 2 * time.Minute, time.Hour
 	firstUnreachable, mostUnreachable = 5 * time.Second, 10 * time.Minute
+	// mostWait bounds every wait: what the authority asks for, and an order after a certificate that is old already.
+	mostWait = 24 * time.Hour
+	// mostRest bounds the pause after a successful order.
+	mostRest = 6 * time.Hour
 )
+
+// errOld means that a new certificate is one to renew already: the clock of this machine is ahead.
+var errOld = errors.New("the certificate of the authority is old already; is the clock of this machine right?")
 
 // failed returns the order after a failure.
 func (c *claim) failed(now time.Time, err error) order {
-	o := order{Failures: c.Failures + 1, Problem: err.Error()}
+	o := order{Failures: 1, Refused: refused(err), Problem: err.Error()}
+	if o.Refused == c.Refused {
+		o.Failures += c.Failures
+	}
 	if len(o.Problem) > mostProblem {
-		o.Problem = o.Problem[:mostProblem]
+		o.Problem = strings.ToValidUTF8(o.Problem[:mostProblem], "")
 	}
 	first, most := firstUnreachable, mostUnreachable
-	if refused(err) {
+	if o.Refused {
 		first, most = firstRefused, mostRefused
 	}
-	wait := min(first<<min(c.Failures, 16), most)
+	wait := min(first<<min(o.Failures-1, 16), most)
 	if after, ok := acme.RateLimit(err); ok {
 		wait = max(wait, after)
 	}
-	o.Next = now.Add(wait)
+	if errors.Is(err, errOld) {
+		wait = mostWait
+	}
+	o.Next = now.Add(min(wait, mostWait))
+	return o
+}
+
+// canceled returns the order after the process was told to end. It says nothing about the next one, unless
+// the authority was asked to check the domain: it counts a check that nobody answers.
+func (c *claim) canceled(now time.Time) order {
+	o := c.order
+	o.Node, o.Until = "", time.Time{}
+	if c.asked {
+		o.Next = now.Add(firstRefused)
+	}
 	return o
 }
 

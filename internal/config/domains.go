@@ -38,6 +38,9 @@ func (c Config) checkDomains() error {
 	if len(c.Domains) > mostDomains {
 		errs = append(errs, fmt.Errorf("--domain has %d names; at most %d are supported", len(c.Domains), mostDomains))
 	}
+	if u, err := url.Parse(c.ConsoleURL); err == nil && c.ConsoleURL != "" && c.ConsoleAddr != "" && !slices.Contains(c.Domains, strings.ToLower(u.Hostname())) {
+		errs = append(errs, fmt.Errorf("--domain has no certificate for %s, the host of --console-url; add the name", u.Hostname()))
+	}
 	for i, name := range c.Domains {
 		switch {
 		case slices.Contains(c.Domains[:i], name):

@@ -38,6 +38,9 @@ func TestDomains(t *testing.T) {
 		}, "give one of them"},
 		{"and plain HTTP", func(c *config.Config) { c.Domains, c.PlainHTTP = []string{"mfa.example.com"}, true }, "--plain-http has no use"},
 		{"on a unix socket", func(c *config.Config) { c.Domains, c.Addr = []string{"mfa.example.com"}, "unix:/run/api.sock" }, "the authority can reach"},
+		{"a console at another name", func(c *config.Config) {
+			c.Domains, c.ConsoleAddr, c.ConsoleURL = []string{"mfa.example.com"}, ":8443", "https://console.example.com"
+		}, "no certificate for console.example.com"},
 		{"a directory without TLS", func(c *config.Config) {
 			c.Domains, c.ACMEDirectory = []string{"mfa.example.com"}, "http://ca.example.com/directory"
 		}, "not an https URL"},

@@ -35,7 +35,7 @@ func New(opts Options) *web.Page {
 		if data.Groups, err = groups(); err != nil {
 			return nil, err
 		}
-		if web.IsLocal(r.RemoteAddr) {
+		if web.IsLocal(r) {
 			data.Secret = opts.Key()
 		}
 		var b bytes.Buffer

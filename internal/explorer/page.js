@@ -72,7 +72,6 @@
   };
 
   async function send(form) {
-    const { method, target, headers, body, key } = request(form);
     const [reply, stop, button] = [".reply", ".stop", ".send"].map((name) => form.querySelector(name));
     const [status, list, content] = [".status", ".headers", ".content"].map((name) => reply.querySelector(name));
     const finish = (text, bad) => {
@@ -80,9 +79,6 @@
       status.classList.toggle("bad", bad);
       announce(text);
     };
-    if (key) {
-      headers.set("Authorization", "Bearer " + document.getElementById("key-" + key).value.trim());
-    }
     const abort = new AbortController();
     stop.onclick = () => abort.abort();
     stop.hidden = false;
@@ -93,6 +89,10 @@
     list.textContent = content.textContent = "";
     const start = performance.now();
     try {
+      const { method, target, headers, body, key } = request(form); // an error for a character that a header cannot have
+      if (key) {
+        headers.set("Authorization", "Bearer " + document.getElementById("key-" + key).value.trim());
+      }
       const answer = await fetch(target, { method, headers, body: body || undefined, signal: abort.signal, cache: "no-store", redirect: "manual" });
       finish(`${answer.status} ${answer.statusText}, after ${Math.round(performance.now() - start)} ms`, !answer.ok);
       list.textContent = Array.from(answer.headers, ([name, value]) => `${name}: ${value}`).join("\n");
@@ -105,12 +105,12 @@
         }
       }
       content.textContent = pretty(text) || "(no body)";
-      if (answer.ok && method === "POST") {
+      if (answer.ok && form.dataset.method === "POST") {
         remember(text);
       }
     } catch (error) {
       if (error.name !== "AbortError") {
-        finish("No reply: " + error.message + ". Is the server running?", true);
+        finish("No reply: " + error.message, true);
       }
     } finally {
       stop.hidden = true;

@@ -62,7 +62,7 @@ type Options struct {
 func New(opts Options) *web.Page {
 	return web.NewPage(func(r *http.Request, nonce string) ([]byte, error) {
 		data := page{Options: opts, Nonce: nonce, URL: web.Origin(r), Examples: examples}
-		if web.IsLocal(r.RemoteAddr) {
+		if web.IsLocal(r) {
 			data.Secret = opts.Key()
 		}
 		var b bytes.Buffer

@@ -58,7 +58,7 @@ func TestThePageShowsItsKeyOnlyOnItsOwnMachine(t *testing.T) {
 	}{
 		{"127.0.0.1:5000", true},
 		{"[::1]:5000", true},
-		{"@", true}, // a Unix socket
+		{"@", false}, // a Unix socket, whose client may be a proxy
 		{"192.0.2.7:5000", false},
 		{"[2001:db8::1]:5000", false},
 		{"localhost:5000", false}, // a name is not the address of a peer
@@ -66,6 +66,15 @@ func TestThePageShowsItsKeyOnlyOnItsOwnMachine(t *testing.T) {
 		w := get(t, "127.0.0.1:4100", tc.remote)
 		if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "sk_test_known_key") != tc.shown {
 			t.Errorf("to %s the page is %d, with the key %v; want %v", tc.remote, w.Code, !tc.shown, tc.shown)
+		}
+	}
+}
+
+func TestThePageHidesItsKeyBehindAProxy(t *testing.T) {
+	for _, header := range []string{"Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"} {
+		w := get(t, "127.0.0.1:4100", "127.0.0.1:5000", header, "203.0.113.9")
+		if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "sk_test_known_key") {
+			t.Errorf("with %s the page is %d, with the key", header, w.Code)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // A user gets at most recoverySets sets of recovery codes within recoverySpan. A person needs
 // one set, and a few more after a failed print. Each set makes the codes on paper worthless and costs
-// ten slow hashes, so a client in a loop is stopped after 100 hashes.
+// ten slow hashes, so a client in a loop is stopped after 100 hashes, or a few more if its requests race.
 const (
 	recoverySets = 10
 	recoverySpan = time.Hour

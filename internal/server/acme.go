@@ -43,7 +43,7 @@ func authorityClient(path string) (*http.Client, error) {
 func (s *Server) newManager(client *http.Client) *certs.Manager {
 	return certs.New(s.store.transfer, certs.Options{
 		Domains: s.cfg.Domains, Email: s.cfg.ACMEEmail, Directory: s.cfg.ACMEDirectory,
-		Keys:   func() *secret.Keyset { return s.mfa.Load().Keys() },
+		Keys: func() *secret.Keyset { return s.mfa.Load().Keys() }, Ready: func() error { return s.clock.err() },
 		Client: client, UserAgent: "countersign/" + s.version, Now: s.now, Logger: s.log,
 	})
 }

@@ -83,13 +83,15 @@ func Origin(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// IsLocal reports whether a client is on this machine. addr is the RemoteAddr of its request. A
-// client of a Unix socket has no address.
-func IsLocal(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr == "" || addr == "@"
+// IsLocal reports whether the client of r is a program on this machine. Behind a proxy on this machine, and on
+// a unix socket, that is not known.
+func IsLocal(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
+		if r.Header.Get(name) != "" {
+			return false
+		}
 	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return err == nil && ip != nil && ip.IsLoopback()
 }
