@@ -266,8 +266,8 @@ type tokenRead struct {
 	err         error
 }
 
-// tokenAge is how long the result of a read is used. Handshakes of strangers, who can claim to be the
-// authority, cause no more reads than one in this time.
+// tokenAge is how long the result of a read is used. Strangers can claim to be the
+// authority: their handshakes cause one read in this time.
 const tokenAge = 500 * time.Millisecond
 
 // token returns the answer to a challenge, which this node or another has put into the store.

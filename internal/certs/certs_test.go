@@ -451,7 +451,7 @@ func TestAShutdownIsNotAFailedOrder(t *testing.T) {
 	if got := f.States()[0]; got.Failures != 0 || got.Problem != "" || got.OrderedBy != "" || !got.NextTry.IsZero() {
 		t.Errorf("after a shutdown: %+v; want that another node can order at once", got)
 	}
-	// An authority that was asked counts a check that nobody answers.
+	// An authority that was asked counts a check that fails.
 	c.asked = true
 	if o := c.canceled(noon); o.Next != noon.Add(firstRefused) || o.Node != "" || !o.Until.IsZero() {
 		t.Errorf("after a shutdown during the check: %+v", o)

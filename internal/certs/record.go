@@ -235,7 +235,7 @@ func (c *claim) failed(now time.Time, err error) order {
 }
 
 // canceled returns the order after the process was told to end. It says nothing about the next one, unless
-// the authority was asked to check the domain: it counts a check that nobody answers.
+// the authority was asked to check the domain: it counts a check that fails.
 func (c *claim) canceled(now time.Time) order {
 	o := c.order
 	o.Node, o.Until = "", time.Time{}
