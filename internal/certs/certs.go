@@ -193,7 +193,7 @@ func (m *Manager) renew(ctx context.Context, domain string, claimed *claim) erro
 		return err
 	}
 	m.hold(domain, sealed, c)
-	// An authority issues only a few certificates for a domain in a week, whatever the clock says.
+	// An authority issues only a few certificates for a domain in a week, also if the clock is wrong.
 	err = m.records.release(settled, domain, claimed, order{Next: m.opts.Now().Add(min(lifetime(c)/10, mostRest))})
 	m.setState(settled, domain)
 	return err
@@ -259,7 +259,7 @@ func (m *Manager) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return nil, fmt.Errorf("there is no certificate for %s yet", domain)
 }
 
-// A tokenRead is the result of a read of a token, also that there is none.
+// A tokenRead is the result of a read of a token, which may be an error.
 type tokenRead struct {
 	at          time.Time
 	certificate *tls.Certificate
