@@ -99,7 +99,7 @@ type Config struct {
 	ConsoleOIDCGroups       string   `name:"console-oidc-groups" default:"groups" group:"Console" placeholder:"CLAIM" help:"Claim of the ID token that has the groups of a person. Default ${default}."`
 	ConsoleOIDCRoles        []string `name:"console-oidc-roles" group:"Console" sep:"," placeholder:"GROUP=ROLE" help:"Roles of groups: viewer, support or admin, such as sre=admin,helpdesk=support. The highest role counts; persons without one are refused."`
 
-	OTLPEndpoint    string  `name:"otlp-endpoint" group:"Process" placeholder:"URL" note:"See [telemetry.md](telemetry.md)." help:"Collector of OpenTelemetry that receives traces: the base URL of OTLP over HTTP, such as http://localhost:4318. Default none."`
+	OTLPEndpoint    string  `name:"otlp-endpoint" group:"Process" placeholder:"URL" note:"See [telemetry.md](telemetry.md)." help:"Collector of OpenTelemetry that receives traces: the base URL of OTLP over HTTP, such as http://127.0.0.1:4318. Default none."`
 	OTLPHeadersFile string  `name:"otlp-headers-file" type:"path" group:"Process" placeholder:"FILE" help:"File of headers for the collector, one a line, such as 'Authorization: Bearer TOKEN'. It is read at the start."`
 	OTLPSampleRatio float64 `name:"otlp-sample-ratio" default:"1" group:"Process" placeholder:"RATIO" help:"Part of the traces that is sent, from 0 to 1, if the client sends no traceparent. Default ${default}."`
 	OTLPServiceName string  `name:"otlp-service-name" default:"countersign" group:"Process" placeholder:"NAME" help:"Name of the service in traces. Default ${default}."`

@@ -338,5 +338,5 @@ func TestTwoServersOverOneStore(t *testing.T) {
 
 func TestTheDefaultAddressIsRefusedInTheClear(t *testing.T) {
 	t.Parallel()
-	refuses(t, "give --tls-cert and --tls-key, or --plain-http", "serve", "--store", storeIn(t, t.TempDir()))
+	refuses(t, "give --domain, or --tls-cert and --tls-key, or --plain-http", "serve", "--store", storeIn(t, t.TempDir()))
 }

@@ -498,9 +498,10 @@ await report.step("a new key is shown once", async () => {
   await page.goto(server.url + env + "/keys");
   assert.doesNotMatch(await page.content(), new RegExp(key));
   const row = page.locator("tr", { hasText: "checkout service" });
-  await row.locator("summary").click();
-  await row.getByLabel("Reason").fill("ticket 4713");
-  await row.getByRole("button", { name: "Revoke the key" }).click();
+  const revocation = row.locator("details").filter({ has: page.getByText("Revoke", { exact: true }) });
+  await revocation.locator("summary").click();
+  await revocation.getByLabel("Reason").fill("ticket 4713");
+  await revocation.getByRole("button", { name: "Revoke the key" }).click();
   await page.getByRole("status").filter({ hasText: "The key was revoked" }).waitFor();
   await close(page);
 });

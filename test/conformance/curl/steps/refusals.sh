@@ -29,7 +29,7 @@ unknown_challenge() {
 step "unknown challenge" unknown_challenge
 
 unknown_path() {
-  for path in /no/such/path /auth/factors /auth/factors/a/b /; do
+  for path in /no/such/path /auth/factors /auth/factors/a/b; do
     call GET "$path"
     is 404 '{message: "Not Found", error: "Not Found"}'
   done
